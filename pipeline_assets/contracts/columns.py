@@ -1,0 +1,27 @@
+"""Column types that recur in the contracts."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import dataframely as dy
+
+
+def utc(description: str, **options: Any) -> dy.Datetime:
+    """A moment in UTC with microseconds."""
+    return dy.Datetime(time_zone="UTC", time_unit="us", description=description, **options)
+
+
+def money(description: str, **options: Any) -> dy.Decimal:
+    """An exact amount in the currency named beside it: 18 digits, 6 of them after the point."""
+    return dy.Decimal(precision=18, scale=6, description=description, **options)
+
+
+def text(description: str, **options: Any) -> dy.String:
+    """Text; null where it is unknown, never the empty string."""
+    return dy.String(description=description, **options)
+
+
+def choice(values: Sequence[str], description: str, **options: Any) -> dy.String:
+    """Text that is one of `values`."""
+    pattern = "^(" + "|".join(values) + ")$"
+    return dy.String(regex=pattern, description=f"{description}: {', '.join(values)}", **options)

@@ -1,0 +1,107 @@
+"""The only module that reads environment variables.
+
+Everything else receives a `Settings` value; tests and the command line build their own.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+
+
+class SettingsError(ValueError):
+    """An environment variable holds a value the pipeline cannot work with."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where things are and the rules that hold for a whole deployment.
+
+    Attributes:
+        data_dir: absolute folder that holds landing, lake and the embedded PostgreSQL by default.
+        landing_dir: absolute folder new source files are dropped into.
+        lake_dir: absolute folder of the Parquet lake.
+        postgres_url: URL of an external PostgreSQL server, or None for the embedded one.
+        defs_dir: folder with further declarations, or None.
+        timezone: reporting time zone; a day is a calendar day there.
+        first_day: the platform's first day; earlier events are quarantined as `out_of_range`.
+    """
+
+    data_dir: Path
+    landing_dir: Path
+    lake_dir: Path
+    postgres_url: str | None = None
+    defs_dir: Path | None = None
+    timezone: str = "UTC"
+    first_day: date = date(2010, 1, 1)
+
+    @property
+    def postgres_dir(self) -> Path:
+        """Folder of the embedded PostgreSQL server."""
+        return self.data_dir / "postgres"
+
+    @classmethod
+    def for_data_dir(cls, data_dir: Path, **changes: object) -> "Settings":
+        """Settings with every path below `data_dir`; `changes` replace single fields."""
+        root = data_dir.expanduser().absolute()
+        fields = {"data_dir": root, "landing_dir": root / "landing", "lake_dir": root / "lake"}
+        return cls(**{**fields, **changes})  # type: ignore[arg-type]
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> "Settings":
+        """Read `PIPELINE_*` variables; relative paths are relative to the project's folder.
+
+        Raises:
+            SettingsError: a variable holds a value that cannot be used; the message names it.
+        """
+        env = os.environ if environment is None else environment
+        data_dir = _path(env.get("PIPELINE_DATA_DIR") or "data")
+        defs_dir = env.get("PIPELINE_DEFS_DIR")
+        return cls(
+            data_dir=data_dir,
+            landing_dir=_folder_url(env, "PIPELINE_LANDING_URL", data_dir / "landing"),
+            lake_dir=_folder_url(env, "PIPELINE_LAKE_URL", data_dir / "lake"),
+            postgres_url=env.get("PIPELINE_POSTGRES_URL") or None,
+            defs_dir=_path(defs_dir) if defs_dir else None,
+            timezone=_timezone(env.get("PIPELINE_TIMEZONE") or "UTC"),
+            first_day=_day(env.get("PIPELINE_FIRST_DAY") or "2010-01-01"),
+        )
+
+
+def _path(value: str) -> Path:
+    # Dagster starts processes in folders of its own choosing, so a relative path may not depend on the
+    # working folder of whoever reads it.
+    return (PROJECT_ROOT / Path(value).expanduser()).absolute()
+
+
+def _folder_url(env: Mapping[str, str], name: str, default: Path) -> Path:
+    value = env.get(name)
+    if not value:
+        return default
+    if value.startswith("file://"):
+        return Path(value.removeprefix("file://"))
+    if "://" in value:
+        raise SettingsError(
+            f"{name}: only local folders (a path or file:///…) are supported by this version, got the scheme "
+            f"{value.split('://', 1)[0]!r}. Mount the bucket as a folder, or unset {name}."
+        )
+    return _path(value)
+
+
+def _timezone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise SettingsError(f"PIPELINE_TIMEZONE: {value!r} is not an IANA time zone such as Europe/Berlin.") from error
+    return value
+
+
+def _day(value: str) -> date:
+    try:
+        return date.fromisoformat(value)
+    except ValueError as error:
+        raise SettingsError(f"PIPELINE_FIRST_DAY: {value!r} is not a date such as 2010-01-01.") from error
