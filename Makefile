@@ -1,0 +1,50 @@
+# Two commands do all the set-up: `make demo` and `make test`. `make help` lists the rest.
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help demo dev test test-ui lint bench lock setup clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; name one with: make PYTHON=/path/to/python3 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv --clear .venv
+	@# uv installs the whole lock in seconds; its own version is in the lock too.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv==$$(sed -n 's/^uv==\([^ ;]*\).*/\1/p' requirements.lock)"
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $(READY)
+
+setup: $(READY) ## create .venv with the exact lock
+
+demo: $(READY) ## generate sample files, load them, build every table, print what is where
+	@$(BIN)/pipeline-assets demo
+
+dev: $(READY) ## the Dagster UI on http://localhost:3000 with sensors running
+	$(BIN)/dg dev --port 3000
+
+test: $(READY) ## run the tests
+	$(BIN)/python -m pytest
+
+test-ui: $(READY) ## look at the UI with Debian's Chromium (apt-get install chromium)
+	$(BIN)/python -m pytest -m ui
+
+lint: $(READY) ## ruff and ty
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/ty check
+
+bench: $(READY) ## compare with plain DuckDB, Polars and COPY on 2 million events
+	$(BIN)/python -m benchmarks
+
+lock: $(READY) ## renew requirements.lock from the ranges in pyproject.toml
+	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --generate-hashes --no-emit-index-url \
+		--no-emit-find-links --upgrade --quiet --output-file requirements.lock
+
+clean: ## remove .venv and all data
+	rm -rf .venv data

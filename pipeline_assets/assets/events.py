@@ -1,0 +1,75 @@
+"""Events: the staged rows of a day, deduplicated and enriched."""
+
+from collections.abc import Iterator, Sequence
+from datetime import date, timedelta
+
+import dagster as dg
+import polars as pl
+
+from pipeline_assets.assets.building import claimed_days, daily_table, run_days
+from pipeline_assets.assets.staging import staging_key
+from pipeline_assets.batching import Batch, batches
+from pipeline_assets.contracts.tables import EVENTS
+from pipeline_assets.io_managers.frames import FrameStream
+from pipeline_assets.ledger.files import StagedFile
+from pipeline_assets.platform import Platform
+from pipeline_assets.progress import Progress
+from pipeline_assets.settings import Settings
+from pipeline_assets.staging.staged import scan_staged
+from pipeline_assets.transforms.events import DayCounts, build_events
+
+
+def events_asset(settings: Settings, sources: Sequence[str]) -> dg.AssetsDefinition:
+    """The asset `events`, fed by the staging assets of all sources."""
+
+    @dg.asset(
+        **daily_table(EVENTS, settings, group_name="events", kinds={"polars", "parquet"}),
+        deps=[staging_key(source) for source in sources],
+        io_manager_key="lake",
+    )
+    def events(
+        context: dg.AssetExecutionContext,
+        platform: dg.ResourceParam[Platform],
+        progress: dg.ResourceParam[Progress],
+    ) -> FrameStream:
+        # Reads the staged rows of the days and, for duplicates, of the `dedup_days` before them.
+        wanted = run_days(context)
+        dedup_days = {source.name: source.dedup_days for source in platform.sources.values()}
+        look_back = timedelta(days=max(dedup_days.values(), default=1))
+        staged = platform.staged_files(wanted[0] - look_back, wanted[-1])
+        days = claimed_days(context, platform, EVENTS, staged)
+        counts = dict.fromkeys(days, DayCounts())
+        platform.day_counts[context.run_id] = counts
+        lake = platform.settings.lake_dir
+
+        def frames() -> Iterator[pl.DataFrame]:
+            per_day: dict[date, int] = {}
+            for file in staged:
+                per_day[file.event_date] = per_day.get(file.event_date, 0) + file.rows
+            work = list(batches(days, per_day))
+            with progress.track("events", len(work), context.log) as advance:
+                for batch in work:
+                    first, last = batch.days[0], batch.days[-1]
+                    found = build_events(
+                        select(batch, scan_staged(lake, between(staged, first, last))),
+                        select(batch, scan_staged(lake, between(staged, first - look_back, first - timedelta(days=1)))),
+                        dedup_days=dedup_days,
+                    )
+                    for day, of_batch in found.counts.items():
+                        counts[day] = counts[day] + of_batch
+                    yield from found.frames()
+                    advance(f"{first} to {last}")
+
+        return FrameStream(frames())
+
+    return events
+
+
+def between(staged: Sequence[StagedFile], first: date, last: date) -> list[StagedFile]:
+    """The staged files of the days `first` to `last`, both included."""
+    return [file for file in staged if first <= file.event_date <= last]
+
+
+def select(batch: Batch, staged: pl.LazyFrame) -> pl.LazyFrame:
+    """The batch's share of staged rows: rows with the same id (or, without one, the same content) stay together."""
+    return batch.select(staged, "property", "event_id", "row_hash")

@@ -1,0 +1,77 @@
+"""Staging: one asset per declared source. Materialising it loads the source's pending files."""
+
+import dagster as dg
+from dagster_duckdb import DuckDBResource
+
+from pipeline_assets.checks.staging import staging_checks
+from pipeline_assets.contracts.staged_events import StagedEvents
+from pipeline_assets.ledger.files import Load
+from pipeline_assets.metadata import column_schema
+from pipeline_assets.platform import Platform
+from pipeline_assets.progress import Progress
+from pipeline_assets.runs import note_worker
+from pipeline_assets.sources.declaration import Source
+
+
+class LoadConfig(dg.Config):
+    """Bounds of one run."""
+
+    max_files: int = 2000
+    """A run stops after this many files; the sensor asks for another run while files are pending."""
+
+
+def staging_key(source: str) -> dg.AssetKey:
+    """Asset key of a source's staged rows."""
+    return dg.AssetKey(["staging", source])
+
+
+def staging_assets(source: Source) -> dg.Definitions:
+    """The staging asset of a source, with its checks."""
+
+    @dg.asset(
+        key=staging_key(source.name),
+        group_name="staging",
+        kinds={"duckdb", "parquet"},
+        description=f"Rows of the {source.format} files `{source.path}` in landing, per file and event day. "
+        "Each content is loaded exactly once; lines that cannot be loaded are in `ledger.quarantine`.",
+        metadata={"dagster/column_schema": column_schema(StagedEvents)},
+    )
+    def staging(
+        context: dg.AssetExecutionContext,
+        config: LoadConfig,
+        platform: dg.ResourceParam[Platform],
+        duckdb: DuckDBResource,
+        progress: dg.ResourceParam[Progress],
+    ) -> dg.MaterializeResult:
+        note_worker(context)
+        with duckdb.get_connection() as connection:
+            loader = platform.loader(source.name, connection)
+            pending = platform.pending(source.name)
+            files = pending[: config.max_files]
+            with progress.track(f"staging {source.name}", len(files), context.log) as advance:
+                summary = loader.load(files, report=lambda outcome: advance(outcome.name))
+        if failed := [outcome.name for outcome in summary.outcomes if outcome.result == "failed"]:
+            raise dg.Failure(
+                f"{len(failed)} of {len(files)} files could not be loaded and stay pending; the others are loaded. "
+                "The log above says why.",
+                metadata={"files": failed[:20]},
+            )
+        return dg.MaterializeResult(
+            metadata={
+                "dagster/row_count": summary.landed,
+                "files_loaded": summary.count("loaded"),
+                "files_repeated": summary.count("repeat"),
+                "files_unreadable": summary.count("unreadable"),
+                "files_still_changing": summary.count("busy"),
+                "files_left_pending": len(pending) - len(files),
+                "lines": summary.lines,
+                "quarantined": summary.quarantined,
+                "event_days": len(_days(summary.loads)),
+            }
+        )
+
+    return dg.Definitions(assets=[staging], asset_checks=staging_checks(source, staging_key(source.name)))
+
+
+def _days(loads: list[Load]) -> set[object]:
+    return {day for load in loads for day in load.days}

@@ -1,0 +1,1 @@
+"""Asset checks. Blocking where wrong data would flow on; every result carries its numbers as metadata."""

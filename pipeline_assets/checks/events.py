@@ -1,0 +1,146 @@
+"""Checks of the asset `events`."""
+
+from datetime import date, timedelta
+from pathlib import Path
+
+import dagster as dg
+import polars as pl
+import pyarrow.parquet as pq
+import sqlalchemy as sa
+from dagster_duckdb import DuckDBResource
+
+from pipeline_assets.checks.results import checked_days, result
+from pipeline_assets.contracts.tables import EVENTS
+from pipeline_assets.ledger.schema import event_days
+from pipeline_assets.platform import Platform
+
+# Days before the run's that are searched for ids beyond the window of deduplication.
+_REPEATS_DAYS = 7
+
+
+def events_files(platform: Platform, days: list[date]) -> dict[date, Path]:
+    """The lake's file of each day that has one."""
+    folder = platform.settings.lake_dir / EVENTS.name
+    paths = {day: folder / f"{EVENTS.partition_column}={day.isoformat()}" / "part.parquet" for day in days}
+    return {day: path for day, path in paths.items() if path.exists()}
+
+
+def events_checks() -> list[dg.AssetChecksDefinition]:
+    """The checks of `events`."""
+
+    @dg.asset_check(
+        asset=EVENTS.name,
+        name="contract",
+        blocking=True,
+        description="The stored files have the contract's columns and types, and no null where it allows none.",
+    )
+    def contract(context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform]) -> dg.AssetCheckResult:
+        expected = pl.Schema({name: column.dtype for name, column in EVENTS.contract.columns().items()})
+        required = {name for name, column in EVENTS.contract.columns().items() if not column.nullable}
+        rows = nulls = 0
+        wrong: list[str] = []
+        for day, path in events_files(platform, checked_days(context, platform, EVENTS.name)).items():
+            if pl.read_parquet_schema(path) != expected:
+                wrong.append(day.isoformat())
+                continue
+            footer = pq.read_metadata(path)
+            rows += footer.num_rows
+            for group in range(footer.num_row_groups):
+                columns = [footer.row_group(group).column(index) for index in range(footer.num_columns)]
+                nulls += sum(
+                    column.statistics.null_count
+                    for column in columns
+                    if column.path_in_schema in required and column.statistics is not None
+                )
+        return result(
+            not wrong and nulls == 0,
+            {"rows": rows, "nulls_in_required_columns": nulls, "days_with_other_columns": wrong[:10]},
+        )
+
+    @dg.asset_check(
+        asset=EVENTS.name,
+        name="days_balance",
+        blocking=True,
+        description="On every day, landed = events + duplicates + excluded; landed is what the ledger lists as "
+        "staged, events is what the lake holds.",
+    )
+    def days_balance(
+        context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform]
+    ) -> dg.AssetCheckResult:
+        days = checked_days(context, platform, EVENTS.name)
+        landed: dict[date, int] = dict.fromkeys(days, 0)
+        for file in platform.staged_files(days[0], days[-1]) if days else []:
+            landed[file.event_date] = landed.get(file.event_date, 0) + file.rows
+        stored = {day: pq.read_metadata(path).num_rows for day, path in events_files(platform, days).items()}
+        e = event_days.c
+        with platform.engine.connect() as connection:
+            booked = {
+                row.event_date: row
+                for row in connection.execute(sa.select(event_days).where(e.event_date.in_(days)))
+            }
+        totals = {
+            name: sum(getattr(row, name) for row in booked.values())
+            for name in ("landed", "events", "duplicates", "conflicts", "excluded")
+        }
+        wrong = [
+            day
+            for day in days
+            if day not in booked
+            or (booked[day].landed, booked[day].events) != (landed[day], stored.get(day, 0))
+        ]
+        return result(
+            not wrong, {**totals, "days": len(days), "days_out_of_balance": [day.isoformat() for day in wrong[:10]]}
+        )
+
+    @dg.asset_check(
+        asset=EVENTS.name,
+        name="bots_share",
+        description="Share of events that machines caused, per source, against the declared bounds.",
+    )
+    def bots_share(
+        context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform], duckdb: DuckDBResource
+    ) -> dg.AssetCheckResult:
+        paths = events_files(platform, checked_days(context, platform, EVENTS.name))
+        if not paths:
+            return result(True, {"events": 0})
+        with duckdb.get_connection() as connection:
+            rows = (
+                connection.from_parquet([str(path) for path in paths.values()])
+                .aggregate("source, count(*) as events, count(*) filter (is_bot) as bots", "source")
+                .fetchall()
+            )
+        shares = {source: bots / events for source, events, bots in rows}
+        bounds = {name: platform.sources[name].bounds.bots for name in shares if name in platform.sources}
+        return result(
+            all(shares[name] <= bound for name, bound in bounds.items()),
+            {"events": sum(events for _, events, _ in rows), "shares": shares, "bounds": bounds},
+            warn=True,
+        )
+
+    @dg.asset_check(
+        asset=EVENTS.name,
+        name="ids_repeat_beyond_window",
+        description="Event ids that occur on several days although duplicates are dropped within `dedup_days`; "
+        "declare a longer window if there are many.",
+    )
+    def ids_repeat_beyond_window(
+        context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform], duckdb: DuckDBResource
+    ) -> dg.AssetCheckResult:
+        days = checked_days(context, platform, EVENTS.name)
+        earlier = [days[0] - timedelta(days=offset) for offset in range(1, _REPEATS_DAYS + 1)] if days else []
+        paths = events_files(platform, [*earlier, *days])
+        if not paths:
+            return result(True, {"ids": 0})
+        with duckdb.get_connection() as connection:
+            repeated = (
+                connection.from_parquet([str(path) for path in paths.values()])
+                .aggregate("property, event_id, count(*) as days", "property, event_id")
+                .filter("days > 1")
+                .count("*")
+                .fetchall()[0][0]
+            )
+        return result(repeated == 0, {"ids": repeated, "days_searched": len(paths)}, warn=True)
+
+    return [contract, days_balance, bots_share, ids_repeat_beyond_window]
+
+

@@ -1,0 +1,107 @@
+"""Checks of the staging assets: the ledger's equations, and shares that a source declares bounds for."""
+
+from datetime import date
+
+import dagster as dg
+import pyarrow.parquet as pq
+
+
+from pipeline_assets.checks.results import result
+from pipeline_assets.ledger.summary import SourceSummary, summarise
+from pipeline_assets.platform import Platform
+from pipeline_assets.sources.declaration import Source
+
+# Staged files whose footers are read by one check, newest first; the others only have to exist.
+_FOOTERS = 200
+
+
+def staging_checks(source: Source, asset: dg.AssetKey) -> list[dg.AssetChecksDefinition]:
+    """The checks of one source's staging asset."""
+
+    def summary(platform: Platform) -> SourceSummary:
+        return summarise(platform.engine, source.name)
+
+    @dg.asset_check(
+        asset=asset,
+        name="ledger_balances",
+        blocking=True,
+        description="Every line of every file that counts has landed, is quarantined or is blank, and every landed "
+        "row is in a staged Parquet file.",
+    )
+    def ledger_balances(platform: dg.ResourceParam[Platform]) -> dg.AssetCheckResult:
+        found = summary(platform)
+        lake = platform.settings.lake_dir
+        files = platform.files.staged_files([source.name], platform.settings.first_day, date.max)
+        missing = [file for file in files if not (lake / file.relative_path).exists()]
+        wrong = [
+            file
+            for file in files[-_FOOTERS:]
+            if file not in missing and pq.read_metadata(lake / file.relative_path).num_rows != file.rows
+        ]
+        staged = sum(file.rows for file in files)
+        balanced = found.lines == found.landed + found.quarantined + found.blank and found.landed == staged
+        return result(
+            balanced and not missing and not wrong,
+            {
+                "files": found.files,
+                "lines": found.lines,
+                "landed": found.landed,
+                "quarantined": found.quarantined,
+                "blank": found.blank,
+                "staged_rows": staged,
+                "staged_files": len(files),
+                "staged_files_missing": len(missing),
+                "staged_files_with_wrong_rows": len(wrong),
+            },
+        )
+
+    @dg.asset_check(
+        asset=asset,
+        name="quarantined_share",
+        description="Share of lines in quarantine, and files that cannot be read at all, against the declared bounds.",
+    )
+    def quarantined_share(platform: dg.ResourceParam[Platform]) -> dg.AssetCheckResult:
+        found = summary(platform)
+        return result(
+            found.quarantined_share <= source.bounds.quarantined and found.unreadable == 0,
+            {
+                "share": found.quarantined_share,
+                "bound": source.bounds.quarantined,
+                "quarantined": found.quarantined,
+                "unreadable_files": found.unreadable,
+                "reasons": found.reasons,
+            },
+            warn=True,
+        )
+
+    @dg.asset_check(
+        asset=asset,
+        name="late_share",
+        description="Share of rows that landed after their day had been built, against the declared bound.",
+    )
+    def late_share(platform: dg.ResourceParam[Platform]) -> dg.AssetCheckResult:
+        found = summary(platform)
+        return result(
+            found.late_share <= source.bounds.late,
+            {"share": found.late_share, "bound": source.bounds.late, "late_rows": found.late},
+            warn=True,
+        )
+
+    @dg.asset_check(
+        asset=asset,
+        name="freshness",
+        description="Hours since the newest file of the source was booked, against the declared bound, if any.",
+    )
+    def freshness(platform: dg.ResourceParam[Platform]) -> dg.AssetCheckResult:
+        hours = summary(platform).hours_since_newest
+        bound = source.bounds.freshness_hours
+        return result(
+            bound is None or (hours is not None and hours <= bound),
+            {
+                "hours_since_newest_file": hours if hours is not None else "no file yet",
+                "bound": bound if bound is not None else "none declared",
+            },
+            warn=True,
+        )
+
+    return [ledger_balances, quarantined_share, late_share, freshness]

@@ -1,0 +1,275 @@
+"""The command line `pipeline-assets`."""
+
+import csv
+import logging
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from decimal import Decimal
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from pipeline_assets.settings import Settings, SettingsError
+
+if TYPE_CHECKING:
+    from pipeline_assets.ledger.summary import SourceSummary
+    from pipeline_assets.platform import Platform
+    from pipeline_assets.refresh import Refresh, RefreshReport
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False)
+quarantine_app = typer.Typer(no_args_is_help=True, help="Lines that could not be loaded.")
+app.add_typer(quarantine_app, name="quarantine")
+
+console = Console()
+errors = Console(stderr=True)
+
+# Importing Dagster takes two seconds, so every command imports what it needs and no more.
+
+
+@app.callback()
+def main() -> None:
+    """User-behaviour data as Dagster assets."""
+
+
+@app.command()
+def refresh() -> None:
+    """Load all that is pending and rebuild all that is stale.
+
+    Exit code 0: everything is up to date. 1: a run or a blocking check failed. 3: more lines were quarantined than
+    declared, or a file cannot be read. 4: somebody is still writing to a file.
+    """
+    with _refresher() as (platform, refresher):
+        report = refresher.run()
+        _print_report(platform, report)
+    raise typer.Exit(report.exit_code)
+
+
+@app.command()
+def status() -> None:
+    """What was loaded and built, what is pending and what is stale."""
+    with _platform() as platform:
+        _print_status(platform)
+
+
+@app.command()
+def sql(
+    query: Annotated[str, typer.Argument(help="One SQL statement.")],
+    write: Annotated[bool, typer.Option("--write", help="Allow the statement to change data.")] = False,
+) -> None:
+    """Ask PostgreSQL: schemas marts, ledger and dagster. Prints a table on a terminal, CSV elsewhere."""
+    import psycopg
+
+    from pipeline_assets.postgres import connect
+
+    with _platform() as platform, connect(platform.postgres_url) as connection:
+        connection.read_only = not write
+        try:
+            cursor = connection.execute(query)  # ty: ignore[no-matching-overload] - the user's own statement
+        except psycopg.Error as error:
+            errors.print(f"[red]{_escaped(str(error))}[/red]")
+            raise typer.Exit(1) from None
+        if cursor.description is not None:
+            _print_rows([column.name for column in cursor.description], cursor.fetchall())
+
+
+@app.command("postgres-url")
+def postgres_url() -> None:
+    """Print the URL of the PostgreSQL server, for psql and BI tools. The embedded server keeps running only while used."""
+    with _platform() as platform:
+        sys.stdout.write(f"{platform.postgres_url}\n")
+
+
+@quarantine_app.command("list")
+def quarantine_list(
+    source: Annotated[str | None, typer.Option(help="Only this source.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Only reasons that begin so, e.g. not_json.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many lines.")] = 50,
+    raw: Annotated[bool, typer.Option("--raw", help="Show the lines too. They may hold personal data.")] = False,
+) -> None:
+    """Show quarantined lines: file, line, reason."""
+    from pipeline_assets.ledger.quarantine import quarantined
+
+    with _platform() as platform:
+        lines = quarantined(platform.engine, source=source, reason=reason, limit=limit)
+    names = ["source", "path", "line", "reason", *(["raw"] if raw else [])]
+    rows = [
+        (line.source, line.path, line.line, line.reason, *([line.raw.decode(errors="backslashreplace")] if raw else []))
+        for line in lines
+    ]
+    _print_rows(names, rows)
+
+
+@quarantine_app.command("replay")
+def quarantine_replay(
+    source: Annotated[str | None, typer.Option(help="Only this source.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Only reasons that begin so, e.g. not_json.")] = None,
+) -> None:
+    """Read the files of quarantined lines again under the current declarations, and rebuild what changes.
+
+    A changed declaration is noticed by `refresh` without this. Exit codes are those of `refresh`.
+    """
+    from pipeline_assets.ledger.quarantine import quarantined
+
+    with _refresher() as (platform, refresher):
+        found = quarantined(platform.engine, source=source, reason=reason)
+        contents: dict[str, set[str]] = {}
+        for line in found:
+            contents.setdefault(line.source, set()).add(line.content)
+        for name, of_source in contents.items():
+            platform.files.read_again(name, of_source)
+        files = len({(line.source, line.path) for line in found})
+        console.print(f"Reading {files} files with {len(found)} quarantined lines again.")
+        report = refresher.run()
+        _print_report(platform, report)
+    raise typer.Exit(report.exit_code)
+
+
+@contextmanager
+def _settings() -> Iterator[Settings]:
+    """The environment's settings; errors a user can mend are printed without a traceback."""
+    from pipeline_assets.postgres import PostgresError
+    from pipeline_assets.sources.loading import DeclarationError
+
+    try:
+        yield Settings.from_environment()
+    except (SettingsError, DeclarationError, PostgresError) as error:
+        errors.print(f"[red]{_escaped(str(error))}[/red]")
+        raise typer.Exit(1) from None
+
+
+@contextmanager
+def _platform() -> Iterator["Platform"]:
+    from pipeline_assets.platform import Platform
+    from pipeline_assets.sources.loading import declared_sources
+
+    with _settings() as settings:
+        platform = Platform(settings, declared_sources(settings))
+        platform.engine  # noqa: B018 - creates the ledger, so that a first `status` has something to say
+        yield platform
+
+
+@contextmanager
+def _refresher() -> Iterator[tuple["Platform", "Refresh"]]:
+    from pipeline_assets.build import build_defs, build_platform
+    from pipeline_assets.dagster_storage import pipeline_instance
+    from pipeline_assets.progress import BarProgress, LoggedProgress, terminal_bars
+    from pipeline_assets.refresh import Refresh
+
+    with _settings() as settings:
+        platform = build_platform(settings)
+        platform.engine  # noqa: B018 - see above
+        bars = terminal_bars() if console.is_terminal else None
+        progress = BarProgress(bars) if bars else LoggedProgress()
+        definitions = build_defs(platform=platform, resource_overrides={"progress": progress})
+        _quiet_dagster()
+        with pipeline_instance(settings) as instance:
+            if bars:
+                with bars:
+                    yield platform, Refresh(platform, definitions, instance)
+            else:
+                yield platform, Refresh(platform, definitions, instance)
+
+
+def _quiet_dagster() -> None:
+    """Keep Dagster's event log out of the terminal; it is in the UI."""
+    logging.getLogger("dagster").setLevel(logging.CRITICAL)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+
+
+def _print_report(platform: "Platform", report: "RefreshReport") -> None:
+    if report.idle:
+        console.print("Nothing to do: no file is pending and every day is built from what is there.")
+    for stretch in report.stretches:
+        days = f"{stretch.first}" if stretch.first == stretch.last else f"{stretch.first} to {stretch.last}"
+        console.print(f"Built {days} ({stretch.stale} days were stale).")
+    if report.loads:
+        _print_sources(report.summaries)
+    for check in report.failed_checks:
+        colour = "red" if check.blocking else "yellow"
+        numbers = ", ".join(f"{name}: {value.value}" for name, value in check.metadata.items())
+        table = check.asset_key.to_user_string()
+        console.print(f"[{colour}]Check {check.check_name} of {table} failed.[/{colour}] {_escaped(numbers)}")
+    for run in report.failed_runs:
+        errors.print(f"[red]Run {run} failed.[/red] Look at it in the Dagster UI (make dev), or run: dagster run list")
+    for name in report.beyond_bounds:
+        summary = report.summaries[name]
+        errors.print(
+            f"[yellow]{name}: {summary.quarantined} of {summary.lines} lines are in quarantine "
+            f"(bound {platform.sources[name].bounds.quarantined:.1%}), {summary.unreadable} files cannot be read.[/yellow] "
+            f"See: pipeline-assets quarantine list --source {name}"
+        )
+    for name in report.pending:
+        errors.print(f"[yellow]{_escaped(name)} is still being written to; it stays pending.[/yellow]")
+
+
+def _print_sources(summaries: "Mapping[str, SourceSummary]") -> None:
+    table = Table("source", title="Sources", title_justify="left")
+    for name in ("files", "repeats", "superseded", "unreadable", "lines", "landed", "quarantined", "blank", "late"):
+        table.add_column(name, justify="right")
+    for name, summary in summaries.items():
+        numbers = (
+            summary.files,
+            summary.repeats,
+            summary.superseded,
+            summary.unreadable,
+            summary.lines,
+            summary.landed,
+            summary.quarantined,
+            summary.blank,
+            summary.late,
+        )
+        table.add_row(name, *(f"{number:,}" for number in numbers))
+    console.print(table)
+
+
+def _print_status(platform: "Platform") -> None:
+    from pipeline_assets.ledger.summary import summarise
+    summaries = {name: summarise(platform.engine, name) for name in platform.sources}
+    _print_sources(summaries)
+    for name in platform.sources:
+        for reason, count in summaries[name].reasons.items():
+            console.print(f"  {name}: {count:,} lines in quarantine: {_escaped(reason)}")
+        if pending := platform.pending(name):
+            console.print(f"  {name}: {len(pending):,} files pending, the first is {_escaped(pending[0].name)}")
+    stale = platform.stale_days()
+    table = Table("table", title="Tables", title_justify="left")
+    for heading in ("days built", "first day", "last day", "stale days"):
+        table.add_column(heading, justify="right")
+    for name in platform.recipes:
+        days = platform.builds.built_days(name)
+        table.add_row(
+            name, f"{len(days):,}", str(days[0]) if days else "", str(days[-1]) if days else "", f"{len(stale[name]):,}"
+        )
+    console.print(table)
+
+
+def _print_rows(names: list[str], rows: list[Any]) -> None:
+    """A table for people, CSV for programs."""
+    shown = [[_text(value) for value in row] for row in rows]
+    if not console.is_terminal:
+        writer = csv.writer(sys.stdout)
+        writer.writerows([names, *shown])
+        return
+    table = Table(*names)
+    for row in shown:
+        table.add_row(*(_escaped(value) for value in row))
+    console.print(table)
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Decimal):
+        return f"{value.normalize():f}"
+    return str(value)
+
+
+def _escaped(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)

@@ -1,0 +1,5 @@
+"""The Dagster components behind the YAML declarations in `defs/` and `PIPELINE_DEFS_DIR`."""
+
+from pipeline_assets.components.event_source import EventSource
+
+__all__ = ["EventSource"]

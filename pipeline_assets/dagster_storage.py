@@ -1,0 +1,194 @@
+"""Dagster's own storage, on the project's PostgreSQL server and below the project's data folder.
+
+The classes here are named in `dagster.yaml`. Dagster builds them in each of its processes, from the
+environment; `pipeline_instance` builds the same instance for explicit settings. What does not belong here:
+anything about the pipeline's own tables.
+"""
+
+import os
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import dagster as dg
+import psutil
+from dagster._core.errors import DagsterUserCodeUnreachableError
+from dagster._core.instance.ref import InstanceRef
+from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
+from dagster._core.storage.dagster_run import DagsterRun
+from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
+from dagster._core.storage.root import LocalArtifactStorage
+from dagster._grpc.types import CanCancelExecutionRequest, CanCancelExecutionResult
+from dagster._serdes import ConfigurableClassData, deserialize_value
+from dagster_postgres import DagsterPostgresStorage
+
+from pipeline_assets.postgres import connect, server_url, sqlalchemy_url
+from pipeline_assets.settings import PROJECT_ROOT, Settings
+
+SCHEMA = "dagster"
+WORKER_TAG = "pipeline/worker"
+
+# Any number; every process that creates the schema or Dagster's tables takes the same lock.
+_SCHEMA_LOCK = 0x6461677374657200
+
+_CONFIG = {
+    "data_dir": dg.Field(dg.StringSource, is_required=False),
+    "postgres_url": dg.Field(dg.StringSource, is_required=False),
+}
+
+
+def _settings(config: Mapping[str, str]) -> Settings:
+    """The environment's settings, or those of an instance that was made for explicit ones."""
+    if "data_dir" not in config:
+        return Settings.from_environment()
+    return Settings.for_data_dir(Path(config["data_dir"]), postgres_url=config.get("postgres_url"))
+
+
+def _local_dir(settings: Settings) -> Path:
+    folder = settings.data_dir / "dagster"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+class PipelinePostgresStorage(DagsterPostgresStorage):
+    """Runs, events and schedules in the schema `dagster` of the project's server, which is started if need be."""
+
+    @classmethod
+    def config_type(cls) -> dict[str, dg.Field]:
+        """Optional `data_dir` and `postgres_url` in place of the environment's settings."""
+        return _CONFIG
+
+    @classmethod
+    def from_config_value(
+        cls, inst_data: ConfigurableClassData | None, config_value: Any
+    ) -> "PipelinePostgresStorage":
+        """Start or join the server and create the schema and Dagster's tables where they are missing."""
+        server = server_url(_settings(config_value))
+        # Dagster's processes start together. Creating schema and tables takes turns, for PostgreSQL's
+        # "if not exists" is not safe against a second one at the same moment.
+        with connect(server, autocommit=True) as connection:
+            connection.execute("select pg_advisory_lock(%s)", (_SCHEMA_LOCK,))
+            if connection.execute("select 1 from pg_namespace where nspname = %s", (SCHEMA,)).fetchone() is None:
+                connection.execute("create schema dagster")
+            return cls(inst_data=inst_data, postgres_url=_with_search_path(server))
+
+
+def _with_search_path(url: str) -> str:
+    # Dagster's queries name no schema. SQLAlchemy takes plain postgresql:// for psycopg 3, with which
+    # dagster-postgres fails.
+    separator = "&" if "?" in url else "?"
+    return f"{sqlalchemy_url(url, 'psycopg2')}{separator}options={quote(f'-csearch_path={SCHEMA}')}"
+
+
+class PipelineArtifactStorage(LocalArtifactStorage):
+    """Files of Dagster's own below the data folder, wherever a process happens to run."""
+
+    @classmethod
+    def config_type(cls) -> dict[str, dg.Field]:
+        """See `PipelinePostgresStorage`."""
+        return _CONFIG
+
+    @classmethod
+    def from_config_value(
+        cls, inst_data: ConfigurableClassData | None, config_value: Any
+    ) -> "PipelineArtifactStorage":
+        """Put them into `data_dir/dagster`."""
+        return cls(base_dir=str(_local_dir(_settings(config_value))), inst_data=inst_data)
+
+
+class PipelineComputeLogManager(LocalComputeLogManager):
+    """What steps print, kept below the data folder so that it outlives `dagster dev`."""
+
+    @classmethod
+    def config_type(cls) -> dict[str, dg.Field]:
+        """See `PipelinePostgresStorage`."""
+        return _CONFIG
+
+    @classmethod
+    def from_config_value(
+        cls, inst_data: ConfigurableClassData | None, config_value: Any
+    ) -> "PipelineComputeLogManager":
+        """Put it into `data_dir/dagster/compute_logs`."""
+        return cls(base_dir=str(_local_dir(_settings(config_value)) / "compute_logs"), inst_data=inst_data)
+
+
+class PipelineRunLauncher(dg.DefaultRunLauncher):
+    """Dagster's default launcher, which can also tell whether the process of a run is alive.
+
+    Without that answer run monitoring leaves a run "started" for ever when its code server was killed with it.
+    """
+
+    @property
+    def supports_check_run_worker_health(self) -> bool:
+        """True: run monitoring may ask."""
+        return True
+
+    def check_run_worker_health(self, run: DagsterRun) -> CheckRunHealthResult:
+        """Ask the code server that runs it, or look for the process that `worker_tags` names."""
+        if worker := run.tags.get(WORKER_TAG):
+            if worker_is_alive(worker):
+                return CheckRunHealthResult(WorkerStatus.RUNNING)
+            return CheckRunHealthResult(WorkerStatus.FAILED, "The process that ran it is gone.")
+        client = self._get_grpc_client_for_termination(run.run_id)
+        if client is None:
+            # Executed in a process nobody knows (a notebook, say): there is nothing to ask.
+            return CheckRunHealthResult(WorkerStatus.RUNNING)
+        try:
+            answer = deserialize_value(
+                client.can_cancel_execution(CanCancelExecutionRequest(run_id=run.run_id)), CanCancelExecutionResult
+            )
+        except DagsterUserCodeUnreachableError:
+            return CheckRunHealthResult(WorkerStatus.FAILED, "The code server that ran it is gone.")
+        if answer.can_cancel:
+            return CheckRunHealthResult(WorkerStatus.RUNNING)
+        return CheckRunHealthResult(WorkerStatus.NOT_FOUND, "The code server does not know the run's process any more.")
+
+
+def worker_tags() -> dict[str, str]:
+    """Tags for a run that this very process executes, so that run monitoring notices when it is killed."""
+    process = psutil.Process(os.getpid())
+    return {WORKER_TAG: f"{socket.gethostname()}/{process.pid}/{process.create_time():.2f}"}
+
+
+def worker_is_alive(worker: str) -> bool:
+    """Whether the process that `worker_tags` names still runs; one on another host is taken to."""
+    host, pid, started = worker.rsplit("/", 2)
+    if host != socket.gethostname():
+        return True
+    try:
+        # The number may have been given to another process since.
+        process = psutil.Process(int(pid))
+        return process.status() != psutil.STATUS_ZOMBIE and abs(process.create_time() - float(started)) < 1
+    except psutil.NoSuchProcess:
+        return False
+
+
+def pipeline_instance(settings: Settings) -> dg.DagsterInstance:
+    """The persistent Dagster instance for `settings`, as `dagster.yaml` describes it; needs no DAGSTER_HOME.
+
+    What is run on it is seen by `dagster dev` with the same settings. Use it as a context manager.
+
+    Raises:
+        PostgresError: the server cannot be started or reached.
+    """
+    environment = Settings.from_environment()
+    config: dict[str, str] = {}
+    if (settings.data_dir, settings.postgres_url) != (environment.data_dir, environment.postgres_url):
+        # Only explicit settings are written down: the instance is passed between processes as text, which is no
+        # place for the password in PIPELINE_POSTGRES_URL.
+        config = {"data_dir": str(settings.data_dir)}
+        if settings.postgres_url:
+            config["postgres_url"] = settings.postgres_url
+
+    def custom(cls: type) -> dict[str, Any]:
+        return {"module": __name__, "class": cls.__name__, "config": config}
+
+    overrides = {
+        "storage": {"custom": custom(PipelinePostgresStorage)},
+        "local_artifact_storage": custom(PipelineArtifactStorage),
+        "compute_logs": custom(PipelineComputeLogManager),
+    }
+    ref = InstanceRef.from_dir(str(_local_dir(settings)), config_dir=str(PROJECT_ROOT), overrides=overrides)
+    return dg.DagsterInstance.from_ref(ref)

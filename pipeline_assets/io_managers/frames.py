@@ -1,0 +1,97 @@
+"""What an asset may return, cut into frames that fit into memory, and the check of a frame against its contract.
+
+Shared by the IO managers. No Dagster here, and no storage.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import dataframely as dy
+import polars as pl
+
+BATCH_ROWS = 250_000
+
+
+class ContractError(ValueError):
+    """A frame is not what its table declares. Messages name columns, types and counts, never values."""
+
+
+@dataclass(frozen=True)
+class FrameStream:
+    """A table too large for memory: frames that are made one after the other while they are written.
+
+    Attributes:
+        frames: consumed once and lazily; every frame has the same columns.
+    """
+
+    frames: Iterable[pl.DataFrame]
+
+
+Frames = pl.DataFrame | pl.LazyFrame | FrameStream
+
+
+def iterate(frames: Frames, batch_rows: int = BATCH_ROWS) -> Iterator[pl.DataFrame]:
+    """The frames of what an asset returned, at least one (possibly empty) for a DataFrame or LazyFrame.
+
+    A LazyFrame is computed by the streaming engine, in batches of about `batch_rows` rows.
+    """
+    if isinstance(frames, FrameStream):
+        yield from frames.frames
+    elif isinstance(frames, pl.LazyFrame):
+        empty = True
+        for frame in frames.collect_batches(chunk_size=batch_rows, maintain_order=False, lazy=True):
+            empty = False
+            yield frame
+        if empty:
+            yield pl.DataFrame(schema=frames.collect_schema())
+    else:
+        yield frames
+
+
+def contract_schema(contract: type[dy.Schema]) -> pl.Schema:
+    """Column names and Polars types of a contract, in its order."""
+    return pl.Schema({name: column.dtype for name, column in contract.columns().items()})
+
+
+def check_schema(actual: pl.Schema, contract: type[dy.Schema], table: str) -> None:
+    """Columns and types, exactly.
+
+    Raises:
+        ContractError: lists every missing, extra and differently typed column.
+    """
+    expected = contract.columns()
+    problems = [f"column {name} is missing" for name in expected if name not in actual]
+    problems += [f"column {name} ({actual[name]}) is not in the contract" for name in actual if name not in expected]
+    problems += [
+        f"column {name} is {actual[name]}, the contract says {column.dtype}"
+        for name, column in expected.items()
+        if name in actual and not column.validate_dtype(actual[name])
+    ]
+    if problems:
+        raise ContractError(f"{table}: {'; '.join(problems)}. Mend the asset, or change {contract.__name__}.")
+
+
+def checked(frame: pl.DataFrame, contract: type[dy.Schema], table: str) -> pl.DataFrame:
+    """The frame with its columns in the contract's order, if its columns and each of its rows keep the contract.
+
+    Raises:
+        ContractError: names each broken rule with the number of rows.
+    """
+    check_schema(frame.schema, contract, table)
+    frame = frame.select(contract.column_names())
+    _, failure = contract.filter(frame)
+    if broken := failure.counts():
+        rules = ", ".join(f"{rule.replace('|', ': ')} ({count} rows)" for rule, count in sorted(broken.items()))
+        raise ContractError(f"{table}: {len(failure)} of {frame.height} rows break the contract: {rules}.")
+    return frame
+
+
+def subset(columns: Sequence[str], available: Sequence[str], table: str) -> list[str]:
+    """The columns an input asks for.
+
+    Raises:
+        ContractError: one of them does not exist.
+    """
+    if unknown := [name for name in columns if name not in available]:
+        raise ContractError(f"{table}: no such columns: {', '.join(unknown)}. There are: {', '.join(available)}.")
+    return list(columns)

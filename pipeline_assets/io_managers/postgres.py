@@ -1,0 +1,688 @@
+"""Assets as PostgreSQL tables: a Polars IO manager for Dagster.
+
+To use it elsewhere take this file and `frames.py`; it needs dagster, polars, dataframely and
+adbc-driver-postgresql (with pyarrow). One write is one transaction:
+
+1. every frame is checked against its contract and copied (ADBC, binary COPY) into a temporary table;
+2. an advisory lock on the table is taken, so that writers take turns and readers are never blocked;
+3. schema, table, new nullable columns, comments and indexes are made where they are missing;
+4. rows outside of the partitions being written are an error;
+5. exactly these partitions are deleted and the new rows inserted;
+6. `before_commit` may add statements of its own.
+
+Readers see the old rows or the new ones. Types must fit exactly: ADBC copies a frame's bytes as they are, and
+a wrong width would store garbage, so what a frame has and what the table has is compared before a row is sent.
+"""
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
+from typing import Any
+
+import adbc_driver_postgresql.dbapi as adbc
+import dagster as dg
+import dataframely as dy
+import polars as pl
+from dagster._core.storage.db_io_manager import (
+    DbClient,
+    DbIOManager,
+    DbTypeHandler,
+    TablePartitionDimension,
+    TableSlice,
+)
+
+from pipeline_assets.io_managers.frames import (
+    ContractError,
+    Frames,
+    FrameStream,
+    check_schema,
+    checked,
+    contract_schema,
+    iterate,
+    subset,
+)
+
+_STAGED = "pg_temp.staged_rows"
+_CHUNK_ROWS = 50_000
+_IDENTIFIER_BYTES = 63
+
+_TYPES: dict[type[pl.DataType], str] = {
+    pl.Int8: "smallint",
+    pl.Int16: "smallint",
+    pl.Int32: "integer",
+    pl.Int64: "bigint",
+    pl.UInt8: "smallint",
+    pl.UInt16: "integer",
+    pl.UInt32: "bigint",
+    pl.Float32: "real",
+    pl.Float64: "double precision",
+    pl.Boolean: "boolean",
+    pl.String: "text",
+    pl.Categorical: "text",
+    pl.Enum: "text",
+    pl.Date: "date",
+    pl.Time: "time without time zone",
+    pl.Binary: "bytea",
+}
+
+
+class TableError(RuntimeError):
+    """PostgreSQL refused something, or a table is not what its contract says. Names no values and no password."""
+
+
+class PostgresPolarsIOManager(DbIOManager):
+    """Stores polars DataFrames, LazyFrames and FrameStreams as tables; loads DataFrames and LazyFrames.
+
+    The table is named like the last part of the asset key. Asset metadata: `schema` (instead of the manager's),
+    `partition_expr`: name of the partition column, or for multi-dimensional partitions a mapping from dimension
+    to column. Input metadata: `columns`, to load some columns only. A time window is compared with
+    `timestamptz` columns as moments, with `date` columns as the calendar days of the partitions' time zone, and
+    with `timestamp` columns as UTC.
+    """
+
+    def __init__(
+        self,
+        url: str | Callable[[], str],
+        *,
+        schema: str | None = None,
+        contracts: Mapping[str, type[dy.Schema]] | None = None,
+    ) -> None:
+        """Connect to `url` when something is stored or loaded, and not before.
+
+        Args:
+            url: libpq URL of the database, or a function that gives it.
+            schema: where the tables are; without it the second last part of the asset key, or `public`.
+            contracts: by table name: the columns with types, nullability, keys, indexes
+                (`metadata={"index": True}`) and comments. A table without one has the frame's columns.
+        """
+        client = PostgresClient(url)
+        handler = PolarsTypeHandler(client, contracts or {})
+        super().__init__(
+            type_handlers=[handler], db_client=client, database="", schema=schema, default_load_type=pl.DataFrame
+        )
+
+    def before_commit(self, context: dg.OutputContext, connection: adbc.Connection) -> None:
+        """Override it to run statements in the transaction that replaces the rows, just before it commits."""
+
+    def handle_output(self, context: dg.OutputContext, obj: object) -> None:
+        """Replace the partitions of the output, or the whole table where there are none, by the rows of `obj`.
+
+        Raises:
+            ContractError: the frame breaks its contract, or has rows outside of the partitions.
+            TableError: the table in the database differs from the contract in more than new nullable columns, or
+                PostgreSQL refused a statement.
+        """
+        # The base class deletes before it looks at the rows; here the rows come first.
+        if obj is None:
+            raise dg.DagsterInvariantViolationError(
+                f"{context.asset_key.to_user_string()} returned None. Return a frame, or annotate the asset with "
+                "-> None."
+            )
+        self._check_supported_type(type(obj))
+        table_slice = self._get_table_slice(context, context)
+        handler = self._resolve_handler(type(obj))
+        with self._db_client.connect(context, table_slice) as connection:
+            metadata = handler.handle_output(context, table_slice, obj, connection)
+            self.before_commit(context, connection)
+        context.add_output_metadata(
+            {
+                **(metadata or {}),
+                "dagster/table_name": self._db_client.get_table_name(table_slice),
+                "Query": dg.MetadataValue.text(self._db_client.get_select_statement(table_slice)),
+            }
+        )
+
+
+# --- What a table looks like --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column as PostgreSQL describes it; `index`: whether an index on it is there, or wanted."""
+
+    name: str
+    type: str
+    nullable: bool = True
+    comment: str | None = None
+    index: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as declared, or as found in the database."""
+
+    columns: tuple[Column, ...]
+    primary_key: tuple[str, ...] = ()
+    comment: str | None = None
+
+    def column(self, name: str) -> Column | None:
+        """The column of that name."""
+        return next((column for column in self.columns if column.name == name), None)
+
+
+def postgres_type(dtype: pl.DataType, column: str = "") -> str:
+    """The PostgreSQL type that holds every value of a Polars type, spelled as `format_type` spells it.
+
+    Raises:
+        ContractError: there is none that ADBC writes correctly (UInt64, Int128, Duration, Struct and others).
+    """
+    if isinstance(dtype, pl.Datetime):
+        return "timestamp with time zone" if dtype.time_zone else "timestamp without time zone"
+    if isinstance(dtype, pl.Decimal):
+        return f"numeric({dtype.precision},{dtype.scale})"
+    if isinstance(dtype, pl.List) and dtype.inner == pl.String:
+        return "text[]"
+    if known := _TYPES.get(dtype.base_type()):
+        return known
+    raise ContractError(
+        f"column {column} is {dtype}, which cannot be stored in PostgreSQL. Cast it, say to Int64, Decimal or String."
+    )
+
+
+def declared_table(schema: pl.Schema, contract: type[dy.Schema] | None) -> Table:
+    """The table a contract declares, or one with a frame's columns where there is no contract."""
+    if contract is None:
+        return Table(tuple(Column(name, postgres_type(dtype, name)) for name, dtype in schema.items()))
+    columns = tuple(
+        Column(
+            name=name,
+            type=postgres_type(column.dtype, name),
+            nullable=column.nullable,
+            comment=column.description,
+            index=bool((column.metadata or {}).get("index")),
+        )
+        for name, column in contract.columns().items()
+    )
+    comment = (contract.__doc__ or "").strip().split("\n\n", 1)[0]
+    return Table(columns, tuple(contract.primary_key()), " ".join(comment.split()) or None)
+
+
+def new_columns(declared: Table, found: Table, name: str, *, by_contract: bool) -> list[Column]:
+    """The nullable columns the declaration has and the table in the database lacks.
+
+    Raises:
+        TableError: they differ in anything else but comments and indexes.
+    """
+    problems = []
+    added = []
+    for column in declared.columns:
+        there = found.column(column.name)
+        if there is None and column.nullable:
+            added.append(column)
+        elif there is None:
+            problems.append(f"column {column.name} ({column.type}, not null) is not in the table; declare it nullable")
+        elif there.type != column.type:
+            problems.append(f"column {column.name} is {there.type} in the table and {column.type} in what is written")
+        elif by_contract and there.nullable != column.nullable:
+            now, wanted = ("nullable" if nullable else "not null" for nullable in (there.nullable, column.nullable))
+            problems.append(f"column {column.name} ({column.type}) is {now} in the table and {wanted} in the contract")
+    problems += [
+        f"column {column.name} ({column.type}) of the table is not in what is written"
+        for column in found.columns
+        if declared.column(column.name) is None
+    ]
+    if by_contract and declared.primary_key != found.primary_key:
+        keys = (", ".join(table.primary_key) or "none" for table in (found, declared))
+        problems.append("the primary key is {} in the table and {} in the contract".format(*keys))
+    if problems:
+        raise TableError(
+            f"{name}: {'; '.join(problems)}. Nothing was written. Undo the change, or change the table by hand "
+            f"(ALTER TABLE {name} …), or drop it (DROP TABLE {name}) and materialize all of it again."
+        )
+    return added
+
+
+# --- Talking to PostgreSQL ----------------------------------------------------------------------------
+
+
+def quoted(*names: str) -> str:
+    """An identifier, qualified if there are several names."""
+    for name in names:
+        if not name or "\0" in name or len(name.encode()) > _IDENTIFIER_BYTES:
+            raise ContractError(f"{name!r} cannot name anything in PostgreSQL: 1 to {_IDENTIFIER_BYTES} bytes.")
+    return ".".join('"' + name.replace('"', '""') + '"' for name in names)
+
+
+def _literal(text: str) -> str:
+    return "E'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
+
+
+def execute(connection: adbc.Connection, statement: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+    """Run a statement with bound `$1, $2, …` and return its rows, if it has any."""
+    with connection.cursor() as cursor:
+        cursor.execute(statement, tuple(parameters) or None)
+        return cursor.fetchall() if cursor.description else []
+
+
+class PostgresClient(DbClient):
+    """Connections, and the statements about a slice of a table."""
+
+    def __init__(self, url: str | Callable[[], str]) -> None:
+        """Remember where the server is; nothing is connected yet."""
+        self._url = url
+
+    def __repr__(self) -> str:
+        """Without the URL, which may hold a password."""
+        return f"{type(self).__name__}()"
+
+    @contextmanager
+    def connect(
+        self,
+        context: dg.OutputContext | dg.InputContext,  # noqa: ARG002
+        table_slice: TableSlice,
+    ) -> Generator[adbc.Connection]:
+        """One transaction: committed at the end, rolled back on any error.
+
+        Raises:
+            TableError: PostgreSQL cannot be reached or refused a statement.
+        """
+        url = self._url if isinstance(self._url, str) else self._url()
+        name = self.get_table_name(table_slice)
+        try:
+            connection = adbc.connect(url)
+        except adbc.Error as error:
+            # The driver's message may hold a part of the URL, and so of the password.
+            state = f" (SQLSTATE {error.sqlstate})" if error.sqlstate else ""
+            raise TableError(
+                f"{name}: PostgreSQL cannot be reached{state}. Check the URL, and that the server runs and lets you in."
+            ) from None
+        with closing(connection):
+            try:
+                # Later statements must see what was committed while this one waited for its lock, whatever the
+                # server's defaults are; and making the frames may take longer than it lets a transaction idle.
+                execute(connection, "SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+                execute(connection, "SET LOCAL idle_in_transaction_session_timeout = 0")
+                execute(connection, "SET LOCAL timezone = 'UTC'")
+                yield connection
+                connection.commit()
+            except adbc.Error as error:
+                connection.rollback()
+                raise _explained(error, name) from None
+            except BaseException:
+                connection.rollback()
+                raise
+
+    @staticmethod
+    def get_table_name(table_slice: TableSlice) -> str:
+        """`schema.table`."""
+        return f"{table_slice.schema}.{table_slice.table}"
+
+    def lock(self, table_slice: TableSlice, connection: adbc.Connection) -> None:
+        """Wait until no other transaction writes the table or changes its columns."""
+        _advisory_lock(connection, f"table {self.get_table_name(table_slice)}")
+
+    def ensure_schema_exists(
+        self,
+        context: dg.OutputContext,  # noqa: ARG002
+        table_slice: TableSlice,
+        connection: adbc.Connection,
+    ) -> None:
+        """Create the schema if it is missing."""
+        exists = "SELECT count(*) FROM pg_catalog.pg_namespace WHERE nspname = $1"
+        if not execute(connection, exists, [table_slice.schema])[0][0]:
+            _advisory_lock(connection, f"schema {table_slice.schema}")
+            execute(connection, f"CREATE SCHEMA IF NOT EXISTS {quoted(table_slice.schema)}")
+
+    def delete_table_slice(
+        self,
+        context: dg.OutputContext,  # noqa: ARG002
+        table_slice: TableSlice,
+        connection: adbc.Connection,
+    ) -> None:
+        """Delete the rows of the slice's partitions, or all."""
+        table = self.describe(table_slice, connection)
+        if table is None:
+            return
+        condition, parameters = where(table_slice, table)
+        execute(connection, f"DELETE FROM {_qualified(table_slice)} WHERE {condition}", parameters)  # noqa: S608
+
+    @staticmethod
+    def get_select_statement(table_slice: TableSlice) -> str:
+        """The rows of the slice as a statement for people: complete, with literals, correct to paste anywhere.
+
+        What this module runs itself binds its values instead.
+        """
+        conditions = [_readable(dimension) for dimension in table_slice.partition_dimensions or []]
+        columns = ", ".join(map(quoted, table_slice.columns)) if table_slice.columns else "*"
+        text = f"SELECT {columns} FROM {_qualified(table_slice)}"  # noqa: S608
+        return f"{text} WHERE {' AND '.join(conditions)}" if conditions else text
+
+    def describe(self, table_slice: TableSlice, connection: adbc.Connection) -> Table | None:
+        """The table as it is in the database, or None."""
+        rows = execute(
+            connection,
+            """
+            SELECT a.attname::text, pg_catalog.format_type(a.atttypid, a.atttypmod), NOT a.attnotnull,
+                   pg_catalog.col_description(a.attrelid, a.attnum),
+                   pg_catalog.array_position(k.indkey::smallint[], a.attnum)::integer,
+                   pg_catalog.obj_description(a.attrelid, 'pg_class'),
+                   EXISTS (SELECT FROM pg_catalog.pg_index i
+                           WHERE i.indrelid = a.attrelid AND i.indisvalid AND i.indkey[0] = a.attnum)
+            FROM pg_catalog.pg_attribute a
+            LEFT JOIN pg_catalog.pg_index k ON k.indrelid = a.attrelid AND k.indisprimary
+            WHERE a.attrelid = pg_catalog.to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped
+            ORDER BY a.attnum
+            """,
+            [_qualified(table_slice)],
+        )
+        if not rows:
+            return None
+        columns = tuple(Column(name, kind, nullable, note, index) for name, kind, nullable, note, _, _, index in rows)
+        keys = sorted((position, name) for name, _, _, _, position, _, _ in rows if position is not None)
+        return Table(columns, tuple(name for _, name in keys), rows[0][5])
+
+    def ensure_table(
+        self, table_slice: TableSlice, declared: Table, connection: adbc.Connection, *, by_contract: bool
+    ) -> None:
+        """Create the table, or bring it up to the declaration. The lock is held.
+
+        Raises:
+            TableError: it differs in more than new nullable columns, comments and indexes.
+        """
+        name = _qualified(table_slice)
+        found = self.describe(table_slice, connection)
+        if found is None:
+            lines = [f"{quoted(c.name)} {c.type}{'' if c.nullable else ' NOT NULL'}" for c in declared.columns]
+            if declared.primary_key:
+                lines.append(f"PRIMARY KEY ({', '.join(map(quoted, declared.primary_key))})")
+            execute(connection, f"CREATE TABLE {name} ({', '.join(lines)})")
+        else:
+            for column in new_columns(declared, found, self.get_table_name(table_slice), by_contract=by_contract):
+                execute(connection, f"ALTER TABLE {name} ADD COLUMN {quoted(column.name)} {column.type}")
+        if not by_contract:
+            return
+        found = self.describe(table_slice, connection)
+        assert found is not None  # noqa: S101
+        if declared.comment and declared.comment != found.comment:
+            execute(connection, f"COMMENT ON TABLE {name} IS {_literal(declared.comment)}")
+        for column in declared.columns:
+            there = found.column(column.name)
+            if column.comment and (there is None or there.comment != column.comment):
+                text = _literal(column.comment)
+                execute(connection, f"COMMENT ON COLUMN {name}.{quoted(column.name)} IS {text}")
+            if column.index and not (there and there.index):
+                execute(connection, f"CREATE INDEX ON {name} ({quoted(column.name)})")
+
+
+def _qualified(table_slice: TableSlice) -> str:
+    return quoted(table_slice.schema, table_slice.table)
+
+
+def _advisory_lock(connection: adbc.Connection, name: str) -> None:
+    execute(connection, "SELECT count(*) FROM pg_advisory_xact_lock(hashtextextended($1, 0))", [name])
+
+
+def _explained(error: adbc.Error, name: str) -> Exception:
+    # DETAIL and CONTEXT repeat values of the rows.
+    message = str(error).split("\nDETAIL:")[0].split("\nCONTEXT:")[0].strip()
+    if error.sqlstate == "23505":
+        return ContractError(
+            f"{name}: a primary key or unique index would hold a key twice: rows of this write repeat each other, or "
+            "rows of other partitions have the same key. Nothing was written."
+        )
+    return TableError(f"{name}: {message}")
+
+
+# --- Partitions ---------------------------------------------------------------------------------------
+
+
+def where(table_slice: TableSlice, table: Table) -> tuple[str, list[object]]:
+    """The condition for the slice's partitions and its bound values.
+
+    Raises:
+        ContractError: a partition column does not exist.
+    """
+    conditions = []
+    values: list[object] = []
+    for dimension in table_slice.partition_dimensions or []:
+        column = table.column(dimension.partition_expr)
+        if column is None:
+            raise ContractError(
+                f"{table_slice.schema}.{table_slice.table}: the partition column {dimension.partition_expr} does not "
+                "exist. Metadata partition_expr must be the name of a column."
+            )
+        name = quoted(column.name)
+        if isinstance(dimension.partitions, dg.TimeWindow):
+            start, end = (_bound(moment, column, table_slice) for moment in dimension.partitions)
+            conditions.append(f"{name} >= ${len(values) + 1} AND {name} < ${len(values) + 2}")
+            values += [start, end]
+        elif dimension.partitions:
+            # Keys are text whatever the column is.
+            first = len(values) + 1
+            places = (f"CAST(${n} AS {column.type})" for n in range(first, first + len(dimension.partitions)))
+            conditions.append(f"{name} IN ({', '.join(places)})")
+            values += list(dimension.partitions)
+        else:
+            conditions.append("false")
+    return " AND ".join(conditions) or "true", values
+
+
+def _bound(moment: datetime, column: Column, table_slice: TableSlice) -> date | datetime:
+    if column.type == "timestamp with time zone":
+        return moment.astimezone(UTC)
+    if column.type == "timestamp without time zone":
+        return moment.astimezone(UTC).replace(tzinfo=None)
+    if column.type == "date" and moment.time() == time():
+        return moment.date()
+    raise ContractError(
+        f"{table_slice.schema}.{table_slice.table}: time partitions need a column of moments, or of dates where they "
+        f"start at midnight; {column.name} is {column.type}."
+    )
+
+
+def _readable(dimension: TablePartitionDimension) -> str:
+    name = quoted(dimension.partition_expr)
+    if isinstance(dimension.partitions, dg.TimeWindow):
+        # PostgreSQL reads such a literal as a moment or as its calendar day, as the column wants.
+        start, end = (_literal(moment.isoformat()) for moment in dimension.partitions)
+        return f"{name} >= {start} AND {name} < {end}"
+    return f"{name} IN ({', '.join(map(_literal, dimension.partitions))})" if dimension.partitions else "false"
+
+
+# --- Polars -------------------------------------------------------------------------------------------
+
+
+class PolarsTypeHandler(DbTypeHandler[Frames]):
+    """Frames into a slice of a table, and back."""
+
+    def __init__(self, client: PostgresClient, contracts: Mapping[str, type[dy.Schema]]) -> None:
+        """Check frames against the contract of their table's name."""
+        self._client = client
+        self._contracts = dict(contracts)
+
+    @property
+    def supported_types(self) -> Sequence[type[object]]:
+        """What an asset may return."""
+        return [pl.DataFrame, pl.LazyFrame, FrameStream]
+
+    def handle_output(
+        self, context: dg.OutputContext, table_slice: TableSlice, obj: Frames, connection: adbc.Connection
+    ) -> Mapping[str, Any]:
+        """Replace the slice by the frames' rows, in the connection's transaction."""
+        name = self._client.get_table_name(table_slice)
+        contract = self._contracts.get(table_slice.table)
+        if isinstance(obj, pl.LazyFrame) and contract:
+            # A wrong type is told before the work is done.
+            check_schema(obj.collect_schema(), contract, name)
+        declared, rows = self._stage(table_slice, obj, contract, connection)
+
+        client = self._client
+        client.lock(table_slice, connection)
+        client.ensure_schema_exists(context, table_slice, connection)
+        client.ensure_table(table_slice, declared, connection, by_contract=contract is not None)
+        condition, parameters = where(table_slice, declared)
+        stray = execute(connection, f"SELECT count(*) FROM {_STAGED} WHERE ({condition}) IS NOT TRUE", parameters)  # noqa: S608
+        if stray[0][0]:
+            # They would stay when this partition is written again, and so be there twice.
+            raise ContractError(
+                f"{name}: {stray[0][0]} of {rows} rows are not in the partition being written "
+                f"({_partitions(context)}). Filter them out, or request their partitions too. Nothing was written."
+            )
+        client.delete_table_slice(context, table_slice, connection)
+        columns = ", ".join(quoted(column.name) for column in declared.columns)
+        execute(
+            connection,
+            f"INSERT INTO {_qualified(table_slice)} ({columns}) SELECT {columns} FROM {_STAGED}",  # noqa: S608
+        )
+        return {
+            **self._row_counts(context, table_slice, declared, rows, connection),
+            "dagster/column_schema": _table_schema(declared),
+        }
+
+    def _stage(
+        self, table_slice: TableSlice, obj: Frames, contract: type[dy.Schema] | None, connection: adbc.Connection
+    ) -> tuple[Table, int]:
+        """Copy the rows into a temporary table; returns the declared table and the number of rows."""
+        name = self._client.get_table_name(table_slice)
+        schema = contract_schema(contract) if contract else None
+        declared: Table | None = None
+        rows = 0
+        for frame in iterate(obj):
+            if contract:
+                frame = checked(frame, contract, name)
+            schema = schema or frame.schema
+            if frame.schema != schema:
+                raise ContractError(f"{name}: a frame has the columns {frame.schema}, the first one had {schema}.")
+            if declared is None:
+                declared = self._prepare(table_slice, schema, contract, connection)
+            if frame.height:
+                data = frame.select(_as_stored(column, dtype) for column, dtype in schema.items())
+                reader = data.to_arrow(compat_level=pl.CompatLevel.oldest()).to_reader(_CHUNK_ROWS)
+                with connection.cursor() as cursor:
+                    cursor.adbc_ingest(_STAGED.partition(".")[2], reader, mode="append", temporary=True)
+                rows += frame.height
+        if declared is None:
+            if schema is None:
+                raise ContractError(f"{name}: a FrameStream without frames needs a contract to know the columns.")
+            declared = self._prepare(table_slice, schema, contract, connection)
+        return declared, rows
+
+    def _prepare(
+        self, table_slice: TableSlice, schema: pl.Schema, contract: type[dy.Schema] | None, connection: adbc.Connection
+    ) -> Table:
+        """Compare the declared columns with the table's before any row is sent, and create the temporary table."""
+        declared = declared_table(schema, contract)
+        where(table_slice, declared)
+        if found := self._client.describe(table_slice, connection):
+            new_columns(declared, found, self._client.get_table_name(table_slice), by_contract=contract is not None)
+        columns = ", ".join(f"{quoted(column.name)} {column.type}" for column in declared.columns)
+        execute(connection, f"CREATE TEMPORARY TABLE {_STAGED.partition('.')[2]} ({columns}) ON COMMIT DROP")
+        return declared
+
+    def _row_counts(
+        self,
+        context: dg.OutputContext,
+        table_slice: TableSlice,
+        declared: Table,
+        rows: int,
+        connection: adbc.Connection,
+    ) -> Mapping[str, int]:
+        if not context.has_asset_partitions:
+            return {"dagster/row_count": rows}
+        keys = context.asset_partition_keys
+        if len(keys) == 1:
+            return {"dagster/partition_row_count": rows}
+        dimensions = table_slice.partition_dimensions or []
+        column = declared.column(dimensions[0].partition_expr) if len(dimensions) == 1 else None
+        definition = context.asset_partitions_def
+        if column is None or (isinstance(definition, dg.TimeWindowPartitionsDefinition) and column.type != "date"):
+            return {"rows": rows}
+        # Each partition of the range has its own materialization, and wants its own count.
+        counts = dict(execute(connection, f"SELECT {quoted(column.name)}, count(*) FROM {_STAGED} GROUP BY 1"))  # noqa: S608
+        if isinstance(definition, dg.TimeWindowPartitionsDefinition):
+            counts = {day.strftime(definition.fmt): count for day, count in counts.items()}
+        for key in keys:
+            context.step_context.add_asset_metadata(
+                {"dagster/partition_row_count": counts.get(key, 0)}, asset_key=context.asset_key, partition_key=key
+            )
+        return {}
+
+    def load_input(
+        self, context: dg.InputContext, table_slice: TableSlice, connection: adbc.Connection
+    ) -> pl.DataFrame | pl.LazyFrame:
+        """The slice's rows, with the contract's types.
+
+        Raises:
+            TableError: there is no such table.
+            ContractError: a column asked for does not exist.
+        """
+        name = self._client.get_table_name(table_slice)
+        table = self._client.describe(table_slice, connection)
+        if table is None:
+            raise TableError(f"{name} does not exist. Materialize {context.asset_key.to_user_string()} first.")
+        available = [column.name for column in table.columns]
+        columns = subset(table_slice.columns or available, available, name)
+        condition, parameters = where(table_slice, table)
+        # ADBC has no Arrow type for numeric; as text it stays exact.
+        selected = ", ".join(
+            f"{quoted(column)}::text" if _of(table, column).startswith("numeric") else quoted(column)
+            for column in columns
+        )
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"SELECT {selected} FROM {_qualified(table_slice)} WHERE {condition}",  # noqa: S608
+                tuple(parameters) or None,
+            )
+            frame = pl.DataFrame(cursor.fetch_arrow_table())
+        frame.columns = columns
+        contract = self._contracts.get(table_slice.table)
+        types = contract_schema(contract) if contract else pl.Schema()
+        frame = frame.with_columns(
+            pl.col(column).cast(dtype)
+            for column in columns
+            if (dtype := types.get(column) or _decimal(_of(table, column))) is not None
+        )
+        return frame.lazy() if context.dagster_type.typing_type is pl.LazyFrame else frame
+
+
+def _of(table: Table, name: str) -> str:
+    column = table.column(name)
+    return column.type if column else ""
+
+
+def _decimal(kind: str) -> pl.DataType | None:
+    """The Polars type of `numeric(p,s)`."""
+    if not kind.startswith("numeric("):
+        return None
+    precision, _, scale = kind.removeprefix("numeric(").rstrip(")").partition(",")
+    return pl.Decimal(int(precision), int(scale))
+
+
+def _as_stored(name: str, dtype: pl.DataType) -> pl.Expr:
+    """The column in the width that its PostgreSQL type has, for ADBC copies bytes as they are."""
+    column = pl.col(name)
+    if isinstance(dtype, pl.Datetime):
+        column = column.dt.cast_time_unit("us")
+        return column.dt.convert_time_zone("UTC") if dtype.time_zone else column
+    widened = {
+        pl.Int8: pl.Int16,
+        pl.UInt8: pl.Int16,
+        pl.UInt16: pl.Int32,
+        pl.UInt32: pl.Int64,
+        pl.Categorical: pl.String,
+        pl.Enum: pl.String,
+    }.get(dtype.base_type())
+    return column.cast(widened) if widened else column
+
+
+def _partitions(context: dg.OutputContext) -> str:
+    keys = context.asset_partition_keys if context.has_asset_partitions else []
+    return keys[0] if len(keys) == 1 else f"{keys[0]} to {keys[-1]}" if keys else "none"
+
+
+def _table_schema(table: Table) -> dg.TableSchema:
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                name=column.name,
+                type=column.type,
+                description=column.comment,
+                constraints=dg.TableColumnConstraints(
+                    nullable=column.nullable, unique=table.primary_key == (column.name,)
+                ),
+            )
+            for column in table.columns
+        ],
+        constraints=dg.TableConstraints([f"primary key ({', '.join(table.primary_key)})"] if table.primary_key else []),
+    )

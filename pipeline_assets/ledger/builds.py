@@ -1,0 +1,242 @@
+"""What each asset and day was built from, and which days are stale.
+
+Every table is described by a `Recipe`: what it reads and how far around a day it looks. From the recipes and the
+staged files that count, the fingerprint of what a day *should* be built from follows without looking at any data; a
+day is stale where the fingerprint booked with it differs. A build claims its days before it reads, and its claim is
+confirmed in the transaction that publishes the rows, so a crash or an overtaken run can only leave a day stale.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+
+from pipeline_assets.ledger.files import StagedFile
+from pipeline_assets.ledger.schema import builds, event_days
+from pipeline_assets.transforms.events import DayCounts
+
+STAGING = "staging"
+_ABSENT = "-"
+
+
+class OvertakenError(RuntimeError):
+    """Another run has claimed the same days since; its rows will be the ones that count."""
+
+
+@dataclass(frozen=True)
+class Input:
+    """An input of a table: another table (or `staging`) and the days around a day that are read."""
+
+    table: str
+    before: int = 0
+    after: int = 0
+
+    def days(self, day: date) -> list[date]:
+        """The input's days that a day reads."""
+        return [day + timedelta(days=offset) for offset in range(-self.before, self.after + 1)]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a table is made: its inputs, and a version that changes with its code, contract or settings."""
+
+    table: str
+    version: str
+    inputs: tuple[Input, ...]
+
+
+class Plan:
+    """The fingerprints every table and day should have, given the staged files that count.
+
+    Args:
+        recipes: every table, inputs before the tables that read them.
+        staged: the staged files that count.
+    """
+
+    def __init__(self, recipes: Sequence[Recipe], staged: Iterable[StagedFile]) -> None:
+        self._recipes = {recipe.table: recipe for recipe in recipes}
+        by_day: dict[date, list[str]] = {}
+        for file in staged:
+            by_day.setdefault(file.event_date, []).append(f"{file.source}/{file.content}/{file.rules}")
+        self.days = set(by_day)
+        self._known: dict[tuple[str, date], str] = {
+            (STAGING, day): _digest(sorted(names)) for day, names in by_day.items()
+        }
+
+    def inputs(self, table: str, day: date, present: set[date]) -> str:
+        """Fingerprint of what `table` should be built from on `day`; `present` are the days that exist at all."""
+        if table == STAGING:
+            return self._known.get((STAGING, day), _ABSENT)
+        if (table, day) not in self._known:
+            recipe = self._recipes[table]
+            self._known[table, day] = combine(
+                recipe,
+                [
+                    self.inputs(needed.table, other, present)
+                    if needed.table == STAGING or other in present
+                    else _ABSENT
+                    for needed in recipe.inputs
+                    for other in needed.days(day)
+                ],
+            )
+        return self._known[table, day]
+
+
+def combine(recipe: Recipe, parts: Sequence[str]) -> str:
+    """The fingerprint of a table's day from those of its inputs."""
+    return _digest([recipe.table, recipe.version, *parts])
+
+
+def _digest(parts: Sequence[str]) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+
+
+def contiguous(days: Iterable[date], *, bridge: int = 1) -> list[tuple[date, date]]:
+    """Cut days into ranges (first, last); days at most `bridge` apart share a range."""
+    ranges: list[tuple[date, date]] = []
+    for day in sorted(days):
+        if ranges and (day - ranges[-1][1]).days <= bridge:
+            ranges[-1] = (ranges[-1][0], day)
+        else:
+            ranges.append((day, day))
+    return ranges
+
+
+class BuildLedger:
+    """The ledger's side of building tables."""
+
+    def __init__(self, engine: sa.Engine, recipes: Sequence[Recipe]) -> None:
+        self._engine = engine
+        self._recipes = {recipe.table: recipe for recipe in recipes}
+
+    def stale(self, staged: Iterable[StagedFile], *, until: date) -> dict[str, set[date]]:
+        """The stale days of every table, up to `until`; days that never had rows are not stale."""
+        plan = Plan(list(self._recipes.values()), staged)
+        booked: dict[tuple[str, date], str] = {}
+        # Days to come cannot be built yet; until they can, they are no input of their neighbours either.
+        present = {day for day in plan.days if day <= until}
+        with self._engine.connect() as connection:
+            for row in connection.execute(sa.select(builds.c.asset, builds.c.day, builds.c.inputs, builds.c.state)):
+                if row.asset in self._recipes and row.day <= until:
+                    present.add(row.day)
+                    booked[row.asset, row.day] = row.inputs if row.state == "built" else "building"
+        return {
+            table: {
+                day
+                for day in present
+                if booked.get((table, day)) != plan.inputs(table, day, present)
+            }
+            for table in self._recipes
+        }
+
+    def built_days(self, table: str) -> list[date]:
+        """The days a table was built for, in order."""
+        b = builds.c
+        query = sa.select(b.day).where(b.asset == table, b.state == "built").order_by(b.day)
+        with self._engine.connect() as connection:
+            return list(connection.execute(query).scalars())
+
+    def event_rows(self, first: date, last: date) -> dict[date, int]:
+        """Events of the days `first` to `last`, both included."""
+        e = event_days.c
+        query = sa.select(e.event_date, e.events).where(e.event_date.between(first, last))
+        with self._engine.connect() as connection:
+            return {row.event_date: row.events for row in connection.execute(query)}
+
+    def claim(self, table: str, days: Sequence[date], staged: Iterable[StagedFile], run_id: str) -> None:
+        """Announce that a run is about to read the inputs of these days; from here on they count as stale.
+
+        Args:
+            table: the table to build.
+            days: the days to build.
+            staged: the staged files the run will read; empty unless the table reads staging.
+            run_id: the run; the latest claim of a day wins.
+        """
+        recipe = self._recipes[table]
+        plan = Plan([], staged)
+        first = min(days) - timedelta(days=max(i.before for i in recipe.inputs))
+        last = max(days) + timedelta(days=max(i.after for i in recipe.inputs))
+        b = builds.c
+        query = sa.select(b.asset, b.day, b.inputs, b.state).where(b.day.between(first, last))
+        with self._engine.begin() as connection:
+            built = {
+                (row.asset, row.day): row.inputs if row.state == "built" else "building"
+                for row in connection.execute(query)
+            }
+
+            def current(needed: str, day: date) -> str:
+                return plan.inputs(STAGING, day, set()) if needed == STAGING else built.get((needed, day), _ABSENT)
+
+            claim = insert(builds).values(
+                [
+                    {
+                        "asset": table,
+                        "day": day,
+                        "inputs": combine(
+                            recipe, [current(i.table, other) for i in recipe.inputs for other in i.days(day)]
+                        ),
+                        "state": "building",
+                        "run_id": run_id,
+                    }
+                    for day in days
+                ]
+            )
+            new = claim.excluded
+            connection.execute(
+                claim.on_conflict_do_update(
+                    index_elements=["asset", "day"],
+                    set_={"inputs": new.inputs, "state": new.state, "run_id": run_id, "claimed_at": sa.func.now()},
+                )
+            )
+
+
+
+def confirmation(table: str, days: Sequence[date], run_id: str) -> sa.UpdateBase:
+    """The statement that confirms a claim; run it in the transaction that publishes the rows.
+
+    It returns one row per confirmed day, to be handed to `require_all`.
+    """
+    b = builds.c
+    return (
+        sa.update(builds)
+        .where(b.asset == table, b.day.between(min(days), max(days)), b.run_id == run_id)
+        .values(
+            state="built", built_at=sa.func.now(), first_built_at=sa.func.coalesce(b.first_built_at, sa.func.now())
+        )
+        .returning(b.day)
+    )
+
+
+def require_all(table: str, days: Sequence[date], confirmed: int) -> None:
+    """Refuse to publish unless every claimed day was confirmed.
+
+    Raises:
+        OvertakenError: another run has claimed one of the days since.
+    """
+    if confirmed != len(days):
+        raise OvertakenError(
+            f"{table}: another run has begun to build some of the days {min(days)} to {max(days)} since this run "
+            "began. Its rows will count; nothing of this run was published."
+        )
+
+
+def book_counts(connection: sa.Connection, counts: Mapping[date, DayCounts]) -> None:
+    """Book where the landed rows of some days went."""
+    for day, found in counts.items():
+        values = {
+            "landed": found.landed,
+            "events": found.events,
+            "duplicates": found.duplicates,
+            "conflicts": found.conflicts,
+            "excluded": found.excluded,
+            "reasons": dict(found.excluded_by_reason),
+        }
+        connection.execute(
+            insert(event_days)
+            .values(event_date=day, **values)
+            .on_conflict_do_update(index_elements=["event_date"], set_=values)
+        )

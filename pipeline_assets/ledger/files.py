@@ -1,0 +1,248 @@
+"""Booking files: which content of which path counts, and where each of its lines went.
+
+Everything about one file is booked in one transaction. Whatever the order in which files are booked, which
+contents count depends only on the newest content of every path, and ties between equal contents are broken by path.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+
+from pipeline_assets.ledger.schema import contents, files, quarantine, staged
+
+
+class LedgerError(RuntimeError):
+    """A booking that would not balance; nothing of it was written."""
+
+
+@dataclass(frozen=True)
+class QuarantinedLine:
+    """A line that could not be loaded, as it was read."""
+
+    line: int
+    reason: str
+    raw: bytes
+
+
+@dataclass(frozen=True)
+class Load:
+    """The outcome of reading one content under one version of its declaration.
+
+    Attributes:
+        content: SHA-256 of the file's bytes, hex.
+        rules: version of the declaration.
+        lines: lines (or records) in the file.
+        landed: rows staged.
+        blank: blank lines.
+        days: staged rows per event day; their sum is `landed`.
+        quarantined: the refused lines.
+        error: why the file could not be read at all; then everything else is zero.
+    """
+
+    content: str
+    rules: str
+    lines: int = 0
+    landed: int = 0
+    blank: int = 0
+    days: Mapping[date, int] = field(default_factory=dict)
+    quarantined: Sequence[QuarantinedLine] = ()
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class BookedFile:
+    """The newest booking of a path."""
+
+    path: str
+    content: str
+    rules: str
+    stamp: str
+    state: str
+    error: str | None
+
+
+@dataclass(frozen=True)
+class StagedFile:
+    """A staged Parquet file that counts."""
+
+    source: str
+    content: str
+    rules: str
+    event_date: date
+    rows: int
+
+    @property
+    def relative_path(self) -> str:
+        """Path below the lake's folder."""
+        return staged_path(self.source, self.event_date, self.content, self.rules)
+
+
+def staged_path(source: str, event_date: date, content: str, rules: str) -> str:
+    """Path below the lake's folder of the staged rows of one content and day."""
+    return f"staging/{source}/event_date={event_date.isoformat()}/{content}-{rules}.parquet"
+
+
+class FileLedger:
+    """The ledger's side of loading files."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+
+    def booked(self, source: str) -> dict[str, BookedFile]:
+        """The newest booking of every path of a source, by path."""
+        c = files.c
+        query = sa.select(c.path, c.content, c.rules, c.stamp, c.state, c.error).where(c.source == source, c.newest)
+        with self._engine.connect() as connection:
+            return {row.path: BookedFile(*row) for row in connection.execute(query)}
+
+    def reserve(self, content: str, size: int) -> datetime:
+        """The moment a content was first seen; now, if it never was."""
+        with self._engine.begin() as connection:
+            connection.execute(insert(contents).values(content=content, bytes=size).on_conflict_do_nothing())
+            query = sa.select(contents.c.first_booked_at).where(contents.c.content == content)
+            return connection.execute(query).scalar_one()
+
+    def has_load(self, source: str, content: str, rules: str) -> bool:
+        """Whether this content was already read under these rules, under whatever path."""
+        c = files.c
+        query = sa.select(sa.exists().where(c.source == source, c.content == content, c.rules == rules))
+        with self._engine.connect() as connection:
+            return bool(connection.execute(query).scalar())
+
+    def book(self, source: str, path: str, stamp: str, load: Load) -> None:
+        """Book a load: `path` now has this content, whose rows are staged and lines quarantined as `load` says.
+
+        Raises:
+            LedgerError: the counts do not add up.
+        """
+        if sum(load.days.values()) != load.landed:
+            raise LedgerError(f"{path}: {load.landed} rows landed, but the days hold {sum(load.days.values())}")
+        if load.lines != load.landed + load.blank + len(load.quarantined):
+            raise LedgerError(
+                f"{path}: {load.lines} lines read, but {load.landed} landed, {len(load.quarantined)} were quarantined "
+                f"and {load.blank} are blank"
+            )
+        counts = {
+            "rules": load.rules,
+            "lines": load.lines,
+            "landed": load.landed,
+            "quarantined": len(load.quarantined),
+            "blank": load.blank,
+            "error": load.error,
+        }
+        with self._engine.begin() as connection:
+            _lock(connection, source)
+            same = (files.c.source == source, files.c.content == load.content)
+            connection.execute(sa.update(files).where(*same).values(**counts))
+            for table in (staged, quarantine):
+                connection.execute(
+                    sa.delete(table).where(table.c.source == source, table.c.content == load.content)
+                )
+            if load.days:
+                connection.execute(
+                    sa.insert(staged),
+                    [
+                        {"source": source, "content": load.content, "event_date": day, "rules": load.rules, "rows": rows}
+                        for day, rows in sorted(load.days.items())
+                    ],
+                )
+            _copy_quarantine(connection, source, load)
+            _point(connection, source, path, stamp, {"content": load.content, **counts})
+
+    def book_known(self, source: str, path: str, stamp: str, content: str) -> None:
+        """Book that `path` now has a content that was loaded before."""
+        with self._engine.begin() as connection:
+            _lock(connection, source)
+            c = files.c
+            row = connection.execute(
+                sa.select(c.content, c.rules, c.lines, c.landed, c.quarantined, c.blank, c.error)
+                .where(c.source == source, c.content == content)
+                .limit(1)
+            ).one()
+            _point(connection, source, path, stamp, dict(row._mapping))
+
+    def staged_files(self, sources: Iterable[str], first: date, last: date) -> list[StagedFile]:
+        """The staged files that count for the days `first` to `last`, both included, in a fixed order."""
+        s = staged.c
+        query = (
+            sa.select(s.source, s.content, s.rules, s.event_date, s.rows)
+            .join_from(staged, files, (files.c.source == s.source) & (files.c.content == s.content))
+            .where(files.c.state == "active", s.source.in_(list(sources)), s.event_date.between(first, last))
+            .order_by(s.event_date, s.source, s.content)
+        )
+        with self._engine.connect() as connection:
+            return [StagedFile(*row) for row in connection.execute(query)]
+
+    def staged_of(self, source: str, content: str) -> list[StagedFile]:
+        """The staged files of one content, whether it counts or not."""
+        s = staged.c
+        query = sa.select(s.source, s.content, s.rules, s.event_date, s.rows).where(
+            s.source == source, s.content == content
+        )
+        with self._engine.connect() as connection:
+            return [StagedFile(*row) for row in connection.execute(query)]
+
+    def read_again(self, source: str, contents_: Iterable[str]) -> None:
+        """Mark contents to be read again, although neither they nor their declaration changed (a replay)."""
+        with self._engine.begin() as connection:
+            connection.execute(
+                sa.update(files)
+                .where(files.c.source == source, files.c.content.in_(list(contents_)))
+                .values(rules="replay", stamp="replay")
+            )
+
+
+def _lock(connection: sa.Connection, source: str) -> None:
+    # Bookings of one source are serialised: "the newest content of a path" must not be decided twice at once.
+    key = sa.func.hashtextextended(f"ledger.files/{source}", 0)
+    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
+
+
+def _point(connection: sa.Connection, source: str, path: str, stamp: str, row: Mapping[str, object]) -> None:
+    """Make a content the newest of a path and settle which bookings count."""
+    f = files.c
+    here = (f.source == source, f.path == path)
+    touched = [row["content"]]
+    superseded = (
+        sa.update(files)
+        .where(*here, f.newest, f.content != row["content"])
+        .values(newest=False, state="superseded")
+        .returning(f.content)
+    )
+    touched += connection.execute(superseded).scalars().all()
+    values = {**row, "stamp": stamp, "newest": True, "state": "repeat", "booked_at": sa.func.now()}
+    connection.execute(
+        insert(files)
+        .values(source=source, path=path, **values)
+        .on_conflict_do_update(index_elements=["source", "path", "content"], set_=values)
+    )
+    candidates = (f.source == source, f.content.in_(touched), f.newest)
+    connection.execute(
+        sa.update(files)
+        .where(*candidates)
+        .values(state=sa.case((f.error.is_not(None), "unreadable"), else_="repeat"))
+    )
+    other = files.alias("other")
+    first_path = (
+        sa.select(sa.func.min(other.c.path))
+        .where(other.c.source == f.source, other.c.content == f.content, other.c.newest)
+        .scalar_subquery()
+    )
+    connection.execute(
+        sa.update(files).where(*candidates, f.error.is_(None), f.path == first_path).values(state="active")
+    )
+
+
+def _copy_quarantine(connection: sa.Connection, source: str, load: Load) -> None:
+    if not load.quarantined:
+        return
+    driver = connection.connection.driver_connection
+    assert driver is not None
+    with driver.cursor().copy(
+        "copy ledger.quarantine (source, content, line, reason, rules, raw) from stdin"
+    ) as copy:
+        for bad in load.quarantined:
+            copy.write_row((source, load.content, bad.line, bad.reason, load.rules, bad.raw))

@@ -1,0 +1,49 @@
+"""Look at the quarantined lines that count."""
+
+from dataclasses import dataclass, field
+
+import sqlalchemy as sa
+
+from pipeline_assets.ledger.schema import files, quarantine
+
+
+@dataclass(frozen=True)
+class Quarantined:
+    """A quarantined line. `raw` may hold personal data and is kept out of the representation."""
+
+    source: str
+    path: str
+    content: str
+    line: int
+    reason: str
+    raw: bytes = field(repr=False)
+
+
+def quarantined(
+    engine: sa.Engine, *, source: str | None = None, reason: str | None = None, limit: int | None = None
+) -> list[Quarantined]:
+    """Quarantined lines of the files that count, by source, path and line; unreadable files are among them as line 0.
+
+    Args:
+        engine: the ledger.
+        source: only this source.
+        reason: only reasons that begin so.
+        limit: at most so many.
+    """
+    q, f = quarantine.c, files.c
+    lines = (
+        sa.select(q.source, f.path, q.content, q.line, q.reason, q.raw)
+        .join_from(quarantine, files, (f.source == q.source) & (f.content == q.content))
+        .where(f.state == "active")
+    )
+    unreadable = sa.select(
+        f.source, f.path, f.content, sa.literal(0), sa.literal("unreadable: ") + f.error, sa.literal(b"")
+    ).where(f.state == "unreadable")
+    found = sa.union_all(lines, unreadable).subquery().c
+    query = sa.select(found).order_by(found[0], found[1], found[3]).limit(limit)
+    if source is not None:
+        query = query.where(found[0] == source)
+    if reason is not None:
+        query = query.where(found[4].startswith(reason, autoescape=True))
+    with engine.connect() as connection:
+        return [Quarantined(*row) for row in connection.execute(query)]

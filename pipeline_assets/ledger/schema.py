@@ -1,0 +1,100 @@
+"""The tables of the schema `ledger`. Alembic migrations in `migrations/` create them; these declarations query them."""
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
+
+SCHEMA = "ledger"
+FILE_STATES = ("active", "repeat", "superseded", "unreadable")
+BUILD_STATES = ("building", "built")
+
+metadata = sa.MetaData(schema=SCHEMA)
+
+contents = sa.Table(
+    "contents",
+    metadata,
+    sa.Column("content", sa.Text, primary_key=True, comment="SHA-256 of the file's bytes"),
+    sa.Column("bytes", sa.BigInteger, nullable=False),
+    sa.Column("first_booked_at", sa.TIMESTAMP(timezone=True), nullable=False, server_default=sa.func.now()),
+    comment="Every content ever read. first_booked_at stands in for received_at where a source has none.",
+)
+
+files = sa.Table(
+    "files",
+    metadata,
+    sa.Column("source", sa.Text, primary_key=True),
+    sa.Column("path", sa.Text, primary_key=True, comment="Path below landing"),
+    sa.Column("content", sa.Text, sa.ForeignKey(contents.c.content), primary_key=True),
+    sa.Column("rules", sa.Text, nullable=False, comment="Version of the declaration that read it"),
+    sa.Column("state", sa.Text, nullable=False, comment="active counts; repeat: same content active under another path"),
+    sa.Column("newest", sa.Boolean, nullable=False, comment="Whether this is the newest content of the path"),
+    sa.Column("lines", sa.BigInteger, nullable=False, comment="Lines (or records) in the file, header not counted"),
+    sa.Column("landed", sa.BigInteger, nullable=False),
+    sa.Column("quarantined", sa.BigInteger, nullable=False),
+    sa.Column("blank", sa.BigInteger, nullable=False),
+    sa.Column("stamp", sa.Text, nullable=False, comment="Size, inode and times of the path when it was read"),
+    sa.Column("error", sa.Text, comment="Why the file could not be read at all"),
+    sa.Column("booked_at", sa.TIMESTAMP(timezone=True), nullable=False, server_default=sa.func.now()),
+    sa.CheckConstraint("lines = landed + quarantined + blank", name="files_balance"),
+    sa.CheckConstraint("state in ('active', 'repeat', 'superseded', 'unreadable')", name="files_state"),
+    sa.CheckConstraint("least(lines, landed, quarantined, blank) >= 0", name="files_not_negative"),
+    sa.CheckConstraint("(state = 'superseded') = (not newest)", name="files_superseded"),
+    comment="Every content seen under every path. One content of a path is its newest; of equal contents one counts.",
+)
+sa.Index("files_newest", files.c.source, files.c.path, unique=True, postgresql_where=files.c.newest)
+sa.Index("files_counted", files.c.source, files.c.content, unique=True, postgresql_where=files.c.state == "active")
+
+staged = sa.Table(
+    "staged",
+    metadata,
+    sa.Column("source", sa.Text, primary_key=True),
+    sa.Column("content", sa.Text, sa.ForeignKey(contents.c.content), primary_key=True),
+    sa.Column("event_date", sa.Date, primary_key=True),
+    sa.Column("rules", sa.Text, nullable=False),
+    sa.Column("rows", sa.BigInteger, nullable=False),
+    sa.CheckConstraint("rows > 0", name="staged_rows"),
+    comment="The staged Parquet file of each content and day: lake/staging/<source>/event_date=<day>/<content>-<rules>.parquet",
+)
+sa.Index("staged_by_day", staged.c.event_date)
+
+quarantine = sa.Table(
+    "quarantine",
+    metadata,
+    sa.Column("source", sa.Text, primary_key=True),
+    sa.Column("content", sa.Text, sa.ForeignKey(contents.c.content), primary_key=True),
+    sa.Column("line", sa.BigInteger, primary_key=True, comment="Line (or record) number in the file, from 1"),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("rules", sa.Text, nullable=False, comment="Version of the declaration that refused it"),
+    sa.Column("raw", sa.LargeBinary, nullable=False, comment="The line as it was read"),
+    sa.Column("quarantined_at", sa.TIMESTAMP(timezone=True), nullable=False, server_default=sa.func.now()),
+    comment="Lines that could not be parsed or broke the source's contract, raw.",
+)
+
+builds = sa.Table(
+    "builds",
+    metadata,
+    sa.Column("asset", sa.Text, primary_key=True),
+    sa.Column("day", sa.Date, primary_key=True),
+    sa.Column("inputs", sa.Text, nullable=False, comment="Fingerprint of what the day is, or is being, built from"),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("run_id", sa.Text, nullable=False, comment="The run that builds or built it; the latest claim wins"),
+    sa.Column("claimed_at", sa.TIMESTAMP(timezone=True), nullable=False, server_default=sa.func.now()),
+    sa.Column("built_at", sa.TIMESTAMP(timezone=True)),
+    sa.Column("first_built_at", sa.TIMESTAMP(timezone=True)),
+    sa.CheckConstraint("state in ('building', 'built')", name="builds_state"),
+    comment="From which inputs each asset and day was built. A day is stale where this differs from what is there now.",
+)
+
+event_days = sa.Table(
+    "event_days",
+    metadata,
+    sa.Column("event_date", sa.Date, primary_key=True),
+    sa.Column("landed", sa.BigInteger, nullable=False, comment="Staged rows of the day"),
+    sa.Column("events", sa.BigInteger, nullable=False),
+    sa.Column("duplicates", sa.BigInteger, nullable=False),
+    sa.Column("conflicts", sa.BigInteger, nullable=False, comment="Duplicates whose content differs"),
+    sa.Column("excluded", sa.BigInteger, nullable=False),
+    sa.Column("reasons", JSONB, nullable=False, comment="Excluded rows by reason"),
+    sa.CheckConstraint("landed = events + duplicates + excluded", name="event_days_balance"),
+    sa.CheckConstraint("conflicts between 0 and duplicates", name="event_days_conflicts"),
+    comment="Where the landed rows of each day went.",
+)

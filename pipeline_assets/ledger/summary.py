@@ -1,0 +1,95 @@
+"""What the ledger says of a source, in numbers: for checks, `status` and the exit code of `refresh`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from pipeline_assets.ledger.schema import builds, contents, files, quarantine, staged
+
+
+@dataclass(frozen=True)
+class SourceSummary:
+    """Counts over the files of a source that count.
+
+    Attributes:
+        files: files that count.
+        repeats: further paths with equal content.
+        superseded: bookings whose path has newer content.
+        unreadable: files that cannot be read at all.
+        lines: their lines; `lines = landed + quarantined + blank`.
+        landed: rows staged.
+        quarantined: lines in quarantine.
+        blank: blank lines.
+        late: staged rows that were first booked after the events of their day had been built.
+        reasons: quarantined lines by reason.
+        hours_since_newest: hours since the newest booking; None where there is none.
+    """
+
+    files: int
+    repeats: int
+    superseded: int
+    unreadable: int
+    lines: int
+    landed: int
+    quarantined: int
+    blank: int
+    late: int
+    reasons: Mapping[str, int]
+    hours_since_newest: float | None
+
+    @property
+    def quarantined_share(self) -> float:
+        """Quarantined lines among those that are not blank; 0 where there are none."""
+        return self.quarantined / max(self.lines - self.blank, 1)
+
+    @property
+    def late_share(self) -> float:
+        """Late rows among the landed; 0 where there are none."""
+        return self.late / max(self.landed, 1)
+
+
+def summarise(engine: sa.Engine, source: str) -> SourceSummary:
+    """Count the files, lines and reasons of a source."""
+    f = files.c
+
+    def state(name: str) -> sa.ColumnElement[int]:
+        return sa.func.count().filter(f.state == name)
+
+    def total(column: sa.Column[int]) -> sa.ColumnElement[int]:
+        return sa.cast(sa.func.coalesce(sa.func.sum(column).filter(f.state == "active"), 0), sa.BigInteger)
+
+    counts = sa.select(
+        state("active"),
+        state("repeat"),
+        state("superseded"),
+        state("unreadable"),
+        total(f.lines),
+        total(f.landed),
+        total(f.quarantined),
+        total(f.blank),
+        sa.cast(sa.func.extract("epoch", sa.func.now() - sa.func.max(f.booked_at)) / 3600, sa.Float),
+    ).where(f.source == source)
+    counted = (files.c.source == source) & (files.c.state == "active")
+    late = (
+        sa.select(sa.cast(sa.func.coalesce(sa.func.sum(staged.c.rows), 0), sa.BigInteger))
+        .join_from(staged, files, (f.source == staged.c.source) & (f.content == staged.c.content) & counted)
+        .join(contents, contents.c.content == staged.c.content)
+        .join(builds, (builds.c.asset == "events") & (builds.c.day == staged.c.event_date))
+        .where(contents.c.first_booked_at > builds.c.first_built_at)
+    )
+    q = quarantine.c
+    reasons = (
+        sa.select(q.reason, sa.func.count())
+        .join_from(quarantine, files, (f.source == q.source) & (f.content == q.content) & counted)
+        .group_by(q.reason)
+        .order_by(sa.func.count().desc(), q.reason)
+    )
+    with engine.connect() as connection:
+        *numbers, hours = connection.execute(counts).one()
+        return SourceSummary(
+            *numbers,
+            late=connection.execute(late).scalar_one(),
+            reasons={reason: count for reason, count in connection.execute(reasons)},
+            hours_since_newest=hours,
+        )

@@ -1,0 +1,45 @@
+"""Daily partitions in the reporting time zone, and the days a run is about."""
+
+from collections.abc import Mapping
+from datetime import date, timedelta
+
+import dagster as dg
+from dagster._core.storage.tags import (
+    ASSET_PARTITION_RANGE_END_TAG,
+    ASSET_PARTITION_RANGE_START_TAG,
+    PARTITION_NAME_TAG,
+)
+
+from pipeline_assets.settings import Settings
+
+
+def daily_partitions(settings: Settings) -> dg.DailyPartitionsDefinition:
+    """All days from the platform's first to the current one."""
+    return dg.DailyPartitionsDefinition(
+        start_date=settings.first_day.isoformat(),
+        timezone=settings.timezone,
+        # Today is a partition too: people want to see the events of this morning.
+        end_offset=1,
+    )
+
+
+def day_range(first: date, last: date) -> list[date]:
+    """All days from `first` to `last`, both included."""
+    return [first + timedelta(days=offset) for offset in range((last - first).days + 1)]
+
+
+def range_tags(first: date, last: date) -> dict[str, str]:
+    """Run tags that ask for the partitions `first` to `last` in a single run."""
+    return {
+        ASSET_PARTITION_RANGE_START_TAG: first.isoformat(),
+        ASSET_PARTITION_RANGE_END_TAG: last.isoformat(),
+    }
+
+
+def tagged_days(tags: Mapping[str, str]) -> list[date]:
+    """The days a run with these tags is about; none if it has no partition."""
+    first = tags.get(ASSET_PARTITION_RANGE_START_TAG) or tags.get(PARTITION_NAME_TAG)
+    last = tags.get(ASSET_PARTITION_RANGE_END_TAG) or tags.get(PARTITION_NAME_TAG)
+    if not first or not last:
+        return []
+    return day_range(date.fromisoformat(first), date.fromisoformat(last))

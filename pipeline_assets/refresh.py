@@ -1,0 +1,138 @@
+"""Load all that is pending and rebuild all that is stale, in the foreground.
+
+The same jobs that the sensors request, run in this process and recorded in the same Dagster instance. For the command
+line, cron, CI and benchmarks.
+"""
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import dagster as dg
+
+from pipeline_assets.assets.staging import staging_key
+from pipeline_assets.dagster_storage import worker_tags
+from pipeline_assets.jobs import BUILD_JOB, LOAD_JOB
+from pipeline_assets.ledger.summary import SourceSummary, summarise
+from pipeline_assets.partitions import range_tags
+from pipeline_assets.platform import Platform
+from pipeline_assets.reconcile import Stretch, stretches
+from pipeline_assets.runs import surely_under_way
+
+logger = logging.getLogger(__name__)
+
+_WAIT_SECONDS = 2.0
+
+
+@dataclass
+class RefreshReport:
+    """What a refresh did and what it found.
+
+    Attributes:
+        loads: load runs made.
+        stretches: stretches of days built.
+        failed_runs: ids of runs that failed, a blocking check among the reasons.
+        failed_checks: failed checks of this refresh's runs, blocking or not.
+        summaries: the ledger's numbers per source, after the refresh.
+        beyond_bounds: sources with more in quarantine than declared, or with unreadable files.
+        pending: files still pending because somebody is writing to them.
+    """
+
+    loads: int = 0
+    stretches: list[Stretch] = field(default_factory=list)
+    failed_runs: list[str] = field(default_factory=list)
+    failed_checks: list[dg.AssetCheckEvaluation] = field(default_factory=list)
+    summaries: dict[str, SourceSummary] = field(default_factory=dict)
+    beyond_bounds: list[str] = field(default_factory=list)
+    pending: list[str] = field(default_factory=list)
+
+    @property
+    def idle(self) -> bool:
+        """Whether there was nothing to do."""
+        return not self.loads and not self.stretches
+
+    @property
+    def exit_code(self) -> int:
+        """0: all up to date; 1: a run or blocking check failed; 3: quarantined beyond bounds; 4: files still pending."""
+        if self.failed_runs:
+            return 1
+        if self.beyond_bounds:
+            return 3
+        return 4 if self.pending else 0
+
+
+class Refresh:
+    """Runs the jobs of a code location in this process.
+
+    Args:
+        platform: the deployment.
+        definitions: its code location, built on the same platform.
+        instance: where runs are recorded.
+    """
+
+    def __init__(self, platform: Platform, definitions: dg.Definitions, instance: dg.DagsterInstance) -> None:
+        self._platform = platform
+        self._definitions = definitions
+        self._instance = instance
+
+    def run(self) -> RefreshReport:
+        """Do all there is to do."""
+        report = RefreshReport()
+        self._load(report)
+        if not report.failed_runs:
+            self._build(report)
+        for name, source in self._platform.sources.items():
+            summary = summarise(self._platform.engine, name)
+            report.summaries[name] = summary
+            if summary.quarantined_share > source.bounds.quarantined or summary.unreadable:
+                report.beyond_bounds.append(name)
+        return report
+
+    def pending(self) -> dict[str, list[str]]:
+        """Names of the pending files of every source that has any."""
+        found = {name: self._platform.pending(name) for name in self._platform.sources}
+        return {name: [file.name for file in files] for name, files in found.items() if files}
+
+    def _load(self, report: RefreshReport) -> None:
+        pending = self.pending()
+        while pending and not report.failed_runs:
+            self._execute(LOAD_JOB, report, selection=[staging_key(name) for name in pending])
+            report.loads += 1
+            left = self.pending()
+            if left == pending:
+                # Only files that somebody is writing to are left.
+                break
+            pending = left
+        report.pending = [name for names in pending.values() for name in names] if report.loads else []
+
+    def _build(self, report: RefreshReport) -> None:
+        done: set[Stretch] = set()
+        while todo := [stretch for stretch in stretches(self._platform.stale_days()) if stretch not in done]:
+            stretch = todo[0]
+            done.add(stretch)
+            report.stretches.append(stretch)
+            self._execute(BUILD_JOB, report, tags=range_tags(stretch.first, stretch.last))
+
+    def _execute(
+        self,
+        job: str,
+        report: RefreshReport,
+        *,
+        selection: Sequence[dg.AssetKey] | None = None,
+        tags: dict[str, str] | None = None,
+    ) -> None:
+        while surely_under_way(self._instance, LOAD_JOB, BUILD_JOB):
+            logger.info("Waiting for a run that is under way.")
+            time.sleep(_WAIT_SECONDS)
+        result = self._definitions.resolve_job_def(job).execute_in_process(
+            instance=self._instance,
+            asset_selection=selection,
+            # The events of the run are in the UI; the terminal shows progress and results.
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            tags={**(tags or {}), **worker_tags()},
+            raise_on_error=False,
+        )
+        report.failed_checks += [check for check in result.get_asset_check_evaluations() if not check.passed]
+        if not result.success:
+            report.failed_runs.append(result.run_id)

@@ -1,0 +1,43 @@
+"""The doorbell: files have arrived in landing."""
+
+import time
+
+import dagster as dg
+
+from pipeline_assets.assets.staging import staging_key
+from pipeline_assets.jobs import LOAD_JOB
+from pipeline_assets.platform import Platform
+from pipeline_assets.runs import under_way
+
+# A file nobody has written to for this long is taken as complete. A wrong guess heals itself: newer content of a path
+# supersedes the older.
+SETTLE_SECONDS = 3.0
+# Dagster cancels a tick after 60 s; a landing folder that takes longer to list is loaded by the run anyway.
+TICK_SECONDS = 30.0
+
+
+@dg.sensor(
+    job_name=LOAD_JOB,
+    minimum_interval_seconds=10,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Asks for a load when files in landing are pending and nobody is writing to them any more.",
+)
+def new_files(context: dg.SensorEvaluationContext, platform: dg.ResourceParam[Platform]) -> dg.SensorResult | dg.SkipReason:
+    """Request one run for the sources that have settled pending files."""
+    if under_way(context.instance, LOAD_JOB):
+        return dg.SkipReason("A load is under way.")
+    deadline = time.monotonic() + TICK_SECONDS
+    waiting = False
+    ready: list[str] = []
+    for name in platform.sources:
+        if time.monotonic() > deadline:
+            # No time left to look: the run will.
+            ready.append(name)
+            continue
+        pending = platform.pending(name)
+        if any(time.time() - file.modified >= SETTLE_SECONDS for file in pending):
+            ready.append(name)
+        waiting = waiting or bool(pending)
+    if not ready:
+        return dg.SkipReason("Files are still being written." if waiting else "No file is pending.")
+    return dg.SensorResult(run_requests=[dg.RunRequest(asset_selection=[staging_key(name) for name in ready])])

@@ -1,0 +1,206 @@
+"""Understands one DuckDB expression: which columns it reads and what it may not do.
+
+Expressions are parsed by DuckDB itself (`json_serialize_sql`), never by string matching.
+"""
+
+import json
+import re
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import duckdb
+
+Path = tuple[str, ...]
+"""A column and the keys below it: `context.page.url` is ("context", "page", "url")."""
+
+
+class ExpressionError(ValueError):
+    """The text is no expression, or one that a declaration may not contain."""
+
+
+@dataclass(frozen=True)
+class Expression:
+    """A parsed expression.
+
+    Attributes:
+        text: the SQL as written.
+        references: every column path it reads.
+        plain: the one path whose whole value it is (also behind trim or a cast), or None.
+        bare: whether it is a path and nothing else, so that evaluating it cannot fail.
+        indexed: paths with a subscript that is not a constant text (`items[1]`).
+        functions: names of the functions it calls, in lower case.
+    """
+
+    text: str
+    references: frozenset[Path]
+    plain: Path | None
+    bare: bool
+    indexed: frozenset[Path]
+    functions: frozenset[str]
+
+
+_REFUSED = {
+    "SUBQUERY": "a subquery is not allowed: an expression sees only its own row",
+    "WINDOW": "a window function is not allowed: an expression sees only its own row",
+    "STAR": "* is not allowed: name the columns",
+    "PARAMETER": "a parameter is not allowed",
+    "POSITIONAL_REFERENCE": "#1 is not allowed: name the column",
+    "DEFAULT": "DEFAULT is not allowed",
+}
+
+
+@cache
+def database() -> duckdb.DuckDBPyConnection:
+    """An empty database that can reach no file and no network; take a `cursor()` of it."""
+    return duckdb.connect(
+        config={
+            "enable_external_access": "false",
+            "autoinstall_known_extensions": "false",
+            "autoload_known_extensions": "false",
+            "threads": "1",
+        }
+    )
+
+
+@cache
+def _reserved_words() -> frozenset[str]:
+    rows = database().cursor().execute("SELECT keyword_name FROM duckdb_keywords() WHERE keyword_category = 'reserved'")
+    return frozenset(name for (name,) in rows.fetchall())
+
+
+@cache
+def function_kinds() -> dict[str, str]:
+    """Function name -> why it may not be called; functions that may be called are missing."""
+    rows = (
+        database()
+        .cursor()
+        .execute(
+            "SELECT lower(function_name), bool_or(function_type = 'scalar' AND stability <> 'CONSISTENT'),"
+            " bool_and(function_type = 'aggregate') FROM duckdb_functions() GROUP BY ALL"
+        )
+        .fetchall()
+    )
+    unstable = {name: "does not always give the same result for the same row" for name, volatile, _ in rows if volatile}
+    aggregates = {name: "is an aggregate: an expression sees only its own row" for name, _, only in rows if only}
+    return unstable | aggregates
+
+
+@cache
+def parse(text: str) -> Expression:
+    """Parse one expression.
+
+    Raises:
+        ExpressionError: syntax error, more than one expression, or something that is not allowed in a declaration.
+    """
+    if not text.strip():
+        raise ExpressionError("the expression is empty")
+    # The line break keeps a trailing comment from swallowing the bracket.
+    sql = f"SELECT ({text}\n)"
+    answer = json.loads(database().cursor().execute("SELECT json_serialize_sql(?::VARCHAR)", [sql]).fetchall()[0][0])
+    if answer["error"]:
+        raise ExpressionError(_syntax_message(text, answer["error_message"]))
+    node = answer["statements"][0]["node"]
+    selected = node.get("select_list", [])
+    if len(answer["statements"]) != 1 or len(selected) != 1 or not _is_bare_select(node):
+        raise ExpressionError("not one expression")
+    walk = _Walk()
+    walk.visit(selected[0], frozenset())
+    for name in sorted(walk.functions):
+        if name in function_kinds():
+            raise ExpressionError(f"{name}() {function_kinds()[name]}")
+    return Expression(
+        text=text,
+        references=frozenset(walk.references),
+        plain=_plain(selected[0]),
+        bare=_path(selected[0]) is not None,
+        indexed=frozenset(walk.indexed),
+        functions=frozenset(walk.functions),
+    )
+
+
+def _syntax_message(text: str, message: str) -> str:
+    for word in re.findall(r"[A-Za-z_]+", re.sub(r"'[^']*'|\"[^\"]*\"", "", text)):
+        if word.lower() in _reserved_words() and f'"{word}"' in message:
+            return f'{message}; {word} is a word of SQL: a column of that name is written "{word}" with double quotes'
+    return message
+
+
+def _is_bare_select(node: dict[str, Any]) -> bool:
+    return (
+        node["type"] == "SELECT_NODE"
+        and node["from_table"]["type"] == "EMPTY"
+        and not any(
+            node[part]
+            for part in (
+                "where_clause",
+                "group_expressions",
+                "having",
+                "qualify",
+                "modifiers",
+            )
+        )
+    )
+
+
+def _path(node: Any) -> Path | None:
+    """The column path a node stands for: `a.b`, `a['b']`; None for anything else."""
+    if node.get("class") == "COLUMN_REF":
+        return tuple(node["column_names"])
+    if node.get("type") in {"ARRAY_EXTRACT", "STRUCT_EXTRACT"}:
+        parent, key = _path(node["children"][0]), node["children"][1]
+        if parent and key.get("class") == "CONSTANT" and key["literal"].get("kind") == "STRING":
+            return (*parent, key["literal"]["text"])
+    return None
+
+
+def _plain(node: Any) -> Path | None:
+    path = _path(node)
+    if path:
+        return path
+    # A failed TRY_CAST would lose the value, so it does not count as holding it.
+    if node.get("type") == "OPERATOR_CAST" and not node["try_cast"]:
+        return _plain(node["child"])
+    if node.get("class") == "FUNCTION" and node["function_name"] == "trim" and len(node["arguments"]) == 1:
+        return _plain(node["arguments"][0]["expression"])
+    return None
+
+
+@dataclass
+class _Walk:
+    references: set[Path] = field(default_factory=set)
+    indexed: set[Path] = field(default_factory=set)
+    functions: set[str] = field(default_factory=set)
+
+    def visit(self, node: Any, bound: frozenset[str]) -> None:
+        """Collect from a node and all below it; `bound` are the parameters of enclosing lambdas."""
+        if isinstance(node, list):
+            for child in node:
+                self.visit(child, bound)
+            return
+        if not isinstance(node, dict):
+            return
+        path = _path(node)
+        if path:
+            if path[0] not in bound:
+                self.references.add(path)
+            return
+        kind = node.get("class")
+        if kind in _REFUSED:
+            raise ExpressionError(_REFUSED[kind])
+        if kind == "LAMBDA":
+            parameters = _Walk()
+            parameters.visit(node["lhs"], frozenset())
+            self.visit(
+                node["expr"],
+                bound | {parameter[0] for parameter in parameters.references},
+            )
+            return
+        if kind == "FUNCTION":
+            self.functions.add(node["function_name"].lower())
+        if node.get("type") in {"ARRAY_EXTRACT", "ARRAY_SLICE"}:
+            base = _path(node["children"][0])
+            if base and base[0] not in bound:
+                self.indexed.add(base)
+        for child in node.values():
+            self.visit(child, bound)

@@ -1,0 +1,314 @@
+"""Load files from landing: read, stage as Parquet, book. Exactly once, whatever crashes when.
+
+A file is read in one streaming pass: records are cut in `reading`, DuckDB maps them with the source's declaration and
+writes one Parquet file per event day into a temporary folder. Only when the source file has not changed meanwhile are
+the Parquet files renamed to the names that their content gives them, and then one ledger transaction makes them count.
+A crash leaves files that no reader looks at, and the next attempt writes the same names again.
+"""
+
+import logging
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline_assets.contracts.staged_events import StagedEvents
+from pipeline_assets.ledger.files import BookedFile, FileLedger, Load, QuarantinedLine, staged_path
+from pipeline_assets.settings import Settings
+from pipeline_assets.sources.declaration import Source
+from pipeline_assets.sources.mapping import rules_version, staging_query
+from pipeline_assets.staging import reading
+from pipeline_assets.staging.landing import LandingFile, fsync_folder, scan
+from pipeline_assets.staging.reading import Tally, UnreadableError
+
+logger = logging.getLogger(__name__)
+
+_BAD_ROWS = "event_date=__HIVE_DEFAULT_PARTITION__"
+# Two files at a time: one is read while the other is written. DuckDB's own threads share the cores between them.
+_WORKERS = 2
+_ATTEMPTS = 3
+_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one file.
+
+    Attributes:
+        name: path below landing.
+        result: `loaded`, `repeat` (its content was known), `unreadable`, `busy` (still changing) or `failed` (an error
+            of the pipeline, not of the file; it stays pending).
+        load: the counts, if it was read.
+    """
+
+    name: str
+    result: str
+    load: Load | None = None
+
+
+@dataclass
+class LoadSummary:
+    """Counts over the files of one `load_pending` call."""
+
+    outcomes: list[Outcome] = field(default_factory=list)
+
+    def count(self, result: str) -> int:
+        """Number of files with a result."""
+        return sum(outcome.result == result for outcome in self.outcomes)
+
+    @property
+    def loads(self) -> list[Load]:
+        """The loads that were read."""
+        return [outcome.load for outcome in self.outcomes if outcome.load is not None]
+
+    @property
+    def lines(self) -> int:
+        """Lines read."""
+        return sum(load.lines for load in self.loads)
+
+    @property
+    def landed(self) -> int:
+        """Rows staged."""
+        return sum(load.landed for load in self.loads)
+
+    @property
+    def quarantined(self) -> int:
+        """Lines quarantined."""
+        return sum(len(load.quarantined) for load in self.loads)
+
+
+def pending_files(landing: Path, pattern: str, booked: Mapping[str, BookedFile], rules: str) -> list[LandingFile]:
+    """Files whose newest content has not been booked under the current rules, in order of their names.
+
+    Args:
+        landing: landing folder.
+        pattern: the source's glob pattern.
+        booked: the newest booking of every path.
+        rules: version of the source's declaration.
+    """
+    return [
+        file
+        for file in scan(landing, pattern)
+        if (known := booked.get(file.name)) is None or (known.stamp, known.rules) != (file.stamp, rules)
+    ]
+
+
+class SourceLoader:
+    """Loads the files of one source.
+
+    Args:
+        source: the declaration.
+        settings: where landing and lake are, and the rules of the deployment.
+        ledger: where loads are booked.
+        database: a DuckDB connection; every file gets a cursor of it.
+    """
+
+    def __init__(
+        self, source: Source, settings: Settings, ledger: FileLedger, database: duckdb.DuckDBPyConnection
+    ) -> None:
+        self._source = source
+        self._settings = settings
+        self._ledger = ledger
+        self._database = database
+        self.rules = rules_version(source, settings.timezone, settings.first_day)
+
+    def load(self, files: Sequence[LandingFile], report: Callable[[Outcome], None] | None = None) -> LoadSummary:
+        """Load files, each in a ledger transaction of its own.
+
+        Args:
+            files: the files, as `pending_files` lists them.
+            report: called after every file.
+        """
+        summary = LoadSummary()
+        with ThreadPoolExecutor(_WORKERS, thread_name_prefix="load") as pool:
+            for outcome in pool.map(self._load_file, files):
+                summary.outcomes.append(outcome)
+                if report is not None:
+                    report(outcome)
+        return summary
+
+    def _load_file(self, file: LandingFile) -> Outcome:
+        for _ in range(_ATTEMPTS):
+            try:
+                outcome = self._attempt(file)
+                if outcome is not None:
+                    return outcome
+                file = LandingFile.at(file.path, self._settings.landing_dir)
+            except FileNotFoundError:
+                logger.warning("%s disappeared before it was read", file.name)
+                return Outcome(file.name, "busy")
+            except Exception as error:
+                # One file must not keep the others from being loaded.
+                logger.error("%s could not be loaded: %s: %s", file.name, type(error).__name__, _reason(error))  # noqa: TRY400
+                return Outcome(file.name, "failed")
+        logger.warning("%s changes while it is read; it stays pending", file.name)
+        return Outcome(file.name, "busy")
+
+    def _attempt(self, file: LandingFile) -> Outcome | None:
+        """Load a file; None if it changed meanwhile."""
+        source = self._source.name
+        content = file.content()
+        if self._ledger.has_load(source, content, self.rules) and self._is_staged(content):
+            if not file.unchanged():
+                return None
+            self._ledger.book_known(source, file.name, file.stamp, content)
+            return Outcome(file.name, "repeat")
+        booked_at = self._ledger.reserve(content, file.size)
+        temporary = self._settings.lake_dir / "staging" / source / ".tmp"
+        temporary.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=temporary, prefix=f"{content[:16]}-") as folder:
+            try:
+                load = self._stage(file, content, booked_at, Path(folder))
+            except UnreadableError as error:
+                load = Load(content, self.rules, error=str(error))
+            if not file.unchanged():
+                return None
+            self._publish(load, Path(folder))
+        self._ledger.book(source, file.name, file.stamp, load)
+        if load.error is not None:
+            logger.error("%s cannot be read: %s", file.name, load.error)
+            return Outcome(file.name, "unreadable", load)
+        return Outcome(file.name, "loaded", load)
+
+    def _is_staged(self, content: str) -> bool:
+        """Whether the staged files of a known load are still there."""
+        return all(
+            (self._settings.lake_dir / file.relative_path).exists()
+            for file in self._ledger.staged_of(self._source.name, content)
+        )
+
+    def _stage(self, file: LandingFile, content: str, booked_at: datetime, folder: Path) -> Load:
+        """Write the rows of a file into `folder`, one Parquet file per day, and account for every line."""
+        tally = Tally()
+        broken: list[Exception] = []
+        with self._database.cursor() as cursor:
+            # Row order is kept in the column `line`; the writer need not keep it too.
+            cursor.execute("set preserve_insertion_order = false")
+            cursor.execute("set TimeZone = 'UTC'")
+            cursor.execute("set variable load_id = $1", [content])
+            cursor.execute("set variable booked_at = $1::timestamptz", [booked_at.astimezone(UTC)])
+            try:
+                fields = self._register(cursor, file, tally, broken)
+                query = staging_query(
+                    self._source, fields=fields, timezone=self._settings.timezone, first_day=self._settings.first_day
+                )
+                cursor.execute(f"copy ({query}) to {_literal(folder)} (format parquet, partition_by (event_date))")
+            except (duckdb.InvalidInputException, duckdb.IOException, pa.ArrowInvalid, OSError) as error:
+                # An error while cutting records reaches us wrapped into one of DuckDB's.
+                raise UnreadableError(_reason(broken[0] if broken else error)) from error
+            bad_rows, blank = self._bad_rows(cursor, folder)
+        quarantined = sorted([*bad_rows, *tally.invalid], key=lambda bad: bad.line)
+        days = {
+            date.fromisoformat(day.name.removeprefix("event_date=")): sum(
+                pq.read_metadata(part).num_rows for part in day.glob("*.parquet")
+            )
+            for day in folder.iterdir()
+            if day.name != _BAD_ROWS
+        }
+        return Load(
+            content,
+            self.rules,
+            lines=tally.lines,
+            landed=sum(days.values()),
+            blank=blank,
+            days=days,
+            quarantined=quarantined,
+        )
+
+    def _register(
+        self, cursor: duckdb.DuckDBPyConnection, file: LandingFile, tally: Tally, broken: list[Exception]
+    ) -> list[str] | None:
+        """Make the file's records visible as the relation `raw_rows`; the names of its columns, if it has any.
+
+        An error that ends the stream of records is put into `broken`.
+        """
+        source = self._source
+        if source.format == "parquet":
+            rows = cursor.from_parquet(str(file.path), file_row_number=True)
+            tally.lines = pq.read_metadata(file.path).num_rows
+            rows.project("file_row_number + 1 as line, * exclude (file_row_number)").create_view("raw_rows")
+            return [name for name in rows.columns if name != "file_row_number"]
+        stream = reading.open_stream(file.path, source.compression)
+        if source.format in ("csv", "tsv"):
+            batches = reading.read_csv_records(stream, tally, delimiter="," if source.format == "csv" else "\t")
+        elif source.format == "json_array":
+            batches = reading.read_json_array(stream, tally)
+        else:
+            batches = reading.read_lines(stream, tally)
+        # The first batch is read now because a CSV file's header must be known before the query can be written.
+        first = next(batches, None)
+        cursor.register(
+            "raw_rows",
+            pa.RecordBatchReader.from_batches(reading.SCHEMA, _chain(first, batches, broken)),
+        )
+        return tally.header
+
+    def _bad_rows(self, cursor: duckdb.DuckDBPyConnection, folder: Path) -> tuple[list[QuarantinedLine], int]:
+        parts = [str(part) for part in (folder / _BAD_ROWS).glob("*.parquet")]
+        if not parts:
+            return [], 0
+        rows = cursor.from_parquet(parts).project("line, reason, encode(raw)").fetchall()
+        bad = [QuarantinedLine(line, reason, raw) for line, reason, raw in rows if reason != "blank"]
+        return bad, len(rows) - len(bad)
+
+    def _publish(self, load: Load, folder: Path) -> None:
+        """Give the staged files of a load their final names, durably."""
+        for day in load.days:
+            parts = sorted((folder / f"event_date={day.isoformat()}").glob("*.parquet"))
+            final = self._settings.lake_dir / staged_path(self._source.name, day, load.content, load.rules)
+            final.parent.mkdir(parents=True, exist_ok=True)
+            part = parts[0] if len(parts) == 1 else self._merge(parts)
+            with part.open("rb") as written:
+                os.fsync(written.fileno())
+            part.replace(final)
+            fsync_folder(final.parent)
+
+    def _merge(self, parts: Sequence[Path]) -> Path:
+        """One Parquet file from the several that DuckDB's threads wrote for a day."""
+        merged = parts[0].with_name("merged.parquet")
+        with self._database.cursor() as cursor:
+            cursor.from_parquet([str(part) for part in parts]).write_parquet(str(merged), compression="zstd")
+        return merged
+
+
+def staged_columns() -> list[str]:
+    """Columns of a staged file that count; `event_date` is in its path."""
+    return StagedEvents.column_names()
+
+
+def remove_abandoned(settings: Settings, source: str) -> None:
+    """Remove the temporary folders that killed loads left behind. Only call this while no load is running."""
+    shutil.rmtree(settings.lake_dir / "staging" / source / ".tmp", ignore_errors=True)
+
+
+def _chain(
+    first: pa.RecordBatch | None, rest: Iterable[pa.RecordBatch], broken: list[Exception]
+) -> Iterator[pa.RecordBatch]:
+    if first is None:
+        return
+    yield first
+    try:
+        yield from rest
+    except Exception as error:
+        broken.append(error)
+        raise
+
+
+def _literal(path: Path) -> str:
+    # COPY takes no bound values for its target.
+    return "'" + str(path).replace("'", "''") + "'"
+
+
+def _reason(error: Exception) -> str:
+    """The first line of an error without what it quotes: that may be personal data."""
+    text = str(error).strip()
+    return _QUOTED.sub("'…'", text.splitlines()[0])[:300] if text else type(error).__name__

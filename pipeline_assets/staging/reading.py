@@ -1,0 +1,297 @@
+"""Read files losslessly: every byte of a file ends up in exactly one record.
+
+Text files are cut into records here, without interpreting them: a record is a line, a CSV record (which may hold line
+ends between quotes) or an element of a JSON array. DuckDB receives them as a stream of Arrow batches
+`(line BIGINT, raw VARCHAR)` and does the parsing, so a record that cannot be parsed is still there to be quarantined.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline_assets.ledger.files import QuarantinedLine
+
+SCHEMA = pa.schema([("line", pa.int64()), ("raw", pa.string())])
+
+_CHUNK = 4 << 20
+# DuckDB hands one Arrow batch to one thread, so a batch must be neither the whole file nor a handful of lines.
+_BATCH_LINES = 8192
+# A CSV record that is longer than this has an opening quote that nobody closed.
+_LONGEST_QUOTED_RECORD = 16 << 20
+_BOM = b"\xef\xbb\xbf"
+_MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
+_SUFFIXES = {".gz": "gzip", ".gzip": "gzip", ".zst": "zstd", ".zstd": "zstd"}
+
+
+class UnreadableError(ValueError):
+    """A file cannot be read at all: truncated or damaged compression, not the declared format, no header."""
+
+
+@dataclass
+class Tally:
+    """What a reader has met so far.
+
+    Attributes:
+        lines: records read, the header not counted.
+        invalid: records that are no valid UTF-8, or whose quote is never closed; they are not in the stream.
+        header: names of the columns, for CSV and TSV.
+    """
+
+    lines: int = 0
+    invalid: list[QuarantinedLine] = field(default_factory=list)
+    header: list[str] | None = None
+
+
+def detect_compression(path: Path) -> str:
+    """`gzip`, `zstd` or `none`, by the file's first bytes; an empty file goes by its suffix."""
+    with path.open("rb") as file:
+        start = file.read(4)
+    for magic, name in _MAGIC.items():
+        if start.startswith(magic):
+            return name
+    if not start:
+        return "none"
+    if path.suffix in _SUFFIXES:
+        raise UnreadableError(
+            f"the name ends in {path.suffix}, but the content is not {_SUFFIXES[path.suffix]}; "
+            "rename the file or compress it"
+        )
+    return "none"
+
+
+def open_stream(path: Path, compression: str) -> BinaryIO:
+    """Open a file for reading its uncompressed bytes.
+
+    Args:
+        path: the file.
+        compression: `auto`, `none`, `gzip` or `zstd`.
+    """
+    if compression == "auto":
+        compression = detect_compression(path)
+    raw = pa.OSFile(str(path))
+    return raw if compression == "none" or path.stat().st_size == 0 else pa.CompressedInputStream(raw, compression)
+
+
+def read_lines(stream: BinaryIO, tally: Tally) -> Iterator[pa.RecordBatch]:
+    """Cut a stream into lines; line ends (LF or CRLF) are not part of them."""
+    number = 1
+    for block in _blocks(stream):
+        ends = _newlines(block)
+        yield from _batches(block, ends, np.arange(number, number + len(ends)), tally)
+        number += len(ends)
+
+
+def read_csv_records(stream: BinaryIO, tally: Tally, *, delimiter: str, header: bool = True) -> Iterator[pa.RecordBatch]:
+    """Cut a stream into CSV records; the number of a record is that of its first line.
+
+    A line end between quotes belongs to the record. A quote inside a field that does not begin with one is ordinary
+    text (`5" disk`). Where a quote is never closed, only the line that opens it is lost to quarantine.
+
+    Args:
+        stream: uncompressed bytes.
+        tally: receives the header's names and the counts.
+        delimiter: one character.
+        header: whether the first record names the columns.
+    """
+    number = 1
+    pending = b""
+    for block in _blocks(stream):
+        block = pending + block
+        pending = b""
+        while True:
+            ends = _newlines(block)
+            closed = _outside_quotes(block, ends, delimiter)
+            complete = int(ends[closed[-1]]) + 1 if len(closed) else 0
+            if complete:
+                first_lines = np.concatenate(([0], closed[:-1] + 1)) + number
+                yield from _data_records(block[:complete], ends[closed], first_lines, tally, delimiter, header)
+                number += int(closed[-1]) + 1
+            block = block[complete:]
+            if len(block) <= _LONGEST_QUOTED_RECORD:
+                break
+            block, number = _give_up_first_line(block, number, tally)
+        pending = block
+    while pending:
+        # The stream has ended inside quotes: the line that opened them is refused, and what follows is read afresh.
+        pending, number = _give_up_first_line(pending, number, tally)
+        ends = _newlines(pending)
+        closed = _outside_quotes(pending, ends, delimiter)
+        if len(closed):
+            complete = int(ends[closed[-1]]) + 1
+            first_lines = np.concatenate(([0], closed[:-1] + 1)) + number
+            yield from _data_records(pending[:complete], ends[closed], first_lines, tally, delimiter, header)
+            number += int(closed[-1]) + 1
+            pending = pending[complete:]
+
+
+def read_json_array(stream: BinaryIO, tally: Tally) -> Iterator[pa.RecordBatch]:
+    """Cut a JSON array into its elements; the number of a record is its position in the array, from 1.
+
+    The whole array is held in memory; JSON lines have no such limit. What follows a damaged element cannot be told
+    apart, so it becomes one record, which is quarantined.
+    """
+    data = stream.read().removeprefix(_BOM)
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        raise UnreadableError(f"byte {error.start} is no valid UTF-8; export the file as UTF-8") from error
+    space = " \t\r\n"
+    position = len(text) - len(text.lstrip(space))
+    if position == len(text):
+        return
+    if text[position] != "[":
+        raise UnreadableError("the file does not begin with '['; declare `format: jsonl` if it holds one object a line")
+    decoder = json.JSONDecoder()
+    records: list[str] = []
+    position += 1
+    rest = text[position:].lstrip(space)
+    if rest.startswith("]"):
+        return
+    while True:
+        while position < len(text) and text[position] in space:
+            position += 1
+        try:
+            _, end = decoder.raw_decode(text, position)
+        except (json.JSONDecodeError, RecursionError):
+            records.append(text[position:])
+            break
+        after = end
+        while after < len(text) and text[after] in space:
+            after += 1
+        separator = text[after : after + 1]
+        if separator not in (",", "]"):
+            records.append(text[position:])
+            break
+        records.append(text[position:end])
+        position = after + 1
+        if separator == "]":
+            if text[position:].strip(space):
+                records.append(text[position:])
+            break
+        if len(records) >= _BATCH_LINES:
+            yield _numbered(records, tally)
+            records = []
+    if records:
+        yield _numbered(records, tally)
+
+
+def _numbered(records: list[str], tally: Tally) -> pa.RecordBatch:
+    numbers = pa.array(range(tally.lines + 1, tally.lines + 1 + len(records)), pa.int64())
+    tally.lines += len(records)
+    return pa.record_batch([numbers, pa.array(records, pa.string())], schema=SCHEMA)
+
+
+def _blocks(stream: BinaryIO) -> Iterator[bytes]:
+    """Cut a stream into blocks that end with a line end, save the last; a byte order mark is dropped."""
+    parts: list[bytes] = []
+    at_start = True
+    while True:
+        try:
+            chunk = stream.read(_CHUNK)
+        except OSError as error:
+            raise UnreadableError(f"{error}; the file is damaged or not completely written") from error
+        if at_start:
+            chunk = chunk.removeprefix(_BOM)
+            at_start = False
+            if not chunk:
+                return
+        if not chunk:
+            break
+        end = chunk.rfind(b"\n") + 1
+        if end:
+            parts.append(chunk[:end])
+            yield b"".join(parts)
+            parts = []
+        if end < len(chunk):
+            parts.append(chunk[end:])
+    if parts:
+        yield b"".join(parts)
+
+
+def _newlines(block: bytes) -> np.ndarray:
+    """Positions of the line ends; the end of the block counts as one if its last line has none."""
+    ends = np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n"))
+    return ends if block.endswith(b"\n") or not block else np.append(ends, len(block))
+
+
+def _lines_array(block: bytes, ends: np.ndarray) -> pa.Array:
+    """The lines as binary values that share the block's memory; line ends are still part of them."""
+    offsets = np.empty(len(ends) + 1, np.int64)
+    offsets[0] = 0
+    np.minimum(ends + 1, len(block), out=offsets[1:])
+    return pa.Array.from_buffers(pa.large_binary(), len(ends), [None, pa.py_buffer(offsets), pa.py_buffer(block)])
+
+
+def _batches(block: bytes, ends: np.ndarray, numbers: np.ndarray, tally: Tally) -> Iterator[pa.RecordBatch]:
+    records = _lines_array(block, ends)
+    tally.lines += len(records)
+    for start in range(0, len(records), _BATCH_LINES):
+        values = records.slice(start, _BATCH_LINES)
+        lines = pa.array(numbers[start : start + len(values)], pa.int64())
+        try:
+            text = values.cast(pa.large_string())
+        except pa.ArrowInvalid:
+            lines, text = _only_utf8(lines, values, tally)
+        yield pa.record_batch([lines, pc.utf8_rtrim(text, "\r\n").cast(pa.string())], schema=SCHEMA)
+
+
+def _only_utf8(lines: pa.Array, values: pa.Array, tally: Tally) -> tuple[pa.Array, pa.Array]:
+    kept: list[tuple[int, str]] = []
+    for line, value in zip(lines.to_pylist(), values.to_pylist(), strict=True):
+        try:
+            kept.append((line, value.decode()))
+        except UnicodeDecodeError:
+            tally.invalid.append(QuarantinedLine(line, "invalid_utf8", value.rstrip(b"\r\n")))
+    return pa.array([line for line, _ in kept], pa.int64()), pa.array([text for _, text in kept], pa.large_string())
+
+
+def _outside_quotes(block: bytes, ends: np.ndarray, delimiter: str) -> np.ndarray:
+    """Indices of the line ends that are not between quotes, given that the block begins outside of quotes."""
+    if b'"' not in block:
+        return np.arange(len(ends))
+    lines = _lines_array(block, ends)
+    quotes = pc.count_substring(lines, '"')
+    # A quote with ordinary text on both sides neither opens nor closes anything.
+    escaped = "\\" + delimiter if delimiter != "\t" else "\\t"
+    stray = pc.count_substring_regex(lines, f'[^"\\r\\n{escaped}]"[^"\\r\\n{escaped}]')
+    return np.flatnonzero(np.cumsum(np.asarray(quotes) - np.asarray(stray)) % 2 == 0)
+
+
+def _data_records(
+    block: bytes, ends: np.ndarray, numbers: np.ndarray, tally: Tally, delimiter: str, header: bool
+) -> Iterator[pa.RecordBatch]:
+    if header and tally.header is None:
+        for index, end in enumerate(ends):
+            begin = int(ends[index - 1]) + 1 if index else 0
+            names = block[begin : int(end)].strip(b"\r\n")
+            if names.strip():
+                tally.header = _header(names, delimiter)
+                # The blank lines before the header are records like any other; the header itself is not.
+                yield from _batches(block[:begin], ends[:index], numbers[:index], tally)
+                block, ends, numbers = block[int(end) + 1 :], ends[index + 1 :] - int(end) - 1, numbers[index + 1 :]
+                break
+    if len(ends):
+        yield from _batches(block, ends, numbers, tally)
+
+
+def _header(names: bytes, delimiter: str) -> list[str]:
+    try:
+        return next(csv.reader(io.StringIO(names.decode(), newline=""), delimiter=delimiter))
+    except UnicodeDecodeError as error:
+        raise UnreadableError("the header is no valid UTF-8; export the file as UTF-8") from error
+
+
+def _give_up_first_line(block: bytes, number: int, tally: Tally) -> tuple[bytes, int]:
+    end = block.find(b"\n")
+    end = len(block) if end == -1 else end
+    tally.lines += 1
+    tally.invalid.append(QuarantinedLine(number, "unclosed_quote", block[:end].rstrip(b"\r")))
+    return block[end + 1 :], number + 1

@@ -1,0 +1,45 @@
+"""Fixtures for all tests: a real PostgreSQL server, and a fresh database on it."""
+
+import shutil
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline_assets.postgres import connect, leave_server, server_url
+from pipeline_assets.settings import Settings
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """URL of an embedded server that lives as long as the test session."""
+    # Not below pytest's own folder: pytest takes everybody else's permissions from it, and root's server runs as
+    # another user.
+    folder = Path(tempfile.mkdtemp(prefix="pipeline-tests-"))
+    settings = Settings.for_data_dir(folder)
+    try:
+        yield server_url(settings)
+    finally:
+        leave_server(settings)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def new_database(postgres_server: str) -> Callable[[], str]:
+    """A function that makes an empty database and returns its URL."""
+
+    def make() -> str:
+        name = f"test_{uuid.uuid4().hex}"
+        with connect(postgres_server, autocommit=True) as connection:
+            connection.execute(f"create database {name}")  # ty: ignore[no-matching-overload]
+        return postgres_server.replace("/postgres?", f"/{name}?", 1)
+
+    return make
+
+
+@pytest.fixture
+def postgres_url(new_database: Callable[[], str]) -> str:
+    """URL of an empty database for this test alone."""
+    return new_database()

@@ -1,0 +1,312 @@
+"""The embedded server survives kills at any moment; an external one is used where a URL is given."""
+
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import sqlalchemy as sa
+
+from pipeline_assets.postgres import (
+    EmbeddedServer,
+    PostgresError,
+    connect,
+    leave_server,
+    libpq_url,
+    redacted,
+    server_url,
+    sqlalchemy_url,
+)
+from pipeline_assets.settings import PROJECT_ROOT, Settings
+
+USER = """
+import sys, time
+from pathlib import Path
+from pipeline_assets.postgres import connect, server_url
+from pipeline_assets.settings import Settings
+url = server_url(Settings.for_data_dir(Path(sys.argv[1])))
+with connect(url) as connection:
+    connection.execute(sys.argv[2])
+print(url, flush=True)
+time.sleep(float(sys.argv[3]))
+"""
+
+
+@pytest.fixture
+def data_dir() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="pipeline-tests-"))
+    yield folder
+    leave_server(Settings.for_data_dir(folder))
+    kill_server(folder)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def user(data_dir: Path, statement: str = "select 1", seconds: float = 0) -> "subprocess.Popen[str]":
+    """A process of its own that uses the server of `data_dir`."""
+    command = [sys.executable, "-c", USER, str(data_dir), statement, str(seconds)]
+    return subprocess.Popen(command, cwd=PROJECT_ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def server_processes(data_dir: Path) -> list[psutil.Process]:
+    """Every living PostgreSQL process of the folder."""
+    found = []
+    for process in psutil.process_iter(["name"]):
+        try:
+            if process.info["name"] in ("postgres", "initdb", "pg_ctl") and process.status() != psutil.STATUS_ZOMBIE:
+                inside = Path(process.cwd()).is_relative_to(data_dir)
+                if inside or any(str(data_dir) in argument for argument in process.cmdline()):
+                    found.append(process)
+        except psutil.Error:
+            pass
+    return found
+
+
+def kill_server(data_dir: Path) -> None:
+    for process in server_processes(data_dir):
+        process.kill()
+
+
+def wait_until_stopped(data_dir: Path) -> None:
+    deadline = time.monotonic() + 20
+    while server_processes(data_dir):
+        assert time.monotonic() < deadline, "the server was not stopped"
+        time.sleep(0.1)
+
+
+def query(data_dir: Path, statement: str) -> list[tuple]:
+    with connect(server_url(Settings.for_data_dir(data_dir))) as connection:
+        return connection.execute(statement).fetchall()  # ty: ignore[no-matching-overload]
+
+
+def finished(process: "subprocess.Popen[str]") -> str:
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    return output.strip()
+
+
+# --- The embedded server ------------------------------------------------------------------------------
+
+
+def test_processes_that_start_at_once_share_one_server_and_the_last_one_stops_it(data_dir: Path):
+    users = [user(data_dir, seconds=0.5) for _ in range(5)]
+    assert len({finished(process) for process in users}) == 1
+    assert sorted(path.name for path in data_dir.iterdir()) == ["postgres", "postgres.lock", "postgres.users"]
+    wait_until_stopped(data_dir)
+
+
+def test_no_process_is_left_without_a_server_while_others_come_and_go(data_dir: Path):
+    finished(user(data_dir, "create table n (i int)"))
+    rounds = [[user(data_dir, "insert into n values (1)") for _ in range(3)] for _ in range(3)]
+    for process in sum(rounds, []):
+        finished(process)
+    assert query(data_dir, "select count(*) from n") == [(9,)]
+
+
+def test_data_survives_a_kill_of_everything(data_dir: Path):
+    process = user(data_dir, "create table t as select generate_series(1, 1000) i", seconds=60)
+    assert process.stdout is not None
+    assert process.stdout.readline()
+    os.killpg(process.pid, signal.SIGKILL)
+    kill_server(data_dir)
+    process.communicate()
+    assert query(data_dir, "select count(*) from t") == [(1000,)]
+
+
+@pytest.mark.parametrize("seconds", [0.25, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0, 1.2])
+def test_a_kill_at_any_moment_of_the_first_start_leaves_nothing_broken(data_dir: Path, seconds: float):
+    process = user(data_dir, seconds=60)
+    time.sleep(seconds)
+    os.killpg(process.pid, signal.SIGKILL)
+    kill_server(data_dir)
+    process.communicate()
+    assert query(data_dir, "select 1") == [(1,)]
+    assert not list(data_dir.glob("*initdb*"))
+
+
+def test_a_server_left_by_a_killed_user_is_joined_and_stopped_by_the_next(data_dir: Path):
+    process = user(data_dir, seconds=60)
+    assert process.stdout is not None
+    url = process.stdout.readline().strip()
+    postmaster = (data_dir / "postgres/postmaster.pid").read_text().splitlines()[0]
+    process.kill()
+    process.communicate()
+    assert finished(user(data_dir)) == url
+    assert not psutil.pid_exists(int(postmaster)) or psutil.Process(int(postmaster)).status() == psutil.STATUS_ZOMBIE
+    wait_until_stopped(data_dir)
+
+
+@pytest.mark.parametrize("content", ["{own}\n{folder}\n1\n5432\n{folder}\n\n0 0\nready\n", "", "12\n", "garbage\n"])
+def test_a_pid_file_that_names_another_process_or_is_torn_is_not_believed(data_dir: Path, content: str):
+    finished(user(data_dir, "create table t (i int)"))
+    folder = data_dir / "postgres"
+    # The number of a living process that is not PostgreSQL, owned by whoever runs the server.
+    owner = folder.stat()
+    identity = {"user": owner.st_uid, "group": owner.st_gid} if os.geteuid() == 0 else {}
+    other = subprocess.Popen(["/bin/sleep", "60"], **identity)  # ty: ignore[no-matching-overload]
+    try:
+        (folder / "postmaster.pid").write_text(content.format(own=other.pid, folder=folder))
+        (folder / ".handle_pids.json").write_text("[12, 3")
+        assert query(data_dir, "select count(*) from t") == [(0,)]
+        assert other.poll() is None
+    finally:
+        other.kill()
+        other.wait()
+
+
+def test_a_start_that_takes_longer_than_ten_seconds_is_waited_for(data_dir: Path):
+    finished(user(data_dir, "create table t (i int)"))
+    folder = data_dir / "postgres"
+    # A slow recovery cannot be had on demand; a library that takes its time when it is loaded is as slow.
+    with (folder / "postgresql.auto.conf").open("a") as config:
+        config.write("session_preload_libraries = ''\npost_auth_delay = 0\npre_auth_delay = 12\n")
+    started = time.monotonic()
+    assert query(data_dir, "select count(*) from t") == [(0,)]
+    assert time.monotonic() - started > 10
+
+
+def test_a_long_path_and_odd_characters_work(data_dir: Path):
+    long = data_dir / ("x" * 110) / "ä, 'b"
+    assert query(long, "show data_directory") == [(str(long / "postgres"),)]
+    engine = sa.create_engine(sqlalchemy_url(server_url(Settings.for_data_dir(long)), "psycopg2"))
+    with engine.connect() as connection:
+        assert connection.execute(sa.text("select 1")).scalar() == 1
+    engine.dispose()
+    leave_server(Settings.for_data_dir(long))
+    wait_until_stopped(data_dir)
+
+
+def test_it_listens_on_its_private_socket_only_and_takes_many_connections(data_dir: Path):
+    assert query(data_dir, "show listen_addresses") == [("",)]
+    assert int(query(data_dir, "show max_connections")[0][0]) >= 200
+    assert (data_dir / "postgres").stat().st_mode & 0o077 == 0
+
+
+def test_a_folder_with_other_things_in_it_is_refused(data_dir: Path):
+    (data_dir / "postgres").mkdir()
+    (data_dir / "postgres/notes.txt").write_text("mine")
+    with pytest.raises(PostgresError, match="neither empty nor a PostgreSQL folder"):
+        EmbeddedServer(data_dir / "postgres").join()
+    assert (data_dir / "postgres/notes.txt").read_text() == "mine"
+
+
+def test_a_folder_of_an_unknown_version_is_refused(data_dir: Path):
+    (data_dir / "postgres").mkdir()
+    (data_dir / "postgres/PG_VERSION").write_text("9\n")
+    with pytest.raises(PostgresError, match="made by PostgreSQL 9"):
+        EmbeddedServer(data_dir / "postgres").join()
+
+
+def test_a_server_that_cannot_start_says_why(data_dir: Path):
+    finished(user(data_dir))
+    with (data_dir / "postgres/postgresql.auto.conf").open("a") as config:
+        config.write("max_connections = nonsense\n")
+    with pytest.raises(PostgresError, match="nonsense"):
+        EmbeddedServer(data_dir / "postgres").join()
+
+
+# --- URLs ---------------------------------------------------------------------------------------------
+
+
+def test_urls_take_the_form_a_driver_wants():
+    assert sqlalchemy_url("postgres://u:p@h/d?a=b", "psycopg2") == "postgresql+psycopg2://u:p@h/d?a=b"
+    assert sqlalchemy_url("postgresql+psycopg2://u@h/d") == "postgresql+psycopg://u@h/d"
+    assert libpq_url("postgresql+psycopg://u@h/d") == "postgresql://u@h/d"
+    with pytest.raises(PostgresError, match="must look like") as caught:
+        libpq_url("u:secret@h")
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://me:s3cret@127.0.0.1:1/d",
+        "postgresql://me:a@s3cret@127.0.0.1:1/d",
+        "postgresql://me:a/s3cret@127.0.0.1:1/d",
+        "postgresql://me:%73s3cret%40@127.0.0.1:1/d",
+        "postgresql://me@127.0.0.1:1/d?password=s3cret&connect_timeout=1",
+    ],
+)
+def test_an_unreachable_server_is_told_without_the_password(url: str):
+    assert "s3cret" not in redacted(url)
+    settings = Settings.for_data_dir(Path("/nowhere"), postgres_url=url)
+    with pytest.raises(PostgresError, match="PIPELINE_POSTGRES_URL; unset it") as caught:
+        server_url(settings)
+    assert "s3cret" not in str(caught.value)
+    assert caught.value.__suppress_context__
+
+
+# --- An external server -------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def external_url() -> Iterator[str]:
+    """A server of the system's PostgreSQL with a password, on a free port."""
+    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
+    if not programs:
+        pytest.skip("no PostgreSQL of the system in /usr/lib/postgresql")
+    try:
+        account = pwd.getpwnam("postgres") if os.geteuid() == 0 else pwd.getpwuid(os.getuid())
+    except KeyError:
+        pytest.skip("PostgreSQL does not run as root, and there is no user postgres")
+    binaries = programs[-1].parent
+    folder = Path(tempfile.mkdtemp(prefix="pipeline-tests-"))
+    (folder / "password").write_text("p@ss/w:rd")
+    for path in (folder, folder / "password"):
+        os.chown(path, account.pw_uid, account.pw_gid)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    identity = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": ()} if os.geteuid() == 0 else {}
+
+    def run(*command: str) -> None:
+        with (folder.parent / f"{folder.name}.log").open("w") as log:
+            subprocess.run(command, check=True, cwd="/", stdout=log, stderr=log, **identity)  # ty: ignore[no-matching-overload]
+
+    data = str(folder / "data")
+    access = ("--auth=scram-sha-256", "--username=me", f"--pwfile={folder / 'password'}")
+    run(str(binaries / "initdb"), "--pgdata", data, "--no-sync", *access)
+    control = (str(binaries / "pg_ctl"), "--pgdata", data, "--wait", "--log", str(folder / "log"))
+    run(*control, "--options", f"-h 127.0.0.1 -p {port} -k {folder}", "start")
+    try:
+        yield f"postgres://me:p%40ss%2Fw%3Ard@127.0.0.1:{port}/postgres"
+    finally:
+        run(*control, "--mode", "immediate", "stop")
+        shutil.rmtree(folder, ignore_errors=True)
+        (folder.parent / f"{folder.name}.log").unlink()
+
+
+def test_an_external_server_is_used_where_a_url_is_given_and_no_folder_is_made(external_url: str, tmp_path: Path):
+    url = server_url(Settings.for_data_dir(tmp_path / "none", postgres_url=external_url))
+    with connect(url) as connection:
+        assert connection.execute("select 1").fetchone() == (1,)
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_wrong_password_of_an_external_server_is_told_without_it(external_url: str):
+    wrong = external_url.replace("p%40ss", "wr0ng")
+    with pytest.raises(PostgresError, match="password authentication failed") as caught:
+        server_url(Settings.for_data_dir(Path("/nowhere"), postgres_url=wrong))
+    assert "wr0ng" not in str(caught.value)
+
+
+def test_dagster_runs_on_an_external_server(external_url: str, tmp_path: Path):
+    import dagster as dg
+
+    from pipeline_assets.dagster_storage import pipeline_instance
+
+    @dg.asset
+    def nothing() -> None: ...
+
+    settings = Settings.for_data_dir(tmp_path, postgres_url=external_url)
+    with pipeline_instance(settings) as instance:
+        assert dg.materialize([nothing], instance=instance).success
+        assert instance.get_runs_count() == 1

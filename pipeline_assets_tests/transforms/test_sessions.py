@@ -1,0 +1,319 @@
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from zoneinfo import ZoneInfo
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline_assets.contracts.page_views import PageViews
+from pipeline_assets.contracts.sessions import Sessions
+from pipeline_assets.transforms.page_views import build_page_views
+from pipeline_assets.transforms.sessions import assign_sessions, build_session_tables, build_sessions
+from pipeline_assets_tests.transforms.frames import Row, columns_of, days_between, event, events_frame, utc
+from pipeline_assets_tests.transforms.session_reference import reference_sessions
+
+NOON = utc("2026-03-10T12:00")
+TODAY = NOON.date()
+LIMIT = timedelta(minutes=30)
+MICROSECOND = timedelta(microseconds=1)
+
+
+def sessions_of(rows: Sequence[Row], timezone: str = "UTC", **timeouts: timedelta) -> list[Row]:
+    """All sessions of these events, in order of their start."""
+    dates = [row["event_date"] for row in rows]
+    days = days_between(min(dates), max(dates))
+    return Sessions.validate(build_sessions(events_frame(rows), days, timezone=timezone, timeouts=timeouts)).to_dicts()
+
+
+def beats(first: datetime, last: datetime, every: timedelta, timezone: str = "UTC", **values: object) -> list[Row]:
+    """Events from first to last, both included."""
+    number = (last - first) // every + 1
+    return [event(first + count * every, timezone, **values) for count in range(number)]
+
+
+def at(*seconds: float, **values: object) -> list[Row]:
+    """Events at these seconds after noon."""
+    return [event(NOON + timedelta(seconds=second), **values) for second in seconds]
+
+
+def test_a_gap_of_exactly_thirty_minutes_does_not_start_a_session() -> None:
+    assert len(sessions_of([event(NOON), event(NOON + LIMIT)])) == 1
+
+
+def test_a_gap_of_a_microsecond_more_than_thirty_minutes_starts_a_session() -> None:
+    assert len(sessions_of([event(NOON), event(NOON + LIMIT + MICROSECOND)])) == 2
+
+
+def test_the_timeout_of_the_later_event_s_source_measures_the_gap() -> None:
+    first, second = event(NOON, source="web"), event(NOON + timedelta(hours=1), source="app")
+    assert len(sessions_of([first, second], app=timedelta(hours=1))) == 1
+    assert len(sessions_of([first, second], web=timedelta(hours=1))) == 2
+
+
+@pytest.mark.parametrize("timeout", [timedelta(0), timedelta(hours=-1), timedelta(hours=13)])
+def test_a_timeout_that_would_break_locality_is_refused(timeout: timedelta) -> None:
+    with pytest.raises(ValueError, match="web"):
+        sessions_of([event(NOON)], web=timeout)
+
+
+def test_visitors_of_different_properties_are_different_visitors() -> None:
+    assert len(sessions_of([event(NOON), event(NOON, property="blog")])) == 2
+
+
+def test_an_event_without_a_visitor_is_in_no_session() -> None:
+    assert [row["events"] for row in sessions_of([event(NOON), event(NOON, visitor_id=None, event_id="x")])] == [1]
+
+
+def test_a_session_crosses_midnight_and_counts_the_events_of_the_next_day() -> None:
+    start = utc("2026-03-10T23:50")
+    (session,) = sessions_of([event(start), event(start + timedelta(minutes=20)), event(start + timedelta(minutes=40))])
+    assert columns_of(session, "session_date", "events", "events_next_day") == (TODAY, 3, 2)
+
+
+def test_a_session_that_filled_a_day_ends_at_its_midnight() -> None:
+    rows = beats(utc("2026-03-10T20:00"), utc("2026-03-13T03:00"), timedelta(minutes=10))
+    got = [columns_of(row, "started_at", "ended_at", "start_reason", "end_reason") for row in sessions_of(rows)]
+    assert got == [
+        (utc("2026-03-10T20:00"), utc("2026-03-11T23:50"), "inactivity", "day_filled"),
+        (utc("2026-03-12T00:00"), utc("2026-03-12T23:50"), "day_filled", "day_filled"),
+        (utc("2026-03-13T00:00"), utc("2026-03-13T03:00"), "day_filled", "inactivity"),
+    ]
+
+
+def test_the_visitor_s_first_event_after_a_filled_day_starts_a_filled_session_whatever_the_gap() -> None:
+    rows = beats(utc("2026-03-10T00:30"), utc("2026-03-10T23:30"), LIMIT)
+    later = event(utc("2026-03-11T15:00"))
+    assert [row["start_reason"] for row in sessions_of([*rows, later])] == ["inactivity", "day_filled"]
+    assert [row["end_reason"] for row in sessions_of([*rows, later])] == ["day_filled", "inactivity"]
+
+
+@pytest.mark.parametrize(
+    ("first", "last"),
+    [
+        (utc("2026-03-10T00:30") + MICROSECOND, utc("2026-03-10T23:59")),
+        (utc("2026-03-10T00:00"), utc("2026-03-10T23:29")),
+    ],
+)
+def test_a_gap_over_the_timeout_at_either_midnight_leaves_the_day_unfilled(first: datetime, last: datetime) -> None:
+    rows = [*beats(first, last, timedelta(minutes=1)), event(utc("2026-03-11T00:00"))]
+    assert {row["start_reason"] for row in sessions_of(rows)} == {"inactivity"}
+
+
+@pytest.mark.parametrize(("day", "hours"), [(date(2026, 3, 29), 23), (date(2026, 10, 25), 25), (date(2026, 6, 1), 24)])
+def test_a_filled_day_is_a_calendar_day_of_the_reporting_zone_whatever_its_length(day: date, hours: int) -> None:
+    berlin = ZoneInfo("Europe/Berlin")
+    midnight = datetime(day.year, day.month, day.day, tzinfo=berlin).astimezone(UTC)
+    following = midnight + timedelta(hours=hours)
+    rows = beats(midnight + LIMIT, following - LIMIT, timedelta(minutes=10), "Europe/Berlin")
+    rows.append(event(following, "Europe/Berlin"))
+    got = [columns_of(row, "session_date", "start_reason") for row in sessions_of(rows, "Europe/Berlin")]
+    assert got == [(day, "inactivity"), (day + timedelta(days=1), "day_filled")]
+    too_late = [row | {"occurred_at": row["occurred_at"] + MICROSECOND} for row in rows[:1]] + rows[1:]
+    assert len(sessions_of(too_late, "Europe/Berlin")) == 1
+
+
+def test_a_day_begins_where_the_clock_jumps_over_midnight() -> None:
+    # In Beirut the clock jumps from 0:00 to 1:00 on 29 March 2026.
+    first = datetime(2026, 3, 29, 1, 0, tzinfo=ZoneInfo("Asia/Beirut")).astimezone(UTC)
+    rows = beats(first + LIMIT, first + timedelta(hours=23), timedelta(minutes=10), "Asia/Beirut")
+    assert [row["start_reason"] for row in sessions_of(rows, "Asia/Beirut")] == ["inactivity", "day_filled"]
+
+
+def test_session_ids_are_the_same_for_ever() -> None:
+    (session,) = sessions_of([event(NOON, event_id="e")])
+    assert session["session_id"] == "1ffee76e435ee9ae00e5ba6524f366fa"
+
+
+def test_equal_times_are_ordered_by_arrival_then_id() -> None:
+    rows = [
+        event(NOON, event_id="a", event_type="page", page_path="/3"),
+        event(NOON, event_id="z", event_type="page", page_path="/1", received_at=NOON),
+        event(NOON, event_id="b", event_type="page", page_path="/4"),
+        event(NOON, event_id="y", event_type="page", page_path="/2", received_at=NOON + MICROSECOND),
+    ]
+    (session,) = sessions_of(rows)
+    assert columns_of(session, "entry_page", "exit_page") == ("/1", "/4")
+
+
+def test_engaged_time_is_snowplow_s() -> None:
+    pings = at(0, 3, 9.9, 10, 25, event_type="ping", view_id="a") + at(26, event_type="ping", view_id="b")
+    (session,) = sessions_of([*pings, *at(27, event_type="ping")])
+    assert session["engaged_seconds"] == (10 * (3 - 1) + 5) + 5
+
+
+def test_a_session_without_pings_has_no_engaged_time() -> None:
+    assert sessions_of(at(0, 20))[0]["engaged_seconds"] == 0
+
+
+@pytest.mark.parametrize(
+    ("rows", "engaged"),
+    [
+        (at(0, 10), False),
+        (at(0, 10.5), True),
+        (at(0, is_conversion=True), True),
+        (at(0, event_type="page"), False),
+        (at(0, 1, event_type="page"), True),
+        (at(0, 1, event_type="page", view_id="a"), False),
+    ],
+)
+def test_an_engaged_session_is_ga4_s(rows: list[Row], engaged: bool) -> None:
+    assert sessions_of(rows)[0]["is_engaged"] is engaged
+
+
+def test_a_bounce_has_exactly_one_event() -> None:
+    assert [sessions_of(at(*seconds))[0]["is_bounce"] for seconds in ((0,), (0, 1))] == [True, False]
+
+
+def test_pings_and_tracked_events_with_a_view_id_make_no_view() -> None:
+    rows = at(0, event_type="page", view_id="a") + at(1, event_type="ping", view_id="b") + at(2, view_id="c")
+    assert sessions_of(rows)[0]["page_views"] == 1
+
+
+@pytest.mark.parametrize(
+    ("values", "page"),
+    [
+        ({"event_type": "page", "page_path": "/p", "page_title": "t"}, "/p"),
+        ({"event_type": "page", "page_title": "t", "event_name": "n"}, "t"),
+        ({"event_type": "page", "event_name": "n"}, None),
+        ({"event_type": "screen", "page_title": "t", "event_name": "n"}, "t"),
+        ({"event_type": "screen", "event_name": "n"}, "n"),
+        ({"event_type": "track", "page_path": "/p"}, None),
+    ],
+)
+def test_the_entry_page_is_a_path_or_a_screen(values: Row, page: str | None) -> None:
+    assert sessions_of(at(0, **values))[0]["entry_page"] == page
+
+
+def test_the_landing_is_the_first_event_that_has_a_source_medium_or_referrer() -> None:
+    rows = [
+        *at(0, click_id="0", utm_campaign="none"),
+        *at(1, utm_medium="cpc", click_id="1"),
+        *at(2, utm_source="google", utm_medium="organic"),
+    ]
+    got = columns_of(sessions_of(rows)[0], "utm_source", "utm_medium", "utm_campaign", "click_id", "channel")
+    assert got == (None, "cpc", None, "1", "Paid Other")
+
+
+def test_a_session_without_any_origin_is_direct_and_keeps_the_click_id_of_its_first_event() -> None:
+    assert columns_of(sessions_of(at(0, click_id="0"))[0], "click_id", "channel") == ("0", "Direct")
+
+
+@pytest.mark.parametrize(
+    ("paid", "revenue", "currency"),
+    [
+        ([("1.50", "EUR"), ("-0.25", "EUR")], Decimal("1.25"), "EUR"),
+        ([("1.50", "EUR"), ("1", "USD")], None, None),
+        ([("1.50", "EUR"), ("1", None)], None, None),
+        ([("1.50", None), ("1", None)], Decimal("2.50"), None),
+        ([("999999999999", "EUR"), ("999999999999", "EUR")], None, "EUR"),
+        ([], None, None),
+    ],
+)
+def test_revenue_is_summed_in_one_currency_only(
+    paid: list[tuple[str, str | None]], revenue: Decimal | None, currency: str | None
+) -> None:
+    rows = [
+        event(NOON + timedelta(seconds=number), revenue=Decimal(amount), currency=unit)
+        for number, (amount, unit) in enumerate(paid)
+    ]
+    session = sessions_of([*rows, event(NOON - timedelta(seconds=1), currency="JPY")])[0]
+    assert columns_of(session, "revenue", "currency") == (revenue, currency)
+
+
+def test_the_number_of_a_session_is_on_every_event_and_its_reason_on_the_first() -> None:
+    rows = [*at(0, 60), *at(7200)]
+    assigned = assign_sessions(events_frame(rows), timezone="UTC")
+    assert assigned["session_number"].to_list() == [0, 0, 1]
+    assert assigned["start_reason"].to_list() == ["inactivity", None, "inactivity"]
+
+
+def test_the_tables_of_nothing_are_empty_frames_that_keep_the_contracts() -> None:
+    tables = build_session_tables(events_frame([]), [TODAY], timezone="UTC")
+    assert Sessions.validate(tables.sessions).is_empty()
+    assert PageViews.validate(tables.page_views).is_empty()
+
+
+# -- the same in plain Python ------------------------------------------------------------------------------------
+
+TIMEOUTS = {"slow": timedelta(hours=6), "slower": timedelta(hours=9)}
+# Steps at and around the timeouts of every source, so that a handful of events can fill a day.
+STEPS = st.sampled_from([0, 1, 5, 10, 25 * 60, 30 * 60, 30 * 60 + 1, 3 * 3600, 6 * 3600, 6 * 3600 + 1, 9 * 3600])
+
+
+def optional(*values: object) -> st.SearchStrategy[object]:
+    return st.sampled_from([None, None, *values])
+
+
+DETAILS = st.fixed_dictionaries(
+    {
+        "event_type": st.sampled_from(["page", "screen", "track", "ping"]),
+        "event_name": optional("name"),
+        "view_id": optional("a", "b"),
+        "user_id": optional("u", "w"),
+        "page_host": optional("example.com"),
+        "page_path": optional("/a", "/b"),
+        "page_title": optional("A"),
+        "referrer_host": optional("www.google.com", "acme.org"),
+        "utm_source": optional("google", "acme"),
+        "utm_medium": optional("cpc", "email"),
+        "utm_campaign": optional("shop", "spring"),
+        "click_id": optional("1"),
+        "device_type": optional("mobile", "desktop"),
+        "country": optional("DE"),
+        "is_bot": st.sampled_from([False, False, False, True]),
+        "is_conversion": st.booleans(),
+        "revenue": optional(Decimal("1.25"), Decimal(-3)),
+        "currency": optional("EUR"),
+        "source": st.sampled_from(["web", "slow", "slow", "slow", "slower"]),
+    }
+)
+
+
+@st.composite
+def traffic(draw: st.DrawFn) -> tuple[str, list[Row]]:
+    """A time zone and the events of up to three visitors, around a change of the clocks."""
+    timezone = draw(st.sampled_from(["UTC", "Europe/Berlin"]))
+    rows = []
+    for visitor in ("v", "w", None)[: draw(st.integers(1, 3))]:
+        moment = draw(st.sampled_from([utc("2026-03-28T05:00"), utc("2026-03-27T23:00"), utc("2026-03-28T17:59:59")]))
+        for step in draw(st.lists(STEPS, min_size=1, max_size=14)):
+            moment += timedelta(seconds=step)
+            values = draw(DETAILS)
+            received = draw(st.sampled_from([None, moment, moment + timedelta(seconds=1)]))
+            row = event(
+                moment, timezone, visitor_id=visitor, received_at=received, event_id=f"{len(rows) * 7 % 10}-{len(rows)}"
+            )
+            rows.append(row | values)
+    return timezone, rows
+
+
+@given(traffic(), st.randoms())
+@settings(max_examples=150, deadline=None)
+def test_sessions_agree_with_a_plain_reading_of_the_rules_whatever_the_batch_and_order(
+    given_traffic: tuple[str, list[Row]], random: object
+) -> None:
+    timezone, rows = given_traffic
+    expected = reference_sessions(rows, timezone, TIMEOUTS)
+    days = days_between(min(row["event_date"] for row in rows), max(row["event_date"] for row in rows))
+    views = [view for session in expected for view in session.pop("views")]
+    random.shuffle(rows)  # type: ignore[attr-defined]
+    events = events_frame(rows)
+    tables = build_session_tables(events, days, timezone=timezone, timeouts=TIMEOUTS)
+    sessions, page_views = Sessions.validate(tables.sessions), PageViews.validate(tables.page_views)
+    assert sessions.to_dicts() == sorted(
+        expected, key=lambda row: columns_of(row, "session_date", "started_at", "session_id")
+    )
+    assert page_views.to_dicts() == sorted(
+        views, key=lambda row: columns_of(row, "session_date", "viewed_at", "page_view_id")
+    )
+    assert sessions["events"].sum() == events["visitor_id"].is_not_null().sum()
+    for day in days:
+        around = pl.col("event_date").is_between(day - timedelta(days=1), day + timedelta(days=1))
+        window = events.filter(around)
+        alone = build_sessions(window.lazy(), [day], timezone=timezone, timeouts=TIMEOUTS)
+        assert alone.equals(sessions.filter(pl.col("session_date") == day))
+        views_alone = build_page_views(window, [day], timezone=timezone, timeouts=TIMEOUTS)
+        assert views_alone.equals(page_views.filter(pl.col("session_date") == day))

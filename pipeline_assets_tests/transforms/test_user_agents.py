@@ -1,0 +1,131 @@
+import re
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline_assets.transforms.user_agents import add_user_agent_columns, read_user_agent
+
+ACCESS_LOG = Path(__file__).parents[2] / "../shared/data/access_logs/apache_logs"
+
+WINDOWS_CHROME = (
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0.0.0 Safari/537.36"  # noqa: E501
+)
+IPHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_2 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.2 Mobile/15E148 Safari/604.1"  # noqa: E501
+PIXEL = "Mozilla/5.0 (Linux; Android 14; Pixel 8) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0.0.0 Mobile Safari/537.36"  # noqa: E501
+ANDROID_TABLET = (
+    "Mozilla/5.0 (Linux; Android 13; SM-X200) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0.0.0 Safari/537.36"  # noqa: E501
+)
+IPAD = "Mozilla/5.0 (iPad; CPU OS 16_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/16.5 Mobile/15E148 Safari/604.1"  # noqa: E501
+SAMSUNG_TV = (
+    "Mozilla/5.0 (SMART-TV; Linux; Tizen 6.0) AppleWebKit/537.36 (KHTML, like Gecko) 76.0.3809.146/6.0 TV Safari/537.36"  # noqa: E501
+)
+CUBOT_PHONE = "Mozilla/5.0 (Linux; Android 11; CUBOT NOTE 20) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0.0.0 Mobile Safari/537.36"  # noqa: E501
+TABLET_PC = "Mozilla/4.0 (compatible; MSIE 8.0; Windows NT 6.1; Trident/4.0; Tablet PC 2.0)"
+GOOGLEBOT = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"
+
+
+@pytest.mark.parametrize(
+    ("user_agent", "device_type", "os", "browser"),
+    [
+        (WINDOWS_CHROME, "desktop", "Windows", "Chrome"),
+        (IPHONE, "mobile", "iOS", "Mobile Safari"),
+        (PIXEL, "mobile", "Android", "Chrome Mobile"),
+        (ANDROID_TABLET, "tablet", "Android", "Chrome"),
+        (IPAD, "tablet", "iOS", "Mobile Safari"),
+        (SAMSUNG_TV, "tv", "Tizen", "Safari"),
+        (CUBOT_PHONE, "mobile", "Android", "Chrome Mobile"),
+        (TABLET_PC, "desktop", "Windows", "IE"),
+        (
+            "Mozilla/5.0 (X11; Ubuntu; Linux x86_64; rv:120.0) Gecko/20100101 Firefox/120.0",
+            "desktop",
+            "Ubuntu",
+            "Firefox",
+        ),
+        (
+            "Mozilla/5.0 (X11; CrOS x86_64 14541.0.0) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0.0.0 Safari/537.36",
+            "desktop",
+            "Chrome OS",
+            "Chrome",
+        ),  # noqa: E501
+        ("something nobody knows", "other", None, None),
+    ],
+)
+def test_a_user_agent_names_device_system_and_browser(
+    user_agent: str, device_type: str, os: str | None, browser: str | None
+) -> None:
+    facts = read_user_agent(user_agent)
+    assert (facts.device_type, facts.os, facts.bot_reason) == (device_type, os, None)
+    assert browser is None or (facts.browser or "").startswith(browser)
+
+
+@pytest.mark.parametrize(
+    ("user_agent", "reason"),
+    [
+        (GOOGLEBOT, "ua_parser_spider"),
+        ("acme-webcrawl/1.0", "crawler"),
+        ("curl/8.4.0", "http_library"),
+        ("python-requests/2.31.0", "http_library"),
+        ("Wget/1.21", "http_library"),
+        (
+            "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) HeadlessChrome/120.0.0.0 Safari/537.36",
+            "headless",
+        ),  # noqa: E501
+        ("acme uptime check", "monitoring"),
+        ("UniversalFeedParser/4.2-pre-314-svn +http://feedparser.org/", "feed_reader"),
+        ("Embedly +support@embed.ly", "preview"),
+    ],
+)
+def test_a_machine_is_flagged_with_the_rule_that_found_it(user_agent: str, reason: str) -> None:
+    assert (read_user_agent(user_agent).bot_reason, read_user_agent(user_agent).device_type) in {
+        (reason, "bot"),
+        ("ua_parser_spider", "bot"),
+    }
+
+
+def frame(user_agents: list[str | None], **mapped: str) -> pl.DataFrame:
+    columns = {
+        name: pl.Series([mapped.get(name)] * len(user_agents), dtype=pl.String)
+        for name in ("device_type", "os", "browser")
+    }
+    return pl.DataFrame({"user_agent": pl.Series(user_agents, dtype=pl.String), **columns})
+
+
+def test_an_unknown_or_empty_user_agent_is_not_a_bot() -> None:
+    result = add_user_agent_columns(frame([None, ""]))
+    assert result["is_bot"].to_list() == [False, False]
+    assert result["bot_reason"].to_list() == [None, None]
+    assert result["device_type"].to_list() == [None, "other"]
+
+
+def test_mapped_device_facts_win_and_the_bot_is_flagged_all_the_same() -> None:
+    result = add_user_agent_columns(frame([GOOGLEBOT], device_type="tv", os="Acme")).to_dicts()[0]
+    assert (result["device_type"], result["os"], result["browser"], result["is_bot"]) == (
+        "tv",
+        "Acme",
+        "Googlebot",
+        True,
+    )
+
+
+@given(st.lists(st.none() | st.text(), max_size=5))
+@settings(max_examples=50, deadline=None)
+def test_no_text_makes_user_agent_parsing_fail(user_agents: list[str | None]) -> None:
+    result = add_user_agent_columns(frame(user_agents))
+    assert result["user_agent"].to_list() == user_agents
+    assert result["is_bot"].to_list() == result["bot_reason"].is_not_null().to_list()
+
+
+@pytest.mark.skipif(not ACCESS_LOG.exists(), reason="shared access logs are not here")
+def test_every_line_of_a_real_log_that_names_a_crawler_is_flagged() -> None:
+    lines = ACCESS_LOG.read_text(encoding="utf-8", errors="replace").splitlines()
+    agents = [line.rsplit('"', 2)[-2] if line.endswith('"') else line.rsplit('"', 1)[-1] for line in lines]
+    names_crawler = re.compile("bot|crawl|spider|slurp", re.IGNORECASE)
+    result = add_user_agent_columns(frame(agents))
+    missed = result.filter(~pl.col("is_bot")).filter(
+        pl.col("user_agent").map_elements(lambda agent: bool(names_crawler.search(agent)), return_dtype=pl.Boolean)
+    )
+    assert missed["user_agent"].unique().to_list() == []
+    assert result["is_bot"].sum() > 1_400
