@@ -15,16 +15,19 @@ from rich.table import Table
 from pipeline_assets.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
+    from pipeline_assets.demo.findings import Finding
     from pipeline_assets.ledger.summary import SourceSummary
     from pipeline_assets.platform import Platform
     from pipeline_assets.refresh import Refresh, RefreshReport
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False)
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 quarantine_app = typer.Typer(no_args_is_help=True, help="Lines that could not be loaded.")
 app.add_typer(quarantine_app, name="quarantine")
 
-console = Console()
-errors = Console(stderr=True)
+# Where nobody looks, a line may be as long as it needs to be.
+_WIDTH = None if sys.stdout.isatty() else 140
+console = Console(width=_WIDTH, soft_wrap=False)
+errors = Console(stderr=True, width=_WIDTH)
 
 # Importing Dagster takes two seconds, so every command imports what it needs and no more.
 
@@ -32,6 +35,37 @@ errors = Console(stderr=True)
 @app.callback()
 def main() -> None:
     """User-behaviour data as Dagster assets."""
+
+
+@app.command()
+def demo() -> None:
+    """Generate two weeks of sample traffic, load it, build every table, and compare with what was planted."""
+    from pipeline_assets.demo.findings import findings
+    from pipeline_assets.demo.generator import build_demo
+    from pipeline_assets.demo.truth import read_truth, write_truth
+
+    with _refresher() as (platform, refresher):
+        landing = platform.settings.landing_dir
+        planted = platform.settings.data_dir / "demo_truth.json"
+        if not planted.exists():
+            console.print(f"Generating sample files in {landing} …")
+            generated = build_demo()
+            generated.write(landing)
+            first = refresher.run()
+            if first.exit_code:
+                _print_report(platform, first)
+                raise typer.Exit(first.exit_code)
+            console.print("Two weeks are loaded. Now files arrive late:")
+            for path in generated.write_late_files(landing):
+                console.print(f"  {path.relative_to(landing)}")
+            write_truth(generated.truth, planted)
+        report = refresher.run()
+        _print_report(platform, report)
+        found = findings(platform.engine, read_truth(planted))
+        _print_findings(found)
+        _print_activity(platform)
+        _print_places(platform)
+    raise typer.Exit(report.exit_code or int(not all(finding.agrees for finding in found)))
 
 
 @app.command()
@@ -192,6 +226,8 @@ def _print_report(platform: "Platform", report: "RefreshReport") -> None:
         numbers = ", ".join(f"{name}: {value.value}" for name, value in check.metadata.items())
         table = check.asset_key.to_user_string()
         console.print(f"[{colour}]Check {check.check_name} of {table} failed.[/{colour}] {_escaped(numbers)}")
+    for failure in report.failures:
+        errors.print(f"[red]{_escaped(failure)}[/red]")
     for run in report.failed_runs:
         errors.print(f"[red]Run {run} failed.[/red] Look at it in the Dagster UI (make dev), or run: dagster run list")
     for name in report.beyond_bounds:
@@ -203,6 +239,54 @@ def _print_report(platform: "Platform", report: "RefreshReport") -> None:
         )
     for name in report.pending:
         errors.print(f"[yellow]{_escaped(name)} is still being written to; it stays pending.[/yellow]")
+
+
+def _print_findings(found: "list[Finding]") -> None:
+    table = Table("in the sample files", title="What was planted, and what was found", title_justify="left")
+    table.add_column("planted", justify="right")
+    table.add_column("found", justify="right")
+    table.add_column("")
+    for finding in found:
+        table.add_row(
+            finding.what,
+            f"{finding.planted:,}",
+            f"{finding.found:,}",
+            "[green]✓[/green]" if finding.agrees else "[red]differs[/red]",
+        )
+    console.print(table)
+
+
+def _print_activity(platform: "Platform") -> None:
+    import sqlalchemy as sa
+
+    query = sa.text("""
+        select activity_date, sum(visitors), sum(sessions), sum(page_views), sum(conversions), sum(revenue)
+        from marts.daily_activity group by activity_date order by activity_date
+    """)
+    with platform.engine.connect() as connection:
+        rows = connection.execute(query).all()
+    most = max((row[2] for row in rows), default=1)
+    table = Table("day", title="marts.daily_activity, all properties", title_justify="left")
+    for heading in ("visitors", "sessions", "page views", "orders", "revenue"):
+        table.add_column(heading, justify="right")
+    table.add_column("sessions")
+    for day, visitors, sessions, page_views, orders, revenue in rows:
+        bar = "█" * round(24 * float(sessions / most))
+        table.add_row(
+            f"{day:%a %d %b}", f"{visitors:,}", f"{sessions:,}", f"{page_views:,}", f"{orders:,}", f"{revenue or 0:,.2f}", bar
+        )
+    console.print(table)
+
+
+def _print_places(platform: "Platform") -> None:
+    settings = platform.settings
+    console.print("Where things are")
+    console.print(f"  files      {settings.landing_dir}")
+    console.print(f"  lake       {settings.lake_dir} (staging and events, Parquet)")
+    console.print("  tables     PostgreSQL, schema marts:  pipeline-assets sql 'select * from marts.sessions limit 5'")
+    console.print("  ledger     PostgreSQL, schema ledger: pipeline-assets status, pipeline-assets quarantine list")
+    console.print("  Dagster    make dev, then http://localhost:3000")
+    console.print("The command pipeline-assets is in .venv/bin.")
 
 
 def _print_sources(summaries: "Mapping[str, SourceSummary]") -> None:
@@ -234,7 +318,7 @@ def _print_status(platform: "Platform") -> None:
             console.print(f"  {name}: {count:,} lines in quarantine: {_escaped(reason)}")
         if pending := platform.pending(name):
             console.print(f"  {name}: {len(pending):,} files pending, the first is {_escaped(pending[0].name)}")
-    stale = platform.stale_days()
+    stale = platform.staleness().tables
     table = Table("table", title="Tables", title_justify="left")
     for heading in ("days built", "first day", "last day", "stale days"):
         table.add_column(heading, justify="right")

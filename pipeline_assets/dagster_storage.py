@@ -5,6 +5,7 @@ environment; `pipeline_instance` builds the same instance for explicit settings.
 anything about the pipeline's own tables.
 """
 
+import json
 import os
 import socket
 from collections.abc import Mapping
@@ -14,14 +15,13 @@ from urllib.parse import quote
 
 import dagster as dg
 import psutil
-from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster._core.instance.ref import InstanceRef
 from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
 from dagster._core.storage.dagster_run import DagsterRun
 from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
 from dagster._core.storage.root import LocalArtifactStorage
-from dagster._grpc.types import CanCancelExecutionRequest, CanCancelExecutionResult
-from dagster._serdes import ConfigurableClassData, deserialize_value
+from dagster._core.storage.tags import GRPC_INFO_TAG
+from dagster._serdes import ConfigurableClassData
 from dagster_postgres import DagsterPostgresStorage
 
 from pipeline_assets.postgres import connect, server_url, sqlalchemy_url
@@ -61,9 +61,7 @@ class PipelinePostgresStorage(DagsterPostgresStorage):
         return _CONFIG
 
     @classmethod
-    def from_config_value(
-        cls, inst_data: ConfigurableClassData | None, config_value: Any
-    ) -> "PipelinePostgresStorage":
+    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Any) -> "PipelinePostgresStorage":
         """Start or join the server and create the schema and Dagster's tables where they are missing."""
         server = server_url(_settings(config_value))
         # Dagster's processes start together. Creating schema and tables takes turns, for PostgreSQL's
@@ -91,9 +89,7 @@ class PipelineArtifactStorage(LocalArtifactStorage):
         return _CONFIG
 
     @classmethod
-    def from_config_value(
-        cls, inst_data: ConfigurableClassData | None, config_value: Any
-    ) -> "PipelineArtifactStorage":
+    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Any) -> "PipelineArtifactStorage":
         """Put them into `data_dir/dagster`."""
         return cls(base_dir=str(_local_dir(_settings(config_value))), inst_data=inst_data)
 
@@ -126,24 +122,29 @@ class PipelineRunLauncher(dg.DefaultRunLauncher):
         return True
 
     def check_run_worker_health(self, run: DagsterRun) -> CheckRunHealthResult:
-        """Ask the code server that runs it, or look for the process that `worker_tags` names."""
+        """See whether the code server that runs it is there, or the process that `worker_tags` names."""
         if worker := run.tags.get(WORKER_TAG):
             if worker_is_alive(worker):
                 return CheckRunHealthResult(WorkerStatus.RUNNING)
             return CheckRunHealthResult(WorkerStatus.FAILED, "The process that ran it is gone.")
-        client = self._get_grpc_client_for_termination(run.run_id)
-        if client is None:
-            # Executed in a process nobody knows (a notebook, say): there is nothing to ask.
-            return CheckRunHealthResult(WorkerStatus.RUNNING)
-        try:
-            answer = deserialize_value(
-                client.can_cancel_execution(CanCancelExecutionRequest(run_id=run.run_id)), CanCancelExecutionResult
-            )
-        except DagsterUserCodeUnreachableError:
-            return CheckRunHealthResult(WorkerStatus.FAILED, "The code server that ran it is gone.")
-        if answer.can_cancel:
-            return CheckRunHealthResult(WorkerStatus.RUNNING)
-        return CheckRunHealthResult(WorkerStatus.NOT_FOUND, "The code server does not know the run's process any more.")
+        if server := run.tags.get(GRPC_INFO_TAG):
+            return _code_server_health(json.loads(server).get("socket"))
+        # Executed in a process nobody knows (a notebook, say): there is nothing to ask.
+        return CheckRunHealthResult(WorkerStatus.RUNNING)
+
+
+def _code_server_health(path: str | None) -> CheckRunHealthResult:
+    # A code server reports the runs that die under it. What it cannot report is its own death. Asking it about the
+    # run would be wrong: after a reload of the code it answers for its new runs only.
+    if path:
+        with socket.socket(socket.AF_UNIX) as probe:
+            try:
+                probe.connect(path)
+            except (ConnectionRefusedError, FileNotFoundError):
+                return CheckRunHealthResult(WorkerStatus.FAILED, "The code server that ran it is gone.")
+            except OSError:
+                pass
+    return CheckRunHealthResult(WorkerStatus.RUNNING)
 
 
 def worker_tags() -> dict[str, str]:

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import duckdb
 import sqlalchemy as sa
 
-from pipeline_assets.ledger.builds import BuildLedger, Recipe
+from pipeline_assets.ledger.builds import BuildLedger, Recipe, Staleness
 from pipeline_assets.ledger.files import FileLedger, StagedFile
 from pipeline_assets.ledger.migrate import migrate
 from pipeline_assets.postgres import server_url, sqlalchemy_url
@@ -87,7 +87,7 @@ class Platform:
         """The current day in the reporting time zone."""
         return datetime.now(ZoneInfo(self.settings.timezone)).date()
 
-    def stale_days(self) -> dict[str, set[date]]:
+    def staleness(self) -> Staleness:
         """The days of every table that are not built from what is there now; days to come are not among them."""
         until = self.today()
-        return self.builds.stale(self.staged_files(self.settings.first_day, until), until=until)
+        return self.builds.staleness(self.staged_files(self.settings.first_day, until), until=until)

@@ -104,8 +104,9 @@ def _explanation(error: Exception, url: str) -> str:
     userinfo = url.partition("://")[2].rpartition("@")[0].partition(":")[2]
     secrets = [userinfo, *re.findall(r"(?i)password=([^&]*)", url)]
     secrets += [unquote(secret) for secret in secrets]
-    pieces = {piece for secret in secrets for piece in re.split(r"[@:/?#&]", secret)}
-    if any(piece and piece in message for piece in pieces):
+    # A password that was not percent-encoded is cut at these characters; single letters occur in any message.
+    pieces = {piece for secret in secrets for piece in re.split(r"[@:/?#&]", secret) if len(piece) > 2}
+    if any(piece and piece in message for piece in {*secrets, *pieces}):
         return "the driver's message is withheld because it repeats a part of the password"
     return message
 

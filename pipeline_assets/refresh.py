@@ -17,7 +17,7 @@ from pipeline_assets.jobs import BUILD_JOB, LOAD_JOB
 from pipeline_assets.ledger.summary import SourceSummary, summarise
 from pipeline_assets.partitions import range_tags
 from pipeline_assets.platform import Platform
-from pipeline_assets.reconcile import Stretch, stretches
+from pipeline_assets.ledger.builds import Stretch
 from pipeline_assets.runs import surely_under_way
 
 logger = logging.getLogger(__name__)
@@ -33,6 +33,7 @@ class RefreshReport:
         loads: load runs made.
         stretches: stretches of days built.
         failed_runs: ids of runs that failed, a blocking check among the reasons.
+        failures: why their steps failed.
         failed_checks: failed checks of this refresh's runs, blocking or not.
         summaries: the ledger's numbers per source, after the refresh.
         beyond_bounds: sources with more in quarantine than declared, or with unreadable files.
@@ -42,6 +43,7 @@ class RefreshReport:
     loads: int = 0
     stretches: list[Stretch] = field(default_factory=list)
     failed_runs: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
     failed_checks: list[dg.AssetCheckEvaluation] = field(default_factory=list)
     summaries: dict[str, SourceSummary] = field(default_factory=dict)
     beyond_bounds: list[str] = field(default_factory=list)
@@ -104,11 +106,12 @@ class Refresh:
                 # Only files that somebody is writing to are left.
                 break
             pending = left
-        report.pending = [name for names in pending.values() for name in names] if report.loads else []
+        if not report.failed_runs:
+            report.pending = [name for names in pending.values() for name in names]
 
     def _build(self, report: RefreshReport) -> None:
         done: set[Stretch] = set()
-        while todo := [stretch for stretch in stretches(self._platform.stale_days()) if stretch not in done]:
+        while todo := [stretch for stretch in self._platform.staleness().stretches() if stretch not in done]:
             stretch = todo[0]
             done.add(stretch)
             report.stretches.append(stretch)
@@ -136,3 +139,15 @@ class Refresh:
         report.failed_checks += [check for check in result.get_asset_check_evaluations() if not check.passed]
         if not result.success:
             report.failed_runs.append(result.run_id)
+            report.failures += [_explained(event) for event in result.all_events if event.is_step_failure]
+
+
+def _explained(event: dg.DagsterEvent) -> str:
+    """The step, and the innermost error's own words."""
+    data = event.step_failure_data
+    if data.user_failure_data is not None and data.user_failure_data.description:
+        return f"{event.step_key}: {data.user_failure_data.description}"
+    error = data.error
+    while error is not None and error.cause is not None:
+        error = error.cause
+    return f"{event.step_key}: {error.message.strip() if error else 'failed'}"

@@ -124,7 +124,7 @@ def _session_checks() -> list[dg.AssetChecksDefinition]:
 
 
 def _unsettled(platform: Platform, days: list[date]) -> set[date]:
-    return platform.stale_days()[SESSIONS.name] - set(days)
+    return platform.staleness().tables[SESSIONS.name] - set(days)
 
 
 def _page_views_check() -> dg.AssetChecksDefinition:

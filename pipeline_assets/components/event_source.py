@@ -9,7 +9,6 @@ from pydantic import BaseModel
 from pipeline_assets.sources.declaration import Source
 
 _EXAMPLE = {
-    "path": "{name}/*.jsonl*",
     "format": "jsonl",
     "mapping": {
         "event_id": "id",
@@ -26,13 +25,12 @@ class EventSourceScaffolder(dg.Scaffolder):
 
     def scaffold(self, request: dg.ScaffoldRequest) -> None:
         """Write `defs.yaml` with an example mapping of JSON lines."""
-        path = _EXAMPLE["path"].format(name=request.target_path.name)
-        dg.scaffold_component(request, {**_EXAMPLE, "path": path})
+        dg.scaffold_component(request, {"path": f"{request.target_path.name}/*.jsonl*", **_EXAMPLE})
 
 
 @scaffold_with(EventSourceScaffolder)
 class EventSource(dg.Component):
-    """Loads event files of one source from landing: JSON, CSV, TSV, Parquet or access logs, mapped by SQL expressions."""
+    """Loads the event files of one source: JSON, CSV, TSV, Parquet or access logs, mapped by SQL expressions."""
 
     def __init__(self, source: Source) -> None:
         """A component for a declared source."""
@@ -51,9 +49,9 @@ class EventSource(dg.Component):
         named = attributes.model_copy(update={"name": attributes.name or context.path.name})
         return cls(named)
 
-    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:  # noqa: ARG002 - Dagster's signature
         """The staging asset of the source, and its checks."""
         # The assets need the whole platform; `dg list components` and schemas do not.
-        from pipeline_assets.assets.staging import staging_assets  # noqa: PLC0415
+        from pipeline_assets.assets.staging import staging_assets
 
         return staging_assets(self.source)

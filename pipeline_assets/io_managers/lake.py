@@ -97,8 +97,7 @@ class ParquetLakeIOManager(dg.IOManager):
 
         with ExitStack() as drafts:
             files = {
-                key: drafts.enter_context(_Draft(self.path(table, cut.column if cut else None, key)))
-                for key in keys
+                key: drafts.enter_context(_Draft(self.path(table, cut.column if cut else None, key))) for key in keys
             }
             schema = contract_schema(contract) if contract else None
             for frame in iterate(obj):

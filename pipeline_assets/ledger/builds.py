@@ -21,6 +21,8 @@ from pipeline_assets.transforms.events import DayCounts
 
 STAGING = "staging"
 _ABSENT = "-"
+# Days without anything that two stale days of one run may lie apart.
+_BRIDGED_DAYS = 31
 
 
 class OvertakenError(RuntimeError):
@@ -47,6 +49,47 @@ class Recipe:
     table: str
     version: str
     inputs: tuple[Input, ...]
+
+
+@dataclass(frozen=True)
+class Staleness:
+    """What has to be built.
+
+    Attributes:
+        tables: the stale days of every table.
+        present: all days that have rows or were ever built.
+    """
+
+    tables: Mapping[str, set[date]]
+    present: set[date]
+
+    def stretches(self) -> list["Stretch"]:
+        """Ranges of days to build, one run each, oldest first; together they hold every stale day of every table.
+
+        Days that nothing is known of are bridged (building an empty day costs less than another run), but no day that
+        is up to date.
+        """
+        stale = set().union(*self.tables.values())
+        found: list[Stretch] = []
+        joins = False
+        for day in sorted(self.present):
+            if day not in stale:
+                joins = False
+            elif joins and (day - found[-1].last).days <= _BRIDGED_DAYS:
+                found[-1] = Stretch(found[-1].first, day, found[-1].stale + 1)
+            else:
+                found.append(Stretch(day, day, 1))
+                joins = True
+        return found
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A range of days to build in one run, and how many of them are stale."""
+
+    first: date
+    last: date
+    stale: int
 
 
 class Plan:
@@ -95,17 +138,6 @@ def _digest(parts: Sequence[str]) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 
-def contiguous(days: Iterable[date], *, bridge: int = 1) -> list[tuple[date, date]]:
-    """Cut days into ranges (first, last); days at most `bridge` apart share a range."""
-    ranges: list[tuple[date, date]] = []
-    for day in sorted(days):
-        if ranges and (day - ranges[-1][1]).days <= bridge:
-            ranges[-1] = (ranges[-1][0], day)
-        else:
-            ranges.append((day, day))
-    return ranges
-
-
 class BuildLedger:
     """The ledger's side of building tables."""
 
@@ -113,7 +145,7 @@ class BuildLedger:
         self._engine = engine
         self._recipes = {recipe.table: recipe for recipe in recipes}
 
-    def stale(self, staged: Iterable[StagedFile], *, until: date) -> dict[str, set[date]]:
+    def staleness(self, staged: Iterable[StagedFile], *, until: date) -> "Staleness":
         """The stale days of every table, up to `until`; days that never had rows are not stale."""
         plan = Plan(list(self._recipes.values()), staged)
         booked: dict[tuple[str, date], str] = {}
@@ -124,14 +156,11 @@ class BuildLedger:
                 if row.asset in self._recipes and row.day <= until:
                     present.add(row.day)
                     booked[row.asset, row.day] = row.inputs if row.state == "built" else "building"
-        return {
-            table: {
-                day
-                for day in present
-                if booked.get((table, day)) != plan.inputs(table, day, present)
-            }
+        stale = {
+            table: {day for day in present if booked.get((table, day)) != plan.inputs(table, day, present)}
             for table in self._recipes
         }
+        return Staleness(stale, present)
 
     def built_days(self, table: str) -> list[date]:
         """The days a table was built for, in order."""

@@ -5,7 +5,6 @@ import dagster as dg
 from pipeline_assets.jobs import BUILD_JOB, LOAD_JOB
 from pipeline_assets.partitions import range_tags
 from pipeline_assets.platform import Platform
-from pipeline_assets.reconcile import stretches
 from pipeline_assets.runs import under_way
 
 
@@ -20,7 +19,7 @@ def stale_days(context: dg.SensorEvaluationContext, platform: dg.ResourceParam[P
     # Building while files are loading would build the same days twice.
     if under_way(context.instance, LOAD_JOB, BUILD_JOB):
         return dg.SkipReason("A run is under way.")
-    todo = stretches(platform.stale_days())
+    todo = platform.staleness().stretches()
     if not todo:
         return dg.SkipReason("Every day is built from what is there now.")
     stretch = todo[0]

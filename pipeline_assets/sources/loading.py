@@ -1,5 +1,6 @@
 """Reads sources from YAML files; every mistake is reported with file, line, column and a suggestion."""
 
+import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +11,12 @@ import yaml.constructor
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from pipeline_assets.settings import PROJECT_ROOT, Settings
 from pipeline_assets.sources.checking import Problem, find_problems, suggestion
 from pipeline_assets.sources.declaration import Source
 
 EVENT_SOURCE = "pipeline_assets.components.EventSource"
+DEFS_DIR = PROJECT_ROOT / "pipeline_assets" / "defs"
 FILE_NAMES = ("defs.yaml", "defs.yml")
 
 _TOP_LEVEL = ("type", "attributes", "template_vars_module", "requirements", "post_processing")
@@ -29,7 +32,20 @@ class DeclarationError(ValueError):
 class _Found:
     source: Source
     file: Path
-    mark: yaml.Mark
+    line: int
+
+
+def declared_sources(settings: Settings) -> list[Source]:
+    """The sources of a deployment: those in the package's `defs/` and those in the folder it names.
+
+    Raises:
+        DeclarationError: with every mistake in every file; also if the folder does not exist.
+    """
+    if settings.defs_dir is None:
+        return load_sources(DEFS_DIR)
+    if not settings.defs_dir.is_dir():
+        raise DeclarationError(f"{settings.defs_dir}: PIPELINE_DEFS_DIR names no folder")
+    return load_sources(DEFS_DIR, settings.defs_dir)
 
 
 def load_sources(*folders: Path) -> list[Source]:
@@ -52,8 +68,8 @@ def load_sources(*folders: Path) -> list[Source]:
     for item in found:
         earlier = first.setdefault(item.source.name, item)
         if earlier is not item:
-            place = f"{earlier.file}:{earlier.mark.line + 1}"
-            errors.append(_at(item.file, item.mark, f"source '{item.source.name}' is already declared at {place}"))
+            place = f"{earlier.file}:{earlier.line}"
+            errors.append(f"{item.file}:{item.line}:1: source '{item.source.name}' is already declared at {place}")
     if errors:
         raise DeclarationError("\n".join(errors))
     return sorted((item.source for item in found), key=lambda source: source.name)
@@ -67,6 +83,10 @@ def _files(folders: Sequence[Path]) -> Iterator[Path]:
             if file.resolve() not in seen:
                 seen.add(file.resolve())
                 yield file
+
+
+def _line(node: yaml.Node) -> int:
+    return node.start_mark.line + 1 if node.start_mark else 1
 
 
 def _at(file: Path, mark: yaml.Mark, message: str) -> str:
@@ -109,18 +129,43 @@ def _source(file: Path, document: yaml.MappingNode) -> Iterator[_Found | str]:
         return
     attributes = entry[1]
     values = _construct(attributes)
+    problems: list[Problem] = []
     try:
         source = Source.model_validate(values)
     except ValidationError as error:
-        problems = [_shape_problem(details) for details in error.errors(include_url=False)]
-    else:
-        named = source if source.name else _named(source, file.absolute().parent.name)
-        problems = [named] if isinstance(named, Problem) else find_problems(named)
-        if not problems and not unknown and isinstance(named, Source):
-            yield _Found(named, file, document.start_mark)
-            return
-    for problem in problems:
-        yield _at(file, _mark(attributes, entry[0], problem), problem.message)
+        details = error.errors(include_url=False)
+        problems = [_shape_problem(item) for item in details]
+        source = _mended(values, [item["loc"] for item in details])
+    if source is not None and not source.name:
+        named = _named(source, file.absolute().parent.name)
+        if isinstance(named, Problem):
+            problems.append(named)
+        else:
+            source = named
+    if source is not None:
+        problems += find_problems(source)
+    if source is not None and not problems and not unknown:
+        yield _Found(source, file, _line(document))
+    places = {(_mark(attributes, entry[0], problem), problem.message) for problem in problems}
+    for mark, message in sorted(places, key=lambda place: (place[0].line, place[0].column)):
+        yield _at(file, mark, message)
+
+
+def _mended(values: Any, wrong: list[Location]) -> Source | None:
+    """The source without what is wrong in its shape, so that its other mistakes can be told as well."""
+    values = {"path": "any", "format": "parquet", "mapping": {}} | copy.deepcopy(values)
+    for location in wrong:
+        level = values
+        for step in location[:-1]:
+            level = level[step] if isinstance(level, dict) and step in level else {}
+        if isinstance(level, dict) and location:
+            level.pop(location[-1], None)
+    # The types of Parquet columns are unknown, so this format makes no mistakes that are not there.
+    values = {"path": "any", "format": "parquet", "mapping": {}} | values
+    try:
+        return Source.model_validate(values)
+    except ValidationError:
+        return None
 
 
 def _named(source: Source, name: str) -> Source | Problem:

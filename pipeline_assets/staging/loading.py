@@ -233,10 +233,14 @@ class SourceLoader:
         """
         source = self._source
         if source.format == "parquet":
-            rows = cursor.from_parquet(str(file.path), file_row_number=True)
-            tally.lines = pq.read_metadata(file.path).num_rows
-            rows.project("file_row_number + 1 as line, * exclude (file_row_number)").create_view("raw_rows")
-            return [name for name in rows.columns if name != "file_row_number"]
+            metadata = pq.read_metadata(file.path)
+            tally.lines = metadata.num_rows
+            # Temporary, because all cursors share one catalogue and another file is loaded at the same time.
+            cursor.execute(
+                "create or replace temp view raw_rows as select file_row_number + 1 as line, * exclude "
+                f"(file_row_number) from read_parquet({_literal(file.path)}, file_row_number = true)"
+            )
+            return metadata.schema.to_arrow_schema().names
         stream = reading.open_stream(file.path, source.compression)
         if source.format in ("csv", "tsv"):
             batches = reading.read_csv_records(stream, tally, delimiter="," if source.format == "csv" else "\t")

@@ -131,14 +131,11 @@ def build_events(
     staged = staged.lazy()
     before = None if earlier is None else earlier.lazy()
     rows = _narrow_rows(staged, before)
-    ordinals = _ordinals(rows)
-    rows = rows.join(ordinals, on="row", how="left", maintain_order="left").with_columns(
-        event_id=_filled_event_id(pl.col("ordinal"))
-    )
-    losers = _losers(rows.filter(pl.col("excluded").is_null()), dedup_days).filter("is_staged")
+    rows = rows.with_columns(ordinal=_ordinals(rows)).with_columns(event_id=_filled_event_id(pl.col("ordinal")))
+    losers = _losers(rows, dedup_days).filter("is_staged")
     losers = losers.with_columns(conflict=_conflicts(losers, staged, before))
     return EventDays(
-        counts=_counts(rows.filter("is_staged"), losers),
+        counts=_counts(rows.select("event_date", "excluded", "is_staged").filter("is_staged"), losers),
         _staged=staged,
         _marks=_marks(rows.filter(pl.col("is_staged") & (pl.col("ordinal") > 0)), losers),
     )
@@ -161,27 +158,30 @@ def _filled_event_id(ordinal: pl.Expr) -> pl.Expr:
     return pl.coalesce("event_id", pl.concat_str("row_hash", ordinal.fill_null(0), separator="-"))
 
 
-def _ordinals(rows: pl.DataFrame) -> pl.DataFrame:
-    """Ordinal of the rows without an event id whose content repeats in their file; others are 0 and not listed."""
+def _ordinals(rows: pl.DataFrame) -> pl.Series:
+    """Ordinal of each row among the rows without an event id that have its content and file, by line."""
     equal = ("source", "load_id", "row_hash")
-    return (
+    repeated = (
         rows.filter(pl.col("event_id").is_null())
         .select("row", "line", *equal)
         .filter(pl.struct(equal).is_duplicated())
         .sort(*equal, "line")
         .select("row", ordinal=pl.int_range(pl.len()).over(equal))
     )
+    zeros = pl.zeros(rows.height, dtype=pl.Int64, eager=True)
+    return zeros.scatter(repeated["row"], repeated["ordinal"])
 
 
 def _losers(rows: pl.DataFrame, dedup_days: Mapping[str, int]) -> pl.DataFrame:
-    """The duplicates among `rows`, each with the row that beats it (`winner_source`, `winner_load_id`, `winner_line`).
+    """Duplicates among the rows that are not excluded, each with the key of the row that beats it (`winner_…`).
 
     The smallest row of the window is the smallest row of its first day that has one, so it is enough to compare
     with the first row of each day, however often an id repeats.
     """
     order = ("property", "event_id", "occurred_at", "received_at", "load_id", "line", "source")
+    competes = pl.col("excluded").is_null()
     repeated = (
-        rows.filter(pl.struct("property", "event_id").is_duplicated())
+        rows.filter(competes & pl.struct("property", "event_id", competes).is_duplicated())
         .sort(order, nulls_last=True)
         .with_columns(
             id=pl.struct("property", "event_id").rle_id(),

@@ -47,8 +47,9 @@ def assign_sessions(
 
     Returns:
         source, event_date, the columns of `EVENT_ORDER` and `columns`, the rows of a visitor together and in that
-        order; session_number, counting from 0 in this frame; is_start; session_date, the event_date of the session's first event; start_reason, on
-        the first event of a session; day_filled, whether the visitor filled the event's day.
+        order; session_number, counting from 0 in this frame; is_start; session_date, the event_date of the session's
+        first event; start_reason, on the first event of a session; day_filled, whether the visitor filled the
+        event's day.
 
     Raises:
         ValueError: a timeout is not between 0 and `LONGEST_TIMEOUT`.

@@ -349,7 +349,11 @@ def test_a_truth_survives_its_file(demo: Demo, tmp_path: Path) -> None:
 
 def test_the_small_demo_has_every_kind_of_fault_for_any_seed() -> None:
     faults = Faults()
-    kinds = {"web": set(faults.web_malformed), "app": set(faults.app_malformed), "devices": set(faults.device_malformed)}
+    kinds = {
+        "web": set(faults.web_malformed),
+        "app": set(faults.app_malformed),
+        "devices": set(faults.device_malformed),
+    }
     for seed in range(3):
         truth = build_demo(DemoConfig.small(seed)).truth
         assert {source.source: set(source.quarantined) for source in truth.complete.sources} == kinds

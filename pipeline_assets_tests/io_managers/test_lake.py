@@ -81,7 +81,7 @@ def load(
     return seen[0]
 
 
-def between(start: str, end: str) -> dict[str, dict[str, str]]:
+def between(start: str, end: str) -> dict[str, Any]:
     tags = {"dagster/asset_partition_range_start": start, "dagster/asset_partition_range_end": end}
     return {"tags": tags}
 
@@ -219,7 +219,7 @@ def test_drafts_of_a_killed_process_are_ignored_and_removed_once_they_are_old(tm
     old, young = folder / ".part-old", folder / ".part-young"
     for draft in (old, young):
         draft.write_bytes(b"half a file")
-    os.utime(old, (time.time() - 48 * 3600,) * 2)
+    os.utime(old, times=(time.time() - 48 * 3600, time.time() - 48 * 3600))
     assert load(tmp_path, partition_key="2024-01-01").collect().height == 1
     store(tmp_path, hits("2024-01-01", "b"), partition_key="2024-01-01")
     assert not old.exists()

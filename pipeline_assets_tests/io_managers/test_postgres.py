@@ -43,7 +43,14 @@ def visits(day: str, *ids: str, **changes: Any) -> pl.DataFrame:
     start = dt.datetime.fromisoformat(day).replace(tzinfo=dt.UTC)
     frame = pl.DataFrame(
         [
-            {"visit_id": i, "day": start.date(), "at": start, "views": n, "amount": Decimal("-1.000001"), "engaged": True}
+            {
+                "visit_id": i,
+                "day": start.date(),
+                "at": start,
+                "views": n,
+                "amount": Decimal("-1.000001"),
+                "engaged": True,
+            }
             for n, i in enumerate(ids)
         ],
         schema={name: column.dtype for name, column in Visits.columns().items()},
@@ -179,7 +186,7 @@ def test_a_window_on_a_column_of_moments_is_a_day_of_the_partitions_time_zone(po
         for key in days.get_partition_keys():
             day = dt.date.fromisoformat(key)
             frame = every_hour.filter(pl.col("at").dt.convert_time_zone(zone).dt.date() == day)
-            options = {"partitions": days, "metadata": {"partition_expr": "at"}, "partition_key": key}
+            options: dict[str, Any] = {"partitions": days, "metadata": {"partition_expr": "at"}, "partition_key": key}
             metadata = metadata_of(store(postgres_url, frame, name="hours", contract=None, **options))
             assert rows(postgres_url, f"select count(*) from ({metadata['Query']})") == [(frame.height,)]
     assert rows(postgres_url, "select count(*), count(distinct n) from marts.hours") == [(len(midnights),) * 2]
@@ -189,7 +196,11 @@ def test_static_partitions_with_quotes_in_their_names(postgres_url: str):
     names = dg.StaticPartitionsDefinition(["it's", 'say "hi"', "back\\slash"])
     for _ in range(2):
         for key in names.get_partition_keys():
-            options = {"partitions": names, "metadata": {"partition_expr": "shop"}, "partition_key": key}
+            options: dict[str, Any] = {
+                "partitions": names,
+                "metadata": {"partition_expr": "shop"},
+                "partition_key": key,
+            }
             frame = pl.DataFrame({"shop": [key, key], "n": [1, 2]})
             metadata = metadata_of(store(postgres_url, frame, name="shops", contract=None, **options))
             assert rows(postgres_url, f"select count(*) from ({metadata['Query']})") == [(2,)]
@@ -199,7 +210,7 @@ def test_static_partitions_with_quotes_in_their_names(postgres_url: str):
 def test_static_partitions_on_a_column_of_numbers(postgres_url: str):
     years = dg.StaticPartitionsDefinition(["2023", "2024"])
     for key in ["2023", "2024", "2023"]:
-        options = {"partitions": years, "metadata": {"partition_expr": "year"}, "partition_key": key}
+        options: dict[str, Any] = {"partitions": years, "metadata": {"partition_expr": "year"}, "partition_key": key}
         store(postgres_url, pl.DataFrame({"year": [int(key)]}), name="years", contract=None, **options)
     assert rows(postgres_url, "select year from marts.years order by 1") == [(2023,), (2024,)]
 
@@ -209,7 +220,7 @@ def test_multi_dimensional_partitions(postgres_url: str):
     for _ in range(2):
         for day, shop in [("2024-01-01", "x"), ("2024-01-01", "y"), ("2024-01-02", "x")]:
             frame = pl.DataFrame({"d": [dt.date.fromisoformat(day)], "s": [shop]})
-            options = {"partitions": both, "metadata": {"partition_expr": {"day": "d", "shop": "s"}}}
+            options: dict[str, Any] = {"partitions": both, "metadata": {"partition_expr": {"day": "d", "shop": "s"}}}
             key = dg.MultiPartitionKey({"day": day, "shop": shop})
             store(postgres_url, frame, name="both", contract=None, partition_key=key, **options)
     assert rows(postgres_url, "select count(*) from marts.both") == [(3,)]

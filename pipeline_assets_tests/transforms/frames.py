@@ -23,6 +23,9 @@ def utc(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
+NOON = utc("2026-03-10T12:00")
+
+
 def event(occurred_at: datetime, timezone: str = "UTC", **values: Any) -> Row:
     """A row of `contracts.Events`: a tracked event of visitor v at shop."""
     row = dict.fromkeys(EVENT_SCHEMA, None) | {
@@ -47,7 +50,7 @@ def events_frame(rows: Iterable[Row]) -> pl.DataFrame:
     return pl.DataFrame(list(rows), schema=EVENT_SCHEMA)
 
 
-def staged(line: int, occurred_at: datetime = utc("2026-03-10T12:00"), **values: Any) -> Row:
+def staged(line: int, occurred_at: datetime = NOON, **values: Any) -> Row:
     """A staged row of file f with the event id e."""
     row = dict.fromkeys(STAGED_SCHEMA, None) | {
         "source": "web",

@@ -104,7 +104,7 @@ def test_a_host_has_the_category_of_its_parent_domain(host: str, category: str |
     assert host_category(host) == category
 
 
-def reference_channel(source: str | None, medium: str | None, campaign: str | None, referrer: str | None) -> str:  # noqa: C901, PLR0911, PLR0912
+def reference_channel(source: str | None, medium: str | None, campaign: str | None, referrer: str | None) -> str:
     source, medium, campaign, referrer = ((text or "").lower() for text in (source, medium, campaign, referrer))
     if source:
         category, medium = source_categories().get(source), medium or "(not set)"
@@ -162,8 +162,27 @@ SOURCES = st.sampled_from(
     [None, "google", "Facebook", "acme", "youtube", "amazon", "sms", "email", "firebase", "(direct)"]
 )
 MEDIA = st.sampled_from(
-    [None, "cpc", "CPM", "ppc", "paid x", "display", "social", "video ad", "organic", "referral", "email", "affiliate"]
-    + ["audio", "sms", "push", "mobile x", "(none)", "(not set)", "other"]
+    [
+        None,
+        "cpc",
+        "CPM",
+        "ppc",
+        "paid x",
+        "display",
+        "social",
+        "video ad",
+        "organic",
+        "referral",
+        "email",
+        "affiliate",
+        "audio",
+        "sms",
+        "push",
+        "mobile x",
+        "(none)",
+        "(not set)",
+        "other",
+    ]
 )
 CAMPAIGNS = st.sampled_from([None, "shop", "workshop", "e-shopping", "x cross-network", "Shop now", "spring"])
 REFERRERS = st.sampled_from([None, "www.google.de", "m.facebook.com", "acme.org", "amazon.de", "vimeo.com"])

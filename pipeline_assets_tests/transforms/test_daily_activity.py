@@ -9,6 +9,7 @@ from pipeline_assets.contracts.daily_activity import DailyActivity
 from pipeline_assets.transforms.daily_activity import build_daily_activity
 from pipeline_assets.transforms.sessions import build_sessions
 from pipeline_assets_tests.transforms.frames import (
+    NOON,
     SESSION_SCHEMA,
     Row,
     columns_of,
@@ -16,11 +17,9 @@ from pipeline_assets_tests.transforms.frames import (
     event,
     events_frame,
     only,
-    utc,
 )
 from pipeline_assets_tests.transforms.test_sessions import TIMEOUTS, traffic
 
-NOON = utc("2026-03-10T12:00")
 TODAY = NOON.date()
 
 
@@ -41,7 +40,7 @@ def test_bots_count_in_events_and_bot_events_only() -> None:
         "is_conversion": True,
         "revenue": Decimal(1),
     }
-    assert activity([event(NOON), event(NOON, event_id="x", **bot)]) == {
+    assert activity([event(NOON), event(NOON, event_id="x") | bot]) == {
         "activity_date": TODAY,
         "property": "shop",
         "events": 2,

@@ -2,6 +2,8 @@ from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
+from random import Random
+from typing import Any
 
 import polars as pl
 import pytest
@@ -17,9 +19,8 @@ from pipeline_assets.transforms.events import (
     build_events,
     look_back_days,
 )
-from pipeline_assets_tests.transforms.frames import Row, nulls_last, only, staged, staged_frame, utc
+from pipeline_assets_tests.transforms.frames import NOON, Row, nulls_last, only, staged, staged_frame, utc
 
-NOON = utc("2026-03-10T12:00")
 TODAY = NOON.date()
 
 
@@ -92,8 +93,8 @@ def test_an_excluded_row_is_counted_by_reason_and_beats_nobody() -> None:
 
 
 def test_equal_rows_of_one_file_stay_and_the_same_rows_of_another_file_do_not_count_again() -> None:
-    def plain(line: int, **values: object) -> Row:
-        return staged(line, **{"event_id": None, "row_hash": "h", **values})
+    def plain(line: int, **values: Any) -> Row:
+        return staged(line) | {"event_id": None, "row_hash": "h"} | values
 
     first = [plain(1), plain(5), plain(7, row_hash="k")]
     again = [plain(2, load_id="g"), plain(1, load_id="g"), plain(9, load_id="g")]
@@ -263,11 +264,11 @@ def staged_rows(draw: st.DrawFn) -> list[Row]:
 @given(staged_rows(), st.dictionaries(st.sampled_from(["web", "app"]), st.integers(0, 3)), st.randoms())
 @settings(max_examples=60, deadline=None)
 def test_events_agree_with_a_plain_reading_of_the_rules_whatever_the_batch_and_order(
-    rows: list[Row], dedup_days: dict[str, int], random: object
+    rows: list[Row], dedup_days: dict[str, int], random: Random
 ) -> None:
     days = sorted({row["event_date"] for row in rows})
     events, counts = reference(rows, days, dedup_days)
-    random.shuffle(rows)  # type: ignore[attr-defined]
+    random.shuffle(rows)
     batch = build_events(staged_frame(rows), None, dedup_days=dedup_days)
     Events.validate(batch.events.unique(["property", "event_id"]))
     assert set(batch.events.select("source", "load_id", "line", "event_id").rows()) == events

@@ -1,4 +1,5 @@
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
@@ -10,19 +11,15 @@ from pipeline_assets.transforms.user_agents import add_user_agent_columns, read_
 
 ACCESS_LOG = Path(__file__).parents[2] / "../shared/data/access_logs/apache_logs"
 
-WINDOWS_CHROME = (
-    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0.0.0 Safari/537.36"  # noqa: E501
-)
-IPHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_2 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.2 Mobile/15E148 Safari/604.1"  # noqa: E501
-PIXEL = "Mozilla/5.0 (Linux; Android 14; Pixel 8) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0.0.0 Mobile Safari/537.36"  # noqa: E501
-ANDROID_TABLET = (
-    "Mozilla/5.0 (Linux; Android 13; SM-X200) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0.0.0 Safari/537.36"  # noqa: E501
-)
-IPAD = "Mozilla/5.0 (iPad; CPU OS 16_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/16.5 Mobile/15E148 Safari/604.1"  # noqa: E501
-SAMSUNG_TV = (
-    "Mozilla/5.0 (SMART-TV; Linux; Tizen 6.0) AppleWebKit/537.36 (KHTML, like Gecko) 76.0.3809.146/6.0 TV Safari/537.36"  # noqa: E501
-)
-CUBOT_PHONE = "Mozilla/5.0 (Linux; Android 11; CUBOT NOTE 20) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0.0.0 Mobile Safari/537.36"  # noqa: E501
+BLINK = "AppleWebKit/537.36 (KHTML, like Gecko)"
+WEBKIT = "AppleWebKit/605.1.15 (KHTML, like Gecko)"
+WINDOWS_CHROME = f"Mozilla/5.0 (Windows NT 10.0; Win64; x64) {BLINK} Chrome/120.0.0.0 Safari/537.36"
+IPHONE = f"Mozilla/5.0 (iPhone; CPU iPhone OS 17_2 like Mac OS X) {WEBKIT} Version/17.2 Mobile/15E148 Safari/604.1"
+PIXEL = f"Mozilla/5.0 (Linux; Android 14; Pixel 8) {BLINK} Chrome/120.0.0.0 Mobile Safari/537.36"
+ANDROID_TABLET = f"Mozilla/5.0 (Linux; Android 13; SM-X200) {BLINK} Chrome/120.0.0.0 Safari/537.36"
+IPAD = f"Mozilla/5.0 (iPad; CPU OS 16_5 like Mac OS X) {WEBKIT} Version/16.5 Mobile/15E148 Safari/604.1"
+SAMSUNG_TV = f"Mozilla/5.0 (SMART-TV; Linux; Tizen 6.0) {BLINK} 76.0.3809.146/6.0 TV Safari/537.36"
+CUBOT_PHONE = f"Mozilla/5.0 (Linux; Android 11; CUBOT NOTE 20) {BLINK} Chrome/120.0.0.0 Mobile Safari/537.36"
 TABLET_PC = "Mozilla/4.0 (compatible; MSIE 8.0; Windows NT 6.1; Trident/4.0; Tablet PC 2.0)"
 GOOGLEBOT = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"
 
@@ -45,11 +42,11 @@ GOOGLEBOT = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.
             "Firefox",
         ),
         (
-            "Mozilla/5.0 (X11; CrOS x86_64 14541.0.0) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0.0.0 Safari/537.36",
+            f"Mozilla/5.0 (X11; CrOS x86_64 14541.0.0) {BLINK} Chrome/120.0.0.0 Safari/537.36",
             "desktop",
             "Chrome OS",
             "Chrome",
-        ),  # noqa: E501
+        ),
         ("something nobody knows", "other", None, None),
     ],
 )
@@ -70,9 +67,9 @@ def test_a_user_agent_names_device_system_and_browser(
         ("python-requests/2.31.0", "http_library"),
         ("Wget/1.21", "http_library"),
         (
-            "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) HeadlessChrome/120.0.0.0 Safari/537.36",
+            f"Mozilla/5.0 (X11; Linux x86_64) {BLINK} HeadlessChrome/120.0.0.0 Safari/537.36",
             "headless",
-        ),  # noqa: E501
+        ),
         ("acme uptime check", "monitoring"),
         ("UniversalFeedParser/4.2-pre-314-svn +http://feedparser.org/", "feed_reader"),
         ("Embedly +support@embed.ly", "preview"),
@@ -85,7 +82,7 @@ def test_a_machine_is_flagged_with_the_rule_that_found_it(user_agent: str, reaso
     }
 
 
-def frame(user_agents: list[str | None], **mapped: str) -> pl.DataFrame:
+def frame(user_agents: Sequence[str | None], **mapped: str) -> pl.DataFrame:
     columns = {
         name: pl.Series([mapped.get(name)] * len(user_agents), dtype=pl.String)
         for name in ("device_type", "os", "browser")

@@ -1,0 +1,40 @@
+"""Turns the declarations of a deployment into Dagster definitions."""
+
+import types
+import warnings
+from pathlib import Path
+
+import dagster as dg
+from dagster_shared.record import copy
+
+from pipeline_assets.settings import PROJECT_ROOT, Settings
+from pipeline_assets.sources.loading import DEFS_DIR, declared_sources
+
+__all__ = ["component_definitions", "declared_sources"]
+
+
+def component_definitions(settings: Settings) -> dg.Definitions:
+    """Definitions of all components in the package's `defs/` and in the deployment's own folder.
+
+    Raises:
+        DeclarationError: a source's declaration holds mistakes; told before Dagster wraps them in its own words.
+    """
+    declared_sources(settings)
+    folders = [DEFS_DIR]
+    # A folder inside the package's is loaded with it.
+    if settings.defs_dir and not settings.defs_dir.is_relative_to(DEFS_DIR):
+        folders.append(settings.defs_dir)
+    package, *others = [_definitions(folder) for folder in folders]
+    # A code location can name one tree only; the UI shows the package's.
+    return dg.Definitions.merge(package, *(copy(other, component_tree=None) for other in others))
+
+
+def _definitions(folder: Path) -> dg.Definitions:
+    # Dagster asks for a module, but reads nothing of it except the folder's path and a name for messages.
+    module = types.ModuleType("pipeline_assets.defs")
+    module.__path__ = [str(folder)]
+    module.__file__ = None
+    with warnings.catch_warnings():
+        # Raised by Dagster's own loader for every component, as its `load_from_defs_folder` knows.
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        return dg.ComponentTree(defs_module=module, project_root=PROJECT_ROOT).build_defs()

@@ -1,0 +1,128 @@
+"""Which days are stale, and that no overtaken or killed run can make a day look current."""
+
+from datetime import date, timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from pipeline_assets.ledger.builds import (
+    STAGING,
+    BuildLedger,
+    Input,
+    OvertakenError,
+    Recipe,
+    Staleness,
+    confirmation,
+    require_all,
+)
+from pipeline_assets.ledger.files import StagedFile
+from pipeline_assets.ledger.migrate import migrate
+from pipeline_assets.postgres import sqlalchemy_url
+
+RECIPES = [
+    Recipe("events", "1", (Input(STAGING, before=1),)),
+    Recipe("sessions", "1", (Input("events", before=1, after=1),)),
+]
+LAST = date(2026, 3, 31)
+
+
+@pytest.fixture
+def engine(postgres_url: str) -> sa.Engine:
+    engine = sa.create_engine(sqlalchemy_url(postgres_url, "psycopg"))
+    migrate(engine)
+    return engine
+
+
+def march(*days: int) -> list[date]:
+    return [date(2026, 3, day) for day in days]
+
+
+def staged(*days: int, content: str = "c") -> list[StagedFile]:
+    return [StagedFile("web", content, "r", day, 1) for day in march(*days)]
+
+
+def build(engine: sa.Engine, recipes: list[Recipe], files: list[StagedFile], days: list[date]) -> None:
+    ledger = BuildLedger(engine, recipes)
+    for recipe in recipes:
+        wanted = [file for file in files if days[0] - timedelta(days=1) <= file.event_date <= days[-1]]
+        ledger.claim(recipe.table, days, wanted if recipe.table == "events" else [], "run")
+        confirm(engine, recipe.table, days, "run")
+
+
+def confirm(engine: sa.Engine, table: str, days: list[date], run: str) -> None:
+    with engine.begin() as connection:
+        require_all(table, days, len(connection.execute(confirmation(table, days, run)).all()))
+
+
+def test_a_day_is_stale_until_every_table_was_built_from_what_is_there(engine: sa.Engine) -> None:
+    files = staged(1, 2, 3)
+    ledger = BuildLedger(engine, RECIPES)
+    assert ledger.staleness(files, until=LAST).tables == {"events": set(march(1, 2, 3)), "sessions": set(march(1, 2, 3))}
+    build(engine, RECIPES, files, march(1, 2, 3))
+    assert ledger.staleness(files, until=LAST).tables == {"events": set(), "sessions": set()}
+
+
+def test_a_late_file_makes_stale_only_its_day_and_the_neighbours_that_read_it(engine: sa.Engine) -> None:
+    days = list(range(1, 11))
+    build(engine, RECIPES, staged(*days), march(*days))
+    late = [*staged(*days), *staged(5, content="late")]
+    assert BuildLedger(engine, RECIPES).staleness(late, until=LAST).tables == {
+        # The day after it looks back for duplicates; sessions look one day to either side of both.
+        "events": set(march(5, 6)),
+        "sessions": set(march(4, 5, 6, 7)),
+    }
+
+
+def test_a_day_that_loses_its_rows_is_rebuilt_empty(engine: sa.Engine) -> None:
+    build(engine, RECIPES, staged(1, 2, 3), march(1, 2, 3))
+    left = staged(1, 2)
+    ledger = BuildLedger(engine, RECIPES)
+    assert date(2026, 3, 3) in ledger.staleness(left, until=LAST).tables["events"]
+    build(engine, RECIPES, left, march(1, 2, 3))
+    assert not any(ledger.staleness(left, until=LAST).tables.values())
+
+
+def test_a_new_version_makes_every_day_of_its_table_and_of_those_that_read_it_stale(engine: sa.Engine) -> None:
+    build(engine, RECIPES, staged(1, 2), march(1, 2))
+    newer = [Recipe("events", "2", RECIPES[0].inputs), RECIPES[1]]
+    assert BuildLedger(engine, newer).staleness(staged(1, 2), until=LAST).tables == {
+        "events": set(march(1, 2)),
+        "sessions": set(march(1, 2)),
+    }
+
+
+def test_days_to_come_are_not_stale_and_do_not_keep_their_neighbours_stale(engine: sa.Engine) -> None:
+    files = staged(1, 2)
+    ledger = BuildLedger(engine, RECIPES)
+    build(engine, RECIPES, staged(1), march(1))
+    assert ledger.staleness(files, until=date(2026, 3, 1)).tables == {"events": set(), "sessions": set()}
+
+
+def test_a_killed_run_leaves_its_days_stale_even_if_the_inputs_return_to_what_was_built(engine: sa.Engine) -> None:
+    build(engine, RECIPES, staged(1), march(1))
+    ledger = BuildLedger(engine, RECIPES)
+    ledger.claim("events", march(1), staged(1, content="other"), "killed")
+    assert ledger.staleness(staged(1), until=LAST).tables["events"] == set(march(1))
+
+
+def test_an_overtaken_run_may_not_publish(engine: sa.Engine) -> None:
+    ledger = BuildLedger(engine, RECIPES)
+    ledger.claim("events", march(1, 2), staged(1, 2), "first")
+    ledger.claim("events", march(2), staged(2, content="late"), "second")
+    with pytest.raises(OvertakenError, match="2026-03-01 to 2026-03-02"):
+        confirm(engine, "events", march(1, 2), "first")
+    confirm(engine, "events", march(2), "second")
+
+
+def stretches(stale: list[date], present: list[date]) -> list[tuple[int, int, int]]:
+    found = Staleness({"events": set(stale)}, set(present)).stretches()
+    return [(stretch.first.day, stretch.last.day, stretch.stale) for stretch in found]
+
+
+def test_stale_days_next_to_each_other_are_built_in_one_run() -> None:
+    assert stretches(march(3, 1, 2, 7), march(1, 2, 3, 5, 7)) == [(1, 3, 3), (7, 7, 1)]
+
+
+def test_days_without_anything_do_not_cut_a_run_in_two_but_days_up_to_date_do() -> None:
+    assert stretches(march(1, 4), march(1, 4)) == [(1, 4, 2)]
+    assert stretches(march(1, 4), march(1, 2, 4)) == [(1, 1, 1), (4, 4, 1)]

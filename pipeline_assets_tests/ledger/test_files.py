@@ -1,0 +1,150 @@
+"""Which contents count depends on the newest content of every path, and on nothing else."""
+
+from datetime import date
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pipeline_assets.ledger.files import FileLedger, LedgerError, Load, QuarantinedLine
+from pipeline_assets.ledger.migrate import migrate
+from pipeline_assets.ledger.quarantine import quarantined
+from pipeline_assets.ledger.summary import summarise
+from pipeline_assets.postgres import sqlalchemy_url
+
+DAY = date(2026, 3, 1)
+
+
+@pytest.fixture
+def engine(postgres_url: str) -> sa.Engine:
+    engine = sa.create_engine(sqlalchemy_url(postgres_url, "psycopg"))
+    migrate(engine)
+    return engine
+
+
+def load(content: str, rows: int, *, rules: str = "r1", quarantined_lines: int = 0, blank: int = 0) -> Load:
+    return Load(
+        content,
+        rules,
+        lines=rows + quarantined_lines + blank,
+        landed=rows,
+        blank=blank,
+        days={DAY: rows} if rows else {},
+        quarantined=[QuarantinedLine(rows + n + 1, "not_json", b"{\xff\t\\N\n") for n in range(quarantined_lines)],
+    )
+
+
+def counted(ledger: FileLedger) -> dict[str, int]:
+    return {file.content: file.rows for file in ledger.staged_files(["web"], DAY, DAY)}
+
+
+def book(ledger: FileLedger, path: str, what: Load) -> None:
+    ledger.reserve(what.content, 1)
+    ledger.book("web", path, "stamp", what)
+
+
+def test_newer_content_of_a_path_supersedes_the_older(engine: sa.Engine) -> None:
+    ledger = FileLedger(engine)
+    book(ledger, "a.jsonl", load("half", 5))
+    book(ledger, "a.jsonl", load("whole", 10))
+    assert counted(ledger) == {"whole": 10}
+
+
+def test_equal_content_under_two_names_counts_once(engine: sa.Engine) -> None:
+    ledger = FileLedger(engine)
+    book(ledger, "b.jsonl", load("same", 5))
+    ledger.book_known("web", "a.jsonl", "stamp", "same")
+    assert counted(ledger) == {"same": 5}
+    summary = summarise(engine, "web")
+    assert (summary.files, summary.repeats, summary.lines) == (1, 1, 5)
+
+
+def test_a_content_counts_as_long_as_it_is_the_newest_of_some_path(engine: sa.Engine) -> None:
+    ledger = FileLedger(engine)
+    book(ledger, "a.jsonl", load("old", 5))
+    ledger.book_known("web", "b.jsonl", "stamp", "old")
+    book(ledger, "a.jsonl", load("new", 7))
+    assert counted(ledger) == {"old": 5, "new": 7}
+    book(ledger, "b.jsonl", load("newer", 1))
+    assert counted(ledger) == {"new": 7, "newer": 1}
+
+
+def test_a_path_may_return_to_an_older_content(engine: sa.Engine) -> None:
+    ledger = FileLedger(engine)
+    book(ledger, "a.jsonl", load("one", 5))
+    book(ledger, "a.jsonl", load("two", 7))
+    ledger.book_known("web", "a.jsonl", "stamp", "one")
+    assert counted(ledger) == {"one": 5}
+
+
+def test_an_unreadable_newer_content_takes_the_older_out_of_the_count(engine: sa.Engine) -> None:
+    ledger = FileLedger(engine)
+    book(ledger, "a.jsonl", load("good", 5))
+    book(ledger, "a.jsonl", Load("bad", "r1", error="truncated"))
+    assert counted(ledger) == {}
+    assert summarise(engine, "web").unreadable == 1
+    assert [line.reason for line in quarantined(engine)] == ["unreadable: truncated"]
+
+
+def test_reading_a_content_again_under_new_rules_replaces_its_counts_and_quarantine(engine: sa.Engine) -> None:
+    ledger = FileLedger(engine)
+    book(ledger, "a.jsonl", load("x", 5, quarantined_lines=2, blank=1))
+    ledger.book_known("web", "b.jsonl", "stamp", "x")
+    book(ledger, "b.jsonl", load("x", 7, rules="r2", blank=1))
+    assert counted(ledger) == {"x": 7}
+    assert quarantined(engine) == []
+    with engine.connect() as connection:
+        rows = connection.execute(sa.text("select path, rules, landed, state from ledger.files order by path")).all()
+    assert rows == [("a.jsonl", "r2", 7, "active"), ("b.jsonl", "r2", 7, "repeat")]
+
+
+def test_quarantined_bytes_come_back_as_they_were(engine: sa.Engine) -> None:
+    book(FileLedger(engine), "a.jsonl", load("x", 1, quarantined_lines=1))
+    assert [line.raw for line in quarantined(engine)] == [b"{\xff\t\\N\n"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        Load("x", "r", lines=3, landed=2, days={DAY: 2}),
+        Load("x", "r", lines=2, landed=2, days={DAY: 1}),
+    ],
+)
+def test_a_load_that_does_not_balance_is_refused_and_leaves_nothing(engine: sa.Engine, wrong: Load) -> None:
+    ledger = FileLedger(engine)
+    ledger.reserve("x", 1)
+    with pytest.raises(LedgerError):
+        ledger.book("web", "a.jsonl", "stamp", wrong)
+    assert ledger.booked("web") == {}
+
+
+def test_the_database_itself_refuses_a_file_that_does_not_balance(engine: sa.Engine) -> None:
+    book(FileLedger(engine), "a.jsonl", load("x", 5))
+    with pytest.raises(sa.exc.IntegrityError, match="files_balance"), engine.begin() as connection:
+        connection.execute(sa.text("update ledger.files set landed = landed + 1"))
+
+
+PATHS, CONTENTS = st.sampled_from(["a", "b", "c"]), st.sampled_from(["k", "l", "m"])
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(history=st.lists(st.tuples(PATHS, CONTENTS), min_size=1, max_size=12))
+def test_what_counts_is_the_set_of_newest_contents_however_they_got_there(
+    engine: sa.Engine, history: list[tuple[str, str]]
+) -> None:
+    with engine.begin() as connection:
+        connection.execute(sa.text("truncate ledger.contents cascade"))
+    ledger = FileLedger(engine)
+    rows = {"k": 1, "l": 2, "m": 3}
+    newest: dict[str, str] = {}
+    for path, content in history:
+        if ledger.has_load("web", content, "r1"):
+            ledger.book_known("web", path, "stamp", content)
+        else:
+            book(ledger, path, load(content, rows[content]))
+        newest[path] = content
+    assert counted(ledger) == {content: rows[content] for content in newest.values()}
+    summary = summarise(engine, "web")
+    assert summary.lines == sum(rows[content] for content in set(newest.values()))
+    assert summary.repeats == len(newest) - len(set(newest.values()))

@@ -1,0 +1,188 @@
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline_assets.settings import Settings
+from pipeline_assets.sources.loading import DeclarationError, declared_sources, load_sources
+
+DECLARATIONS = Path(__file__).parents[1] / "declarations"
+DECLARED = """\
+type: pipeline_assets.components.EventSource
+attributes:
+  path: web/*.jsonl
+  format: jsonl
+  mapping:
+    occurred_at: time
+    anonymous_id: id
+"""
+
+
+def declare(folder: Path, text: str, name: str = "web") -> Path:
+    file = folder / name / "defs.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text(text)
+    return file
+
+
+def mistakes(folder: Path, text: str) -> list[str]:
+    """The messages about a declaration, without the file's name."""
+    file = declare(folder, text)
+    with pytest.raises(DeclarationError) as caught:
+        load_sources(folder)
+    return [line.removeprefix(f"{file}:") for line in str(caught.value).splitlines()]
+
+
+def test_a_source_is_named_after_its_folder_and_keeps_the_defaults(tmp_path: Path):
+    declare(tmp_path, DECLARED)
+    declare(tmp_path, "type: dagster.DefsFolderComponent\n", "other")
+    (declared,) = load_sources(tmp_path)
+    assert (declared.name, declared.compression, declared.dedup_days) == ("web", "auto", 1)
+    assert (declared.sessions.mode, declared.sessions.timeout_minutes) == ("inferred", 30)
+
+
+@pytest.mark.parametrize(
+    ("added", "messages"),
+    [
+        ("    anonymos_id: x\n", ["8:5: unknown column 'anonymos_id'; did you mean 'anonymous_id'?"]),
+        ("    line: x\n", ["8:5: column 'line' is always computed and cannot be mapped"]),
+        ("    event_id:\n", ["8:5: event_id has no value; give one or delete the line"]),
+        ("    occurred_at: x\n", ["8:5: key 'occurred_at' is already in line 6"]),
+        (
+            "    event_name: lowr(x)\n",
+            ['8:17: event_name: Scalar Function with name lowr does not exist! Did you mean "lower"?'],
+        ),
+        ("    event_name: lower(x\n", ['8:17: event_name: syntax error at or near ")"']),
+        (
+            "    order_id: order\n",
+            [
+                '8:15: order_id: syntax error at or near "order"; order is a word of SQL: '
+                'a column of that name is written "order" with double quotes'
+            ],
+        ),
+        ("    revenue: sum(x)\n", ["8:14: revenue: sum() is an aggregate: an expression sees only its own row"]),
+        ("    event_id: uuid()\n", ["8:15: event_id: uuid() does not always give the same result for the same row"]),
+        (
+            "    event_name: (select content from read_text('/etc/passwd'))\n",
+            ["8:17: event_name: a subquery is not allowed: an expression sees only its own row"],
+        ),
+        (
+            "    event_name: read_text('/etc/passwd')\n",
+            [
+                '8:17: event_name: Function "read_text" is a table function but it was used as a scalar function. '
+                "This function has to be called in a FROM clause (similar to a table)."
+            ],
+        ),
+        ("    event_name: a) from x, (select b\n", ["8:17: event_name: not one expression"]),
+        (
+            "    user_id: context\n    page_url: context.url\n",
+            [
+                "8:14: user_id: context is read as a value here and as an object by page_url; "
+                "write raw ->> '$.context' for its JSON text"
+            ],
+        ),
+        (
+            "    user_id: Time\n",
+            [
+                "8:14: user_id: Time differs from time (read by occurred_at) only in case; "
+                "write one of them as raw ->> '$.Time'"
+            ],
+        ),
+        (
+            "    user_id: ids[1]\n",
+            [
+                "8:14: user_id: ids is text here and has no elements; "
+                "write raw ->> '$.ids[0]' for the first element of a JSON array"
+            ],
+        ),
+        (
+            "  required: [revenu, user_id]\n",
+            [
+                "8:14: unknown column 'revenu'; did you mean 'revenue'?",
+                "8:22: column 'user_id' is required but not mapped",
+            ],
+        ),
+        (
+            "  rules:\n    a: revnue > 0\n    b: revenue + 1\n",
+            [
+                "9:8: rule a: unknown column 'revnue'; did you mean 'revenue'?",
+                "10:8: rule b: gives DECIMAL(19,6), but a rule must be true or false",
+            ],
+        ),
+        (
+            "  time: {format: iso8061, zone: Europe/Berln, columns: {sent: {format: '%Q'}}}\n",
+            [
+                "8:18: unknown time format 'iso8061'; did you mean 'iso8601'?, or a strptime format",
+                "8:33: unknown time zone 'Europe/Berln'; did you mean 'Europe/Berlin'?",
+                "8:57: unknown time column 'sent'; did you mean 'sent_at'?",
+                "8:72: Failed to parse format specifier %Q: Unrecognized format for strftime/strptime: %Q",
+            ],
+        ),
+        (
+            "  sessions: {mode: supplied, timeout_minutes: 0}\n",
+            [
+                "8:20: mode 'supplied' is not available in this version; use 'inferred'",
+                "8:47: timeout_minutes: must be greater than or equal to 1, not 0",
+            ],
+        ),
+        ("  consent: {denied: anonymize}\n", ["8:21: unknown denied 'anonymize'; did you mean 'anonymise'?"]),
+        ("  requird: [x]\n", ["8:3: unknown attribute 'requird'; did you mean 'required'?"]),
+        ("  bounds: {botz: 1}\n", ["8:12: unknown attribute 'botz'; did you mean 'bots'?"]),
+        ("  name: Web\n", ["8:9: 'Web' cannot be a source's name: lower-case letters, digits and _, a letter first"]),
+        ("atributes: {}\n", ["8:1: unknown key 'atributes'; did you mean 'attributes'?"]),
+        ("   bad: [\n", ["8:4: not valid YAML: expected <block end>, but found '<block mapping start>'"]),
+    ],
+)
+def test_a_mistake_is_told_with_line_column_and_a_suggestion(tmp_path: Path, added: str, messages: list[str]):
+    assert mistakes(tmp_path, DECLARED + added) == messages
+
+
+def test_all_mistakes_of_all_files_are_told(tmp_path: Path):
+    first = declare(tmp_path, DECLARED.replace("format: jsonl", "format: json").replace("time", "tim()"), "a")
+    second = declare(tmp_path, DECLARED.replace("  path", "  pth").replace("anonymous_id", "anonymos_id"), "b")
+    with pytest.raises(DeclarationError) as caught:
+        load_sources(tmp_path)
+    assert str(caught.value).splitlines() == [
+        f"{first}:4:11: unknown format 'json'; did you mean 'jsonl'?",
+        f'{first}:6:18: occurred_at: Scalar Function with name tim does not exist! Did you mean "trim"?',
+        f"{second}:2:1: attribute 'path' is missing",
+        f"{second}:3:3: unknown attribute 'pth'; did you mean 'path'?",
+        f"{second}:7:5: unknown column 'anonymos_id'; did you mean 'anonymous_id'?",
+    ]
+
+
+def test_an_unknown_field_of_a_log_line_is_told(tmp_path: Path):
+    text = DECLARED.replace("jsonl\n  mapping", "common_log\n  mapping").replace(
+        "anonymous_id: id", "anonymous_id: remote_hots"
+    )
+    message = "7:19: anonymous_id: a common_log line has no field 'remote_hots'; did you mean 'remote_host'?"
+    assert mistakes(tmp_path, text) == [message]
+
+
+def test_a_source_needs_an_id_and_a_time(tmp_path: Path):
+    text = DECLARED.replace("occurred_at", "sent_at").replace("anonymous_id", "event_id")
+    assert mistakes(tmp_path, text) == [
+        "5:3: an event needs a time: map occurred_at or device_at",
+        "5:3: an event needs an id: map anonymous_id, user_id or both",
+    ]
+
+
+def test_two_sources_of_one_name_are_refused(tmp_path: Path):
+    first = declare(tmp_path / "a", DECLARED)
+    second = declare(tmp_path / "b", DECLARED)
+    with pytest.raises(DeclarationError) as caught:
+        load_sources(tmp_path)
+    assert str(caught.value) == f"{second}:1:1: source 'web' is already declared at {first}:1"
+
+
+def test_a_folder_of_declarations_that_does_not_exist_is_told(tmp_path: Path):
+    settings = Settings.for_data_dir(tmp_path, defs_dir=tmp_path / "absent")
+    with pytest.raises(DeclarationError, match="PIPELINE_DEFS_DIR names no folder"):
+        declared_sources(settings)
+
+
+def test_checking_a_source_is_cheap():
+    load_sources(DECLARATIONS)
+    start = time.perf_counter()
+    sources = load_sources(DECLARATIONS)
+    assert (time.perf_counter() - start) / len(sources) < 0.05

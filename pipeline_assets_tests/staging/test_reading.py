@@ -1,0 +1,162 @@
+"""Every byte of a file ends up in exactly one record."""
+
+import csv
+import gzip
+import io
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline_assets.staging import reading
+from pipeline_assets.staging.reading import Tally, UnreadableError, read_csv_records, read_json_array, read_lines
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks of a few bytes, so that every seam between blocks is met."""
+    monkeypatch.setattr(reading, "_CHUNK", 7)
+    monkeypatch.setattr(reading, "_BATCH_LINES", 2)
+
+
+def records(batches: Iterable[pa.RecordBatch]) -> list[tuple[int, str]]:
+    return [(row["line"], row["raw"]) for batch in batches for row in batch.to_pylist()]
+
+
+def lines(data: bytes) -> tuple[list[tuple[int, str]], Tally]:
+    tally = Tally()
+    return records(read_lines(io.BytesIO(data), tally)), tally
+
+
+def csv_records(data: bytes) -> tuple[list[tuple[int, str]], Tally]:
+    tally = Tally()
+    return records(read_csv_records(io.BytesIO(data), tally, delimiter=",")), tally
+
+
+@given(st.lists(st.binary(max_size=20).map(lambda b: b.replace(b"\n", b"").replace(b"\r", b"")), max_size=30))
+@settings(deadline=None)
+def test_every_line_is_a_record_or_invalid_and_numbers_are_physical(content: list[bytes]) -> None:
+    data = b"\n".join(content)
+    found, tally = lines(data)
+    expected = data.removeprefix(b"\xef\xbb\xbf").split(b"\n") if data.removeprefix(b"\xef\xbb\xbf") else []
+    if expected and expected[-1] == b"":
+        expected.pop()
+    bad = {line.line: line.raw for line in tally.invalid}
+    good = {number: raw.encode() for number, raw in found}
+    assert tally.lines == len(expected)
+    assert {**bad, **good} == dict(enumerate(expected, 1))
+
+
+def test_crlf_bom_and_a_missing_last_line_end_are_no_part_of_the_records() -> None:
+    assert lines(b"\xef\xbb\xbfone\r\ntwo\r\n\r\nfour")[0] == [(1, "one"), (2, "two"), (3, ""), (4, "four")]
+
+
+def test_a_line_of_twenty_megabytes_is_one_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "_CHUNK", 4 << 20)
+    found, tally = lines(b"a\n" + b"x" * 20_000_000 + b"\nb\n")
+    assert [(number, len(raw)) for number, raw in found] == [(1, 1), (2, 20_000_000), (3, 1)]
+    assert tally.lines == 3
+
+
+def test_a_quoted_line_end_belongs_to_its_csv_record() -> None:
+    found, tally = csv_records(b'id,note\n1,"two\nlines, ""quoted"""\n2,plain\n')
+    assert tally.header == ["id", "note"]
+    assert found == [(2, '1,"two\nlines, ""quoted"""'), (4, "2,plain")]
+
+
+def test_a_quote_inside_a_field_is_ordinary_text() -> None:
+    assert csv_records(b'id,note\n1,5" disk\n2,x\n')[0] == [(2, '1,5" disk'), (3, "2,x")]
+
+
+def test_only_the_line_that_opens_a_quote_for_ever_is_refused() -> None:
+    found, tally = csv_records(b'id,note\n1,"open\n2,x\n3,y\n')
+    assert found == [(3, "2,x"), (4, "3,y")]
+    assert [(bad.line, bad.reason, bad.raw) for bad in tally.invalid] == [(2, "unclosed_quote", b'1,"open')]
+    assert tally.lines == 3
+
+
+def test_a_quote_left_open_in_a_long_file_does_not_swallow_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "_LONGEST_QUOTED_RECORD", 40)
+    found, tally = csv_records(b'id,note\n1,"open\n' + b"".join(b"%d,x\n" % n for n in range(2, 60)))
+    assert [bad.line for bad in tally.invalid] == [2]
+    assert [number for number, _ in found] == list(range(3, 61))
+
+
+def test_a_file_of_nothing_or_of_a_header_only_has_no_records() -> None:
+    assert csv_records(b"") == ([], Tally())
+    found, tally = csv_records(b"id,note\n")
+    assert (found, tally.lines, tally.header) == ([], 0, ["id", "note"])
+
+
+FIELDS = st.text(st.characters(codec="utf-8", exclude_characters="\r\0"), max_size=8)
+
+
+@given(st.lists(st.tuples(FIELDS, FIELDS), max_size=15))
+@settings(deadline=None)
+def test_csv_records_are_those_of_pythons_csv_module(rows: list[tuple[str, str]]) -> None:
+    written = io.StringIO()
+    writer = csv.writer(written, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    writer.writerows([("a", "b"), *rows])
+    found, tally = csv_records(written.getvalue().encode())
+    parsed = [tuple(next(csv.reader(io.StringIO(raw, newline="")))) for _, raw in found]
+    assert parsed == rows
+    assert tally.invalid == []
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(st.lists(JSON, max_size=8), st.sampled_from([None, 2]))
+@settings(deadline=None)
+def test_the_elements_of_a_json_array_are_its_records(elements: list[object], indent: int | None) -> None:
+    tally = Tally()
+    found = records(read_json_array(io.BytesIO(json.dumps(elements, indent=indent).encode()), tally))
+    assert [json.loads(raw) for _, raw in found] == elements
+    assert [number for number, _ in found] == list(range(1, len(elements) + 1))
+    assert tally.lines == len(elements)
+
+
+def test_what_follows_a_damaged_element_of_a_json_array_is_one_record() -> None:
+    found = records(read_json_array(io.BytesIO(b'[{"a": 1}, {"b": }, {"c": 3}]'), Tally()))
+    assert found == [(1, '{"a": 1}'), (2, '{"b": }, {"c": 3}]')]
+
+
+def test_lines_of_json_declared_as_an_array_are_refused_with_a_hint() -> None:
+    with pytest.raises(UnreadableError, match="format: jsonl"):
+        list(read_json_array(io.BytesIO(b'{"a": 1}\n{"a": 2}\n'), Tally()))
+
+
+@pytest.mark.parametrize("suffix", [".gz", ""])
+def test_gzip_is_told_by_its_first_bytes(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"file.jsonl{suffix}"
+    path.write_bytes(gzip.compress(b"a\n") + gzip.compress(b"b\n"))
+    assert records(read_lines(reading.open_stream(path, "auto"), Tally())) == [(1, "a"), (2, "b")]
+
+
+def test_zstd_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "file.jsonl.zst"
+    path.write_bytes(pa.Codec("zstd").compress(b"a\nb\n", asbytes=True))
+    assert records(read_lines(reading.open_stream(path, "auto"), Tally())) == [(1, "a"), (2, "b")]
+
+
+def test_truncated_gzip_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "_CHUNK", 1 << 20)
+    path = tmp_path / "file.jsonl.gz"
+    path.write_bytes(gzip.compress(b"".join(b"%d\n" % n for n in range(10_000)))[:-100])
+    with pytest.raises(UnreadableError, match="not completely written"):
+        list(read_lines(reading.open_stream(path, "auto"), Tally()))
+
+
+def test_a_file_named_gz_that_is_none_cannot_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "file.jsonl.gz"
+    path.write_bytes(b"plain text\n")
+    with pytest.raises(UnreadableError, match=r"ends in \.gz"):
+        reading.open_stream(path, "auto")

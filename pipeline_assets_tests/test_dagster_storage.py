@@ -1,0 +1,97 @@
+"""The Dagster instance of the project: one storage for the command line and the UI."""
+
+import json
+import os
+import socket
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import dagster as dg
+import yaml
+from dagster._core.instance.ref import InstanceRef
+from dagster._core.launcher.base import WorkerStatus
+from dagster._core.storage.dagster_run import DagsterRun
+from dagster._core.storage.tags import GRPC_INFO_TAG
+
+from pipeline_assets.dagster_storage import WORKER_TAG, pipeline_instance, worker_tags
+from pipeline_assets.postgres import connect
+from pipeline_assets.settings import PROJECT_ROOT, Settings
+
+
+@dg.asset
+def nothing() -> None: ...
+
+
+def test_runs_are_kept_in_the_schema_dagster_and_files_below_the_data_folder(postgres_url: str, tmp_path: Path):
+    settings = Settings.for_data_dir(tmp_path, postgres_url=postgres_url)
+    with pipeline_instance(settings) as instance:
+        run_id = dg.materialize([nothing], instance=instance).run_id
+        assert Path(instance.storage_directory()).is_relative_to(tmp_path / "dagster")
+        assert not instance.telemetry_enabled
+    with pipeline_instance(settings) as instance:
+        assert instance.get_run_by_id(run_id) is not None
+    with connect(postgres_url) as connection:
+        schemas = connection.execute("select schemaname from pg_tables where tablename = 'runs'").fetchall()
+    assert schemas == [("dagster",)]
+    assert list((tmp_path / "dagster/compute_logs").rglob("*.out"))
+
+
+def test_several_processes_may_create_the_storage_at_once(new_database: Callable[[], str], tmp_path: Path):
+    settings = Settings.for_data_dir(tmp_path, postgres_url=new_database())
+    errors: list[BaseException] = []
+
+    def build() -> None:
+        try:
+            pipeline_instance(settings).dispose()
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=build) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+
+
+def test_the_instance_is_described_without_paths_and_passwords(tmp_path: Path):
+    # What `dagster dev` does in the project's folder, with a temporary home.
+    ref = InstanceRef.from_dir(str(tmp_path), config_dir=str(PROJECT_ROOT))
+    assert ref.storage_data is not None
+    assert yaml.safe_load(ref.storage_data.config_yaml) == {}
+    assert yaml.safe_load(ref.compute_logs_data.config_yaml) == {}
+    assert yaml.safe_load(ref.local_artifact_storage_data.config_yaml) == {}
+
+
+def test_two_runs_at_most_and_one_refresh_at_a_time(postgres_url: str, tmp_path: Path):
+    with pipeline_instance(Settings.for_data_dir(tmp_path, postgres_url=postgres_url)) as instance:
+        queue = instance.get_concurrency_config().run_queue_config
+    assert queue is not None
+    assert queue.max_concurrent_runs == 2
+    assert queue.tag_concurrency_limits == [{"key": "pipeline/exclusive", "value": "refresh", "limit": 1}]
+
+
+def test_run_monitoring_notices_that_the_process_of_a_run_is_gone(postgres_url: str, tmp_path: Path):
+    alive = worker_tags()
+    host, pid, started = alive[WORKER_TAG].rsplit("/", 2)
+    assert int(pid) == os.getpid()
+    with pipeline_instance(Settings.for_data_dir(tmp_path, postgres_url=postgres_url)) as instance:
+        launcher = instance.run_launcher
+        assert instance.run_monitoring_enabled
+        assert launcher.supports_check_run_worker_health
+
+        def health(value: str, tag: str = WORKER_TAG) -> WorkerStatus:
+            return launcher.check_run_worker_health(DagsterRun("job", tags={tag: value})).status
+
+        assert health(alive[WORKER_TAG]) == WorkerStatus.RUNNING
+        assert health(f"{host}/{pid}/{float(started) - 100}") == WorkerStatus.FAILED
+        assert health(f"{host}/99999999/1") == WorkerStatus.FAILED
+        assert health("another-machine/1/1") == WorkerStatus.RUNNING
+
+        server = tmp_path / "s"
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(server))
+            listener.listen()
+            assert health(json.dumps({"socket": str(server)}), GRPC_INFO_TAG) == WorkerStatus.RUNNING
+        assert health(json.dumps({"socket": str(server)}), GRPC_INFO_TAG) == WorkerStatus.FAILED
