@@ -3,7 +3,7 @@
 import csv
 import logging
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any
@@ -111,7 +111,7 @@ def sql(
 
 @app.command("postgres-url")
 def postgres_url() -> None:
-    """Print the URL of the PostgreSQL server, for psql and BI tools. The embedded server keeps running only while used."""
+    """Print the URL of the PostgreSQL server, for psql and BI tools; the embedded one runs only while it is used."""
     with _platform() as platform:
         sys.stdout.write(f"{platform.postgres_url}\n")
 
@@ -162,7 +162,7 @@ def quarantine_replay(
 
 
 @contextmanager
-def _settings() -> Iterator[Settings]:
+def _settings() -> Generator[Settings]:
     """The environment's settings; errors a user can mend are printed without a traceback."""
     from pipeline_assets.postgres import PostgresError
     from pipeline_assets.sources.loading import DeclarationError
@@ -175,7 +175,7 @@ def _settings() -> Iterator[Settings]:
 
 
 @contextmanager
-def _platform() -> Iterator["Platform"]:
+def _platform() -> Generator["Platform"]:
     from pipeline_assets.platform import Platform
     from pipeline_assets.sources.loading import declared_sources
 
@@ -186,7 +186,7 @@ def _platform() -> Iterator["Platform"]:
 
 
 @contextmanager
-def _refresher() -> Iterator[tuple["Platform", "Refresh"]]:
+def _refresher() -> Generator[tuple["Platform", "Refresh"]]:
     from pipeline_assets.build import build_defs, build_platform
     from pipeline_assets.dagster_storage import pipeline_instance
     from pipeline_assets.progress import BarProgress, LoggedProgress, terminal_bars
@@ -234,7 +234,8 @@ def _print_report(platform: "Platform", report: "RefreshReport") -> None:
         summary = report.summaries[name]
         errors.print(
             f"[yellow]{name}: {summary.quarantined} of {summary.lines} lines are in quarantine "
-            f"(bound {platform.sources[name].bounds.quarantined:.1%}), {summary.unreadable} files cannot be read.[/yellow] "
+            f"(bound {platform.sources[name].bounds.quarantined:.1%}), "
+            f"{summary.unreadable} files cannot be read.[/yellow] "
             f"See: pipeline-assets quarantine list --source {name}"
         )
     for name in report.pending:
@@ -273,7 +274,13 @@ def _print_activity(platform: "Platform") -> None:
     for day, visitors, sessions, page_views, orders, revenue in rows:
         bar = "█" * round(24 * float(sessions / most))
         table.add_row(
-            f"{day:%a %d %b}", f"{visitors:,}", f"{sessions:,}", f"{page_views:,}", f"{orders:,}", f"{revenue or 0:,.2f}", bar
+            f"{day:%a %d %b}",
+            f"{visitors:,}",
+            f"{sessions:,}",
+            f"{page_views:,}",
+            f"{orders:,}",
+            f"{revenue or 0:,.2f}",
+            bar,
         )
     console.print(table)
 
@@ -311,6 +318,7 @@ def _print_sources(summaries: "Mapping[str, SourceSummary]") -> None:
 
 def _print_status(platform: "Platform") -> None:
     from pipeline_assets.ledger.summary import summarise
+
     summaries = {name: summarise(platform.engine, name) for name in platform.sources}
     _print_sources(summaries)
     for name in platform.sources:

@@ -40,7 +40,7 @@ class Platform:
 
     @cached_property
     def postgres_url(self) -> str:
-        """libpq URL of the server that carries ledger and marts; starts the embedded one if need be."""
+        """URL (libpq) of the server that carries ledger and marts; starts the embedded one if need be."""
         return server_url(self.settings)
 
     @cached_property

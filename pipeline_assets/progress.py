@@ -1,7 +1,7 @@
 """Progress of long work: a bar on a terminal, log lines elsewhere. No Dagster here."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from logging import Logger
 from typing import Protocol
@@ -19,7 +19,7 @@ class Progress(Protocol):
     """Shows how far a piece of work is."""
 
     @contextmanager
-    def track(self, what: str, total: int, log: Logger) -> Iterator[Advance]:
+    def track(self, what: str, total: int, log: Logger) -> Generator[Advance]:
         """Begin a piece of work of `total` steps; call the result with the name of every finished step."""
         ...
 
@@ -28,7 +28,7 @@ class LoggedProgress:
     """Writes a log line every few seconds."""
 
     @contextmanager
-    def track(self, what: str, total: int, log: Logger) -> Iterator[Advance]:
+    def track(self, what: str, total: int, log: Logger) -> Generator[Advance]:
         """See `Progress.track`."""
         done = 0
         due = time.monotonic() + _LOG_EVERY
@@ -55,12 +55,12 @@ class BarProgress:
         self._bars = bars
 
     @contextmanager
-    def track(self, what: str, total: int, log: Logger) -> Iterator[Advance]:
+    def track(self, what: str, total: int, log: Logger) -> Generator[Advance]:
         """See `Progress.track`."""
         del log
         task = self._bars.add_task(what, total=total)
         try:
-            yield lambda step: self._bars.advance(task)
+            yield lambda _step: self._bars.advance(task)
         finally:
             self._bars.refresh()
 

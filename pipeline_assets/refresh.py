@@ -14,10 +14,10 @@ import dagster as dg
 from pipeline_assets.assets.staging import staging_key
 from pipeline_assets.dagster_storage import worker_tags
 from pipeline_assets.jobs import BUILD_JOB, LOAD_JOB
+from pipeline_assets.ledger.builds import Stretch
 from pipeline_assets.ledger.summary import SourceSummary, summarise
 from pipeline_assets.partitions import range_tags
 from pipeline_assets.platform import Platform
-from pipeline_assets.ledger.builds import Stretch
 from pipeline_assets.runs import surely_under_way
 
 logger = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ class RefreshReport:
 
     @property
     def exit_code(self) -> int:
-        """0: all up to date; 1: a run or blocking check failed; 3: quarantined beyond bounds; 4: files still pending."""
+        """0: up to date; 1: a run or blocking check failed; 3: quarantined beyond bounds; 4: files still pending."""
         if self.failed_runs:
             return 1
         if self.beyond_bounds:

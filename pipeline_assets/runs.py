@@ -44,6 +44,4 @@ def note_worker(context: dg.AssetExecutionContext) -> None:
 
 
 def _unfinished(instance: dg.DagsterInstance, jobs: Iterable[str]) -> list[dg.DagsterRun]:
-    return [
-        run for job in jobs for run in instance.get_runs(dg.RunsFilter(job_name=job, statuses=_UNFINISHED))
-    ]
+    return [run for job in jobs for run in instance.get_runs(dg.RunsFilter(job_name=job, statuses=_UNFINISHED))]

@@ -5,9 +5,10 @@ Everything else receives a `Settings` value; tests and the command line build th
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
@@ -45,11 +46,10 @@ class Settings:
         return self.data_dir / "postgres"
 
     @classmethod
-    def for_data_dir(cls, data_dir: Path, **changes: object) -> "Settings":
+    def for_data_dir(cls, data_dir: Path, **changes: Any) -> "Settings":
         """Settings with every path below `data_dir`; `changes` replace single fields."""
         root = data_dir.expanduser().absolute()
-        fields = {"data_dir": root, "landing_dir": root / "landing", "lake_dir": root / "lake"}
-        return cls(**{**fields, **changes})  # type: ignore[arg-type]
+        return replace(cls(root, root / "landing", root / "lake"), **changes)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> "Settings":

@@ -6,7 +6,7 @@ import dagster as dg
 import polars as pl
 
 from pipeline_assets.assets.building import claimed_days, daily_table
-from pipeline_assets.contracts.tables import DAILY_ACTIVITY, EVENTS, SESSIONS
+from pipeline_assets.contracts.tables import DAILY_ACTIVITY
 from pipeline_assets.io_managers.frames import FrameStream
 from pipeline_assets.platform import Platform
 from pipeline_assets.settings import Settings

@@ -75,8 +75,7 @@ def events_checks() -> list[dg.AssetChecksDefinition]:
         e = event_days.c
         with platform.engine.connect() as connection:
             booked = {
-                row.event_date: row
-                for row in connection.execute(sa.select(event_days).where(e.event_date.in_(days)))
+                row.event_date: row for row in connection.execute(sa.select(event_days).where(e.event_date.in_(days)))
             }
         totals = {
             name: sum(getattr(row, name) for row in booked.values())
@@ -85,8 +84,7 @@ def events_checks() -> list[dg.AssetChecksDefinition]:
         wrong = [
             day
             for day in days
-            if day not in booked
-            or (booked[day].landed, booked[day].events) != (landed[day], stored.get(day, 0))
+            if day not in booked or (booked[day].landed, booked[day].events) != (landed[day], stored.get(day, 0))
         ]
         return result(
             not wrong, {**totals, "days": len(days), "days_out_of_balance": [day.isoformat() for day in wrong[:10]]}
@@ -142,5 +140,3 @@ def events_checks() -> list[dg.AssetChecksDefinition]:
         return result(repeated == 0, {"ids": repeated, "days_searched": len(paths)}, warn=True)
 
     return [contract, days_balance, bots_share, ids_repeat_beyond_window]
-
-

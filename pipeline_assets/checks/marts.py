@@ -37,7 +37,9 @@ def _contract(table: Table) -> dg.AssetChecksDefinition:
         columns = table.contract.columns()
         missing = sorted(columns.keys() - stored.keys())
         unenforced = sorted(
-            name for name, column in columns.items() if name in stored and not column.nullable and stored[name]["nullable"]
+            name
+            for name, column in columns.items()
+            if name in stored and not column.nullable and stored[name]["nullable"]
         )
         key = sorted(inspector.get_pk_constraint(table.name, schema=MARTS_SCHEMA)["constrained_columns"])
         return result(
@@ -147,12 +149,10 @@ def _page_views_check() -> dg.AssetChecksDefinition:
             .group_by(s.session_date)
             .having(sa.func.sum(s.page_views) > 0)
         )
-        counted = (
-            sa.select(p.session_date, sa.func.count()).where(p.session_date.in_(days)).group_by(p.session_date)
-        )
+        counted = sa.select(p.session_date, sa.func.count()).where(p.session_date.in_(days)).group_by(p.session_date)
         with platform.engine.connect() as connection:
-            expected = {day: count for day, count in connection.execute(summed)}
-            actual = {day: count for day, count in connection.execute(counted)}
+            expected = {row[0]: row[1] for row in connection.execute(summed)}
+            actual = {row[0]: row[1] for row in connection.execute(counted)}
         return compared(expected, actual, "page views per day")
 
     return matches_sessions

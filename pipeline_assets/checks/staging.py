@@ -5,7 +5,6 @@ from datetime import date
 import dagster as dg
 import pyarrow.parquet as pq
 
-
 from pipeline_assets.checks.results import result
 from pipeline_assets.ledger.summary import SourceSummary, summarise
 from pipeline_assets.platform import Platform

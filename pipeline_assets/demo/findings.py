@@ -60,9 +60,7 @@ def findings(engine: sa.Engine, truth: Truth) -> list[Finding]:
             sum(source.quarantined_lines for source in sources),
             sum(summary.quarantined for summary in summaries),
         ),
-        Finding(
-            "events that came late", sum(source.late_events for source in sources), sum(s.late for s in summaries)
-        ),
+        Finding("events that came late", sum(source.late_events for source in sources), sum(s.late for s in summaries)),
         Finding("duplicates, dropped", planted("duplicates"), ledger.duplicates),
         Finding("of these with other content", planted("conflicts"), ledger.conflicts),
         Finding("events", planted("events"), ledger.events),

@@ -23,9 +23,7 @@ class BookedLakeIOManager(ParquetLakeIOManager):
 
     def __init__(self, platform: Platform) -> None:
         """Store below the deployment's lake folder."""
-        super().__init__(
-            platform.settings.lake_dir, contracts={name: table.contract for name, table in TABLES.items()}
-        )
+        super().__init__(platform.settings.lake_dir, contracts={name: table.contract for name, table in TABLES.items()})
         self._platform = platform
 
     def commit(self, context: dg.OutputContext, publish: Callable[[], None]) -> None:

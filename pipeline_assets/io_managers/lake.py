@@ -103,7 +103,6 @@ class ParquetLakeIOManager(dg.IOManager):
             for frame in iterate(obj):
                 if contract:
                     check_schema(frame.schema, contract, table)
-                    frame = frame.select(contract.column_names())
                 elif schema is None:
                     schema = frame.schema
                 elif frame.schema != schema:

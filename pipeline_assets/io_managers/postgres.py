@@ -538,9 +538,8 @@ class PolarsTypeHandler(DbTypeHandler[Frames]):
         schema = contract_schema(contract) if contract else None
         declared: Table | None = None
         rows = 0
-        for frame in iterate(obj):
-            if contract:
-                frame = checked(frame, contract, name)
+        for returned in iterate(obj):
+            frame = checked(returned, contract, name) if contract else returned
             schema = schema or frame.schema
             if frame.schema != schema:
                 raise ContractError(f"{name}: a frame has the columns {frame.schema}, the first one had {schema}.")

@@ -223,7 +223,6 @@ class BuildLedger:
             )
 
 
-
 def confirmation(table: str, days: Sequence[date], run_id: str) -> sa.UpdateBase:
     """The statement that confirms a claim; run it in the transaction that publishes the rows.
 
@@ -233,9 +232,7 @@ def confirmation(table: str, days: Sequence[date], run_id: str) -> sa.UpdateBase
     return (
         sa.update(builds)
         .where(b.asset == table, b.day.between(min(days), max(days)), b.run_id == run_id)
-        .values(
-            state="built", built_at=sa.func.now(), first_built_at=sa.func.coalesce(b.first_built_at, sa.func.now())
-        )
+        .values(state="built", built_at=sa.func.now(), first_built_at=sa.func.coalesce(b.first_built_at, sa.func.now()))
         .returning(b.day)
     )
 

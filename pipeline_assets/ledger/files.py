@@ -138,14 +138,18 @@ class FileLedger:
             same = (files.c.source == source, files.c.content == load.content)
             connection.execute(sa.update(files).where(*same).values(**counts))
             for table in (staged, quarantine):
-                connection.execute(
-                    sa.delete(table).where(table.c.source == source, table.c.content == load.content)
-                )
+                connection.execute(sa.delete(table).where(table.c.source == source, table.c.content == load.content))
             if load.days:
                 connection.execute(
                     sa.insert(staged),
                     [
-                        {"source": source, "content": load.content, "event_date": day, "rules": load.rules, "rows": rows}
+                        {
+                            "source": source,
+                            "content": load.content,
+                            "event_date": day,
+                            "rules": load.rules,
+                            "rows": rows,
+                        }
                         for day, rows in sorted(load.days.items())
                     ],
                 )
@@ -221,9 +225,7 @@ def _point(connection: sa.Connection, source: str, path: str, stamp: str, row: M
     )
     candidates = (f.source == source, f.content.in_(touched), f.newest)
     connection.execute(
-        sa.update(files)
-        .where(*candidates)
-        .values(state=sa.case((f.error.is_not(None), "unreadable"), else_="repeat"))
+        sa.update(files).where(*candidates).values(state=sa.case((f.error.is_not(None), "unreadable"), else_="repeat"))
     )
     other = files.alias("other")
     first_path = (
@@ -239,9 +241,7 @@ def _point(connection: sa.Connection, source: str, path: str, stamp: str, row: M
 def _copy_quarantine(connection: sa.Connection, source: str, load: Load) -> None:
     if not load.quarantined:
         return
-    driver = connection.connection.driver_connection
-    assert driver is not None
-    with driver.cursor().copy(
+    with connection.connection.cursor().copy(
         "copy ledger.quarantine (source, content, line, reason, rules, raw) from stdin"
     ) as copy:
         for bad in load.quarantined:

@@ -25,7 +25,9 @@ files = sa.Table(
     sa.Column("path", sa.Text, primary_key=True, comment="Path below landing"),
     sa.Column("content", sa.Text, sa.ForeignKey(contents.c.content), primary_key=True),
     sa.Column("rules", sa.Text, nullable=False, comment="Version of the declaration that read it"),
-    sa.Column("state", sa.Text, nullable=False, comment="active counts; repeat: same content active under another path"),
+    sa.Column(
+        "state", sa.Text, nullable=False, comment="active counts; repeat: same content active under another path"
+    ),
     sa.Column("newest", sa.Boolean, nullable=False, comment="Whether this is the newest content of the path"),
     sa.Column("lines", sa.BigInteger, nullable=False, comment="Lines (or records) in the file, header not counted"),
     sa.Column("landed", sa.BigInteger, nullable=False),
@@ -38,7 +40,7 @@ files = sa.Table(
     sa.CheckConstraint("state in ('active', 'repeat', 'superseded', 'unreadable')", name="files_state"),
     sa.CheckConstraint("least(lines, landed, quarantined, blank) >= 0", name="files_not_negative"),
     sa.CheckConstraint("(state = 'superseded') = (not newest)", name="files_superseded"),
-    comment="Every content seen under every path. One content of a path is its newest; of equal contents one counts.",
+    comment="Every content seen under every path. One is the newest of its path; of equal contents one counts.",
 )
 sa.Index("files_newest", files.c.source, files.c.path, unique=True, postgresql_where=files.c.newest)
 sa.Index("files_counted", files.c.source, files.c.content, unique=True, postgresql_where=files.c.state == "active")
@@ -52,7 +54,8 @@ staged = sa.Table(
     sa.Column("rules", sa.Text, nullable=False),
     sa.Column("rows", sa.BigInteger, nullable=False),
     sa.CheckConstraint("rows > 0", name="staged_rows"),
-    comment="The staged Parquet file of each content and day: lake/staging/<source>/event_date=<day>/<content>-<rules>.parquet",
+    comment="The staged Parquet file of each content and day: "
+    "lake/staging/<source>/event_date=<day>/<content>-<rules>.parquet",
 )
 sa.Index("staged_by_day", staged.c.event_date)
 

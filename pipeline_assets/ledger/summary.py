@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -59,16 +60,19 @@ def summarise(engine: sa.Engine, source: str) -> SourceSummary:
     def total(column: sa.Column[int]) -> sa.ColumnElement[int]:
         return sa.cast(sa.func.coalesce(sa.func.sum(column).filter(f.state == "active"), 0), sa.BigInteger)
 
+    age = sa.func.extract("epoch", sa.func.now() - sa.func.max(f.booked_at)) / 3600
     counts = sa.select(
-        state("active"),
-        state("repeat"),
-        state("superseded"),
-        state("unreadable"),
-        total(f.lines),
-        total(f.landed),
-        total(f.quarantined),
-        total(f.blank),
-        sa.cast(sa.func.extract("epoch", sa.func.now() - sa.func.max(f.booked_at)) / 3600, sa.Float),
+        state("active").label("files"),
+        state("repeat").label("repeats"),
+        state("superseded").label("superseded"),
+        state("unreadable").label("unreadable"),
+        total(f.lines).label("lines"),
+        total(f.landed).label("landed"),
+        total(f.quarantined).label("quarantined"),
+        total(f.blank).label("blank"),
+        sa.cast(sa.func.extract("epoch", sa.func.now() - sa.func.max(f.booked_at)) / 3600, sa.Float).label(
+            "hours_since_newest"
+        ),
     ).where(f.source == source)
     counted = (files.c.source == source) & (files.c.state == "active")
     late = (
@@ -80,16 +84,15 @@ def summarise(engine: sa.Engine, source: str) -> SourceSummary:
     )
     q = quarantine.c
     reasons = (
-        sa.select(q.reason, sa.func.count())
+        sa.select(q.reason, sa.func.count().label("lines"))
         .join_from(quarantine, files, (f.source == q.source) & (f.content == q.content) & counted)
         .group_by(q.reason)
         .order_by(sa.func.count().desc(), q.reason)
     )
     with engine.connect() as connection:
-        *numbers, hours = connection.execute(counts).one()
+        row: dict[str, Any] = dict(connection.execute(counts).mappings().one())
         return SourceSummary(
-            *numbers,
+            **row,
             late=connection.execute(late).scalar_one(),
-            reasons={reason: count for reason, count in connection.execute(reasons)},
-            hours_since_newest=hours,
+            reasons={row.reason: row.lines for row in connection.execute(reasons)},
         )

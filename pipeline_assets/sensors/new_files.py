@@ -22,7 +22,9 @@ TICK_SECONDS = 30.0
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Asks for a load when files in landing are pending and nobody is writing to them any more.",
 )
-def new_files(context: dg.SensorEvaluationContext, platform: dg.ResourceParam[Platform]) -> dg.SensorResult | dg.SkipReason:
+def new_files(
+    context: dg.SensorEvaluationContext, platform: dg.ResourceParam[Platform]
+) -> dg.SensorResult | dg.SkipReason:
     """Request one run for the sources that have settled pending files."""
     if under_way(context.instance, LOAD_JOB):
         return dg.SkipReason("A load is under way.")

@@ -14,7 +14,9 @@ from pipeline_assets.runs import under_way
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Asks for a build of the oldest stretch of days whose tables are not built from what is there now.",
 )
-def stale_days(context: dg.SensorEvaluationContext, platform: dg.ResourceParam[Platform]) -> dg.SensorResult | dg.SkipReason:
+def stale_days(
+    context: dg.SensorEvaluationContext, platform: dg.ResourceParam[Platform]
+) -> dg.SensorResult | dg.SkipReason:
     """Request one run for the oldest stretch of stale days."""
     # Building while files are loading would build the same days twice.
     if under_way(context.instance, LOAD_JOB, BUILD_JOB):

@@ -147,7 +147,7 @@ def _source(file: Path, document: yaml.MappingNode) -> Iterator[_Found | str]:
     if source is not None and not problems and not unknown:
         yield _Found(source, file, _line(document))
     places = {(_mark(attributes, entry[0], problem), problem.message) for problem in problems}
-    for mark, message in sorted(places, key=lambda place: (place[0].line, place[0].column)):
+    for mark, message in sorted(places, key=lambda place: (place[0].line, place[0].column, place[1])):
         yield _at(file, mark, message)
 
 

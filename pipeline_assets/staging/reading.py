@@ -89,7 +89,9 @@ def read_lines(stream: BinaryIO, tally: Tally) -> Iterator[pa.RecordBatch]:
         number += len(ends)
 
 
-def read_csv_records(stream: BinaryIO, tally: Tally, *, delimiter: str, header: bool = True) -> Iterator[pa.RecordBatch]:
+def read_csv_records(
+    stream: BinaryIO, tally: Tally, *, delimiter: str, header: bool = True
+) -> Iterator[pa.RecordBatch]:
     """Cut a stream into CSV records; the number of a record is that of its first line.
 
     A line end between quotes belongs to the record. A quote inside a field that does not begin with one is ordinary
@@ -103,16 +105,17 @@ def read_csv_records(stream: BinaryIO, tally: Tally, *, delimiter: str, header: 
     """
     number = 1
     pending = b""
-    for block in _blocks(stream):
-        block = pending + block
-        pending = b""
+    for piece in _blocks(stream):
+        block = pending + piece
         while True:
             ends = _newlines(block)
             closed = _outside_quotes(block, ends, delimiter)
             complete = int(ends[closed[-1]]) + 1 if len(closed) else 0
             if complete:
                 first_lines = np.concatenate(([0], closed[:-1] + 1)) + number
-                yield from _data_records(block[:complete], ends[closed], first_lines, tally, delimiter, header)
+                yield from _data_records(
+                    block[:complete], ends[closed], first_lines, tally, delimiter=delimiter, header=header
+                )
                 number += int(closed[-1]) + 1
             block = block[complete:]
             if len(block) <= _LONGEST_QUOTED_RECORD:
@@ -127,7 +130,9 @@ def read_csv_records(stream: BinaryIO, tally: Tally, *, delimiter: str, header: 
         if len(closed):
             complete = int(ends[closed[-1]]) + 1
             first_lines = np.concatenate(([0], closed[:-1] + 1)) + number
-            yield from _data_records(pending[:complete], ends[closed], first_lines, tally, delimiter, header)
+            yield from _data_records(
+                pending[:complete], ends[closed], first_lines, tally, delimiter=delimiter, header=header
+            )
             number += int(closed[-1]) + 1
             pending = pending[complete:]
 
@@ -240,7 +245,8 @@ def _batches(block: bytes, ends: np.ndarray, numbers: np.ndarray, tally: Tally) 
             text = values.cast(pa.large_string())
         except pa.ArrowInvalid:
             lines, text = _only_utf8(lines, values, tally)
-        yield pa.record_batch([lines, pc.utf8_rtrim(text, "\r\n").cast(pa.string())], schema=SCHEMA)
+        trimmed = pc.call_function("utf8_rtrim", [text], pc.TrimOptions("\r\n"))
+        yield pa.record_batch([lines, trimmed.cast(pa.string())], schema=SCHEMA)
 
 
 def _only_utf8(lines: pa.Array, values: pa.Array, tally: Tally) -> tuple[pa.Array, pa.Array]:
@@ -253,20 +259,26 @@ def _only_utf8(lines: pa.Array, values: pa.Array, tally: Tally) -> tuple[pa.Arra
     return pa.array([line for line, _ in kept], pa.int64()), pa.array([text for _, text in kept], pa.large_string())
 
 
+def _first_lines(closed: np.ndarray, number: int) -> np.ndarray:
+    """Number of the first line of each record, given the indices of their last lines; the block begins at `number`."""
+    return np.concatenate(([0], closed[:-1] + 1)) + number
+
+
 def _outside_quotes(block: bytes, ends: np.ndarray, delimiter: str) -> np.ndarray:
     """Indices of the line ends that are not between quotes, given that the block begins outside of quotes."""
     if b'"' not in block:
         return np.arange(len(ends))
     lines = _lines_array(block, ends)
-    quotes = pc.count_substring(lines, '"')
+    quotes = pc.call_function("count_substring", [lines], pc.MatchSubstringOptions('"'))
     # A quote with ordinary text on both sides neither opens nor closes anything.
     escaped = "\\" + delimiter if delimiter != "\t" else "\\t"
-    stray = pc.count_substring_regex(lines, f'[^"\\r\\n{escaped}]"[^"\\r\\n{escaped}]')
+    ordinary = f'[^"\\r\\n{escaped}]'
+    stray = pc.call_function("count_substring_regex", [lines], pc.MatchSubstringOptions(f'{ordinary}"{ordinary}'))
     return np.flatnonzero(np.cumsum(np.asarray(quotes) - np.asarray(stray)) % 2 == 0)
 
 
 def _data_records(
-    block: bytes, ends: np.ndarray, numbers: np.ndarray, tally: Tally, delimiter: str, header: bool
+    block: bytes, ends: np.ndarray, numbers: np.ndarray, tally: Tally, delimiter: str, *, header: bool
 ) -> Iterator[pa.RecordBatch]:
     if header and tally.header is None:
         for index, end in enumerate(ends):

@@ -11,7 +11,7 @@ import polars as pl
 from polars import selectors as cs
 
 from pipeline_assets.contracts.page_views import PageViews
-from pipeline_assets.transforms.sessionize import assign_sessions, hex_ids, session_ids, sessions_of_days
+from pipeline_assets.transforms.sessionize import assign_sessions, compact, hex_ids, session_ids, sessions_of_days
 
 VIEW_COLUMNS = (
     "event_type",
@@ -42,7 +42,7 @@ def build_page_views(
         timezone: see `assign_sessions`.
         timeouts: see `assign_sessions`.
     """
-    assigned = assign_sessions(events, timezone=timezone, timeouts=timeouts, columns=VIEW_COLUMNS)
+    assigned = assign_sessions(compact(events), timezone=timezone, timeouts=timeouts, columns=VIEW_COLUMNS)
     rows = sessions_of_days(assigned, days)
     return page_view_table(find_views(rows), rows)
 

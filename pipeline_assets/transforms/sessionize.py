@@ -22,6 +22,32 @@ DAY_FILLED = "day_filled"
 EVENT_ORDER = ("property", "visitor_id", "occurred_at", "received_at", "event_id")
 """Order of a visitor's events, nulls last."""
 
+FEW_VALUES = (
+    "property",
+    "source",
+    "event_type",
+    "event_name",
+    "page_host",
+    "page_title",
+    "referrer_host",
+    "utm_source",
+    "utm_medium",
+    "utm_campaign",
+    "utm_term",
+    "utm_content",
+    "device_type",
+    "os",
+    "browser",
+    "country",
+    "currency",
+)
+"""Texts of events that repeat often."""
+
+
+def compact(events: pl.LazyFrame | pl.DataFrame) -> pl.LazyFrame:
+    """The events with `FEW_VALUES` as categories, which take a quarter of the memory of texts while sorting."""
+    return events.lazy().with_columns(pl.col(FEW_VALUES).cast(pl.Categorical))
+
 
 def assign_sessions(
     events: pl.LazyFrame | pl.DataFrame,

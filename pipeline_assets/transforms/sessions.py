@@ -15,6 +15,7 @@ from pipeline_assets.transforms.sessionize import (
     DAY_FILLED,
     INACTIVITY,
     assign_sessions,
+    compact,
     session_ids,
     sessions_of_days,
 )
@@ -41,18 +42,6 @@ SESSION_COLUMNS = tuple(
     dict.fromkeys((*VIEW_COLUMNS, *_LANDING, *_FIRST_NAMED, "is_conversion", "revenue", "currency"))
 )
 """Columns of events that sessions need besides those of `assign_sessions`."""
-
-_FEW_VALUES = (
-    "property",
-    "source",
-    "event_type",
-    "event_name",
-    "page_host",
-    "page_title",
-    "currency",
-    *(name for name in _LANDING if name != "click_id"),
-    *_FIRST_NAMED,
-)
 
 
 class SessionTables(NamedTuple):
@@ -115,11 +104,8 @@ def _rows(
     timezone: str,
     timeouts: Mapping[str, timedelta] | None,
 ) -> pl.DataFrame:
-    # Texts with few distinct values take a quarter of the memory as categories.
-    compact = events.lazy().with_columns(pl.col(_FEW_VALUES).cast(pl.Categorical))
-    return sessions_of_days(
-        assign_sessions(compact, timezone=timezone, timeouts=timeouts, columns=SESSION_COLUMNS), days
-    )
+    assigned = assign_sessions(compact(events), timezone=timezone, timeouts=timeouts, columns=SESSION_COLUMNS)
+    return sessions_of_days(assigned, days)
 
 
 def _session_table(rows: pl.DataFrame, views: pl.DataFrame, ids: pl.Series) -> pl.DataFrame:

@@ -26,9 +26,9 @@ def test_sources_are_loaded_from_the_package_and_from_a_folder_that_is_no_packag
 def test_loading_the_components_is_cheap(tmp_path: Path):
     settings = Settings.for_data_dir(tmp_path, defs_dir=DECLARATIONS)
     component_definitions(settings)
-    start = time.perf_counter()
+    start = time.process_time()
     component_definitions(settings)
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
 
 
 def test_a_mistake_is_told_in_our_words_before_dagster_loads_anything(tmp_path: Path):

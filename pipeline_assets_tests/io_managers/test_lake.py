@@ -97,7 +97,7 @@ ALL = pl.concat([hits("2024-01-01", "a", "b"), hits("2024-01-03", "c")])
     "output",
     [
         lambda: ALL,
-        lambda: ALL.lazy(),
+        ALL.lazy,
         lambda: FrameStream(iter([ALL[:1], ALL[1:]])),
         lambda: FrameStream([hits("2024-01-03", "c"), hits("2024-01-01", "b"), hits("2024-01-01", "a")]),
     ],

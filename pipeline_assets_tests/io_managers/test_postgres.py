@@ -179,7 +179,12 @@ def test_a_range_of_days_is_replaced_at_once_and_each_day_gets_its_own_count(pos
 def test_a_window_on_a_column_of_moments_is_a_day_of_the_partitions_time_zone(postgres_url: str, zone: str):
     days = dg.DailyPartitionsDefinition(start_date="2024-03-30", end_date="2024-04-02", timezone=zone)
     midnights = pl.datetime_range(
-        dt.datetime(2024, 3, 30), dt.datetime(2024, 4, 2), "1h", time_zone=zone, eager=True, closed="left"
+        dt.datetime.fromisoformat("2024-03-30"),
+        dt.datetime.fromisoformat("2024-04-02"),
+        "1h",
+        time_zone=zone,
+        eager=True,
+        closed="left",
     )
     every_hour = pl.DataFrame({"at": midnights.dt.convert_time_zone("UTC"), "n": range(len(midnights))})
     for _ in range(2):
@@ -289,12 +294,12 @@ def test_a_stream_that_fails_half_way_leaves_the_old_rows(postgres_url: str):
 @pytest.mark.parametrize("dtype", [pl.UInt64, pl.Int128, pl.Duration("us"), pl.Struct({"a": pl.Int64}), pl.Null])
 def test_types_that_postgresql_cannot_hold_are_refused_before_anything_is_sent(postgres_url: str, dtype: Any):
     frame = pl.DataFrame({"n": pl.Series([None], dtype=dtype)})
-    with pytest.raises(ContractError, match="column n is .* cannot be stored"):
+    with pytest.raises(ContractError, match=r"column n is .* cannot be stored"):
         store(postgres_url, frame, name="odd", contract=None)
 
 
 def test_every_supported_type_comes_back_as_it_was(postgres_url: str):
-    moment = dt.datetime(1969, 12, 31, 23, 59, 59, 999999)
+    moment = dt.datetime.fromisoformat("1969-12-31T23:59:59.999999")
     frame = pl.DataFrame(
         {
             "i8": pl.Series([-128, None], dtype=pl.Int8),
@@ -449,7 +454,7 @@ def test_what_before_commit_books_commits_with_the_rows_or_not_at_all(postgres_u
 
 def test_nothing_is_connected_before_something_is_stored_and_no_password_is_shown():
     asked = []
-    PostgresPolarsIOManager(lambda: asked.append(1) or "")  # ty: ignore[invalid-argument-type]
+    PostgresPolarsIOManager(lambda: asked.append(1) or "")
     assert asked == []
     manager = PostgresPolarsIOManager("postgresql://me:s3cr@t@127.0.0.1:1/none")
     with pytest.raises(TableError, match="cannot be reached") as caught:

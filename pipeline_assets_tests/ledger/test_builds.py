@@ -57,7 +57,10 @@ def confirm(engine: sa.Engine, table: str, days: list[date], run: str) -> None:
 def test_a_day_is_stale_until_every_table_was_built_from_what_is_there(engine: sa.Engine) -> None:
     files = staged(1, 2, 3)
     ledger = BuildLedger(engine, RECIPES)
-    assert ledger.staleness(files, until=LAST).tables == {"events": set(march(1, 2, 3)), "sessions": set(march(1, 2, 3))}
+    assert ledger.staleness(files, until=LAST).tables == {
+        "events": set(march(1, 2, 3)),
+        "sessions": set(march(1, 2, 3)),
+    }
     build(engine, RECIPES, files, march(1, 2, 3))
     assert ledger.staleness(files, until=LAST).tables == {"events": set(), "sessions": set()}
 

@@ -6,6 +6,7 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy.exc import IntegrityError
 
 from pipeline_assets.ledger.files import FileLedger, LedgerError, Load, QuarantinedLine
 from pipeline_assets.ledger.migrate import migrate
@@ -121,7 +122,7 @@ def test_a_load_that_does_not_balance_is_refused_and_leaves_nothing(engine: sa.E
 
 def test_the_database_itself_refuses_a_file_that_does_not_balance(engine: sa.Engine) -> None:
     book(FileLedger(engine), "a.jsonl", load("x", 5))
-    with pytest.raises(sa.exc.IntegrityError, match="files_balance"), engine.begin() as connection:
+    with pytest.raises(IntegrityError, match="files_balance"), engine.begin() as connection:
         connection.execute(sa.text("update ledger.files set landed = landed + 1"))
 
 

@@ -183,6 +183,6 @@ def test_a_folder_of_declarations_that_does_not_exist_is_told(tmp_path: Path):
 
 def test_checking_a_source_is_cheap():
     load_sources(DECLARATIONS)
-    start = time.perf_counter()
+    start = time.process_time()
     sources = load_sources(DECLARATIONS)
-    assert (time.perf_counter() - start) / len(sources) < 0.05
+    assert (time.process_time() - start) / len(sources) < 0.05

@@ -418,7 +418,7 @@ def test_the_retail_files_are_mapped_exactly():
     rows = stage(declared, records, fields=header.split(","))
     good = [staged for staged in rows if staged["reason"] is None]
     assert {staged["reason"] for staged in rows} == {None, "missing:anonymous_id or user_id"}
-    expected = duckdb.sql(
+    expected = duckdb.execute(
         f"select count(*), sum(Quantity::bigint * UnitPrice::decimal(12, 6)), count(*) filter (Quantity::bigint < 0)"
         f" from read_csv('{file}', all_varchar = true) where CustomerID is not null"
     ).fetchall()[0]

@@ -180,6 +180,14 @@ def test_lazy_rows_of_partitioned_files_give_the_same_events(tmp_path: Path) -> 
     assert read.events.sort("line").equals(direct.events.sort("line"))
 
 
+def test_the_counts_of_the_parts_of_a_day_add_up() -> None:
+    one = DayCounts(landed=4, events=1, duplicates=1, conflicts=1, excluded=2, excluded_by_reason={"a": 1, "b": 1})
+    other = DayCounts(landed=2, events=1, excluded=1, excluded_by_reason={"b": 1})
+    total = DayCounts(landed=6, events=2, duplicates=1, conflicts=1, excluded=3, excluded_by_reason={"a": 1, "b": 2})
+    assert one + other == total
+    assert one + DayCounts() == one
+
+
 def test_a_negative_look_back_is_refused() -> None:
     with pytest.raises(ValueError, match="web"):
         build([], web=-1)

@@ -53,7 +53,7 @@ def upgrade() -> None:
         sa.CheckConstraint("least(lines, landed, quarantined, blank) >= 0", name="files_not_negative"),
         sa.CheckConstraint("(state = 'superseded') = (not newest)", name="files_superseded"),
         schema=SCHEMA,
-        comment="Every content seen under every path. One content of a path is its newest; of equal contents one counts.",
+        comment="Every content seen under every path. One is the newest of its path; of equal contents one counts.",
     )
     op.create_index("files_newest", "files", ["source", "path"], unique=True, schema=SCHEMA, postgresql_where="newest")
     op.create_index(
