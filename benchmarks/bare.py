@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import adbc_driver_postgresql.dbapi as adbc
 import duckdb
@@ -25,6 +26,8 @@ import polars as pl
 from pipeline_assets.transforms.channels import add_channel
 from pipeline_assets.transforms.urls import query_parameters, split_urls
 from pipeline_assets.transforms.user_agents import add_user_agent_columns
+
+Result = TypeVar("Result")
 
 TIMEOUT_MINUTES = 30
 SCHEMA = "bare"
@@ -105,7 +108,7 @@ def main(files: Path, lake: Path, url: str) -> None:
     """Make all tables and print the seconds of each step as JSON."""
     seconds: dict[str, float] = {}
 
-    def timed[T](step: str, work: Callable[[], T]) -> T:
+    def timed(step: str, work: Callable[[], Result]) -> Result:
         begin = time.perf_counter()
         result = work()
         seconds[step] = round(time.perf_counter() - begin, 3)
@@ -144,7 +147,7 @@ def enrich(lake: Path) -> None:
     staged = literal(lake / "staged.parquet")
 
     def distinct(column: str) -> pl.Series:
-        return connection.execute(f"select distinct {column} from read_parquet({staged})").pl().to_series()  # noqa: S608
+        return connection.sql(f"select distinct {column} from read_parquet({staged})").pl().to_series()  # noqa: S608
 
     pages = split_urls(distinct("page_url"))
     parsed = {
@@ -310,7 +313,7 @@ def hashed(frame: pl.DataFrame, number: str, key: str, name: str) -> pl.DataFram
     """A hash of some columns of each row, by its number."""
     with connect() as connection:
         connection.register("frame", frame.to_arrow())
-        return connection.execute(f"select {number}, md5(concat_ws('|', {key})) as {name} from frame").pl()  # noqa: S608
+        return connection.sql(f"select {number}, md5(concat_ws('|', {key})) as {name} from frame").pl()  # noqa: S608
 
 
 def literal(path: Path) -> str:

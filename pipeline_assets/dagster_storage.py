@@ -6,7 +6,6 @@ anything about the pipeline's own tables.
 """
 
 import json
-import os
 import socket
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +13,6 @@ from typing import Any
 from urllib.parse import quote
 
 import dagster as dg
-import psutil
 from dagster._core.instance.ref import InstanceRef
 from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
 from dagster._core.storage.dagster_run import DagsterRun
@@ -25,10 +23,10 @@ from dagster._serdes import ConfigurableClassData
 from dagster_postgres import DagsterPostgresStorage
 
 from pipeline_assets.postgres import connect, server_url, sqlalchemy_url
+from pipeline_assets.runs import WORKER_TAG, worker_is_alive
 from pipeline_assets.settings import PROJECT_ROOT, Settings
 
 SCHEMA = "dagster"
-WORKER_TAG = "pipeline/worker"
 
 # Any number; every process that creates the schema or Dagster's tables takes the same lock.
 _SCHEMA_LOCK = 0x6461677374657200
@@ -145,25 +143,6 @@ def _code_server_health(path: str | None) -> CheckRunHealthResult:
             except OSError:
                 pass
     return CheckRunHealthResult(WorkerStatus.RUNNING)
-
-
-def worker_tags() -> dict[str, str]:
-    """Tags for a run that this very process executes, so that run monitoring notices when it is killed."""
-    process = psutil.Process(os.getpid())
-    return {WORKER_TAG: f"{socket.gethostname()}/{process.pid}/{process.create_time():.2f}"}
-
-
-def worker_is_alive(worker: str) -> bool:
-    """Whether the process that `worker_tags` names still runs; one on another host is taken to."""
-    host, pid, started = worker.rsplit("/", 2)
-    if host != socket.gethostname():
-        return True
-    try:
-        # The number may have been given to another process since.
-        process = psutil.Process(int(pid))
-        return process.status() != psutil.STATUS_ZOMBIE and abs(process.create_time() - float(started)) < 1
-    except psutil.NoSuchProcess:
-        return False
 
 
 def pipeline_instance(settings: Settings) -> dg.DagsterInstance:

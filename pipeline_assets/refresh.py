@@ -12,13 +12,12 @@ from dataclasses import dataclass, field
 import dagster as dg
 
 from pipeline_assets.assets.staging import staging_key
-from pipeline_assets.dagster_storage import worker_tags
 from pipeline_assets.jobs import BUILD_JOB, LOAD_JOB
 from pipeline_assets.ledger.builds import Stretch
 from pipeline_assets.ledger.summary import SourceSummary, summarise
 from pipeline_assets.partitions import range_tags
 from pipeline_assets.platform import Platform
-from pipeline_assets.runs import surely_under_way
+from pipeline_assets.runs import surely_under_way, worker_tags
 
 logger = logging.getLogger(__name__)
 

@@ -1,10 +1,13 @@
 """Runs of the two jobs: which are under way, and which only look so because their process was killed."""
 
+import os
+import socket
 from collections.abc import Iterable
 
 import dagster as dg
+import psutil
 
-from pipeline_assets.dagster_storage import WORKER_TAG, worker_is_alive, worker_tags
+WORKER_TAG = "pipeline/worker"
 
 _UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
@@ -13,6 +16,25 @@ _UNFINISHED = [
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 ]
+
+
+def worker_tags() -> dict[str, str]:
+    """Tags for a run that this very process executes, so that others notice when it is killed."""
+    process = psutil.Process(os.getpid())
+    return {WORKER_TAG: f"{socket.gethostname()}/{process.pid}/{process.create_time():.2f}"}
+
+
+def worker_is_alive(worker: str) -> bool:
+    """Whether the process that `worker_tags` names still runs; one on another host is taken to."""
+    host, pid, started = worker.rsplit("/", 2)
+    if host != socket.gethostname():
+        return True
+    try:
+        # The number may have been given to another process since.
+        process = psutil.Process(int(pid))
+        return process.status() != psutil.STATUS_ZOMBIE and abs(process.create_time() - float(started)) < 1
+    except psutil.NoSuchProcess:
+        return False
 
 
 def under_way(instance: dg.DagsterInstance, *jobs: str) -> bool:

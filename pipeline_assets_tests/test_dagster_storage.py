@@ -14,8 +14,9 @@ from dagster._core.launcher.base import WorkerStatus
 from dagster._core.storage.dagster_run import DagsterRun
 from dagster._core.storage.tags import GRPC_INFO_TAG
 
-from pipeline_assets.dagster_storage import WORKER_TAG, pipeline_instance, worker_tags
+from pipeline_assets.dagster_storage import pipeline_instance
 from pipeline_assets.postgres import connect
+from pipeline_assets.runs import WORKER_TAG, worker_tags
 from pipeline_assets.settings import PROJECT_ROOT, Settings
 
 

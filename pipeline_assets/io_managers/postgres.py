@@ -402,7 +402,9 @@ class PostgresClient(DbClient):
                 text = _literal(column.comment)
                 execute(connection, f"COMMENT ON COLUMN {name}.{quoted(column.name)} IS {text}")
             if column.index and not (there and there.index):
-                execute(connection, f"CREATE INDEX ON {name} ({quoted(column.name)})")
+                # A b-tree refuses values over 2.7 kB, and one long URL must not keep a table from being written.
+                method = "hash" if column.type == "text" else "btree"
+                execute(connection, f"CREATE INDEX ON {name} USING {method} ({quoted(column.name)})")
 
 
 def _qualified(table_slice: TableSlice) -> str:

@@ -4,6 +4,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
 SCHEMA = "ledger"
+REVISION = "0001"
+"""Newest migration: the version these declarations describe."""
 FILE_STATES = ("active", "repeat", "superseded", "unreadable")
 BUILD_STATES = ("building", "built")
 

@@ -70,9 +70,7 @@ def summarise(engine: sa.Engine, source: str) -> SourceSummary:
         total(f.landed).label("landed"),
         total(f.quarantined).label("quarantined"),
         total(f.blank).label("blank"),
-        sa.cast(sa.func.extract("epoch", sa.func.now() - sa.func.max(f.booked_at)) / 3600, sa.Float).label(
-            "hours_since_newest"
-        ),
+        sa.cast(age, sa.Float).label("hours_since_newest"),
     ).where(f.source == source)
     counted = (files.c.source == source) & (files.c.state == "active")
     late = (
@@ -90,9 +88,9 @@ def summarise(engine: sa.Engine, source: str) -> SourceSummary:
         .order_by(sa.func.count().desc(), q.reason)
     )
     with engine.connect() as connection:
-        row: dict[str, Any] = dict(connection.execute(counts).mappings().one())
+        numbers: dict[str, Any] = dict(connection.execute(counts).mappings().one())
         return SourceSummary(
-            **row,
+            **numbers,
             late=connection.execute(late).scalar_one(),
-            reasons={row.reason: row.lines for row in connection.execute(reasons)},
+            reasons={row[0]: row[1] for row in connection.execute(reasons)},
         )

@@ -37,6 +37,10 @@ LOG_GROUPS = (
 BOOLEAN_COLUMNS = tuple(name for name, column in StagedEvents.columns().items() if column.dtype == pl.Boolean)
 DECIMAL_COLUMNS = tuple(name for name, column in StagedEvents.columns().items() if column.dtype == pl.Decimal)
 
+LONGEST_ID = 500
+"""Bytes that an identifier may have; a longer one is a mistake, and PostgreSQL could not index it."""
+
+_KEYS = ("property", "event_id", "anonymous_id", "user_id", "session_id_supplied", "view_id", "order_id")
 _DEFAULTED = ("property", "event_type", "is_conversion")
 _MINUTE = 60_000_000
 _FIRST_MOMENT = -62_135_596_800_000_000  # 0001-01-01 and 9999-12-31: what Python and Arrow consumers can hold
@@ -555,6 +559,11 @@ class _Plan:
         cases = [
             ('"~bad" IS NOT NULL', '"~bad"'),
             ('"~unparsable" IS NOT NULL', "'unparsable:' || \"~unparsable\""),
+            *(
+                (f"strlen({_name(column)}) > {LONGEST_ID}", quote(f"too_long:{column}"))
+                for column in _KEYS
+                if column in self.source.mapping
+            ),
             ('"~occurred" IS NULL', quote("missing:occurred_at")),
             (
                 '"anonymous_id" IS NULL AND "user_id" IS NULL',

@@ -1,0 +1,243 @@
+"""A deployment in a folder of its own, driven in this process, and what a test wants to know of it."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import polars as pl
+import psycopg
+import sqlalchemy as sa
+
+from pipeline_assets.build import build_defs, build_platform
+from pipeline_assets.contracts.tables import DAILY_ACTIVITY, EVENTS, PAGE_VIEWS, SESSIONS, Table
+from pipeline_assets.platform import Platform
+from pipeline_assets.postgres import libpq_url
+from pipeline_assets.refresh import Refresh, RefreshReport
+from pipeline_assets.settings import Settings
+
+MARTS = (SESSIONS, PAGE_VIEWS, DAILY_ACTIVITY)
+TABLES = (EVENTS, *MARTS)
+CHECKS_JOB = "every_check"
+
+# Where the same line stood in another file, its event says so, and nothing else may differ.
+WHERE_FROM = ["load_id", "line"]
+
+CLICKS = """\
+type: pipeline_assets.components.EventSource
+attributes:
+  path: clicks/*
+  format: jsonl
+  mapping:
+    event_id: id
+    event_name: name
+    event_type: type
+    occurred_at: at
+    anonymous_id: visitor
+    page_url: url
+    revenue: revenue
+    currency: "'EUR'"
+    is_conversion: revenue is not null
+  bounds: {quarantined: 0.5, late: 1}
+"""
+"""A small source of JSON lines: `{"id": …, "name": …, "type": …, "at": …, "visitor": …, "url": …, "revenue": …}`."""
+
+
+class Deployment:
+    """A deployment whose code location is loaded in this process.
+
+    Args:
+        settings: where it is.
+        instance: where its runs are recorded.
+    """
+
+    def __init__(self, settings: Settings, instance: dg.DagsterInstance) -> None:
+        self.settings = settings
+        self.instance = instance
+        logging.getLogger("dagster").setLevel(logging.CRITICAL)
+        self.reload()
+
+    def reload(self) -> None:
+        """Read the declarations again, as a new process would."""
+        self.platform: Platform = build_platform(self.settings)
+        checks = dg.define_asset_job(CHECKS_JOB, selection=dg.AssetSelection.all_asset_checks())
+        self.definitions = dg.Definitions.merge(build_defs(platform=self.platform), dg.Definitions(jobs=[checks]))
+
+    def declare(self, name: str, declaration: str) -> None:
+        """Write a declaration (again) and load it."""
+        assert self.settings.defs_dir is not None
+        folder = self.settings.defs_dir / name
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "defs.yaml").write_text(declaration)
+        self.reload()
+
+    def deliver(self, name: str, content: bytes | str) -> Path:
+        """Write a file into landing, over an older one if there is one."""
+        path = self.settings.landing_dir / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return path
+
+    @property
+    def refresher(self) -> Refresh:
+        """What `pipeline-assets refresh` works with."""
+        return Refresh(self.platform, self.definitions, self.instance)
+
+    def refresh(self) -> RefreshReport:
+        """Load and build all there is."""
+        return self.refresher.run()
+
+    def refreshed(self) -> RefreshReport:
+        """The same, and everything must be well."""
+        report = self.refresh()
+        assert report.failures == []
+        assert report.failed_runs == []
+        assert failed(report) == []
+        assert report.exit_code == 0
+        return report
+
+    def sql(self, query: str, **values: Any) -> list[tuple]:
+        """Rows of a query."""
+        return sql(self.platform.engine, query, **values)
+
+    def value(self, query: str, **values: Any) -> Any:
+        """The only value of a query."""
+        ((value,),) = self.sql(query, **values)
+        return value
+
+    def table(self, table: Table) -> pl.DataFrame:
+        """All rows of a table, in order of its key."""
+        return lake_events(self.settings) if table is EVENTS else mart(self.platform.engine, table)
+
+    def everything(self) -> dict[str, pl.DataFrame]:
+        """All rows of all tables; for events, without the place in the files where they were found."""
+        return everything(self.platform)
+
+    def check_everything(self) -> list[str]:
+        """Run every check over all days; names of those that fail."""
+        result = self.definitions.resolve_job_def(CHECKS_JOB).execute_in_process(
+            instance=self.instance,
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            raise_on_error=False,
+        )
+        evaluations = result.get_asset_check_evaluations()
+        assert evaluations
+        expected = {key for asset in self.definitions.resolve_asset_graph().asset_check_keys for key in [asset]}
+        assert {check.asset_check_key for check in evaluations} == expected
+        return sorted(
+            f"{check.asset_key.to_user_string()}:{check.check_name}" for check in evaluations if not check.passed
+        )
+
+    def summary(self, source: str) -> Mapping[str, int]:
+        """What the ledger's files of a source add up to."""
+        names = ("files", "lines", "landed", "quarantined", "blank")
+        rows = self.sql(
+            "select count(*), coalesce(sum(lines), 0)::bigint, coalesce(sum(landed), 0)::bigint, "
+            "coalesce(sum(quarantined), 0)::bigint, coalesce(sum(blank), 0)::bigint "
+            "from ledger.files where source = :source and state = 'active'",
+            source=source,
+        )
+        return dict(zip(names, rows[0], strict=True))
+
+    def reasons(self, source: str) -> dict[str, int]:
+        """Quarantined lines of the files that count, by reason."""
+        return dict(self.refresher_summary(source).reasons)
+
+    def refresher_summary(self, source: str) -> Any:
+        """The ledger's summary of a source."""
+        from pipeline_assets.ledger.summary import summarise
+
+        return summarise(self.platform.engine, source)
+
+    def is_settled(self) -> bool:
+        """Whether no file is pending, no day is stale, and every line and row is accounted for."""
+        return (
+            not self.refresher.pending()
+            and not any(self.platform.staleness().tables.values())
+            and books_balance(self.platform.engine)
+        )
+
+
+def books_balance(engine: sa.Engine) -> bool:
+    """The ledger's equations, as anybody would ask for them in SQL."""
+    lines = sql(
+        engine,
+        "select coalesce(sum(lines) = sum(landed + quarantined + blank), true) from ledger.files "
+        "where state = 'active'",
+    )
+    staged = sql(
+        engine,
+        "select (select coalesce(sum(landed), 0) from ledger.files where state = 'active') = "
+        "(select coalesce(sum(rows), 0) from ledger.staged s join ledger.files f using (source, content) "
+        "where f.state = 'active')",
+    )
+    days = sql(
+        engine,
+        "select coalesce(sum(landed) = sum(events + duplicates + excluded), true) from ledger.event_days",
+    )
+    booked = sql(
+        engine,
+        "select (select coalesce(sum(landed), 0) from ledger.event_days) = "
+        "(select coalesce(sum(landed), 0) from ledger.files where state = 'active')",
+    )
+    return (lines, staged, days, booked) == ([(True,)], [(True,)], [(True,)], [(True,)])
+
+
+def sql(engine: sa.Engine, query: str, **values: Any) -> list[tuple]:
+    """Rows of a query."""
+    with engine.connect() as connection:
+        return [tuple(row) for row in connection.execute(sa.text(query), values)]
+
+
+def mart(engine: sa.Engine, table: Table) -> pl.DataFrame:
+    """All rows of a table in PostgreSQL, typed as its contract says, in order of its key."""
+    columns = table.contract.columns()
+    schema = {name: column.dtype for name, column in columns.items()}
+    query = f"select {', '.join(columns)} from marts.{table.name}"
+    with psycopg.connect(libpq_url(engine.url.render_as_string(hide_password=False))) as connection:
+        connection.execute("set timezone to 'UTC'")
+        rows = connection.execute(query).fetchall()  # ty: ignore[no-matching-overload]
+    return pl.DataFrame(rows, schema=schema, orient="row").sort(table.contract.primary_key())
+
+
+def lake_events(settings: Settings) -> pl.DataFrame:
+    """All events in the lake, in order of their key."""
+    files = sorted((settings.lake_dir / EVENTS.name).glob("event_date=*/part.parquet"))
+    assert files
+    return pl.concat([pl.read_parquet(file, hive_partitioning=False) for file in files]).sort(
+        "event_date", "property", "event_id"
+    )
+
+
+def everything(platform: Platform) -> dict[str, pl.DataFrame]:
+    """All rows of all tables; for events, without the place in the files where they were found."""
+    events = lake_events(platform.settings).drop(WHERE_FROM)
+    return {EVENTS.name: events, **{table.name: mart(platform.engine, table) for table in MARTS}}
+
+
+def differences(found: Mapping[str, pl.DataFrame], expected: Mapping[str, pl.DataFrame]) -> dict[str, str]:
+    """By table: rows and columns in which two states differ; empty if they are equal."""
+    return {name: text for name in expected if (text := _difference(found[name], expected[name]))}
+
+
+def _difference(found: pl.DataFrame, expected: pl.DataFrame) -> str:
+    if found.equals(expected):
+        return ""
+    if found.height != expected.height:
+        return f"{found.height} rows in place of {expected.height}"
+    columns = {
+        name: int((~found[name].eq_missing(expected[name])).sum())
+        for name in expected.columns
+        if not found[name].equals(expected[name])
+    }
+    return f"rows that differ by column: {columns}"
+
+
+def failed(report: RefreshReport) -> list[str]:
+    """Names of the checks that failed during a refresh."""
+    return sorted(
+        f"{check.asset_key.to_user_string()}:{check.check_name} "
+        f"{ {name: value.value for name, value in check.metadata.items()} }"
+        for check in report.failed_checks
+    )
