@@ -45,7 +45,7 @@ def claimed_days(
     """The days this run builds, claimed in the ledger before anything of their inputs is read."""
     note_worker(context)
     days = run_days(context)
-    platform.builds.claim(table.name, days, staged or [], context.run_id)
+    platform.builds.claim(table.name, days, staged or [], context.run.run_id)
     return days
 
 

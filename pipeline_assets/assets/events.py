@@ -39,7 +39,7 @@ def events_asset(settings: Settings, sources: Sequence[str]) -> dg.AssetsDefinit
         staged = platform.staged_files(wanted[0] - look_back, wanted[-1])
         days = claimed_days(context, platform, EVENTS, staged)
         counts = dict.fromkeys(days, DayCounts())
-        platform.day_counts[context.run_id] = counts
+        platform.day_counts[context.run.run_id] = counts
         lake = platform.settings.lake_dir
 
         def frames() -> Iterator[pl.DataFrame]:

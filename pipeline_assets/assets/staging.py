@@ -1,5 +1,7 @@
 """Staging: one asset per declared source. Materialising it loads the source's pending files."""
 
+from datetime import date
+
 import dagster as dg
 from dagster_duckdb import DuckDBResource
 
@@ -11,6 +13,7 @@ from pipeline_assets.platform import Platform
 from pipeline_assets.progress import Progress
 from pipeline_assets.runs import note_worker
 from pipeline_assets.sources.declaration import Source
+from pipeline_assets.staging.housekeeping import remove_uncounted, write_views
 
 
 class LoadConfig(dg.Config):
@@ -50,6 +53,11 @@ def staging_assets(source: Source) -> dg.Definitions:
             files = pending[: config.max_files]
             with progress.track(f"staging {source.name}", len(files), context.log) as advance:
                 summary = loader.load(files, report=lambda outcome: advance(outcome.name))
+        if summary.loads:
+            staged = platform.staged_files(platform.settings.first_day, date.max)
+            write_views(platform.settings.lake_dir, staged)
+            own = [file for file in staged if file.source == source.name]
+            remove_uncounted(platform.settings.lake_dir, source.name, own)
         if failed := [outcome.name for outcome in summary.outcomes if outcome.result == "failed"]:
             raise dg.Failure(
                 f"{len(failed)} of {len(files)} files could not be loaded and stay pending; the others are loaded. "

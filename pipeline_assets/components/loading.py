@@ -12,6 +12,8 @@ from pipeline_assets.sources.loading import DEFS_DIR, declared_sources
 
 __all__ = ["component_definitions", "declared_sources"]
 
+_DECLARING = {".yaml", ".yml", ".py"}
+
 
 def component_definitions(settings: Settings) -> dg.Definitions:
     """Definitions of all components in the package's `defs/` and in the deployment's own folder.
@@ -34,6 +36,9 @@ def _definitions(folder: Path) -> dg.Definitions:
     module = types.ModuleType("pipeline_assets.defs")
     module.__path__ = [str(folder)]
     module.__file__ = None
+    if not any(path.suffix in _DECLARING for path in folder.rglob("*")):
+        # Dagster cannot load a folder in which nothing is declared yet.
+        return dg.Definitions()
     with warnings.catch_warnings():
         # Raised by Dagster's own loader for every component, as its `load_from_defs_folder` knows.
         warnings.simplefilter("ignore", dg.BetaWarning)

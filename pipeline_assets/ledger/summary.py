@@ -74,7 +74,7 @@ def summarise(engine: sa.Engine, source: str) -> SourceSummary:
     ).where(f.source == source)
     counted = (files.c.source == source) & (files.c.state == "active")
     late = (
-        sa.select(sa.cast(sa.func.coalesce(sa.func.sum(staged.c.rows), 0), sa.BigInteger))
+        sa.select(sa.cast(sa.func.coalesce(sa.func.sum(staged.c.rows), 0), sa.BigInteger()))
         .join_from(staged, files, (f.source == staged.c.source) & (f.content == staged.c.content) & counted)
         .join(contents, contents.c.content == staged.c.content)
         .join(builds, (builds.c.asset == "events") & (builds.c.day == staged.c.event_date))

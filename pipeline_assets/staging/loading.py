@@ -9,7 +9,6 @@ A crash leaves files that no reader looks at, and the next attempt writes the sa
 import logging
 import os
 import re
-import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +20,6 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline_assets.contracts.staged_events import StagedEvents
 from pipeline_assets.ledger.files import BookedFile, FileLedger, Load, QuarantinedLine, staged_path
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.declaration import Source
@@ -31,6 +29,9 @@ from pipeline_assets.staging.landing import LandingFile, fsync_folder, scan
 from pipeline_assets.staging.reading import Tally, UnreadableError
 
 logger = logging.getLogger(__name__)
+
+DRAFTS = ".tmp"
+"""Folder of a source's staged files in which they are written before they get their names."""
 
 _BAD_ROWS = "event_date=__HIVE_DEFAULT_PARTITION__"
 # Two files at a time: one is read while the other is written. DuckDB's own threads share the cores between them.
@@ -163,7 +164,7 @@ class SourceLoader:
             self._ledger.book_known(source, file.name, file.stamp, content)
             return Outcome(file.name, "repeat")
         booked_at = self._ledger.reserve(content, file.size)
-        temporary = self._settings.lake_dir / "staging" / source / ".tmp"
+        temporary = self._settings.lake_dir / "staging" / source / DRAFTS
         temporary.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=temporary, prefix=f"{content[:16]}-") as folder:
             try:
@@ -283,16 +284,6 @@ class SourceLoader:
         with self._database.cursor() as cursor:
             cursor.from_parquet([str(part) for part in parts]).write_parquet(str(merged), compression="zstd")
         return merged
-
-
-def staged_columns() -> list[str]:
-    """Columns of a staged file that count; `event_date` is in its path."""
-    return StagedEvents.column_names()
-
-
-def remove_abandoned(settings: Settings, source: str) -> None:
-    """Remove the temporary folders that killed loads left behind. Only call this while no load is running."""
-    shutil.rmtree(settings.lake_dir / "staging" / source / ".tmp", ignore_errors=True)
 
 
 def _chain(
