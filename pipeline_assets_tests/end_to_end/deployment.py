@@ -33,7 +33,7 @@ attributes:
     event_id: id
     event_name: name
     event_type: type
-    occurred_at: at
+    occurred_at: time
     anonymous_id: visitor
     page_url: url
     revenue: revenue
@@ -41,7 +41,7 @@ attributes:
     is_conversion: revenue is not null
   bounds: {quarantined: 0.5, late: 1}
 """
-"""A small source of JSON lines: `{"id": …, "name": …, "type": …, "at": …, "visitor": …, "url": …, "revenue": …}`."""
+"""A small source of JSON lines: `{"id": …, "name": …, "type": …, "time": …, "visitor": …, "url": …, "revenue": …}`."""
 
 
 class Deployment:

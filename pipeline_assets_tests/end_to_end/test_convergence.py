@@ -1,0 +1,251 @@
+"""Whatever the order, split, repetition or lateness of the files: the tables of one clean batch."""
+
+import gzip
+import json
+import random
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+import polars as pl
+import pytest
+
+from pipeline_assets.demo.generator import Demo, DemoConfig, DemoFile, build_demo
+from pipeline_assets.settings import Settings
+from pipeline_assets_tests.end_to_end.deployment import CLICKS, Deployment, differences
+
+NewDeployment = Callable[..., Deployment]
+Tables = dict[str, pl.DataFrame]
+
+
+@pytest.fixture(scope="session")
+def demo() -> Demo:
+    """The small demo: every kind of fault, on six days."""
+    return build_demo(DemoConfig.small())
+
+
+@pytest.fixture(scope="session")
+def clean_batch(
+    demo: Demo, tmp_path_factory: pytest.TempPathFactory, new_database: Callable[[], str]
+) -> Iterator[Tables]:
+    """The tables after everything was loaded once, in one batch."""
+    settings = Settings.for_data_dir(tmp_path_factory.mktemp("clean_batch"), postgres_url=new_database())
+    with dg.DagsterInstance.ephemeral() as instance:
+        deployment = Deployment(settings, instance)
+        for file in everything_of(demo):
+            file.write(settings.landing_dir)
+        deployment.refreshed()
+        yield deployment.everything()
+        deployment.platform.engine.dispose()
+
+
+def everything_of(demo: Demo) -> list[DemoFile]:
+    return [*demo.files, *demo.late_files]
+
+
+def in_halves(name: str, content: bytes) -> list[tuple[str, bytes]]:
+    """A file of JSON lines cut at a line end; a gzipped one stays gzipped."""
+    packed = name.endswith(".gz")
+    lines = (gzip.decompress(content) if packed else content).splitlines(keepends=True)
+    middle = len(lines) // 2
+    stem, _, suffix = name.partition(".")
+    return [
+        (f"{stem}-part{number}.{suffix}", gzip.compress(b"".join(part)) if packed else b"".join(part))
+        for number, part in enumerate((lines[:middle], lines[middle:]))
+    ]
+
+
+def under_another_name(name: str) -> str:
+    folder, _, file = name.rpartition("/")
+    return f"{folder}/again-{file}"
+
+
+def in_subsets(random_: random.Random, deliveries: list[tuple[str, bytes]]) -> list[list[tuple[str, bytes]]]:
+    """Deliveries cut into runs of arbitrary length."""
+    cuts = sorted({0, *random_.sample(range(1, len(deliveries)), 3), len(deliveries)})
+    return [deliveries[first:last] for first, last in zip(cuts, cuts[1:], strict=False)]
+
+
+def test_any_order_in_any_subsets_gives_the_tables_of_one_batch(
+    demo: Demo, clean_batch: Tables, new_deployment: NewDeployment
+) -> None:
+    random_ = random.Random(1)
+    deliveries = [(file.path, file.content) for file in everything_of(demo)]
+    random_.shuffle(deliveries)
+    deployment = new_deployment()
+    for subset in in_subsets(random_, deliveries):
+        for name, content in subset:
+            deployment.deliver(name, content)
+        deployment.refreshed()
+    assert differences(deployment.everything(), clean_batch) == {}
+    assert deployment.is_settled()
+    assert deployment.check_everything() == []
+
+
+def test_each_file_twice_under_another_name_gives_the_tables_of_one_batch(
+    demo: Demo, clean_batch: Tables, new_deployment: NewDeployment
+) -> None:
+    random_ = random.Random(2)
+    deliveries = [
+        delivery
+        for file in everything_of(demo)
+        for delivery in ((file.path, file.content), (under_another_name(file.path), file.content))
+    ]
+    random_.shuffle(deliveries)
+    deployment = new_deployment()
+    for subset in (deliveries[: len(deliveries) // 2], deliveries[len(deliveries) // 2 :]):
+        for name, content in subset:
+            deployment.deliver(name, content)
+        deployment.refreshed()
+    assert differences(deployment.everything(), clean_batch) == {}
+    assert deployment.value("select count(*) from ledger.files where state = 'active'") == len(everything_of(demo)) - 1
+    assert deployment.value("select count(*) from ledger.files where state = 'repeat'") == len(everything_of(demo)) + 1
+    assert deployment.is_settled()
+
+
+def test_files_cut_in_two_at_a_line_end_give_the_tables_of_one_batch(
+    demo: Demo, clean_batch: Tables, new_deployment: NewDeployment
+) -> None:
+    deliveries: list[tuple[str, bytes]] = []
+    cut = 0
+    for number, file in enumerate(everything_of(demo)):
+        if file.path.startswith("web/") and number % 2 == 0:
+            deliveries += in_halves(file.path, file.content)
+            cut += 1
+        else:
+            deliveries.append((file.path, file.content))
+    assert cut > 5
+    deployment = new_deployment()
+    for name, content in deliveries:
+        deployment.deliver(name, content)
+    deployment.refreshed()
+    assert differences(deployment.everything(), clean_batch) == {}
+    assert deployment.is_settled()
+
+
+def test_late_files_first_give_the_tables_of_one_batch(
+    demo: Demo, clean_batch: Tables, new_deployment: NewDeployment
+) -> None:
+    deployment = new_deployment()
+    demo.write_late_files(deployment.settings.landing_dir)
+    deployment.refreshed()
+    demo.write(deployment.settings.landing_dir)
+    deployment.refreshed()
+    assert differences(deployment.everything(), clean_batch) == {}
+    assert deployment.is_settled()
+
+
+def test_a_half_written_file_that_is_completed_later_gives_the_tables_of_one_batch(
+    demo: Demo, clean_batch: Tables, new_deployment: NewDeployment
+) -> None:
+    deployment = new_deployment()
+    demo.write(deployment.settings.landing_dir, half_written=True)
+    deployment.refreshed()
+    assert differences(deployment.everything(), clean_batch)
+    demo.write_completed_file(deployment.settings.landing_dir)
+    demo.write_late_files(deployment.settings.landing_dir)
+    deployment.refreshed()
+    assert deployment.value("select count(*) from ledger.files where state = 'superseded'") == 1
+    assert differences(deployment.everything(), clean_batch) == {}
+    assert deployment.is_settled()
+
+
+def random_events(random_: random.Random) -> list[str]:
+    """Lines of a few visitors around two midnights; ids repeat, some with other content, some on the next day."""
+    start = datetime(2026, 3, 1, 22, 0, tzinfo=UTC)
+    lines = []
+    for number in range(60):
+        event = {
+            "id": f"e{random_.randrange(45)}",
+            "name": random_.choice(["viewed", "clicked", "bought"]),
+            "type": random_.choice(["page", "track", "ping"]),
+            # Whole multiples of half a minute, so that equal times and gaps of exactly 30 minutes occur.
+            "time": (start + timedelta(seconds=30 * random_.randrange(3_200))).isoformat(),
+            "visitor": f"v{random_.randrange(4)}",
+            "url": f"https://shop.example/{random_.choice('abc')}?utm_source={random_.choice(['', 'x', 'y'])}",
+            "revenue": random_.choice([None, None, f"{random_.randrange(999)}.{random_.randrange(10, 99)}"]),
+        }
+        lines.append(json.dumps(event))
+        if random_.random() < 0.2:
+            # The same moment, another story: which one counts must not depend on the file it came in.
+            lines.append(json.dumps({**event, "name": f"conflict{number}", "url": f"https://other.example/{number}"}))
+        if random_.random() < 0.1:
+            lines.append(random_.choice(["", "{broken", '{"id": "no time", "visitor": "v1"}']))
+    return lines
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_random_events_in_random_files_with_refreshes_in_between_give_the_tables_of_one_batch(
+    seed: int, new_deployment: NewDeployment
+) -> None:
+    random_ = random.Random(seed)
+    lines = random_events(random_)
+    expected = new_deployment()
+    expected.declare("clicks", CLICKS)
+    expected.deliver("clicks/all.jsonl", "\n".join(lines) + "\n")
+    expected.refresh()
+
+    shuffled = random_.sample(lines, len(lines))
+    files: list[list[str]] = [[] for _ in range(7)]
+    for line in shuffled:
+        files[random_.randrange(7)].append(line)
+    files += random_.sample(files, 2)
+    deployment = new_deployment()
+    deployment.declare("clicks", CLICKS)
+    for first in range(0, len(files), 3):
+        for number, file in enumerate(files[first : first + 3], first):
+            deployment.deliver(f"clicks/{number}.jsonl", "\n".join(file) + "\n")
+            if random_.random() < 0.3:
+                # A sender that is not finished: the beginning now, the whole file at the end.
+                deployment.deliver(f"clicks/{number}.jsonl", "\n".join(file)[: random_.randrange(20, 200)])
+        assert deployment.refresh().failed_runs == []
+    for number, file in enumerate(files):
+        deployment.deliver(f"clicks/{number}.jsonl", "\n".join(file) + "\n")
+    assert deployment.refresh().failed_runs == []
+    assert differences(deployment.everything(), expected.everything()) == {}
+    assert deployment.is_settled()
+
+
+def test_a_refresh_after_every_single_file_gives_the_tables_of_one_batch(new_deployment: NewDeployment) -> None:
+    random_ = random.Random(17)
+    lines = [line for line in random_events(random_) if line.endswith("}")]
+    expected, deployment = new_deployment(), new_deployment()
+    for one in (expected, deployment):
+        one.declare("clicks", CLICKS)
+    for number in range(4):
+        content = "\n".join(lines[number::4])
+        expected.deliver(f"clicks/{number}.jsonl", content)
+        deployment.deliver(f"clicks/{number}.jsonl", content)
+        deployment.refresh()
+    expected.refresh()
+    assert differences(deployment.everything(), expected.everything()) == {}
+
+
+def test_a_path_whose_content_was_replaced_leaves_no_trace_of_the_older_content(new_deployment: NewDeployment) -> None:
+    random_ = random.Random(5)
+    lines = random_events(random_)
+    expected, deployment = new_deployment(), new_deployment()
+    for one in (expected, deployment):
+        one.declare("clicks", CLICKS)
+    deployment.deliver("clicks/a.jsonl", "\n".join(lines))
+    deployment.refresh()
+    # A correction that takes back most of what was said, among it whole days.
+    kept = sorted((line for line in lines if '"time"' in line), key=lambda line: json.loads(line)["time"])[:5]
+    for one in (expected, deployment):
+        one.deliver("clicks/a.jsonl", "\n".join(kept))
+        one.refresh()
+    assert differences(deployment.everything(), expected.everything()) == {}
+    assert deployment.is_settled()
+
+
+def test_a_restored_clock_and_a_touched_file_change_nothing(new_deployment: NewDeployment, tmp_path: Path) -> None:
+    deployment = new_deployment()
+    deployment.declare("clicks", CLICKS)
+    path = deployment.deliver("clicks/a.jsonl", "\n".join(random_events(random.Random(3))))
+    deployment.refresh()
+    before = deployment.everything()
+    path.touch()
+    report = deployment.refresh()
+    assert (report.loads, report.stretches) == (1, [])
+    assert differences(deployment.everything(), before) == {}
