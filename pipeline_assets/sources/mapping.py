@@ -398,7 +398,10 @@ class _Plan:
             path = event_type.plain if event_type and event_type.plain != ("raw",) else None
             patch = _patch(json_structure(kept), ())
             if path and path not in kept:
-                known = f"lower(trim({_reference(path)})) IN ({', '.join(map(quote, EVENT_TYPES))})"
+                types = ", ".join(map(quote, EVENT_TYPES))
+                # Most need no trimming, which costs more than the rest.
+                value = f"lower({_reference(path)})"
+                known = f"CASE WHEN {value} IN ({types}) THEN true ELSE trim({value}) IN ({types}) END"
                 patch = f"CASE WHEN {known} THEN {_patch(json_structure(kept | {path}), ())} ELSE {patch} END"
             elif not kept:
                 return '"~json"'
@@ -687,8 +690,9 @@ def _patch(structure: dict[str, Any], path: Path) -> str:
     ]
     if not optional:
         return quote("{" + ",".join(fixed) + "}")
-    parts = [*optional, *([quote(",".join(fixed))] if fixed else [])]
-    return f"'{{' || rtrim({' || '.join(parts)}, ',') || '}}'"
+    if fixed:
+        return f"'{{' || {' || '.join(optional)} || {quote(','.join(fixed) + '}')}"
+    return f"'{{' || rtrim({' || '.join(optional)}, ',') || '}}'"
 
 
 def _microseconds(text: str, kind: str, zone: str) -> str:
