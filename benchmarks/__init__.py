@@ -1,1 +1,1 @@
-"""Speed and memory of the pipeline beside the plainest script that makes the same tables. Start it with `make bench`."""
+"""Speed and memory of the pipeline beside the plainest script that makes the same tables; see `make bench`."""

@@ -3,13 +3,14 @@
 import argparse
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,8 @@ class Side:
     Attributes:
         name: what was run.
         seconds: wall-clock time.
+        processor: processor time of all its threads and children, PostgreSQL's not counted; it depends less than
+            wall-clock time on what else the machine does.
         memory: peak of its processes without PostgreSQL, bytes; empty where it was not measured.
         server_memory: peak of PostgreSQL's processes, bytes.
         steps: seconds of its steps, of the last round.
@@ -51,6 +54,7 @@ class Side:
 
     name: str
     seconds: list[float] = field(default_factory=list)
+    processor: list[float] = field(default_factory=list)
     memory: list[int] = field(default_factory=list)
     server_memory: list[int] = field(default_factory=list)
     steps: dict[str, float] = field(default_factory=dict)
@@ -101,8 +105,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for number in range(1, options.rounds + 1):
             settings = _settings(work, f"staging-{number}")
             with console.status(f"Landing to staging, round {number}"):
-                staging.plain.seconds.append(_plain_staging(work, number))
-                staging.ours.seconds.append(_our_staging(settings, bulk.events))
+                _plain_staging(staging.plain, work, number)
+                _our_staging(staging.ours, settings, bulk.events)
         for number in range(1, options.rounds + 1):
             settings = _settings(work, f"refresh-{number}")
             # Both sides find a server that runs and holds nothing.
@@ -143,30 +147,23 @@ def _settings(work: Path, name: str) -> Settings:
     return Settings.for_data_dir(work / name, landing_dir=work / "landing")
 
 
-def _plain_staging(work: Path, number: int) -> float:
-    _settle()
+def _plain_staging(side: Side, work: Path, number: int) -> None:
     files = [str(path) for path in sorted((work / "landing" / SOURCE).iterdir())]
     target = bare.literal(work / f"plain-{number}.parquet")
-    with duckdb.connect() as connection:
-        begin = time.perf_counter()
+    with duckdb.connect() as connection, _clock(side, resource.RUSAGE_SELF):
         connection.execute(f"copy (select * from read_json($files)) to {target} (format parquet)", {"files": files})
-        return time.perf_counter() - begin
 
 
-def _our_staging(settings: Settings, events: int) -> float:
+def _our_staging(side: Side, settings: Settings, events: int) -> None:
     platform = Platform(settings, declared_sources(settings))
     # An existing server with an empty ledger, as in any run but the first.
     try:
         platform.engine.connect().close()
-        _settle()
-        with duckdb.connect() as connection:
-            begin = time.perf_counter()
+        with duckdb.connect() as connection, _clock(side, resource.RUSAGE_SELF):
             loaded = platform.loader(SOURCE, connection).load(platform.pending(SOURCE))
-            seconds = time.perf_counter() - begin
         if loaded.landed != events:
             raise RuntimeError(f"{loaded.landed} of {events} events were staged.")
         platform.engine.dispose()
-        return seconds
     finally:
         leave_server(settings)
 
@@ -182,31 +179,36 @@ def _run_refresh(side: Side, settings: Settings) -> None:
 
 def _run(side: Side, command: list[str], settings: Settings) -> str:
     """Run a program, note its time and memory, and return what it printed."""
-    _settle()
     foreign = ("PIPELINE_", "DAGSTER_")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     environment["PIPELINE_DATA_DIR"] = str(settings.data_dir)
     environment["PIPELINE_LANDING_URL"] = settings.landing_dir.as_uri()
-    begin = time.perf_counter()
-    with subprocess.Popen(  # noqa: S603
-        command, cwd=PROJECT_ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+    with (
+        _clock(side, resource.RUSAGE_CHILDREN),
+        subprocess.Popen(
+            command, cwd=PROJECT_ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process,
+    ):
         memory = PeakMemory(process.pid, settings.postgres_dir)
         memory.start()
         output, errors = process.communicate()
-        seconds = time.perf_counter() - begin
-        memory.join()
+    memory.join()
     if process.returncode:
         raise RuntimeError(f"{side.name} ended with exit code {process.returncode}:\n{output}\n{errors}")
-    side.seconds.append(seconds)
     side.memory.append(memory.process)
     side.server_memory.append(memory.server)
     return output
 
 
-def _settle() -> None:
-    """Let nobody pay for what another wrote."""
+@contextmanager
+def _clock(side: Side, whose: int) -> Generator[None]:
+    """Take the time of a round. Nobody shall pay for what another wrote, so that is brought to the disk first."""
     os.sync()
+    before, begin = resource.getrusage(whose), time.perf_counter()
+    yield
+    side.seconds.append(time.perf_counter() - begin)
+    after = resource.getrusage(whose)
+    side.processor.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
 
 
 def _row_counts(settings: Settings, lake: Path, url: str) -> dict[str, dict[str, int]]:
@@ -243,20 +245,16 @@ def _figures(
         "files": files,
         "bytes": size,
         "cores": os.cpu_count(),
-        "comparisons": [
-            {**asdict(each), "ratio": round(each.ratio, 3), "met": each.met} for each in comparisons
-        ],
+        "comparisons": [{**asdict(each), "ratio": round(each.ratio, 3), "met": each.met} for each in comparisons],
         "memory_target": MEMORY_TARGET,
         "rows": rows,
     }
 
 
-def _print(
-    console: Console, events: int, comparisons: Sequence[Comparison], rows: dict[str, dict[str, int]]
-) -> None:
+def _print(console: Console, events: int, comparisons: Sequence[Comparison], rows: dict[str, dict[str, int]]) -> None:
     table = Table(title="Speed: the median of all rounds, both sides taking turns", title_justify="left")
     table.add_column("")
-    for heading in ("seconds", "events per second", "ratio", "target"):
+    for heading in ("seconds", "CPU s", "events/s", "ratio", "target"):
         table.add_column(heading, justify="right")
     table.add_column("")
     for each in comparisons:
@@ -266,7 +264,13 @@ def _print(
         ):
             seconds = statistics.median(side.seconds)
             table.add_row(
-                f"{each.what}: {side.name}", f"{seconds:.1f}", f"{events / seconds:,.0f}", ratio, target, verdict
+                f"{each.what}: {side.name}",
+                f"{seconds:.1f}",
+                f"{statistics.median(side.processor):.1f}",
+                f"{events / seconds:,.0f}",
+                ratio,
+                target,
+                verdict,
             )
         table.add_section()
     console.print(table)

@@ -6,7 +6,7 @@ key (a visitor, an event id), so the union of the batches is the result for the 
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 
 import polars as pl
 
@@ -30,27 +30,33 @@ class Batch:
         return frame.filter(pl.struct(key).hash() % self.buckets == self.bucket)
 
 
-def batches(days: Sequence[date], rows: Mapping[date, int], budget: int = ROW_BUDGET) -> Iterator[Batch]:
+def batches(
+    days: Sequence[date], rows: Mapping[date, int], budget: int = ROW_BUDGET, *, around: int = 0
+) -> Iterator[Batch]:
     """Cut contiguous days into batches of about `budget` rows.
 
     Args:
         days: contiguous days in order.
-        rows: rows to read per day; 0 where a day is not named.
+        rows: rows of each day of the input; 0 where a day is not named.
         budget: rows a batch may hold.
+        around: days before and after those of a batch that are read with them.
     """
+
+    def size(first: date, last: date) -> int:
+        span = (last - first).days + 2 * around + 1
+        return sum(rows.get(first + timedelta(days=offset - around), 0) for offset in range(span))
+
     together: list[date] = []
-    held = 0
     for day in days:
-        size = rows.get(day, 0)
-        if together and held + size > budget:
+        if together and size(together[0], day) > budget:
             yield Batch(tuple(together))
-            together, held = [], 0
-        if size > budget:
-            buckets = -(-size // budget)
+            together = []
+        alone = size(day, day)
+        if alone > budget:
+            buckets = -(-alone // budget)
             for bucket in range(buckets):
                 yield Batch((day,), bucket, buckets)
         else:
             together.append(day)
-            held += size
     if together:
         yield Batch(tuple(together))

@@ -250,8 +250,17 @@ def _print_report(platform: "Platform", report: "RefreshReport") -> None:
             f"{summary.unreadable} files cannot be read.[/yellow] "
             f"See: pipeline-assets quarantine list --source {name}"
         )
+    for check in report.open_checks:
+        errors.print(
+            f"[red]Blocking check {check} has failed and was not passed since.[/red] "
+            "Mend the cause, then materialise its asset in the UI (make dev)."
+        )
     for name in report.pending:
-        errors.print(f"[yellow]{_escaped(name)} is still being written to; it stays pending.[/yellow]")
+        errors.print(
+            f"[yellow]{_escaped(name)} stays pending: it is being written to, or could not be loaded.[/yellow]"
+        )
+    if report.stale_days:
+        errors.print(f"[yellow]{report.stale_days} days are still to be built.[/yellow]")
 
 
 def _print_findings(found: "list[Finding]") -> None:

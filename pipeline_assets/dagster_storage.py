@@ -75,7 +75,10 @@ def _with_search_path(url: str) -> str:
     # Dagster's queries name no schema. SQLAlchemy takes plain postgresql:// for psycopg 3, with which
     # dagster-postgres fails.
     separator = "&" if "?" in url else "?"
-    return f"{sqlalchemy_url(url, 'psycopg2')}{separator}options={quote(f'-csearch_path={SCHEMA}')}"
+    # A run writes some hundred events, each committed by itself. Waiting for the disk each time takes longer than many
+    # runs; a power cut costs the last events of a log, and what counts is in the ledger, whose commits do wait.
+    options = quote(f"-csearch_path={SCHEMA} -csynchronous_commit=off")
+    return f"{sqlalchemy_url(url, 'psycopg2')}{separator}options={options}"
 
 
 class PipelineArtifactStorage(LocalArtifactStorage):
@@ -171,4 +174,7 @@ def pipeline_instance(settings: Settings) -> dg.DagsterInstance:
         "compute_logs": custom(PipelineComputeLogManager),
     }
     ref = InstanceRef.from_dir(str(_local_dir(settings)), config_dir=str(PROJECT_ROOT), overrides=overrides)
-    return dg.DagsterInstance.from_ref(ref)
+    instance = dg.DagsterInstance.from_ref(ref)
+    # Without this every event is written on a new connection. No timeout: a long query is no mistake here.
+    instance.optimize_for_webserver(statement_timeout=0, pool_recycle=3600, max_overflow=20)
+    return instance

@@ -12,6 +12,8 @@ from dagster._core.storage.tags import (
 
 from pipeline_assets.settings import Settings
 
+DAYS_TAG = "pipeline/days"
+
 
 def daily_partitions(settings: Settings) -> dg.DailyPartitionsDefinition:
     """All days from the platform's first to the current one."""
@@ -29,8 +31,9 @@ def day_range(first: date, last: date) -> list[date]:
 
 
 def range_tags(first: date, last: date) -> dict[str, str]:
-    """Run tags that ask for the partitions `first` to `last` in a single run."""
+    """Run tags that ask for the partitions `first` to `last` in a single run, and show them in the list of runs."""
     return {
+        DAYS_TAG: first.isoformat() if first == last else f"{first.isoformat()} to {last.isoformat()}",
         ASSET_PARTITION_RANGE_START_TAG: first.isoformat(),
         ASSET_PARTITION_RANGE_END_TAG: last.isoformat(),
     }

@@ -35,6 +35,7 @@ class Platform:
     def __init__(self, settings: Settings, sources: Sequence[Source]) -> None:
         self.settings = settings
         self.sources = {source.name: source for source in sources}
+        self._read_since: dict[str, datetime] = {}
         # Counts of the days a run is building, from the asset that counts to the commit that books them.
         self.day_counts: dict[str, dict[date, DayCounts]] = {}
 
@@ -46,7 +47,12 @@ class Platform:
     @cached_property
     def engine(self) -> sa.Engine:
         """Connections to the ledger, whose tables exist and are current."""
-        engine = sa.create_engine(sqlalchemy_url(self.postgres_url, "psycopg"), pool_pre_ping=True)
+        engine = sa.create_engine(
+            sqlalchemy_url(self.postgres_url, "psycopg"),
+            pool_pre_ping=True,
+            # Quarantined lines are bound values.
+            hide_parameters=True,
+        )
         migrate(engine)
         return engine
 
@@ -65,6 +71,12 @@ class Platform:
         """What was built from it."""
         return BuildLedger(self.engine, list(self.recipes.values()))
 
+    def read_begins(self, run_id: str) -> datetime:
+        """When a run began to read inputs; now, if it had not yet."""
+        if run_id not in self._read_since:
+            self._read_since[run_id] = self.builds.now()
+        return self._read_since[run_id]
+
     def rules(self, source: str) -> str:
         """Version of a source's declaration."""
         return rules_version(self.sources[source], self.settings.timezone, self.settings.first_day)
@@ -79,9 +91,19 @@ class Platform:
             self.settings.landing_dir, self.sources[source].path, self.files.booked(source), self.rules(source)
         )
 
+    def restage_lost(self) -> int:
+        """Have files read again whose staged rows count but have gone from the lake; how many."""
+        lost: dict[str, set[str]] = {}
+        for file in self.staged_files(date.min, date.max):
+            if not (self.settings.lake_dir / file.relative_path).exists():
+                lost.setdefault(file.source, set()).add(file.content)
+        for source, contents in lost.items():
+            self.files.read_again(source, contents)
+        return sum(len(contents) for contents in lost.values())
+
     def staged_files(self, first: date, last: date) -> list[StagedFile]:
         """The staged files of the declared sources that count for some days, both included."""
-        return self.files.staged_files(self.sources, first, last)
+        return self.files.staged_files(self.sources, max(first, self.settings.first_day), last)
 
     def today(self) -> date:
         """The current day in the reporting time zone."""
@@ -90,4 +112,5 @@ class Platform:
     def staleness(self) -> Staleness:
         """The days of every table that are not built from what is there now; days to come are not among them."""
         until = self.today()
-        return self.builds.staleness(self.staged_files(self.settings.first_day, until), until=until)
+        first = self.settings.first_day
+        return self.builds.staleness(self.staged_files(first, until), since=first, until=until)

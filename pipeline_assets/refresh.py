@@ -6,10 +6,13 @@ line, cron, CI and benchmarks.
 
 import logging
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import date
 
 import dagster as dg
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
 from pipeline_assets.assets.staging import staging_key
 from pipeline_assets.jobs import BUILD_JOB, LOAD_JOB
@@ -22,6 +25,8 @@ from pipeline_assets.runs import surely_under_way, worker_tags
 logger = logging.getLogger(__name__)
 
 _WAIT_SECONDS = 2.0
+MOST_FAILURES = 8
+"""Failed builds after which failing stretches are no longer cut in two."""
 
 
 @dataclass
@@ -36,7 +41,9 @@ class RefreshReport:
         failed_checks: failed checks of this refresh's runs, blocking or not.
         summaries: the ledger's numbers per source, after the refresh.
         beyond_bounds: sources with more in quarantine than declared, or with unreadable files.
-        pending: files still pending because somebody is writing to them.
+        open_checks: blocking checks whose latest execution failed, maybe in an earlier refresh.
+        pending: files still pending, because somebody is writing to them or they could not be loaded.
+        stale_days: days that are still to be built.
     """
 
     loads: int = 0
@@ -46,7 +53,9 @@ class RefreshReport:
     failed_checks: list[dg.AssetCheckEvaluation] = field(default_factory=list)
     summaries: dict[str, SourceSummary] = field(default_factory=dict)
     beyond_bounds: list[str] = field(default_factory=list)
+    open_checks: list[str] = field(default_factory=list)
     pending: list[str] = field(default_factory=list)
+    stale_days: int = 0
 
     @property
     def idle(self) -> bool:
@@ -55,12 +64,12 @@ class RefreshReport:
 
     @property
     def exit_code(self) -> int:
-        """0: up to date; 1: a run or blocking check failed; 3: quarantined beyond bounds; 4: files still pending."""
-        if self.failed_runs:
+        """0: up to date; 1: a run or blocking check failed; 3: quarantined beyond bounds; 4: not all is done yet."""
+        if self.failed_runs or self.open_checks:
             return 1
         if self.beyond_bounds:
             return 3
-        return 4 if self.pending else 0
+        return 4 if self.pending or self.stale_days else 0
 
 
 class Refresh:
@@ -78,15 +87,18 @@ class Refresh:
         self._instance = instance
 
     def run(self) -> RefreshReport:
-        """Do all there is to do."""
+        """Do all there is to do; what failed does not keep the rest from being done."""
         report = RefreshReport()
+        began = self._platform.builds.now()
         self._load(report)
-        if not report.failed_runs:
-            self._build(report)
+        self._build(report)
+        report.open_checks = self._open_checks()
         for name, source in self._platform.sources.items():
             summary = summarise(self._platform.engine, name)
             report.summaries[name] = summary
-            if summary.quarantined_share > source.bounds.quarantined or summary.unreadable:
+            new = summarise(self._platform.engine, name, since=began)
+            share = max(summary.quarantined_share, new.quarantined_share)
+            if share > source.bounds.quarantined or summary.unreadable:
                 report.beyond_bounds.append(name)
         return report
 
@@ -96,25 +108,51 @@ class Refresh:
         return {name: [file.name for file in files] for name, files in found.items() if files}
 
     def _load(self, report: RefreshReport) -> None:
+        self._platform.restage_lost()
         pending = self.pending()
-        while pending and not report.failed_runs:
+        while pending:
             self._execute(LOAD_JOB, report, selection=[staging_key(name) for name in pending])
             report.loads += 1
             left = self.pending()
             if left == pending:
-                # Only files that somebody is writing to are left.
+                # Only files that somebody is writing to, or that cannot be loaded, are left.
                 break
             pending = left
-        if not report.failed_runs:
-            report.pending = [name for names in pending.values() for name in names]
+        report.pending = [name for names in pending.values() for name in names]
 
     def _build(self, report: RefreshReport) -> None:
-        done: set[Stretch] = set()
-        while todo := [stretch for stretch in self._platform.staleness().stretches() if stretch not in done]:
-            stretch = todo[0]
-            done.add(stretch)
+        tried: set[tuple[date, date]] = set()
+        failures = 0
+        todo = self._platform.staleness().stretches()
+        while todo:
+            stretch = todo.pop(0)
+            tried.add((stretch.first, stretch.last))
             report.stretches.append(stretch)
-            self._execute(BUILD_JOB, report, tags=range_tags(stretch.first, stretch.last))
+            if not self._execute(BUILD_JOB, report, tags=range_tags(stretch.first, stretch.last)):
+                failures += 1
+                # One bad day must not keep the others from being built. Where everything fails, days are not the cause.
+                if failures < MOST_FAILURES:
+                    todo = [*stretch.halves(), *todo]
+            elif not todo:
+                # Whatever came up meanwhile: files that were loaded by others, days whose inputs changed under a run.
+                found = self._platform.staleness().stretches()
+                todo = [new for new in found if (new.first, new.last) not in tried]
+        stale = self._platform.staleness().tables
+        report.stale_days = len(set().union(*stale.values()))
+
+    def _open_checks(self) -> list[str]:
+        """Blocking checks whose latest execution failed, in this refresh or before it."""
+        with warnings.catch_warnings():
+            # Dagster warns of an argument of its own.
+            warnings.simplefilter("ignore", dg.BetaWarning)
+            graph = self._definitions.resolve_asset_graph()
+        keys = [key for key in graph.asset_check_keys if graph.get(key).blocking]
+        latest = self._instance.event_log_storage.get_latest_asset_check_execution_by_key(keys)
+        return sorted(
+            f"{key.name} of {key.asset_key.to_user_string()}"
+            for key, record in latest.items()
+            if record.status == AssetCheckExecutionRecordStatus.FAILED
+        )
 
     def _execute(
         self,
@@ -123,7 +161,8 @@ class Refresh:
         *,
         selection: Sequence[dg.AssetKey] | None = None,
         tags: dict[str, str] | None = None,
-    ) -> None:
+    ) -> bool:
+        """Run a job and add what happened to the report; whether it succeeded."""
         while surely_under_way(self._instance, LOAD_JOB, BUILD_JOB):
             logger.info("Waiting for a run that is under way.")
             time.sleep(_WAIT_SECONDS)
@@ -139,6 +178,7 @@ class Refresh:
         if not result.success:
             report.failed_runs.append(result.run_id)
             report.failures += [_explained(event) for event in result.all_events if event.is_step_failure]
+        return result.success
 
 
 def _explained(event: dg.DagsterEvent) -> str:

@@ -6,8 +6,10 @@ from collections.abc import Iterable
 
 import dagster as dg
 import psutil
+from dagster._core.storage.tags import HIDDEN_TAG_PREFIX
 
-WORKER_TAG = "pipeline/worker"
+# The prefix keeps it off the pages of the UI, where it would say nothing.
+WORKER_TAG = f"{HIDDEN_TAG_PREFIX}pipeline_worker"
 
 _UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
@@ -62,7 +64,7 @@ def surely_under_way(instance: dg.DagsterInstance, *jobs: str) -> bool:
 def note_worker(context: dg.AssetExecutionContext) -> None:
     """Write down which process executes the run, so that others can tell whether it still does."""
     if WORKER_TAG not in context.run.tags:
-        context.instance.add_run_tags(context.run_id, worker_tags())
+        context.instance.add_run_tags(context.run.run_id, worker_tags())
 
 
 def _unfinished(instance: dg.DagsterInstance, jobs: Iterable[str]) -> list[dg.DagsterRun]:

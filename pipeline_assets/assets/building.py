@@ -1,7 +1,6 @@
 """What the assets of all daily tables share: partitions, claims in the ledger, metadata."""
 
-from collections.abc import Mapping, Sequence
-from datetime import date, timedelta
+from datetime import date
 from typing import Any
 
 import dagster as dg
@@ -45,7 +44,8 @@ def claimed_days(
     """The days this run builds, claimed in the ledger before anything of their inputs is read."""
     note_worker(context)
     days = run_days(context)
-    platform.builds.claim(table.name, days, staged or [], context.run.run_id)
+    run_id = context.run.run_id
+    platform.builds.claim(table.name, days, staged or [], run_id, read_since=platform.read_begins(run_id))
     return days
 
 
@@ -53,9 +53,3 @@ def run_days(context: dg.AssetExecutionContext) -> list[date]:
     """The contiguous days this run builds."""
     window = context.partition_key_range
     return day_range(date.fromisoformat(window.start), date.fromisoformat(window.end))
-
-
-def rows_read(per_day: Mapping[date, int], days: Sequence[date], before: int, after: int) -> dict[date, int]:
-    """Rows that building each of `days` reads, given the rows of every input day."""
-    offsets = [timedelta(days=offset) for offset in range(-before, after + 1)]
-    return {day: sum(per_day.get(day + offset, 0) for offset in offsets) for day in days}

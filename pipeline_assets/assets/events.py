@@ -16,7 +16,10 @@ from pipeline_assets.platform import Platform
 from pipeline_assets.progress import Progress
 from pipeline_assets.settings import Settings
 from pipeline_assets.staging.staged import scan_staged
-from pipeline_assets.transforms.events import DayCounts, build_events
+from pipeline_assets.transforms.events import DayCounts, build_events, look_back_days
+
+# What the UI shows and plots of every day, beside the number of events.
+_SHOWN_COUNTS = ("landed", "duplicates", "conflicts", "excluded")
 
 
 def events_asset(settings: Settings, sources: Sequence[str]) -> dg.AssetsDefinition:
@@ -35,7 +38,7 @@ def events_asset(settings: Settings, sources: Sequence[str]) -> dg.AssetsDefinit
         # Reads the staged rows of the days and, for duplicates, of the `dedup_days` before them.
         wanted = run_days(context)
         dedup_days = {source.name: source.dedup_days for source in platform.sources.values()}
-        look_back = timedelta(days=max(dedup_days.values(), default=1))
+        look_back = timedelta(days=look_back_days(dedup_days))
         staged = platform.staged_files(wanted[0] - look_back, wanted[-1])
         days = claimed_days(context, platform, EVENTS, staged)
         counts = dict.fromkeys(days, DayCounts())
@@ -59,6 +62,10 @@ def events_asset(settings: Settings, sources: Sequence[str]) -> dg.AssetsDefinit
                         counts[day] = counts[day] + of_batch
                     yield from found.frames()
                     advance(f"{first} to {last}")
+            for day, of_day in counts.items():
+                context.add_asset_metadata(
+                    {name: getattr(of_day, name) for name in _SHOWN_COUNTS}, partition_key=day.isoformat()
+                )
 
         return FrameStream(frames())
 

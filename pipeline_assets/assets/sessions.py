@@ -6,7 +6,7 @@ from datetime import timedelta
 import dagster as dg
 import polars as pl
 
-from pipeline_assets.assets.building import around, claimed_days, daily_table, rows_read
+from pipeline_assets.assets.building import around, claimed_days, daily_table
 from pipeline_assets.batching import batches
 from pipeline_assets.contracts.tables import EVENTS, PAGE_VIEWS, SESSIONS, Table
 from pipeline_assets.io_managers.frames import FrameStream
@@ -15,6 +15,9 @@ from pipeline_assets.progress import Progress
 from pipeline_assets.settings import Settings
 from pipeline_assets.transforms.page_views import build_page_views
 from pipeline_assets.transforms.sessions import build_sessions
+
+# Half of the columns of events are read, and most of those as categories.
+_ROW_BUDGET = 1_000_000
 
 Transform = Callable[..., pl.DataFrame]
 
@@ -49,7 +52,7 @@ def _session_table(table: Table, transform: Transform, settings: Settings) -> dg
         per_day = platform.builds.event_rows(days[0] - timedelta(days=1), days[-1] + timedelta(days=1))
 
         def frames() -> Iterator[pl.DataFrame]:
-            work = list(batches(days, rows_read(per_day, days, 1, 1)))
+            work = list(batches(days, per_day, _ROW_BUDGET, around=1))
             with progress.track(table.name, len(work), context.log) as advance:
                 for batch in work:
                     first, last = batch.days[0], batch.days[-1]

@@ -1,13 +1,16 @@
 """Staging: one asset per declared source. Materialising it loads the source's pending files."""
 
 from datetime import date
+from logging import Logger
 
 import dagster as dg
 from dagster_duckdb import DuckDBResource
+from duckdb import Error as DuckDBError
 
 from pipeline_assets.checks.staging import staging_checks
 from pipeline_assets.contracts.staged_events import StagedEvents
 from pipeline_assets.ledger.files import Load
+from pipeline_assets.ledger.summary import summarise
 from pipeline_assets.metadata import column_schema
 from pipeline_assets.platform import Platform
 from pipeline_assets.progress import Progress
@@ -54,10 +57,7 @@ def staging_assets(source: Source) -> dg.Definitions:
             with progress.track(f"staging {source.name}", len(files), context.log) as advance:
                 summary = loader.load(files, report=lambda outcome: advance(outcome.name))
         if summary.loads:
-            staged = platform.staged_files(platform.settings.first_day, date.max)
-            write_views(platform.settings.lake_dir, staged)
-            own = [file for file in staged if file.source == source.name]
-            remove_uncounted(platform.settings.lake_dir, source.name, own)
+            tidy_up(platform, source.name, context.log)
         if failed := [outcome.name for outcome in summary.outcomes if outcome.result == "failed"]:
             raise dg.Failure(
                 f"{len(failed)} of {len(files)} files could not be loaded and stay pending; the others are loaded. "
@@ -66,7 +66,9 @@ def staging_assets(source: Source) -> dg.Definitions:
             )
         return dg.MaterializeResult(
             metadata={
-                "dagster/row_count": summary.landed,
+                # The UI shows this one as the size of the asset, so it is not the run's share.
+                "dagster/row_count": summarise(platform.engine, source.name).landed,
+                "rows_landed": summary.landed,
                 "files_loaded": summary.count("loaded"),
                 "files_repeated": summary.count("repeat"),
                 "files_unreadable": summary.count("unreadable"),
@@ -79,6 +81,17 @@ def staging_assets(source: Source) -> dg.Definitions:
         )
 
     return dg.Definitions(assets=[staging], asset_checks=staging_checks(source, staging_key(source.name)))
+
+
+def tidy_up(platform: Platform, source: str, log: Logger) -> None:
+    """Renew the views and remove what no longer counts. Nothing depends on either, so a failure is only told."""
+    lake = platform.settings.lake_dir
+    staged = platform.staged_files(date.min, date.max)
+    try:
+        write_views(lake, staged)
+        remove_uncounted(lake, source, platform.files, staged)
+    except (OSError, DuckDBError) as error:
+        log.warning("The staging folder could not be tidied up (%s); the next load tries again.", type(error).__name__)
 
 
 def _days(loads: list[Load]) -> set[object]:

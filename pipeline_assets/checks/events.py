@@ -4,13 +4,14 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import dagster as dg
-import polars as pl
 import pyarrow.parquet as pq
 import sqlalchemy as sa
 from dagster_duckdb import DuckDBResource
 
+from pipeline_assets.checks.footers import read_footers
 from pipeline_assets.checks.results import checked_days, result
 from pipeline_assets.contracts.tables import EVENTS
+from pipeline_assets.io_managers.lake import ParquetLakeIOManager
 from pipeline_assets.ledger.schema import event_days
 from pipeline_assets.platform import Platform
 
@@ -20,8 +21,8 @@ _REPEATS_DAYS = 7
 
 def events_files(platform: Platform, days: list[date]) -> dict[date, Path]:
     """The lake's file of each day that has one."""
-    folder = platform.settings.lake_dir / EVENTS.name
-    paths = {day: folder / f"{EVENTS.partition_column}={day.isoformat()}" / "part.parquet" for day in days}
+    lake = ParquetLakeIOManager(platform.settings.lake_dir)
+    paths = {day: lake.path(EVENTS.name, EVENTS.partition_column, day.isoformat()) for day in days}
     return {day: path for day, path in paths.items() if path.exists()}
 
 
@@ -35,26 +36,12 @@ def events_checks() -> list[dg.AssetChecksDefinition]:
         description="The stored files have the contract's columns and types, and no null where it allows none.",
     )
     def contract(context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform]) -> dg.AssetCheckResult:
-        expected = pl.Schema({name: column.dtype for name, column in EVENTS.contract.columns().items()})
-        required = {name for name, column in EVENTS.contract.columns().items() if not column.nullable}
-        rows = nulls = 0
-        wrong: list[str] = []
-        for day, path in events_files(platform, checked_days(context, platform, EVENTS.name)).items():
-            if pl.read_parquet_schema(path) != expected:
-                wrong.append(day.isoformat())
-                continue
-            footer = pq.read_metadata(path)
-            rows += footer.num_rows
-            for group in range(footer.num_row_groups):
-                columns = [footer.row_group(group).column(index) for index in range(footer.num_columns)]
-                nulls += sum(
-                    column.statistics.null_count
-                    for column in columns
-                    if column.path_in_schema in required and column.statistics is not None
-                )
+        paths = events_files(platform, checked_days(context, platform, EVENTS.name))
+        found = read_footers(paths.values(), EVENTS.contract)
+        wrong = [day.isoformat() for day, path in paths.items() if path in found.differing]
         return result(
-            not wrong and nulls == 0,
-            {"rows": rows, "nulls_in_required_columns": nulls, "days_with_other_columns": wrong[:10]},
+            found.keep_contract,
+            {"rows": found.rows, "nulls_in_required_columns": found.nulls, "days_with_other_columns": wrong[:10]},
         )
 
     @dg.asset_check(
@@ -62,7 +49,7 @@ def events_checks() -> list[dg.AssetChecksDefinition]:
         name="days_balance",
         blocking=True,
         description="On every day, landed = events + duplicates + excluded; landed is what the ledger lists as "
-        "staged, events is what the lake holds.",
+        "staged, events is what the lake holds. Days that are stale again await their rebuild and are left out.",
     )
     def days_balance(
         context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform]
@@ -77,17 +64,26 @@ def events_checks() -> list[dg.AssetChecksDefinition]:
             booked = {
                 row.event_date: row for row in connection.execute(sa.select(event_days).where(e.event_date.in_(days)))
             }
+        # Asked last: whatever was booked while the numbers above were read makes its days stale.
+        stale = platform.staleness().tables[EVENTS.name].intersection(days)
+        settled = [day for day in days if day not in stale]
         totals = {
-            name: sum(getattr(row, name) for row in booked.values())
+            name: sum(getattr(booked[day], name) for day in settled if day in booked)
             for name in ("landed", "events", "duplicates", "conflicts", "excluded")
         }
         wrong = [
             day
-            for day in days
+            for day in settled
             if day not in booked or (booked[day].landed, booked[day].events) != (landed[day], stored.get(day, 0))
         ]
         return result(
-            not wrong, {**totals, "days": len(days), "days_out_of_balance": [day.isoformat() for day in wrong[:10]]}
+            not wrong,
+            {
+                **totals,
+                "days": len(settled),
+                "days_stale_again": len(stale),
+                "days_out_of_balance": [day.isoformat() for day in wrong[:10]],
+            },
         )
 
     @dg.asset_check(
@@ -139,4 +135,42 @@ def events_checks() -> list[dg.AssetChecksDefinition]:
             )
         return result(repeated == 0, {"ids": repeated, "days_searched": len(paths)}, warn=True)
 
-    return [contract, days_balance, bots_share, ids_repeat_beyond_window]
+    @dg.asset_check(
+        asset=EVENTS.name,
+        name="consent_denied",
+        description="Events that refuse analytics, per source, none of which may have an identifier; and rows that "
+        "are no events because they refuse.",
+    )
+    def consent_denied(
+        context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform], duckdb: DuckDBResource
+    ) -> dg.AssetCheckResult:
+        days = checked_days(context, platform, EVENTS.name)
+        paths = events_files(platform, days)
+        rows: list[tuple[str, int, int]] = []
+        if paths:
+            with duckdb.get_connection() as connection:
+                rows = (
+                    connection.from_parquet([str(path) for path in paths.values()])
+                    .filter("consent = false")
+                    .aggregate(
+                        "source, count(*), count(*) filter (coalesce(anonymous_id, user_id, visitor_id) is not null)",
+                        "source",
+                    )
+                    .fetchall()
+                )
+        excluded = sa.select(
+            sa.func.coalesce(sa.func.sum(event_days.c.reasons["consent_denied"].as_integer()), 0)
+        ).where(event_days.c.event_date.in_(days))
+        with platform.engine.connect() as connection:
+            rows_excluded = int(connection.execute(excluded).scalar_one())
+        identified = sum(number for *_, number in rows)
+        return result(
+            identified == 0,
+            {
+                "events_without_identifiers": {source: events - number for source, events, number in rows},
+                "events_with_identifiers": identified,
+                "rows_excluded": rows_excluded,
+            },
+        )
+
+    return [contract, days_balance, bots_share, ids_repeat_beyond_window, consent_denied]

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from dagster_duckdb import DuckDBResource
 
 from pipeline_assets.checks.events import events_files
-from pipeline_assets.checks.recount import count_sessions
+from pipeline_assets.checks.recount import count_activity, count_sessions
 from pipeline_assets.checks.results import checked_days, compared, result
 from pipeline_assets.contracts.tables import DAILY_ACTIVITY, MARTS, PAGE_VIEWS, SESSIONS, Table
 from pipeline_assets.platform import Platform
@@ -173,20 +173,8 @@ def _activity_check() -> dg.AssetChecksDefinition:
     ) -> dg.AssetCheckResult:
         days = checked_days(context, platform, DAILY_ACTIVITY.name)
         paths = [str(path) for path in events_files(platform, days).values()]
-        recounted: list[tuple] = []
-        if paths:
-            with duckdb.get_connection() as connection:
-                recounted = (
-                    connection.from_parquet(paths)
-                    .aggregate(
-                        "event_date, property, count(*) as events, "
-                        "count(distinct visitor_id) filter (not is_bot) as visitors, "
-                        "case when count(distinct currency) filter (revenue is not null and not is_bot) <= 1 "
-                        "then sum(revenue) filter (not is_bot) end as revenue",
-                        "event_date, property",
-                    )
-                    .fetchall()
-                )
+        with duckdb.get_connection() as connection:
+            recounted = count_activity(connection, paths)
         query = sa.select(a.activity_date, a.property, a.events, a.visitors, a.revenue, a.sessions).where(
             a.activity_date.in_(days)
         )
@@ -198,10 +186,7 @@ def _activity_check() -> dg.AssetChecksDefinition:
         with platform.engine.connect() as connection:
             stored = connection.execute(query).all()
             starts = {(day, name): count for day, name, count in connection.execute(sessions)}
-        expected = {
-            (day, name): (events, visitors, revenue, starts.get((day, name), 0))
-            for day, name, events, visitors, revenue in recounted
-        }
+        expected = {key: (*figures, starts.get(key, 0)) for key, figures in recounted.items()}
         actual = {(row[0], row[1]): tuple(row[2:]) for row in stored}
         return compared(expected, actual, "days and properties")
 

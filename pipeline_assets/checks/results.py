@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping
 from datetime import date
-from decimal import Decimal
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import dagster as dg
 
 from pipeline_assets.partitions import tagged_days
 from pipeline_assets.platform import Platform
+
+# Of shares and hours; more of them say nothing.
+_DIGITS = 4
 
 Key = TypeVar("Key")
 
@@ -22,12 +24,12 @@ def checked_days(context: dg.AssetCheckExecutionContext, platform: Platform, tab
 def result(
     passed: bool, numbers: Mapping[str, object], *, description: str = "", warn: bool = False
 ) -> dg.AssetCheckResult:
-    """A check result with its numbers; decimals and dates are shown as text."""
+    """A check result with its numbers, as the UI shows and plots them without a click."""
     return dg.AssetCheckResult(
         passed=passed,
         severity=dg.AssetCheckSeverity.WARN if warn else dg.AssetCheckSeverity.ERROR,
         description=description or None,
-        metadata={name: _plain(value) for name, value in numbers.items()},
+        metadata=_readable(numbers),
     )
 
 
@@ -45,5 +47,19 @@ def compared(expected: Mapping[Key, object], actual: Mapping[Key, object], what:
     return result(not differing, numbers, description=f"{what}: {len(differing)} of {numbers['compared']} differ")
 
 
-def _plain(value: object) -> Any:
-    return str(value) if isinstance(value, Decimal | date) else value
+def _readable(numbers: Mapping[str, object]) -> dict[str, int | float | str | bool]:
+    """Numbers by name, those of a nested mapping one by one; anything else becomes text.
+
+    The UI hides lists and mappings behind a link, and plots nothing of them.
+    """
+    readable: dict[str, int | float | str | bool] = {}
+    for name, value in numbers.items():
+        if isinstance(value, Mapping):
+            readable |= {f"{name}: {key}": inner for key, inner in _readable(value).items()}
+        elif isinstance(value, float):
+            readable[name] = round(value, _DIGITS)
+        elif isinstance(value, list | tuple | set):
+            readable[name] = ", ".join(map(str, value)) or "none"
+        else:
+            readable[name] = value if isinstance(value, int) else str(value)
+    return readable

@@ -5,12 +5,14 @@ from datetime import date
 import dagster as dg
 import pyarrow.parquet as pq
 
+from pipeline_assets.checks.footers import read_footers
 from pipeline_assets.checks.results import result
+from pipeline_assets.contracts.staged_events import StagedEvents
 from pipeline_assets.ledger.summary import SourceSummary, summarise
 from pipeline_assets.platform import Platform
 from pipeline_assets.sources.declaration import Source
 
-# Staged files whose footers are read by one check, newest first; the others only have to exist.
+# Staged files whose footers are read by one check, the newest ones; the others only have to exist.
 _FOOTERS = 200
 
 
@@ -51,6 +53,31 @@ def staging_checks(source: Source, asset: dg.AssetKey) -> list[dg.AssetChecksDef
                 "staged_files": len(files),
                 "staged_files_missing": len(missing),
                 "staged_files_with_wrong_rows": len(wrong),
+            },
+        )
+
+    @dg.asset_check(
+        asset=asset,
+        name="contract",
+        blocking=True,
+        description="The staged files written last have the contract's columns and types, and no null where it allows "
+        "none.",
+    )
+    def contract(platform: dg.ResourceParam[Platform]) -> dg.AssetCheckResult:
+        files = platform.files.staged_files([source.name], platform.settings.first_day, date.max)
+        paths = [platform.settings.lake_dir / file.relative_path for file in files]
+        # That a file is missing is told by `ledger_balances`.
+        written = {path: path.stat().st_mtime_ns for path in paths if path.exists()}
+        found = read_footers(sorted(written, key=written.__getitem__)[-_FOOTERS:], StagedEvents)
+        wrong = sorted({name for names in found.differing.values() for name in names})
+        return result(
+            found.keep_contract,
+            {
+                "staged_files": found.files,
+                "rows": found.rows,
+                "nulls_in_required_columns": found.nulls,
+                "staged_files_with_other_columns": len(found.differing),
+                "columns_that_differ": wrong,
             },
         )
 
@@ -103,4 +130,4 @@ def staging_checks(source: Source, asset: dg.AssetKey) -> list[dg.AssetChecksDef
             warn=True,
         )
 
-    return [ledger_balances, quarantined_share, late_share, freshness]
+    return [ledger_balances, contract, quarantined_share, late_share, freshness]

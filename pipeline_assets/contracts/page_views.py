@@ -22,7 +22,7 @@ class PageViews(dy.Schema):
     is_exit = dy.Bool(description="Last view of the session")
     seconds_to_next = dy.Int64(nullable=True, min=0, description="Whole seconds to the next view of the session")
     page_host = text("Host, lower case", nullable=True)
-    page_path = text("Path", nullable=True, metadata={"index": True})
+    page_path = text("Path", nullable=True)
     page_title = text("Title of the page or name of the screen", nullable=True)
     referrer_host = text("Referring host; null where it is the page's own", nullable=True)
     is_bot = dy.Bool(description="Whether the session is a bot's")

@@ -6,7 +6,11 @@ from pipeline_assets.contracts.columns import choice, money, text, utc
 
 
 class Sessions(dy.Schema):
-    """Sessions that start on a day; one row per session. Rules: 30-minute gap, filled day."""
+    """Visits: one row per session, on the day it starts.
+
+    A session ends with a pause of more than 30 minutes (or what its source declares), and at the midnight that ends a
+    calendar day without such a pause.
+    """
 
     session_id = text("Deterministic id: hash of property, visitor and first event", primary_key=True)
     session_date = dy.Date(

@@ -5,6 +5,7 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 import dagster as dg
+import polars as pl
 from sqlalchemy.dialects.postgresql.asyncpg import dialect as numbered_parameters
 
 from pipeline_assets.contracts.tables import MARTS, TABLES
@@ -31,10 +32,15 @@ class BookedLakeIOManager(ParquetLakeIOManager):
         table, days = _written(context)
         run_id = context.run_id
         with self._platform.engine.begin() as connection:
-            confirmed = connection.execute(confirmation(table, days, run_id)).all()
+            confirmed = connection.execute(confirmation(self._platform.recipes[table], days, run_id)).all()
             require_all(table, days, len(confirmed))
-            book_counts(connection, self._platform.day_counts.pop(run_id, {}))
+            book_counts(connection, self._platform.day_counts.pop(run_id))
             publish()
+
+    def load_input(self, context: dg.InputContext) -> pl.LazyFrame | pl.DataFrame:
+        """Load, and remember when the run began to read."""
+        self._platform.read_begins(context.step_context.run_id)
+        return super().load_input(context)
 
 
 class BookedPostgresIOManager(PostgresPolarsIOManager):
@@ -47,11 +53,18 @@ class BookedPostgresIOManager(PostgresPolarsIOManager):
             schema="marts",
             contracts={table.name: table.contract for table in MARTS},
         )
+        self._platform = platform
+
+    def load_input(self, context: dg.InputContext) -> object:
+        """Load, and remember when the run began to read."""
+        self._platform.read_begins(context.step_context.run_id)
+        return super().load_input(context)
 
     def before_commit(self, context: dg.OutputContext, connection: "Connection") -> None:
         """Confirm the claim."""
         table, days = _written(context)
-        statement = confirmation(table, days, context.run_id).compile(dialect=numbered_parameters())
+        recipe = self._platform.recipes[table]
+        statement = confirmation(recipe, days, context.run_id).compile(dialect=numbered_parameters())
         with connection.cursor() as cursor:
             cursor.execute(str(statement), [statement.params[name] for name in statement.positiontup or ()])
             require_all(table, days, len(cursor.fetchall()))

@@ -53,6 +53,15 @@ def contract_schema(contract: type[dy.Schema]) -> pl.Schema:
     return pl.Schema({name: column.dtype for name, column in contract.columns().items()})
 
 
+def type_name(dtype: pl.DataType) -> str:
+    """A type as people read it: `Datetime(UTC)`, `Decimal(18, 6)`, `String`."""
+    if isinstance(dtype, pl.Datetime):
+        return f"Datetime({dtype.time_zone})" if dtype.time_zone else "Datetime"
+    if isinstance(dtype, pl.Decimal):
+        return f"Decimal({dtype.precision}, {dtype.scale})"
+    return str(dtype)
+
+
 def check_schema(actual: pl.Schema, contract: type[dy.Schema], table: str) -> None:
     """Columns and types, exactly.
 

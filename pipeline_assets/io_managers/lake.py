@@ -31,6 +31,7 @@ from pipeline_assets.io_managers.frames import (
     contract_schema,
     iterate,
     subset,
+    type_name,
 )
 
 _FILE = "part.parquet"
@@ -149,7 +150,7 @@ class ParquetLakeIOManager(dg.IOManager):
                     [
                         dg.TableColumn(
                             name,
-                            str(dtype),
+                            type_name(dtype),
                             columns[name].description if name in columns else None,
                             dg.TableColumnConstraints(
                                 nullable=name not in columns or columns[name].nullable,

@@ -5,9 +5,9 @@ adbc-driver-postgresql (with pyarrow). One write is one transaction:
 
 1. every frame is checked against its contract and copied (ADBC, binary COPY) into a temporary table;
 2. an advisory lock on the table is taken, so that writers take turns and readers are never blocked;
-3. schema, table, new nullable columns, comments and indexes are made where they are missing;
+3. schema, table, new nullable columns and comments are made where they are missing;
 4. rows outside of the partitions being written are an error;
-5. exactly these partitions are deleted and the new rows inserted;
+5. exactly these partitions are deleted and the new rows inserted, and missing indexes made;
 6. `before_commit` may add statements of its own.
 
 Readers see the old rows or the new ones. Types must fit exactly: ADBC copies a frame's bytes as they are, and
@@ -375,7 +375,7 @@ class PostgresClient(DbClient):
     def ensure_table(
         self, table_slice: TableSlice, declared: Table, connection: adbc.Connection, *, by_contract: bool
     ) -> None:
-        """Create the table, or bring it up to the declaration. The lock is held.
+        """Create the table, or bring its columns and comments up to the declaration. The lock is held.
 
         Raises:
             TableError: it differs in more than new nullable columns, comments and indexes.
@@ -384,8 +384,6 @@ class PostgresClient(DbClient):
         found = self.describe(table_slice, connection)
         if found is None:
             lines = [f"{quoted(c.name)} {c.type}{'' if c.nullable else ' NOT NULL'}" for c in declared.columns]
-            if declared.primary_key:
-                lines.append(f"PRIMARY KEY ({', '.join(map(quoted, declared.primary_key))})")
             execute(connection, f"CREATE TABLE {name} ({', '.join(lines)})")
         else:
             for column in new_columns(declared, found, self.get_table_name(table_slice), by_contract=by_contract):
@@ -401,10 +399,25 @@ class PostgresClient(DbClient):
             if column.comment and (there is None or there.comment != column.comment):
                 text = _literal(column.comment)
                 execute(connection, f"COMMENT ON COLUMN {name}.{quoted(column.name)} IS {text}")
+
+    def ensure_indexes(self, table_slice: TableSlice, declared: Table, connection: adbc.Connection) -> None:
+        """Create the primary key and the indexes that are missing. The lock is held.
+
+        To be called when the rows are in: to index the rows of a new table at once takes a third of the time that
+        it takes to index them one by one.
+        """
+        name = _qualified(table_slice)
+        found = self.describe(table_slice, connection)
+        assert found is not None  # noqa: S101
+        if declared.primary_key and not found.primary_key:
+            keys = ", ".join(map(quoted, declared.primary_key))
+            execute(connection, f"ALTER TABLE {name} ADD PRIMARY KEY ({keys})")
+        for column in declared.columns:
+            there = found.column(column.name)
             if column.index and not (there and there.index):
-                # A b-tree refuses values over 2.7 kB, and one long URL must not keep a table from being written.
-                method = "hash" if column.type == "text" else "btree"
-                execute(connection, f"CREATE INDEX ON {name} USING {method} ({quoted(column.name)})")
+                # No hash index, although a b-tree refuses values over 2.7 kB: where many rows have one value (a
+                # property, a start page), each insert would walk through all of them.
+                execute(connection, f"CREATE INDEX ON {name} ({quoted(column.name)})")
 
 
 def _qualified(table_slice: TableSlice) -> str:
@@ -527,6 +540,7 @@ class PolarsTypeHandler(DbTypeHandler[Frames]):
             connection,
             f"INSERT INTO {_qualified(table_slice)} ({columns}) SELECT {columns} FROM {_STAGED}",  # noqa: S608
         )
+        client.ensure_indexes(table_slice, declared, connection)
         return {
             **self._row_counts(context, table_slice, declared, rows, connection),
             "dagster/column_schema": _table_schema(declared),

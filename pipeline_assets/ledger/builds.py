@@ -2,15 +2,16 @@
 
 Every table is described by a `Recipe`: what it reads and how far around a day it looks. From the recipes and the
 staged files that count, the fingerprint of what a day *should* be built from follows without looking at any data; a
-day is stale where the fingerprint booked with it differs. A build claims its days before it reads, and its claim is
-confirmed in the transaction that publishes the rows, so a crash or an overtaken run can only leave a day stale.
+day is stale where the fingerprint booked with it differs. A build claims its days, and its claim is confirmed in the
+transaction that publishes the rows: as built only if nobody else touched an input since the run began to read. So a
+crash, an overtaken run or an input that changed under it can only leave a day stale.
 """
 
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import date, timedelta
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
@@ -23,6 +24,8 @@ STAGING = "staging"
 _ABSENT = "-"
 # Days without anything that two stale days of one run may lie apart.
 _BRIDGED_DAYS = 31
+LONGEST_STRETCH = 366
+"""Days of one run at most: each day's file stays open until the run publishes all of them."""
 
 
 class OvertakenError(RuntimeError):
@@ -58,10 +61,21 @@ class Staleness:
     Attributes:
         tables: the stale days of every table.
         present: all days that have rows or were ever built.
+        wanted: fingerprint of what a table should be built from on a stale day.
     """
 
     tables: Mapping[str, set[date]]
     present: set[date]
+    wanted: Mapping[tuple[str, date], str] = field(default_factory=dict)
+
+    def asked_of(self, stretch: "Stretch") -> list[tuple[str, date, str]]:
+        """What building a stretch is to achieve: its stale tables and days, and the fingerprints they should have."""
+        return [
+            (table, day, self.wanted[table, day])
+            for table in sorted(self.tables)
+            for day in sorted(self.tables[table])
+            if stretch.first <= day <= stretch.last
+        ]
 
     def stretches(self) -> list["Stretch"]:
         """Ranges of days to build, one run each, oldest first; together they hold every stale day of every table.
@@ -75,7 +89,11 @@ class Staleness:
         for day in sorted(self.present):
             if day not in stale:
                 joins = False
-            elif joins and (day - found[-1].last).days <= _BRIDGED_DAYS:
+            elif (
+                joins
+                and (day - found[-1].last).days <= _BRIDGED_DAYS
+                and (day - found[-1].first).days < LONGEST_STRETCH
+            ):
                 found[-1] = Stretch(found[-1].first, day, found[-1].stale + 1)
             else:
                 found.append(Stretch(day, day, 1))
@@ -90,6 +108,17 @@ class Stretch:
     first: date
     last: date
     stale: int
+
+    def halves(self) -> tuple["Stretch", ...]:
+        """The stretch cut in two, so that one bad day does not keep the others from being built; none of a day."""
+        days = (self.last - self.first).days
+        if not days:
+            return ()
+        middle = self.first + timedelta(days=days // 2)
+        return (
+            Stretch(self.first, middle, min(self.stale, days // 2 + 1)),
+            Stretch(middle + timedelta(days=1), self.last, min(self.stale, days - days // 2)),
+        )
 
 
 class Plan:
@@ -145,22 +174,23 @@ class BuildLedger:
         self._engine = engine
         self._recipes = {recipe.table: recipe for recipe in recipes}
 
-    def staleness(self, staged: Iterable[StagedFile], *, until: date) -> "Staleness":
-        """The stale days of every table, up to `until`; days that never had rows are not stale."""
+    def staleness(self, staged: Iterable[StagedFile], *, until: date, since: date = date.min) -> "Staleness":
+        """The stale days of every table from `since` to `until`; days that never had rows are not stale."""
         plan = Plan(list(self._recipes.values()), staged)
         booked: dict[tuple[str, date], str] = {}
         # Days to come cannot be built yet; until they can, they are no input of their neighbours either.
-        present = {day for day in plan.days if day <= until}
+        present = {day for day in plan.days if since <= day <= until}
         with self._engine.connect() as connection:
             for row in connection.execute(sa.select(builds.c.asset, builds.c.day, builds.c.inputs, builds.c.state)):
-                if row.asset in self._recipes and row.day <= until:
+                if row.asset in self._recipes and since <= row.day <= until:
                     present.add(row.day)
                     booked[row.asset, row.day] = row.inputs if row.state == "built" else "building"
         stale = {
             table: {day for day in present if booked.get((table, day)) != plan.inputs(table, day, present)}
             for table in self._recipes
         }
-        return Staleness(stale, present)
+        wanted = {(table, day): plan.inputs(table, day, present) for table, days in stale.items() for day in days}
+        return Staleness(stale, present, wanted)
 
     def built_days(self, table: str) -> list[date]:
         """The days a table was built for, in order."""
@@ -176,15 +206,30 @@ class BuildLedger:
         with self._engine.connect() as connection:
             return {row.event_date: row.events for row in connection.execute(query)}
 
-    def claim(self, table: str, days: Sequence[date], staged: Iterable[StagedFile], run_id: str) -> None:
-        """Announce that a run is about to read the inputs of these days; from here on they count as stale.
+    def now(self) -> datetime:
+        """The current moment by the database's clock, which all workers share."""
+        with self._engine.connect() as connection:
+            return connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
+
+    def claim(
+        self,
+        table: str,
+        days: Sequence[date],
+        staged: Iterable[StagedFile],
+        run_id: str,
+        *,
+        read_since: datetime | None = None,
+    ) -> None:
+        """Announce that a run builds these days; from here on they count as stale.
 
         Args:
             table: the table to build.
             days: the days to build.
             staged: the staged files the run will read; empty unless the table reads staging.
             run_id: the run; the latest claim of a day wins.
+            read_since: when, by `now`, the run began to read inputs; now by default.
         """
+        since = read_since or self.now()
         recipe = self._recipes[table]
         plan = Plan([], staged)
         first = min(days) - timedelta(days=max(i.before for i in recipe.inputs))
@@ -210,6 +255,8 @@ class BuildLedger:
                         ),
                         "state": "building",
                         "run_id": run_id,
+                        "read_since": since,
+                        "claimed_at": sa.func.clock_timestamp(),
                     }
                     for day in days
                 ]
@@ -218,21 +265,38 @@ class BuildLedger:
             connection.execute(
                 claim.on_conflict_do_update(
                     index_elements=["asset", "day"],
-                    set_={"inputs": new.inputs, "state": new.state, "run_id": run_id, "claimed_at": sa.func.now()},
+                    set_={name: new[name] for name in ("inputs", "state", "run_id", "read_since", "claimed_at")},
                 )
             )
 
 
-def confirmation(table: str, days: Sequence[date], run_id: str) -> sa.UpdateBase:
+def confirmation(recipe: Recipe, days: Sequence[date], run_id: str) -> sa.UpdateBase:
     """The statement that confirms a claim; run it in the transaction that publishes the rows.
 
-    It returns one row per confirmed day, to be handed to `require_all`.
+    A day stays stale if another run has touched one of its inputs since this run began to read them. The statement
+    returns one row per confirmed day, to be handed to `require_all`.
     """
-    b = builds.c
+    b, i = builds.c, builds.alias("input").c
+    touched = sa.exists().where(
+        sa.or_(
+            sa.false(),
+            *(
+                (i.asset == needed.table) & i.day.between(b.day - needed.before, b.day + needed.after)
+                for needed in recipe.inputs
+                if needed.table != STAGING
+            ),
+        ),
+        i.run_id != run_id,
+        sa.func.greatest(i.claimed_at, i.built_at) >= b.read_since,
+    )
     return (
         sa.update(builds)
-        .where(b.asset == table, b.day.between(min(days), max(days)), b.run_id == run_id)
-        .values(state="built", built_at=sa.func.now(), first_built_at=sa.func.coalesce(b.first_built_at, sa.func.now()))
+        .where(b.asset == recipe.table, b.day.between(min(days), max(days)), b.run_id == run_id)
+        .values(
+            state=sa.case((touched, "building"), else_="built"),
+            built_at=sa.func.now(),
+            first_built_at=sa.func.coalesce(b.first_built_at, sa.func.now()),
+        )
         .returning(b.day)
     )
 

@@ -6,7 +6,7 @@ contents count depends only on the newest content of every path, and ties betwee
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
@@ -189,6 +189,13 @@ class FileLedger:
         with self._engine.connect() as connection:
             return [StagedFile(*row) for row in connection.execute(query)]
 
+    def settled(self, source: str, contents_: Iterable[str], since: timedelta) -> set[str]:
+        """Those of some contents of a source whose bookings have not changed for so long."""
+        f = files.c
+        recent = sa.select(f.content).where(f.source == source, f.booked_at > sa.func.now() - since)
+        with self._engine.connect() as connection:
+            return set(contents_) - set(connection.execute(recent).scalars())
+
     def read_again(self, source: str, contents_: Iterable[str]) -> None:
         """Mark contents to be read again, although neither they nor their declaration changed (a replay)."""
         with self._engine.begin() as connection:
@@ -213,7 +220,7 @@ def _point(connection: sa.Connection, source: str, path: str, stamp: str, row: M
     superseded = (
         sa.update(files)
         .where(*here, f.newest, f.content != row["content"])
-        .values(newest=False, state="superseded")
+        .values(newest=False, state="superseded", booked_at=sa.func.now())
         .returning(f.content)
     )
     touched += connection.execute(superseded).scalars().all()

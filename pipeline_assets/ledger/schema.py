@@ -6,8 +6,6 @@ from sqlalchemy.dialects.postgresql import JSONB
 SCHEMA = "ledger"
 REVISION = "0001"
 """Newest migration: the version these declarations describe."""
-FILE_STATES = ("active", "repeat", "superseded", "unreadable")
-BUILD_STATES = ("building", "built")
 
 metadata = sa.MetaData(schema=SCHEMA)
 
@@ -37,7 +35,13 @@ files = sa.Table(
     sa.Column("blank", sa.BigInteger, nullable=False),
     sa.Column("stamp", sa.Text, nullable=False, comment="Size, inode and times of the path when it was read"),
     sa.Column("error", sa.Text, comment="Why the file could not be read at all"),
-    sa.Column("booked_at", sa.TIMESTAMP(timezone=True), nullable=False, server_default=sa.func.now()),
+    sa.Column(
+        "booked_at",
+        sa.TIMESTAMP(timezone=True),
+        nullable=False,
+        server_default=sa.func.now(),
+        comment="When this content became, or ceased to be, the newest of the path, or was read again",
+    ),
     sa.CheckConstraint("lines = landed + quarantined + blank", name="files_balance"),
     sa.CheckConstraint("state in ('active', 'repeat', 'superseded', 'unreadable')", name="files_state"),
     sa.CheckConstraint("least(lines, landed, quarantined, blank) >= 0", name="files_not_negative"),
@@ -83,6 +87,7 @@ builds = sa.Table(
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("run_id", sa.Text, nullable=False, comment="The run that builds or built it; the latest claim wins"),
     sa.Column("claimed_at", sa.TIMESTAMP(timezone=True), nullable=False, server_default=sa.func.now()),
+    sa.Column("read_since", sa.TIMESTAMP(timezone=True), nullable=False, comment="When the run began to read inputs"),
     sa.Column("built_at", sa.TIMESTAMP(timezone=True)),
     sa.Column("first_built_at", sa.TIMESTAMP(timezone=True)),
     sa.CheckConstraint("state in ('building', 'built')", name="builds_state"),

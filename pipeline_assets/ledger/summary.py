@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -50,9 +51,16 @@ class SourceSummary:
         return self.late / max(self.landed, 1)
 
 
-def summarise(engine: sa.Engine, source: str) -> SourceSummary:
-    """Count the files, lines and reasons of a source."""
+def summarise(engine: sa.Engine, source: str, *, since: datetime | None = None) -> SourceSummary:
+    """Count the files, lines and reasons of a source.
+
+    Args:
+        engine: the ledger.
+        source: the source.
+        since: count only files booked since then.
+    """
     f = files.c
+    booked = f.booked_at >= since if since else sa.true()
 
     def state(name: str) -> sa.ColumnElement[int]:
         return sa.func.count().filter(f.state == name)
@@ -71,8 +79,8 @@ def summarise(engine: sa.Engine, source: str) -> SourceSummary:
         total(f.quarantined).label("quarantined"),
         total(f.blank).label("blank"),
         sa.cast(age, sa.Float).label("hours_since_newest"),
-    ).where(f.source == source)
-    counted = (files.c.source == source) & (files.c.state == "active")
+    ).where(f.source == source, booked)
+    counted = (files.c.source == source) & (files.c.state == "active") & booked
     late = (
         sa.select(sa.cast(sa.func.coalesce(sa.func.sum(staged.c.rows), 0), sa.BigInteger()))
         .join_from(staged, files, (f.source == staged.c.source) & (f.content == staged.c.content) & counted)

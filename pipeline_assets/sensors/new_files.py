@@ -8,6 +8,7 @@ from pipeline_assets.assets.staging import staging_key
 from pipeline_assets.jobs import LOAD_JOB
 from pipeline_assets.platform import Platform
 from pipeline_assets.runs import under_way
+from pipeline_assets.sensors.backing_off import INPUTS_TAG, inputs_digest, must_wait
 
 # A file nobody has written to for this long is taken as complete. A wrong guess heals itself: newer content of a path
 # supersedes the older.
@@ -31,15 +32,22 @@ def new_files(
     deadline = time.monotonic() + TICK_SECONDS
     waiting = False
     ready: list[str] = []
+    asked_for: list[object] = []
     for name in platform.sources:
         if time.monotonic() > deadline:
-            # No time left to look: the run will.
+            # No time left to look: the run will. What it finds is not known, so it was never asked for in vain.
             ready.append(name)
+            asked_for.append(time.time_ns())
             continue
         pending = platform.pending(name)
         if any(time.time() - file.modified >= SETTLE_SECONDS for file in pending):
             ready.append(name)
+            asked_for += [(name, platform.rules(name)), *((file.name, file.stamp) for file in pending)]
         waiting = waiting or bool(pending)
     if not ready:
         return dg.SkipReason("Files are still being written." if waiting else "No file is pending.")
-    return dg.SensorResult(run_requests=[dg.RunRequest(asset_selection=[staging_key(name) for name in ready])])
+    digest = inputs_digest(asked_for)
+    if reason := must_wait(context.instance, LOAD_JOB, digest):
+        return reason
+    request = dg.RunRequest(asset_selection=[staging_key(name) for name in ready], tags={INPUTS_TAG: digest})
+    return dg.SensorResult(run_requests=[request])

@@ -6,6 +6,7 @@ from pipeline_assets.jobs import BUILD_JOB, LOAD_JOB
 from pipeline_assets.partitions import range_tags
 from pipeline_assets.platform import Platform
 from pipeline_assets.runs import under_way
+from pipeline_assets.sensors.backing_off import INPUTS_TAG, few_failures, inputs_digest, must_wait
 
 
 @dg.sensor(
@@ -17,12 +18,24 @@ from pipeline_assets.runs import under_way
 def stale_days(
     context: dg.SensorEvaluationContext, platform: dg.ResourceParam[Platform]
 ) -> dg.SensorResult | dg.SkipReason:
-    """Request one run for the oldest stretch of stale days."""
+    """Request one run for the oldest stretch of stale days that was not asked for in vain a moment ago."""
     # Building while files are loading would build the same days twice.
     if under_way(context.instance, LOAD_JOB, BUILD_JOB):
         return dg.SkipReason("A run is under way.")
-    todo = platform.staleness().stretches()
+    staleness = platform.staleness()
+    todo = staleness.stretches()
     if not todo:
         return dg.SkipReason("Every day is built from what is there now.")
-    stretch = todo[0]
-    return dg.SensorResult(run_requests=[dg.RunRequest(tags=range_tags(stretch.first, stretch.last))])
+    reason = dg.SkipReason()
+    while todo:
+        stretch = todo.pop(0)
+        digest = inputs_digest([stretch.first, stretch.last, *staleness.asked_of(stretch)])
+        waiting = must_wait(context.instance, BUILD_JOB, digest)
+        if waiting is None:
+            tags = {**range_tags(stretch.first, stretch.last), INPUTS_TAG: digest}
+            return dg.SensorResult(run_requests=[dg.RunRequest(tags=tags)])
+        # One bad day must not keep the others from being built: its half without it is asked for, then other stretches.
+        reason = waiting
+        if few_failures(context.instance, BUILD_JOB):
+            todo = [half for half in stretch.halves() if staleness.asked_of(half)] + todo
+    return reason

@@ -177,8 +177,8 @@ def _row(source: Source, references: set[Path]) -> list[tuple[str, object]]:
 
 
 def _bind(texts: Iterable[str], rows: str) -> duckdb.Error | None:
-    """DuckDB's complaint about expressions over a relation, if it has one."""
-    values = ", ".join(f"({text}\n)" for text in texts)
+    """DuckDB's complaint about expressions over a relation, if it has one; wrapped as `mapping` wraps them."""
+    values = ", ".join(f'TRY(struct_pack("v" := ({text}\n)))' for text in texts)
     try:
         # With a plain column beside it, an aggregate cannot be bound.
         sql = f'SELECT "~line", {values} FROM {rows} WHERE false'  # noqa: S608 - declared SQL, and no database to harm

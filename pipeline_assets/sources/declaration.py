@@ -3,11 +3,13 @@
 Only shapes and simple values are checked here; `checking` looks at what the expressions mean.
 """
 
+from datetime import timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from pipeline_assets.contracts.staged_events import StagedEvents
+from pipeline_assets.transforms.sessionize import DEFAULT_TIMEOUT, LONGEST_TIMEOUT
 
 Format = Literal["jsonl", "json_array", "csv", "tsv", "parquet", "combined_log", "common_log"]
 JSON_FORMATS: frozenset[Format] = frozenset({"jsonl", "json_array"})
@@ -33,6 +35,7 @@ ID_COLUMNS = ("anonymous_id", "user_id", "session_id_supplied")
 
 TIME_FORMATS = ("iso8601", "epoch_s", "epoch_ms", "epoch_us")
 LOG_TIME_FORMAT = "%d/%b/%Y:%H:%M:%S %z"
+_MINUTE = timedelta(minutes=1)
 
 
 def _expression(value: Any) -> Any:
@@ -79,7 +82,7 @@ class Sessions(_Declared):
     """How events become sessions; a gap strictly longer than `timeout_minutes` starts a new one."""
 
     mode: Literal["inferred", "supplied"] = "inferred"
-    timeout_minutes: Annotated[int, Field(ge=1, le=1440)] = 30
+    timeout_minutes: Annotated[int, Field(ge=1, le=LONGEST_TIMEOUT // _MINUTE)] = DEFAULT_TIMEOUT // _MINUTE
 
 
 class Consent(_Declared):

@@ -50,6 +50,17 @@ _REFUSED = {
 }
 
 
+_UNSTABLE = "does not always give the same result for the same row"
+_SEVERAL = "gives several rows: an expression gives one value for its own row"
+# What DuckDB calls consistent or does not judge at all (macros), and yet depends on the moment, on who asks, or on the
+# version of DuckDB.
+_UNSTABLE_NAMES = re.compile(
+    r"(get_)?current_.*|local.*|today|now|ago|version|hash|user|session_user|pg_conf_load_time|"
+    r"pg_postmaster_start_time|pg_sleep"
+)
+_SEVERAL_NAMES = frozenset({"unnest", "generate_subscripts", "regexp_split_to_table"})
+
+
 @cache
 def database() -> duckdb.DuckDBPyConnection:
     """An empty database that can reach no file and no network; take a `cursor()` of it."""
@@ -81,9 +92,9 @@ def function_kinds() -> dict[str, str]:
         )
         .fetchall()
     )
-    unstable = {name: "does not always give the same result for the same row" for name, volatile, _ in rows if volatile}
+    unstable = {name: _UNSTABLE for name, volatile, _ in rows if volatile or _UNSTABLE_NAMES.fullmatch(name)}
     aggregates = {name: "is an aggregate: an expression sees only its own row" for name, _, only in rows if only}
-    return unstable | aggregates
+    return unstable | aggregates | dict.fromkeys(_SEVERAL_NAMES, _SEVERAL)
 
 
 @cache
@@ -197,7 +208,10 @@ class _Walk:
             )
             return
         if kind == "FUNCTION":
-            self.functions.add(node["function_name"].lower())
+            name = node["function_name"].lower()
+            if name == "age" and len(node["arguments"]) == 1:
+                raise ExpressionError(f"age() of one time {_UNSTABLE}: it is measured from today; give both times")
+            self.functions.add(name)
         if node.get("type") in {"ARRAY_EXTRACT", "ARRAY_SLICE"}:
             base = _path(node["children"][0])
             if base and base[0] not in bound:

@@ -72,12 +72,13 @@ _WITHOUT_OFFSET = r"\d{4}-\d{1,2}-\d{1,2}([T ]\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?)?"
 def rules_version(source: Source, timezone: str, first_day: date) -> str:
     """Version of all that decides how a file's rows are staged: 12 hex digits.
 
-    Attributes that only choose files or act later (path, compression, sessions, dedup_days, bounds) do not count.
+    Attributes that only choose files or act later (path, sessions, dedup_days, bounds) do not count.
     """
     parts = {
         "version": STAGING_VERSION,
         "name": source.name,
         "format": source.format,
+        "compression": source.compression,
         "property": _property(source),
         "mapping": {column: source.mapping[column].strip() for column in sorted(source.mapping)},
         "time": {column: source.time_rule(column) for column in TIME_COLUMNS if column in source.mapping},
@@ -225,17 +226,19 @@ class _Plan:
         structure = json_structure(self.references)
         # PostgreSQL cannot hold U+0000, whose escape a JSON text may contain behind an even number of backslashes.
         text = r"""CASE WHEN contains("raw", '\u0000') THEN
-            regexp_replace("raw", '((?:^|[^\\])(?:\\\\)*)(?:\\u0000)+', '\1', 'g') ELSE "raw" END"""
+            regexp_replace("raw", '((?:^|[^\\])(?:\\\\)*)(?:\\u0000)+', '\1', 'g')::JSON ELSE "~parsed" END"""
         parsed = f'json_transform("~json", {quote(_dump(structure))})' if structure else "NULL"
         return [
-            _Step(('"~line"', '"raw"', 'json_valid("raw") AS "~valid"'), _TEXT_RECORD),
+            # The cast is the only check: what is of type JSON is not checked again by each function that reads it.
+            _Step(('"~line"', '"raw"', 'TRY_CAST("raw" AS JSON) AS "~parsed"'), _TEXT_RECORD),
             _Step(
                 (
                     '"~line"',
                     '"raw"',
-                    f"""CASE WHEN "~valid" AND starts_with("raw", '{{') THEN NULL
+                    '"~parsed"',
+                    f"""CASE WHEN "~parsed" IS NOT NULL AND starts_with("raw", '{{') THEN NULL
                     WHEN {_blank("raw")} THEN 'blank'
-                    WHEN NOT "~valid" THEN 'not_json'
+                    WHEN "~parsed" IS NULL THEN 'not_json'
                     WHEN NOT starts_with(ltrim("raw", E' \\t\\r\\n'), '{{') THEN 'not_an_object' END AS "~bad\"""",
                 )
             ),
@@ -404,7 +407,7 @@ class _Plan:
                 known = f"CASE WHEN {value} IN ({types}) THEN true ELSE trim({value}) IN ({types}) END"
                 patch = f"CASE WHEN {known} THEN {_patch(json_structure(kept | {path}), ())} ELSE {patch} END"
             elif not kept:
-                return '"~json"'
+                return '"~json"::VARCHAR'
             return f'CASE WHEN "~bad" IS NULL THEN json_merge_patch("~json", {patch})::VARCHAR END'
         names = LOG_GROUPS if self.source.format in LOG_FORMATS else self.fields
         kept_names = {path[0].casefold() for path in self._kept() if len(path) == 1}

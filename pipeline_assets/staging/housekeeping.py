@@ -2,18 +2,19 @@
 
 import shutil
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from datetime import timedelta
 from pathlib import Path
 
 import duckdb
 
 from pipeline_assets.contracts.staged_events import StagedEvents
-from pipeline_assets.ledger.files import StagedFile
+from pipeline_assets.ledger.files import FileLedger, StagedFile
 from pipeline_assets.staging.loading import DRAFTS
 
 VIEWS = "staging.duckdb"
-# A file that has just stopped counting may still be read by a run that began before.
-_KEEP_SECONDS = 24 * 3600
+# A file that has just ceased to count may still be read by a run that began before.
+_KEEP = timedelta(days=1)
 
 
 def write_views(lake: Path, staged: Iterable[StagedFile]) -> Path:
@@ -44,26 +45,29 @@ def write_views(lake: Path, staged: Iterable[StagedFile]) -> Path:
     return final
 
 
-def remove_uncounted(lake: Path, source: str, staged: Sequence[StagedFile]) -> int:
-    """Remove staged files of a source that no longer count and were written more than a day ago; how many.
+def remove_uncounted(lake: Path, source: str, ledger: FileLedger, staged: Iterable[StagedFile]) -> int:
+    """Remove staged files of a source that have not counted for a day; how many.
 
-    What killed loads left behind is removed too, after a day.
-
-    Should such a content count again, it is staged again.
+    Should such a content count again, it is staged again. What killed loads left behind is removed too, after a day.
 
     Args:
         lake: the lake's folder.
         source: the source.
-        staged: all staged files of the source that count.
+        ledger: knows when a content ceased to count.
+        staged: all staged files that count.
     """
-    counted = {lake / file.relative_path for file in staged}
+    folder = lake / "staging" / source
+    counted = {lake / file.relative_path for file in staged if file.source == source}
+    by_content: dict[str, list[Path]] = {}
+    for path in folder.glob("event_date=*/*.parquet"):
+        if path not in counted:
+            by_content.setdefault(path.name.split("-", 1)[0], []).append(path)
     removed = 0
-    for path in (lake / "staging" / source).glob("event_date=*/*.parquet"):
-        if path not in counted and time.time() - path.stat().st_mtime > _KEEP_SECONDS:
+    for content in ledger.settled(source, by_content, _KEEP):
+        for path in by_content[content]:
             path.unlink(missing_ok=True)
             removed += 1
-    for folder in (lake / "staging" / source / DRAFTS).glob("*"):
-        # Left behind by a killed load.
-        if time.time() - folder.stat().st_mtime > _KEEP_SECONDS:
-            shutil.rmtree(folder, ignore_errors=True)
+    for draft in (folder / DRAFTS).glob("*"):
+        if time.time() - draft.stat().st_mtime > _KEEP.total_seconds():
+            shutil.rmtree(draft, ignore_errors=True)
     return removed

@@ -33,7 +33,9 @@ class LandingFile:
     def at(cls, path: Path, landing: Path) -> "LandingFile":
         """Describe a file as it is now."""
         status = path.stat()
-        return cls(path, path.relative_to(landing).as_posix(), _stamp(status), status.st_mtime, status.st_size)
+        # A name need not be UTF-8, but text in the database is.
+        name = os.fsencode(path.relative_to(landing).as_posix()).decode("utf-8", "backslashreplace")
+        return cls(path, name, _stamp(status), status.st_mtime, status.st_size)
 
     def unchanged(self) -> bool:
         """Whether the file is still the one described."""

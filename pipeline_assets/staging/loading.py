@@ -37,7 +37,6 @@ _BAD_ROWS = "event_date=__HIVE_DEFAULT_PARTITION__"
 # Two files at a time: one is read while the other is written. DuckDB's own threads share the cores between them.
 _WORKERS = 2
 _ATTEMPTS = 3
-_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 
 
 @dataclass(frozen=True)
@@ -203,9 +202,14 @@ class SourceLoader:
                     self._source, fields=fields, timezone=self._settings.timezone, first_day=self._settings.first_day
                 )
                 cursor.execute(f"copy ({query}) to {_literal(folder)} (format parquet, partition_by (event_date))")
-            except (duckdb.InvalidInputException, duckdb.IOException, pa.ArrowInvalid, OSError) as error:
-                # An error while cutting records reaches us wrapped into one of DuckDB's.
-                raise UnreadableError(_reason(broken[0] if broken else error)) from error
+            except duckdb.Error as error:
+                # An error while cutting records reaches us wrapped into one of DuckDB's. Any other one (a full disk,
+                # say) is not the file's fault: the file stays pending.
+                if broken and isinstance(broken[0], UnreadableError):
+                    raise broken[0] from error
+                if self._source.format == "parquet" and isinstance(error, duckdb.InvalidInputException):
+                    raise UnreadableError(f"the Parquet file is damaged: {_reason(error)}") from error
+                raise
             bad_rows, blank = self._bad_rows(cursor, folder)
         quarantined = sorted([*bad_rows, *tally.invalid], key=lambda bad: bad.line)
         days = {
@@ -234,7 +238,10 @@ class SourceLoader:
         """
         source = self._source
         if source.format == "parquet":
-            metadata = pq.read_metadata(file.path)
+            try:
+                metadata = pq.read_metadata(file.path)
+            except pa.ArrowInvalid as error:
+                raise UnreadableError("this is no complete Parquet file; deliver it again") from error
             tally.lines = metadata.num_rows
             # Temporary, because all cursors share one catalogue and another file is loaded at the same time.
             cursor.execute(
@@ -305,6 +312,5 @@ def _literal(path: Path) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """The first line of an error without what it quotes: that may be personal data."""
-    text = str(error).strip()
-    return _QUOTED.sub("'…'", text.splitlines()[0])[:300] if text else type(error).__name__
+    """What an error says up to the first thing it quotes: that may be personal data."""
+    return re.split(r"[\"'`:\n]", str(error).strip().removeprefix("Invalid Input Error: "), maxsplit=1)[0][:300].strip()

@@ -3,6 +3,7 @@
 The rules are data: an ordered list in which the first match wins, with a name and a version.
 """
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -76,7 +77,14 @@ GA4 = RuleSet(
 )
 """Google Analytics 4's default channel grouping."""
 
+_CATEGORIES = resources.files("pipeline_assets.transforms") / "data" / "ga4_source_categories.csv"
+
 LANDING_COLUMNS = ("utm_source", "utm_medium", "utm_campaign", "referrer_host")
+
+
+def rules_version(rules: RuleSet = GA4) -> tuple[str, str, str]:
+    """What decides a channel besides the landing: name and version of the rules, digest of the source categories."""
+    return rules.name, rules.version, hashlib.sha256(_CATEGORIES.read_bytes()).hexdigest()[:16]
 
 
 def add_channel(frame: pl.DataFrame, rules: RuleSet = GA4) -> pl.DataFrame:
@@ -148,10 +156,7 @@ def host_category(host: str) -> str | None:
 @cache
 def source_categories() -> dict[str, str]:
     """Category (search, social, shopping, video) of each lower-case source on GA4's list."""
-    with resources.as_file(
-        resources.files("pipeline_assets.transforms") / "data" / "ga4_source_categories.csv"
-    ) as path:
-        table = pl.read_csv(path)
+    table = pl.read_csv(_CATEGORIES.read_bytes())
     category = pl.col("source_category").str.strip_prefix("SOURCE_CATEGORY_").str.to_lowercase()
     return dict(table.select(pl.col("source").str.to_lowercase(), category).iter_rows())
 

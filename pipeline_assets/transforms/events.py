@@ -26,7 +26,9 @@ _NOT_CONTENT = {*_IDENTITY, "sent_at", "clock_skew_ms", "clock_reason"}
 CONTENT_COLUMNS = tuple(name for name in StagedEvents.column_names() if name not in _NOT_CONTENT)
 """What two deliveries of one event must agree in; where they do not, the dropped one is a conflict."""
 
-EARLIER_COLUMNS = (*_IDENTITY, *CONTENT_COLUMNS, "event_date")
+_STORY_COLUMNS = tuple(name for name in StagedEvents.column_names() if name not in _IDENTITY)
+
+EARLIER_COLUMNS = (*_IDENTITY, *_STORY_COLUMNS, "event_date")
 """Columns that `build_events` needs of the days before."""
 
 # Rows that are turned into events at a time: enough to be fast, few enough to add little to a day's memory.
@@ -114,7 +116,8 @@ def build_events(
 
     A row without an event id gets `row_hash-ordinal`, counting from 0 among the equal rows of its file. Of the rows
     that are not excluded, one is a duplicate if another with its property and event id is smaller by (occurred_at,
-    received_at with nulls last, load_id, line) and lies on its day or on the `dedup_days` of its source before it.
+    received_at with nulls last, content, source, load_id, line) and lies on its day or on the `dedup_days` of its
+    source before it.
 
     Args:
         staged: all staged rows of the days asked for: the columns of `StagedEvents` and event_date, one row for a
@@ -132,6 +135,7 @@ def build_events(
     before = None if earlier is None else earlier.lazy()
     rows = _narrow_rows(staged, before)
     rows = rows.with_columns(ordinal=_ordinals(rows)).with_columns(event_id=_filled_event_id(pl.col("ordinal")))
+    rows = rows.with_columns(rank=_content_ranks(rows, staged, before))
     losers = _losers(rows, dedup_days).filter("is_staged")
     losers = losers.with_columns(conflict=_conflicts(losers, staged, before))
     return EventDays(
@@ -172,13 +176,45 @@ def _ordinals(rows: pl.DataFrame) -> pl.Series:
     return zeros.scatter(repeated["row"], repeated["ordinal"])
 
 
+def _content_ranks(rows: pl.DataFrame, staged: pl.LazyFrame, earlier: pl.LazyFrame | None) -> pl.Series:
+    """Rank of each row by its content among the rows that share its id and times; 0 where there is nothing to decide.
+
+    Without it the file's digest would decide between two stories of one event, and cutting a file in two would change
+    the events.
+    """
+    moment = ("property", "event_id", "occurred_at", "received_at")
+    # Rows without an id of their source have one made of their content: they tell the same story.
+    competes = pl.col("excluded").is_null() & pl.col("row_hash").is_null()
+    tied = (
+        rows.filter(competes & pl.struct(*moment, competes).is_duplicated())
+        .sort(moment)
+        .select("row", *_ROW_KEY, tie=pl.struct(moment).rle_id())
+        .with_row_index("position")
+        .with_columns(part=pl.col("position").first().over("tie") // _ROWS_PER_FRAME)
+        .drop("position")
+    )
+    ranks = pl.zeros(rows.height, dtype=pl.Int64, eager=True)
+    sources = [frame.select(*_ROW_KEY, *_STORY_COLUMNS) for frame in (staged, earlier) if frame is not None]
+    # Ties are never cut, so that ranks of different parts are never compared.
+    for part in tied.partition_by("part", include_key=False):
+        wanted = part.select(_ROW_KEY).lazy()
+        content = pl.concat([frame.join(wanted, on=_ROW_KEY, how="semi") for frame in sources]).collect()
+        ranked = (
+            part.join(content, on=_ROW_KEY, how="left")
+            .sort("tie", *_STORY_COLUMNS, nulls_last=True)
+            .select("row", rank=pl.struct("tie", *_STORY_COLUMNS).rle_id().cast(pl.Int64))
+        )
+        ranks = ranks.scatter(ranked["row"], ranked["rank"])
+    return ranks
+
+
 def _losers(rows: pl.DataFrame, dedup_days: Mapping[str, int]) -> pl.DataFrame:
     """Duplicates among the rows that are not excluded, each with the key of the row that beats it (`winner_…`).
 
     The smallest row of the window is the smallest row of its first day that has one, so it is enough to compare
     with the first row of each day, however often an id repeats.
     """
-    order = ("property", "event_id", "occurred_at", "received_at", "load_id", "line", "source")
+    order = ("property", "event_id", "occurred_at", "received_at", "rank", "source", "load_id", "line")
     competes = pl.col("excluded").is_null()
     repeated = (
         rows.filter(competes & pl.struct("property", "event_id", competes).is_duplicated())
@@ -268,8 +304,5 @@ def _day_counts(landed: int, duplicates: int, conflicts: int, reasons: Mapping[s
 
 def _enrich(rows: pl.DataFrame) -> pl.DataFrame:
     """Events of staged rows that are kept, columns per `contracts.Events`."""
-    allowed = pl.col("consent").ne_missing(pl.lit(value=False))
-    rows = rows.with_columns(
-        pl.when(allowed).then(name).alias(name) for name in ("anonymous_id", "user_id")
-    ).with_columns(visitor_id=pl.coalesce("anonymous_id", pl.lit("user:") + pl.col("user_id")))
+    rows = rows.with_columns(visitor_id=pl.coalesce("anonymous_id", pl.lit("user:") + pl.col("user_id")))
     return add_user_agent_columns(add_url_columns(rows)).select(Events.column_names())

@@ -44,7 +44,7 @@ def build_page_views(
     """
     assigned = assign_sessions(compact(events), timezone=timezone, timeouts=timeouts, columns=VIEW_COLUMNS)
     rows = sessions_of_days(assigned, days)
-    return page_view_table(find_views(rows), rows)
+    return _page_view_table(find_views(rows), rows)
 
 
 def is_view() -> pl.Expr:
@@ -75,18 +75,14 @@ def find_views(rows: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def page_view_table(views: pl.DataFrame, rows: pl.DataFrame, ids: pl.Series | None = None) -> pl.DataFrame:
-    """`contracts.PageViews` from the result of `find_views(rows)`.
-
-    `ids` are the session ids by session_number, if they are known already.
-    """
-    if ids is None:
-        ids = session_ids(rows.filter("is_start"))
+def _page_view_table(views: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+    """`contracts.PageViews` from the result of `find_views(rows)`."""
+    ids = session_ids(rows.filter("is_start"))
     bots = rows.group_by("session_number").agg(pl.col("is_bot").any()).sort("session_number")["is_bot"]
-    # A view id is the tracker's, an event id may be anything: the letter keeps the two apart.
-    key = pl.concat_str(
-        "session_id", pl.coalesce(pl.lit("v") + pl.col("view_id"), pl.lit("e") + pl.col("event_id")), separator="\x1f"
-    )
+    # An event id may come again on another day of the session. A view id is the tracker's, an event id may be
+    # anything: the letter keeps the two apart.
+    event = pl.format("e{}\x1f{}", pl.col("occurred_at").dt.epoch("us"), "event_id")
+    key = pl.concat_str("session_id", pl.coalesce(pl.lit("v") + pl.col("view_id"), event), separator="\x1f")
     views = views.with_columns(
         session_id=ids.gather(views["session_number"]),
         is_bot=bots.gather(views["session_number"]),

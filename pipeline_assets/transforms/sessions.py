@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
-from typing import NamedTuple
 
 import polars as pl
 from polars import selectors as cs
@@ -10,7 +9,7 @@ from polars import selectors as cs
 from pipeline_assets.contracts.columns import money
 from pipeline_assets.contracts.sessions import Sessions
 from pipeline_assets.transforms.channels import add_channel
-from pipeline_assets.transforms.page_views import VIEW_COLUMNS, find_views, page_view_table
+from pipeline_assets.transforms.page_views import VIEW_COLUMNS, find_views
 from pipeline_assets.transforms.sessionize import (
     DAY_FILLED,
     INACTIVITY,
@@ -19,8 +18,6 @@ from pipeline_assets.transforms.sessionize import (
     session_ids,
     sessions_of_days,
 )
-
-__all__ = ["SessionTables", "assign_sessions", "build_session_tables", "build_sessions", "single_currency_revenue"]
 
 HEARTBEAT_SECONDS = 10
 MINIMUM_VISIT_SECONDS = 5
@@ -44,34 +41,6 @@ SESSION_COLUMNS = tuple(
 """Columns of events that sessions need besides those of `assign_sessions`."""
 
 
-class SessionTables(NamedTuple):
-    """Both tables that are cut by session."""
-
-    sessions: pl.DataFrame
-    page_views: pl.DataFrame
-
-
-def build_session_tables(
-    events: pl.LazyFrame | pl.DataFrame,
-    days: Sequence[date],
-    *,
-    timezone: str,
-    timeouts: Mapping[str, timedelta] | None = None,
-) -> SessionTables:
-    """Sessions that start on `days` and their page views: `build_sessions` and `build_page_views` in one pass.
-
-    Args:
-        events: all events (`contracts.Events`) of `days`, of the day before and the day after each.
-        days: session dates to build.
-        timezone: see `assign_sessions`.
-        timeouts: see `assign_sessions`.
-    """
-    rows = _rows(events, days, timezone, timeouts)
-    views = find_views(rows)
-    ids = session_ids(rows.filter("is_start"))
-    return SessionTables(_session_table(rows, views, ids), page_view_table(views, rows, ids))
-
-
 def build_sessions(
     events: pl.LazyFrame | pl.DataFrame,
     days: Sequence[date],
@@ -79,7 +48,14 @@ def build_sessions(
     timezone: str,
     timeouts: Mapping[str, timedelta] | None = None,
 ) -> pl.DataFrame:
-    """Sessions that start on `days`, per `contracts.Sessions`; arguments as in `build_session_tables`."""
+    """Sessions that start on `days`, per `contracts.Sessions`.
+
+    Args:
+        events: all events (`contracts.Events`) of `days`, of the day before and the day after each.
+        days: session dates to build.
+        timezone: see `assign_sessions`.
+        timeouts: see `assign_sessions`.
+    """
     rows = _rows(events, days, timezone, timeouts)
     return _session_table(rows, find_views(rows), session_ids(rows.filter("is_start")))
 

@@ -5,6 +5,7 @@ Each distinct string is parsed once in a process; the parser is built at the fir
 
 import re
 from functools import cache, lru_cache
+from importlib import metadata
 from typing import NamedTuple
 
 import polars as pl
@@ -60,6 +61,11 @@ _DESKTOP = re.compile(
     r"chrome os|chromeos",
     re.IGNORECASE,
 )
+
+
+def rules_version() -> tuple[str, ...]:
+    """What decides the facts besides this module: versions of the user agent parser and of its rules."""
+    return tuple(metadata.version(package) for package in ("ua-parser", "ua-parser-builtins"))
 
 
 class UserAgentFacts(NamedTuple):

@@ -27,7 +27,7 @@ def new_deployment(tmp_path: Path, new_database: Callable[[], str]) -> Iterator[
             changes = {"postgres_url": new_database(), "defs_dir": folder / "defs", **changes}
             settings = Settings.for_data_dir(folder, **changes)
             deployment = Deployment(settings, stack.enter_context(dg.DagsterInstance.ephemeral()))
-            stack.callback(lambda: deployment.platform.engine.dispose())
+            stack.callback(deployment.close)
             return deployment
 
         yield make

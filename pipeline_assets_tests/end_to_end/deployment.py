@@ -1,7 +1,7 @@
 """A deployment in a folder of its own, driven in this process, and what a test wants to know of it."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from pipeline_assets.settings import Settings
 MARTS = (SESSIONS, PAGE_VIEWS, DAILY_ACTIVITY)
 TABLES = (EVENTS, *MARTS)
 CHECKS_JOB = "every_check"
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+"""Run configuration of runs whose events nobody wants to see on the terminal."""
 
 # Where the same line stood in another file, its event says so, and nothing else may differ.
 WHERE_FROM = ["load_id", "line"]
@@ -55,12 +57,19 @@ class Deployment:
     def __init__(self, settings: Settings, instance: dg.DagsterInstance) -> None:
         self.settings = settings
         self.instance = instance
+        self.platform: Platform | Any = None
         logging.getLogger("dagster").setLevel(logging.CRITICAL)
         self.reload()
 
+    def close(self) -> None:
+        """Close the connections."""
+        if self.platform is not None and "engine" in vars(self.platform):
+            self.platform.engine.dispose()
+
     def reload(self) -> None:
         """Read the declarations again, as a new process would."""
-        self.platform: Platform = build_platform(self.settings)
+        self.close()
+        self.platform = build_platform(self.settings)
         checks = dg.define_asset_job(CHECKS_JOB, selection=dg.AssetSelection.all_asset_checks())
         self.definitions = dg.Definitions.merge(build_defs(platform=self.platform), dg.Definitions(jobs=[checks]))
 
@@ -89,11 +98,11 @@ class Deployment:
         return self.refresher.run()
 
     def refreshed(self) -> RefreshReport:
-        """The same, and everything must be well."""
+        """The same, and everything must be well, except that much may have come late."""
         report = self.refresh()
         assert report.failures == []
         assert report.failed_runs == []
-        assert failed(report) == []
+        assert failed(report.failed_checks) == []
         assert report.exit_code == 0
         return report
 
@@ -118,16 +127,14 @@ class Deployment:
         """Run every check over all days; names of those that fail."""
         result = self.definitions.resolve_job_def(CHECKS_JOB).execute_in_process(
             instance=self.instance,
-            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            run_config=QUIET,
             raise_on_error=False,
         )
         evaluations = result.get_asset_check_evaluations()
         assert evaluations
-        expected = {key for asset in self.definitions.resolve_asset_graph().asset_check_keys for key in [asset]}
+        expected = set(self.definitions.resolve_asset_graph().asset_check_keys)
         assert {check.asset_check_key for check in evaluations} == expected
-        return sorted(
-            f"{check.asset_key.to_user_string()}:{check.check_name}" for check in evaluations if not check.passed
-        )
+        return failed(evaluations)
 
     def summary(self, source: str) -> Mapping[str, int]:
         """What the ledger's files of a source add up to."""
@@ -234,10 +241,14 @@ def _difference(found: pl.DataFrame, expected: pl.DataFrame) -> str:
     return f"rows that differ by column: {columns}"
 
 
-def failed(report: RefreshReport) -> list[str]:
-    """Names of the checks that failed during a refresh."""
+def failed(checks: Iterable[dg.AssetCheckEvaluation]) -> list[str]:
+    """The checks that failed, with their numbers.
+
+    That much came late is no failure here: it is the one thing that tells an order of deliveries from another.
+    """
     return sorted(
         f"{check.asset_key.to_user_string()}:{check.check_name} "
         f"{ {name: value.value for name, value in check.metadata.items()} }"
-        for check in report.failed_checks
+        for check in checks
+        if not check.passed and check.check_name != "late_share"
     )

@@ -40,7 +40,7 @@ def loaded(tmp_path_factory: pytest.TempPathFactory, new_database: Callable[[], 
         shutil.copy(LOG, target)
         deployment.refreshed()
         yield deployment
-        deployment.platform.engine.dispose()
+        deployment.close()
 
 
 @pytest.fixture(scope="module")
@@ -92,9 +92,7 @@ def test_the_events_and_the_quarantine_name_all_1753_client_addresses(loaded: De
     assert len(addresses) == 1753
 
 
-def test_requests_per_address_are_those_in_the_file(
-    loaded: Deployment, log: list[str], events: pl.DataFrame
-) -> None:
+def test_requests_per_address_are_those_in_the_file(loaded: Deployment, log: list[str], events: pl.DataFrame) -> None:
     expected = Counter(line.split(" ", 1)[0] for line in log)
     found = Counter(events["anonymous_id"]) + Counter(
         raw.split(b" ", 1)[0].decode() for _, raw in quarantined_lines(loaded)
@@ -116,9 +114,7 @@ def test_status_codes_are_kept_and_counted_as_grep_counts_them(
     loaded: Deployment, log: list[str], events: pl.DataFrame
 ) -> None:
     refused = Counter(_status(log[line - 1]) for line, _ in quarantined_lines(loaded))
-    found = Counter(
-        "200" if name == "request" else str(name).removeprefix("request_") for name in events["event_name"]
-    )
+    found = Counter("200" if name == "request" else str(name).removeprefix("request_") for name in events["event_name"])
     counts = {"200": 9126, "304": 445, "404": 213, "301": 164, "206": 45, "500": 3, "416": 2, "403": 2}
     assert found + refused == counts
 

@@ -5,7 +5,7 @@ import json
 import random
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from itertools import pairwise
 
 import dagster as dg
 import polars as pl
@@ -37,7 +37,7 @@ def clean_batch(
             file.write(settings.landing_dir)
         deployment.refreshed()
         yield deployment.everything()
-        deployment.platform.engine.dispose()
+        deployment.close()
 
 
 def everything_of(demo: Demo) -> list[DemoFile]:
@@ -64,7 +64,7 @@ def under_another_name(name: str) -> str:
 def in_subsets(random_: random.Random, deliveries: list[tuple[str, bytes]]) -> list[list[tuple[str, bytes]]]:
     """Deliveries cut into runs of arbitrary length."""
     cuts = sorted({0, *random_.sample(range(1, len(deliveries)), 3), len(deliveries)})
-    return [deliveries[first:last] for first, last in zip(cuts, cuts[1:], strict=False)]
+    return [deliveries[first:last] for first, last in pairwise(cuts)]
 
 
 def test_any_order_in_any_subsets_gives_the_tables_of_one_batch(
@@ -77,7 +77,8 @@ def test_any_order_in_any_subsets_gives_the_tables_of_one_batch(
     for subset in in_subsets(random_, deliveries):
         for name, content in subset:
             deployment.deliver(name, content)
-        deployment.refreshed()
+        # Of a part of the files, more lines may be bad than declared; that is no reason not to load them.
+        assert deployment.refresh().failed_runs == []
     assert differences(deployment.everything(), clean_batch) == {}
     assert deployment.is_settled()
     assert deployment.check_everything() == []
@@ -97,7 +98,8 @@ def test_each_file_twice_under_another_name_gives_the_tables_of_one_batch(
     for subset in (deliveries[: len(deliveries) // 2], deliveries[len(deliveries) // 2 :]):
         for name, content in subset:
             deployment.deliver(name, content)
-        deployment.refreshed()
+        # Of a part of the files, more lines may be bad than declared; that is no reason not to load them.
+        assert deployment.refresh().failed_runs == []
     assert differences(deployment.everything(), clean_batch) == {}
     assert deployment.value("select count(*) from ledger.files where state = 'active'") == len(everything_of(demo)) - 1
     assert deployment.value("select count(*) from ledger.files where state = 'repeat'") == len(everything_of(demo)) + 1
@@ -155,13 +157,14 @@ def random_events(random_: random.Random) -> list[str]:
     """Lines of a few visitors around two midnights; ids repeat, some with other content, some on the next day."""
     start = datetime(2026, 3, 1, 22, 0, tzinfo=UTC)
     lines = []
-    for number in range(60):
+    moments = random_.sample(range(3_200), 60)
+    for number, moment in enumerate(moments):
         event = {
             "id": f"e{random_.randrange(45)}",
             "name": random_.choice(["viewed", "clicked", "bought"]),
             "type": random_.choice(["page", "track", "ping"]),
             # Whole multiples of half a minute, so that equal times and gaps of exactly 30 minutes occur.
-            "time": (start + timedelta(seconds=30 * random_.randrange(3_200))).isoformat(),
+            "time": (start + timedelta(seconds=30 * moment)).isoformat(),
             "visitor": f"v{random_.randrange(4)}",
             "url": f"https://shop.example/{random_.choice('abc')}?utm_source={random_.choice(['', 'x', 'y'])}",
             "revenue": random_.choice([None, None, f"{random_.randrange(999)}.{random_.randrange(10, 99)}"]),
@@ -175,36 +178,49 @@ def random_events(random_: random.Random) -> list[str]:
     return lines
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_random_events_in_random_files_with_refreshes_in_between_give_the_tables_of_one_batch(
+@pytest.mark.parametrize("seed", range(2))
+def test_random_files_repeated_shuffled_and_half_written_give_the_tables_of_one_batch(
     seed: int, new_deployment: NewDeployment
 ) -> None:
     random_ = random.Random(seed)
-    lines = random_events(random_)
-    expected = new_deployment()
-    expected.declare("clicks", CLICKS)
-    expected.deliver("clicks/all.jsonl", "\n".join(lines) + "\n")
-    expected.refresh()
-
-    shuffled = random_.sample(lines, len(lines))
-    files: list[list[str]] = [[] for _ in range(7)]
-    for line in shuffled:
-        files[random_.randrange(7)].append(line)
-    files += random_.sample(files, 2)
-    deployment = new_deployment()
-    deployment.declare("clicks", CLICKS)
-    for first in range(0, len(files), 3):
-        for number, file in enumerate(files[first : first + 3], first):
-            deployment.deliver(f"clicks/{number}.jsonl", "\n".join(file) + "\n")
-            if random_.random() < 0.3:
-                # A sender that is not finished: the beginning now, the whole file at the end.
-                deployment.deliver(f"clicks/{number}.jsonl", "\n".join(file)[: random_.randrange(20, 200)])
-        assert deployment.refresh().failed_runs == []
+    files: list[list[str]] = [[] for _ in range(6)]
+    for line in random_events(random_):
+        files[random_.randrange(6)].append(line)
+    expected, deployment = new_deployment(), new_deployment()
+    for one in (expected, deployment):
+        one.declare("clicks", CLICKS)
     for number, file in enumerate(files):
-        deployment.deliver(f"clicks/{number}.jsonl", "\n".join(file) + "\n")
+        expected.deliver(f"clicks/{number}.jsonl", "\n".join(file))
+    assert expected.refresh().failed_runs == []
+
+    deliveries = [*enumerate(files), (6, files[0]), (7, files[1])]
+    random_.shuffle(deliveries)
+    for number, file in deliveries[:4]:
+        # Some senders are not finished: the beginning now, the whole file later.
+        whole = "\n".join(file)
+        deployment.deliver(f"clicks/{number}.jsonl", whole if random_.random() < 0.5 else whole[: len(whole) // 2])
+    assert deployment.refresh().failed_runs == []
+    for number, file in deliveries:
+        deployment.deliver(f"clicks/{number}.jsonl", "\n".join(file))
     assert deployment.refresh().failed_runs == []
     assert differences(deployment.everything(), expected.everything()) == {}
     assert deployment.is_settled()
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_the_same_lines_cut_into_other_files_give_the_same_tables(seed: int, new_deployment: NewDeployment) -> None:
+    random_ = random.Random(seed)
+    lines = random_events(random_)
+    states = []
+    for parts in (1, 5):
+        deployment = new_deployment()
+        deployment.declare("clicks", CLICKS)
+        random_.shuffle(lines)
+        for part in range(parts):
+            deployment.deliver(f"clicks/{part}.jsonl", "\n".join(lines[part::parts]))
+        assert deployment.refresh().failed_runs == []
+        states.append(deployment.everything())
+    assert differences(*states) == {}
 
 
 def test_a_refresh_after_every_single_file_gives_the_tables_of_one_batch(new_deployment: NewDeployment) -> None:
@@ -239,7 +255,7 @@ def test_a_path_whose_content_was_replaced_leaves_no_trace_of_the_older_content(
     assert deployment.is_settled()
 
 
-def test_a_restored_clock_and_a_touched_file_change_nothing(new_deployment: NewDeployment, tmp_path: Path) -> None:
+def test_a_touched_file_changes_nothing(new_deployment: NewDeployment) -> None:
     deployment = new_deployment()
     deployment.declare("clicks", CLICKS)
     path = deployment.deliver("clicks/a.jsonl", "\n".join(random_events(random.Random(3))))

@@ -38,7 +38,7 @@ def loaded(tmp_path_factory: pytest.TempPathFactory, new_database: Callable[[], 
         (settings.landing_dir / SOURCE).symlink_to(FILES.resolve(), target_is_directory=True)
         deployment.refreshed()
         yield deployment
-        deployment.platform.engine.dispose()
+        deployment.close()
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from pipeline_assets.ledger.builds import (
     OvertakenError,
     Recipe,
     Staleness,
+    Stretch,
     confirmation,
     require_all,
 )
@@ -50,8 +51,9 @@ def build(engine: sa.Engine, recipes: list[Recipe], files: list[StagedFile], day
 
 
 def confirm(engine: sa.Engine, table: str, days: list[date], run: str) -> None:
+    recipe = next(recipe for recipe in RECIPES if recipe.table == table)
     with engine.begin() as connection:
-        require_all(table, days, len(connection.execute(confirmation(table, days, run)).all()))
+        require_all(table, days, len(connection.execute(confirmation(recipe, days, run)).all()))
 
 
 def test_a_day_is_stale_until_every_table_was_built_from_what_is_there(engine: sa.Engine) -> None:
@@ -115,6 +117,36 @@ def test_an_overtaken_run_may_not_publish(engine: sa.Engine) -> None:
     with pytest.raises(OvertakenError, match="2026-03-01 to 2026-03-02"):
         confirm(engine, "events", march(1, 2), "first")
     confirm(engine, "events", march(2), "second")
+
+
+def test_a_run_whose_inputs_were_rebuilt_while_it_read_them_leaves_its_days_stale(engine: sa.Engine) -> None:
+    build(engine, RECIPES, staged(1, 2, 3), march(1, 2, 3))
+    ledger = BuildLedger(engine, RECIPES)
+    began = ledger.now()
+    ledger.claim("events", march(3), staged(2, 3), "other")
+    confirm(engine, "events", march(3), "other")
+    ledger.claim("sessions", march(1, 2, 3), [], "slow", read_since=began)
+    confirm(engine, "sessions", march(1, 2, 3), "slow")
+    assert ledger.staleness(staged(1, 2, 3), until=LAST).tables == {"events": set(), "sessions": set(march(2, 3))}
+
+
+def test_days_before_the_first_day_are_not_asked_for(engine: sa.Engine) -> None:
+    build(engine, RECIPES, staged(1, 2, 3), march(1, 2, 3))
+    newer = [Recipe("events", "2", RECIPES[0].inputs), RECIPES[1]]
+    found = BuildLedger(engine, newer).staleness(staged(2, 3), since=date(2026, 3, 2), until=LAST)
+    assert found.tables["events"] == set(march(2, 3))
+
+
+def test_a_stretch_is_cut_in_halves_down_to_days() -> None:
+    stretch = Stretch(date(2026, 3, 1), date(2026, 3, 5), 5)
+    assert [(half.first.day, half.last.day) for half in stretch.halves()] == [(1, 3), (4, 5)]
+    assert Stretch(date(2026, 3, 1), date(2026, 3, 1), 1).halves() == ()
+
+
+def test_a_stretch_has_a_bounded_number_of_days() -> None:
+    days = [date(2020, 1, 1) + timedelta(days=offset) for offset in range(1000)]
+    found = Staleness({"events": set(days)}, set(days)).stretches()
+    assert [(stretch.last - stretch.first).days + 1 for stretch in found] == [366, 366, 268]
 
 
 def stretches(stale: list[date], present: list[date]) -> list[tuple[int, int, int]]:

@@ -62,6 +62,22 @@ def test_a_source_is_named_after_its_folder_and_keeps_the_defaults(tmp_path: Pat
         ),
         ("    revenue: sum(x)\n", ["8:14: revenue: sum() is an aggregate: an expression sees only its own row"]),
         ("    event_id: uuid()\n", ["8:15: event_id: uuid() does not always give the same result for the same row"]),
+        ("    event_id: hash(x)\n", ["8:15: event_id: hash() does not always give the same result for the same row"]),
+        (
+            "    event_name: current_localtimestamp()\n",
+            ["8:17: event_name: current_localtimestamp() does not always give the same result for the same row"],
+        ),
+        (
+            "    event_name: age(x::timestamp)\n",
+            [
+                "8:17: event_name: age() of one time does not always give the same result for the same row: "
+                "it is measured from today; give both times"
+            ],
+        ),
+        (
+            "    event_name: unnest([x])\n",
+            ["8:17: event_name: unnest() gives several rows: an expression gives one value for its own row"],
+        ),
         (
             "    event_name: (select content from read_text('/etc/passwd'))\n",
             ["8:17: event_name: a subquery is not allowed: an expression sees only its own row"],
@@ -124,6 +140,10 @@ def test_a_source_is_named_after_its_folder_and_keeps_the_defaults(tmp_path: Pat
                 "8:20: mode 'supplied' is not available in this version; use 'inferred'",
                 "8:47: timeout_minutes: must be greater than or equal to 1, not 0",
             ],
+        ),
+        (
+            "  sessions: {timeout_minutes: 721}\n",
+            ["8:31: timeout_minutes: must be less than or equal to 720, not 721"],
         ),
         ("  consent: {denied: anonymize}\n", ["8:21: unknown denied 'anonymize'; did you mean 'anonymise'?"]),
         ("  requird: [x]\n", ["8:3: unknown attribute 'requird'; did you mean 'required'?"]),

@@ -284,7 +284,9 @@ def test_every_leaf_of_a_row_is_in_a_mapped_column_or_in_the_properties(objects:
     }
     rows = [{**made, "time": GOOD["time"], "visitor": "v"} for made in objects]
     for made, staged in zip(rows, stage(source(mapping=NESTED), [json.dumps(made) for made in rows]), strict=True):
-        assert staged["reason"] is None
+        if staged["reason"] is not None:
+            assert staged["reason"] in ("too_long:event_id", "too_long:user_id")
+            continue
         properties = dict(leaves(json.loads(staged["properties"] or "{}")))
         for path, value in leaves(made):
             column = next((name for known, name in mapped.items() if path[: len(known)] == known), None)
@@ -392,13 +394,14 @@ def test_the_rules_version_changes_with_what_decides_the_rows_and_with_nothing_e
     assert rules_version(source(mapping=dict(reversed(declared.mapping.items()))), "UTC", FIRST_DAY) == version
     others = {
         rules_version(source(property="x"), "UTC", FIRST_DAY),
+        rules_version(source(compression="gzip"), "UTC", FIRST_DAY),
         rules_version(source(time={"zone": "Europe/Berlin"}), "UTC", FIRST_DAY),
         rules_version(source(rules={"a": "true"}), "UTC", FIRST_DAY),
         rules_version(declared, "Europe/Berlin", FIRST_DAY),
         rules_version(declared, "UTC", date(2011, 1, 1)),
         version,
     }
-    assert len(others) == 6
+    assert len(others) == 7
 
 
 @needs_data

@@ -72,6 +72,35 @@ def test_a_quote_inside_a_field_is_ordinary_text() -> None:
     assert csv_records(b'id,note\n1,5" disk\n2,x\n')[0] == [(2, '1,5" disk'), (3, "2,x")]
 
 
+@pytest.mark.parametrize(
+    "rows",
+    [
+        ['1,Monitor 24",99', "2,x,1", "3,y,2", '4,TV 50",5'],
+        ['1,LETTER "A" RING,2', '2,"LETTER ""A"" RING",2', "3,x,4"],
+        ['1, "abc", 99', '2, "abc", 99', "3,x,4"],
+        ['1,"",2', '"","",""', '2,"a","b"'],
+        ['1,"a"b,2', "2,x,3"],
+    ],
+)
+def test_quotes_that_do_not_begin_a_field_join_no_lines(rows: list[str]) -> None:
+    found, tally = csv_records(("a,b,c\n" + "\n".join(rows) + "\n").encode())
+    assert [raw for _, raw in found] == rows
+    assert tally.invalid == []
+
+
+FIELD_PIECES = st.lists(st.sampled_from(['"', '""', "a", " ", "\n", "x,", '",']), max_size=6).map("".join)
+
+
+@given(st.lists(FIELD_PIECES, max_size=6))
+@settings(deadline=None)
+def test_nothing_of_a_csv_file_is_lost_however_odd_its_quotes(pieces: list[str]) -> None:
+    data = ("h1,h2\n" + "\n".join(pieces) + "\n").encode()
+    found, tally = csv_records(data)
+    kept = sorted([*found, *((bad.line, bad.raw.decode()) for bad in tally.invalid)])
+    assert "\n".join(raw for _, raw in kept) == data.decode().removeprefix("h1,h2\n").removesuffix("\n")
+    assert tally.lines == len(kept)
+
+
 def test_only_the_line_that_opens_a_quote_for_ever_is_refused() -> None:
     found, tally = csv_records(b'id,note\n1,"open\n2,x\n3,y\n')
     assert found == [(3, "2,x"), (4, "3,y")]

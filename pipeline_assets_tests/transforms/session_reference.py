@@ -75,8 +75,7 @@ def describe(start_reason: str, end_reason: str, events: list[Row]) -> Row:
     lasted = last["occurred_at"] - first["occurred_at"]
     users = [row["user_id"] for row in events if row["user_id"] is not None]
     visitor, shop = first["visitor_id"], first["property"]
-    microseconds = (first["occurred_at"] - datetime(1970, 1, 1, tzinfo=ZoneInfo("UTC"))) // timedelta(microseconds=1)
-    key = [microseconds, len(shop.encode()), len(visitor.encode()), shop, visitor, first["event_id"]]
+    key = [microseconds(first), len(shop.encode()), len(visitor.encode()), shop, visitor, first["event_id"]]
     session_id = hex_id(key)
     session = {
         "session_id": session_id,
@@ -112,10 +111,10 @@ def describe_views(session: Row, views: Sequence[Row]) -> list[Row]:
     described = []
     for number, view in enumerate(views, start=1):
         following = views[number] if number < len(views) else None
-        key = "v" + view["view_id"] if view["view_id"] is not None else "e" + view["event_id"]
+        own = ["v" + view["view_id"]] if view["view_id"] is not None else [f"e{microseconds(view)}", view["event_id"]]
         described.append(
             {
-                "page_view_id": hex_id([session["session_id"], key]),
+                "page_view_id": hex_id([session["session_id"], *own]),
                 "session_id": session["session_id"],
                 "session_date": session["session_date"],
                 "property": session["property"],
@@ -136,6 +135,10 @@ def describe_views(session: Row, views: Sequence[Row]) -> list[Row]:
             }
         )
     return described
+
+
+def microseconds(row: Row) -> int:
+    return (row["occurred_at"] - datetime(1970, 1, 1, tzinfo=ZoneInfo("UTC"))) // timedelta(microseconds=1)
 
 
 def hex_id(parts: Sequence[object]) -> str:

@@ -50,12 +50,15 @@ def test_of_two_rows_with_one_id_the_earlier_one_stays() -> None:
     [
         ({"received_at": NOON}, {"received_at": NOON + timedelta(seconds=1)}),
         ({"received_at": NOON}, {"received_at": None}),
+        ({"page_title": "a", "load_id": "f"}, {"page_title": "b", "load_id": "e"}),
+        ({"page_title": "z", "load_id": "f"}, {"page_title": None, "load_id": "e"}),
+        ({"source": "a", "load_id": "f"}, {"source": "b", "load_id": "e"}),
         ({"load_id": "e"}, {"load_id": "f"}),
         ({"line": 2}, {"line": 10}),
         ({"line": 1, "source": "a"}, {"line": 1, "source": "b"}),
     ],
 )
-def test_ties_are_broken_by_arrival_content_and_line(winner: Row, loser: Row) -> None:
+def test_ties_are_broken_by_arrival_then_content_then_the_place_in_the_files(winner: Row, loser: Row) -> None:
     rows = [staged(2, NOON) | loser, staged(3, NOON) | winner]
     events = build(rows).events
     assert events.height == 1
@@ -140,7 +143,7 @@ def test_the_visitor_is_the_anonymous_id_or_else_the_user_and_nobody_after_a_ref
     rows = [
         staged(1, event_id="1", anonymous_id="a", user_id="u"),
         staged(2, event_id="2", anonymous_id=None, user_id="u"),
-        staged(3, event_id="3", anonymous_id="a", user_id="u", consent=False),
+        staged(3, event_id="3", anonymous_id=None, user_id=None, consent=False),
         staged(4, event_id="4", anonymous_id="a", user_id="u", consent=True),
     ]
     events = build(rows).events.sort("line")
@@ -203,7 +206,9 @@ def test_the_look_back_is_the_longest_of_the_sources_and_at_least_the_default() 
 
 
 def order(row: Row) -> tuple[object, ...]:
-    return (row["occurred_at"], nulls_last(row["received_at"]), row["load_id"], row["line"], row["source"])
+    # Rows whose id is made of their content tell the same story.
+    story = (True, "") if row["row_hash"] is not None else nulls_last(row["properties"])
+    return (row["occurred_at"], nulls_last(row["received_at"]), story, row["source"], row["load_id"], row["line"])
 
 
 def reference(rows: Sequence[Row], days: Sequence[date], dedup_days: Mapping[str, int]) -> tuple[set, dict]:

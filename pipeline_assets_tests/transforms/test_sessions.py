@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from pipeline_assets.contracts.page_views import PageViews
 from pipeline_assets.contracts.sessions import Sessions
 from pipeline_assets.transforms.page_views import build_page_views
-from pipeline_assets.transforms.sessions import assign_sessions, build_session_tables, build_sessions
+from pipeline_assets.transforms.sessionize import assign_sessions
+from pipeline_assets.transforms.sessions import build_sessions
 from pipeline_assets_tests.transforms.frames import NOON, Row, columns_of, days_between, event, events_frame, utc
 from pipeline_assets_tests.transforms.session_reference import reference_sessions
 
@@ -179,6 +180,13 @@ def test_pings_and_tracked_events_with_a_view_id_make_no_view() -> None:
     assert sessions_of(rows)[0]["page_views"] == 1
 
 
+def test_an_event_id_that_comes_again_after_midnight_is_another_view_of_the_session() -> None:
+    rows = [event(utc(time), event_id="e", event_type="page") for time in ("2026-03-10T23:59", "2026-03-11T00:01")]
+    views = build_page_views(events_frame(rows), [TODAY], timezone="UTC")
+    assert PageViews.validate(views)["view_number"].to_list() == [1, 2]
+    assert views["session_id"].n_unique() == 1
+
+
 @pytest.mark.parametrize(
     ("values", "page"),
     [
@@ -238,9 +246,9 @@ def test_the_number_of_a_session_is_on_every_event_and_its_reason_on_the_first()
 
 
 def test_the_tables_of_nothing_are_empty_frames_that_keep_the_contracts() -> None:
-    tables = build_session_tables(events_frame([]), [TODAY], timezone="UTC")
-    assert Sessions.validate(tables.sessions).is_empty()
-    assert PageViews.validate(tables.page_views).is_empty()
+    nothing = events_frame([])
+    assert Sessions.validate(build_sessions(nothing, [TODAY], timezone="UTC")).is_empty()
+    assert PageViews.validate(build_page_views(nothing, [TODAY], timezone="UTC")).is_empty()
 
 
 # -- the same in plain Python ------------------------------------------------------------------------------------
@@ -320,8 +328,8 @@ def test_sessions_agree_with_a_plain_reading_of_the_rules_whatever_the_batch_and
     days = days_between(min(row["event_date"] for row in rows), max(row["event_date"] for row in rows))
     views = [view for session in expected for view in session.pop("views")]
     events = events_frame(rows)
-    tables = build_session_tables(events, days, timezone=timezone, timeouts=TIMEOUTS)
-    sessions, page_views = Sessions.validate(tables.sessions), PageViews.validate(tables.page_views)
+    sessions = Sessions.validate(build_sessions(events, days, timezone=timezone, timeouts=TIMEOUTS))
+    page_views = PageViews.validate(build_page_views(events, days, timezone=timezone, timeouts=TIMEOUTS))
     assert sessions.to_dicts() == sorted(
         expected, key=lambda row: columns_of(row, "session_date", "started_at", "session_id")
     )

@@ -13,8 +13,8 @@ down_revision = None
 SCHEMA = "ledger"
 
 
-def _now(name: str) -> sa.Column:
-    return sa.Column(name, sa.TIMESTAMP(timezone=True), nullable=False, server_default=sa.func.now())
+def _now(name: str, comment: str | None = None) -> sa.Column:
+    return sa.Column(name, sa.TIMESTAMP(timezone=True), nullable=False, server_default=sa.func.now(), comment=comment)
 
 
 def _content() -> sa.Column:
@@ -47,7 +47,7 @@ def upgrade() -> None:
         sa.Column("blank", sa.BigInteger, nullable=False),
         sa.Column("stamp", sa.Text, nullable=False, comment="Size, inode and times of the path when it was read"),
         sa.Column("error", sa.Text, comment="Why the file could not be read at all"),
-        _now("booked_at"),
+        _now("booked_at", "When this content became, or ceased to be, the newest of the path, or was read again"),
         sa.CheckConstraint("lines = landed + quarantined + blank", name="files_balance"),
         sa.CheckConstraint("state in ('active', 'repeat', 'superseded', 'unreadable')", name="files_state"),
         sa.CheckConstraint("least(lines, landed, quarantined, blank) >= 0", name="files_not_negative"),
@@ -97,6 +97,9 @@ def upgrade() -> None:
         sa.Column("state", sa.Text, nullable=False),
         sa.Column("run_id", sa.Text, nullable=False, comment="The run that builds or built it; the latest claim wins"),
         _now("claimed_at"),
+        sa.Column(
+            "read_since", sa.TIMESTAMP(timezone=True), nullable=False, comment="When the run began to read inputs"
+        ),
         sa.Column("built_at", sa.TIMESTAMP(timezone=True)),
         sa.Column("first_built_at", sa.TIMESTAMP(timezone=True)),
         sa.CheckConstraint("state in ('building', 'built')", name="builds_state"),

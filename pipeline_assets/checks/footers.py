@@ -1,0 +1,67 @@
+"""What the footers of Parquet files say about a contract: columns, types, rows and nulls, without reading the rows."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import dataframely as dy
+import polars as pl
+import pyarrow.parquet as pq
+
+
+@dataclass(frozen=True)
+class Footers:
+    """Parquet files held against a contract.
+
+    Attributes:
+        files: files looked at.
+        rows: rows of those that have the contract's columns.
+        nulls: nulls in columns that allow none.
+        differing: files whose columns or types are not the contract's, each with the names of these columns.
+    """
+
+    files: int
+    rows: int
+    nulls: int
+    differing: dict[Path, list[str]]
+
+    @property
+    def keep_contract(self) -> bool:
+        """Whether every file keeps the contract."""
+        return not self.differing and self.nulls == 0
+
+
+def read_footers(paths: Iterable[Path], contract: type[dy.Schema]) -> Footers:
+    """Hold files against a contract: names and types of the columns in any order, nulls in required columns."""
+    columns = contract.columns()
+    expected = {name: column.dtype for name, column in columns.items()}
+    required = {name for name, column in columns.items() if not column.nullable}
+    files = rows = nulls = 0
+    differing: dict[Path, list[str]] = {}
+    for path in paths:
+        files += 1
+        found = dict(pl.read_parquet_schema(path))
+        # Readers choose the contract's columns; staged files have two more, for the rows that are quarantined.
+        if wrong := sorted(name for name in expected if found.get(name) != expected[name]):
+            differing[path] = wrong
+            continue
+        with pq.ParquetFile(path) as file:
+            rows += file.metadata.num_rows
+            nulls += _nulls(file, required)
+    return Footers(files, rows, nulls, differing)
+
+
+def _nulls(file: pq.ParquetFile, required: set[str]) -> int:
+    nulls = 0
+    for number in range(file.metadata.num_row_groups):
+        group = file.metadata.row_group(number)
+        for column in (group.column(index) for index in range(group.num_columns)):
+            name = column.path_in_schema
+            if name not in required:
+                continue
+            statistics = column.statistics
+            if statistics is not None and statistics.has_null_count:
+                nulls += statistics.null_count
+            else:
+                nulls += file.read_row_group(number, columns=[name]).column(name).null_count
+    return nulls

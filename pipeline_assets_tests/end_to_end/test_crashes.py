@@ -1,0 +1,168 @@
+"""A refresh that is killed at any moment and run again leaves the tables of one that was not."""
+
+import random
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import dagster as dg
+import polars as pl
+import pytest
+
+from pipeline_assets.demo.generator import Demo, DemoConfig, Faults, build_demo
+from pipeline_assets.postgres import leave_server
+from pipeline_assets.settings import Settings
+from pipeline_assets_tests.end_to_end.deployment import Deployment, differences
+from pipeline_assets_tests.end_to_end.refreshing import kill, kill_postgres, start_refresh, warm_up
+
+MOMENTS = 20
+SHARES = 4
+# Loading and building dominate however few events there are, so few are enough.
+# The app sends so little then that a single bad line would be more than declared.
+CONFIG = DemoConfig(days=4, visitors=40, faults=replace(Faults().divided(60), app_malformed={}))
+
+
+@dataclass(frozen=True)
+class CleanRun:
+    """What an undisturbed refresh does: its tables, and how long it takes.
+
+    Attributes:
+        demo: the files.
+        empty: a data folder whose server and tables exist, and nothing else.
+        first_seconds: how long it took to make that.
+        tables: all tables after the refresh.
+        seconds: how long the refresh takes from there.
+    """
+
+    demo: Demo
+    empty: Path
+    first_seconds: float
+    tables: dict[str, pl.DataFrame]
+    seconds: float
+
+
+@pytest.fixture
+def data_dir() -> Iterator[Path]:
+    """A folder for a deployment with a server of its own, which root runs as another user."""
+    yield from _data_dir()
+
+
+def _data_dir() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="pipeline-crashes-"))
+    try:
+        yield folder
+    finally:
+        leave_server(Settings.for_data_dir(folder))
+        kill_postgres(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def clean_run() -> Iterator[CleanRun]:
+    """An undisturbed refresh of the same files."""
+    demo = build_demo(CONFIG)
+    warm_up()
+    for empty in _data_dir():
+        first_seconds = finished_refresh(empty)
+        for folder in _data_dir():
+            prepare(folder, demo, empty)
+            seconds = finished_refresh(folder)
+            tables, _, _ = state(folder)
+        yield CleanRun(demo, empty, first_seconds, tables, seconds)
+
+
+def finished_refresh(folder: Path, what: str = "") -> float:
+    """Refresh and expect success; seconds it took."""
+    begun = time.monotonic()
+    process = start_refresh(folder)
+    process.join()
+    assert process.exitcode == 0, f"{what}\n{(folder / 'refresh.log').read_text()[-2000:]}"
+    return time.monotonic() - begun
+
+
+def prepare(folder: Path, demo: Demo, empty: Path | None = None) -> None:
+    """Put everything into landing; copy the server of an empty data folder, if one is given."""
+    if empty:
+        # With owners: root's server runs as another user.
+        subprocess.run(["cp", "-a", f"{empty}/postgres", str(folder)], check=True)
+    landing = Settings.for_data_dir(folder).landing_dir
+    demo.write(landing)
+    demo.write_late_files(landing)
+
+
+def state(folder: Path) -> tuple[dict[str, pl.DataFrame], list[str], bool]:
+    """All tables, the checks that fail, and whether nothing is pending, stale or out of balance."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        deployment = Deployment(Settings.for_data_dir(folder), instance)
+        found = deployment.everything(), deployment.check_everything(), deployment.is_settled()
+        deployment.close()
+    return found
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When a refresh is killed.
+
+    Attributes:
+        fraction: of the time that a whole refresh takes.
+        from_nothing: whether not even the server's folder exists before.
+        with_postgres: whether PostgreSQL is killed too.
+    """
+
+    fraction: float
+    from_nothing: bool
+    with_postgres: bool
+
+
+def moments(share: int) -> list[Moment]:
+    """This share's moments.
+
+    There is one in every twentieth of the time, so that all phases are hit: the creation of the server and its tables,
+    each load, each table, the checks. Every share has its part of every phase.
+    """
+    random_ = random.Random(20)
+    drawn = [
+        Moment((number + random_.random()) / MOMENTS, number % 5 == 1, random_.random() < 0.4)
+        for number in range(MOMENTS)
+    ]
+    return drawn[share::SHARES]
+
+
+@pytest.mark.parametrize("share", range(SHARES))
+def test_a_refresh_killed_at_any_moment_and_run_again_gives_the_tables_of_one_that_was_not(
+    share: int, clean_run: CleanRun
+) -> None:
+    killed = 0
+    for moment in moments(share):
+        for folder in _data_dir():
+            prepare(folder, clean_run.demo, None if moment.from_nothing else clean_run.empty)
+            whole = clean_run.seconds + (clean_run.first_seconds if moment.from_nothing else 0)
+            process = start_refresh(folder)
+            time.sleep(moment.fraction * whole)
+            killed += kill(process)
+            if moment.with_postgres:
+                kill_postgres(folder)
+            finished_refresh(folder, str(moment))
+            tables, failing, settled = state(folder)
+            assert differences(tables, clean_run.tables) == {}, moment
+            assert failing == [], moment
+            assert settled, moment
+    # On a busy machine the measured run may have been slow, and some of these are over before their moment.
+    assert killed >= len(moments(share)) // 2
+
+
+def test_a_refresh_killed_again_and_again_comes_to_an_end(clean_run: CleanRun, data_dir: Path) -> None:
+    prepare(data_dir, clean_run.demo, clean_run.empty)
+    random_ = random.Random(4)
+    for _ in range(3):
+        process = start_refresh(data_dir)
+        time.sleep(random_.uniform(0.3, 0.8) * clean_run.seconds)
+        kill(process)
+    finished_refresh(data_dir)
+    tables, failing, settled = state(data_dir)
+    assert differences(tables, clean_run.tables) == {}
+    assert (failing, settled) == ([], True)

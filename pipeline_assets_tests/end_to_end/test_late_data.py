@@ -1,0 +1,101 @@
+"""What comes late changes the days it belongs to and their neighbours, and nothing else."""
+
+from datetime import date, timedelta
+
+import pytest
+
+from pipeline_assets_tests.end_to_end.deployment import CLICKS, Deployment
+from pipeline_assets_tests.end_to_end.test_sensors import on
+
+DAYS = range(1, 13)
+LATE = 6
+
+
+def march(*days: int) -> set[date]:
+    return {date(2026, 3, day) for day in days}
+
+
+@pytest.fixture
+def built(deployment: Deployment) -> Deployment:
+    """A deployment with twelve days loaded and built, one file a day."""
+    deployment.declare("clicks", CLICKS)
+    for day in DAYS:
+        deployment.deliver(f"clicks/{day:02}.jsonl", on(day))
+    deployment.refreshed()
+    return deployment
+
+
+def bookings(deployment: Deployment) -> dict[tuple[str, date], tuple]:
+    """Run and moment by table and day."""
+    rows = deployment.sql("select asset, day, run_id, built_at, inputs from ledger.builds")
+    return {(asset, day): tuple(rest) for asset, day, *rest in rows}
+
+
+def rebuilt(deployment: Deployment, before: dict[tuple[str, date], tuple]) -> dict[str, set[date]]:
+    """The days of every table that were built since."""
+    found: dict[str, set[date]] = {}
+    for (asset, day), booking in bookings(deployment).items():
+        if before.get((asset, day)) != booking:
+            found.setdefault(asset, set()).add(day)
+    return found
+
+
+def test_a_late_file_rebuilds_its_day_and_the_neighbours_that_look_at_it_and_leaves_every_other_day_alone(
+    built: Deployment,
+) -> None:
+    before = bookings(built)
+    files = {path: path.stat().st_mtime_ns for path in built.settings.lake_dir.glob("events/*/part.parquet")}
+    built.deliver("clicks/late.jsonl", on(LATE, hour=20))
+    report = built.refreshed()
+    around = march(LATE - 1, LATE, LATE + 1, LATE + 2)
+    assert rebuilt(built, before) == dict.fromkeys(("events", "sessions", "page_views", "daily_activity"), around)
+    assert [(stretch.first, stretch.last) for stretch in report.stretches] == [(min(around), max(around))]
+    untouched = {path for path in files if path.stat().st_mtime_ns == files[path]}
+    assert len(untouched) == len(DAYS) - len(around)
+    assert built.sql("select events::int from marts.daily_activity where activity_date = '2026-03-06'") == [(2,)]
+
+
+def test_late_files_of_days_far_apart_are_two_builds_and_the_days_between_stay(built: Deployment) -> None:
+    before = bookings(built)
+    built.deliver("clicks/late.jsonl", on(1, 12, hour=20))
+    report = built.refreshed()
+    assert rebuilt(built, before)["sessions"] == march(1, 2, 3, 11, 12)
+    assert len(report.stretches) == 2
+
+
+def test_a_late_repeat_of_known_content_rebuilds_nothing(built: Deployment) -> None:
+    before = bookings(built)
+    built.deliver("clicks/again.jsonl", on(LATE))
+    report = built.refreshed()
+    assert (report.loads, report.stretches) == (1, [])
+    assert rebuilt(built, before) == {}
+
+
+def test_a_late_file_of_a_day_nobody_has_seen_builds_that_day_too(built: Deployment) -> None:
+    before = bookings(built)
+    built.deliver("clicks/late.jsonl", on(20))
+    built.refreshed()
+    assert rebuilt(built, before)["sessions"] == march(20)
+
+
+def test_late_rows_are_counted_and_the_moment_a_day_was_first_built_is_kept(built: Deployment) -> None:
+    first = built.value("select first_built_at from ledger.builds where asset = 'events' and day = '2026-03-06'")
+    built.deliver("clicks/late.jsonl", on(LATE, LATE + 1, hour=20))
+    built.refreshed()
+    assert built.refresher_summary("clicks").late == 2
+    assert built.sql(
+        "select first_built_at, built_at > first_built_at from ledger.builds where asset = 'events' "
+        "and day = '2026-03-06'"
+    ) == [(first, True)]
+
+
+def test_an_event_after_midnight_that_comes_late_extends_the_session_of_the_day_before(built: Deployment) -> None:
+    midnight = date(2026, 3, LATE + 1)
+    line = '{{"id": "{0}", "name": "viewed", "type": "page", "time": "{1}", "visitor": "night", "url": "https://x/"}}\n'
+    built.deliver("clicks/evening.jsonl", line.format("n1", f"{midnight - timedelta(days=1)}T23:50:00Z"))
+    built.refreshed()
+    built.deliver("clicks/night.jsonl", line.format("n2", f"{midnight}T00:10:00Z"))
+    built.refreshed()
+    assert built.sql(
+        "select session_date, events::int, events_next_day::int from marts.sessions where visitor_id = 'night'"
+    ) == [(midnight - timedelta(days=1), 2, 1)]

@@ -1,0 +1,197 @@
+"""Real ticks of the sensors, on real files, a real ledger and real runs."""
+
+import os
+import time
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster._core.test_utils import create_run_for_test
+
+from pipeline_assets.jobs import BUILD_JOB, LOAD_JOB
+from pipeline_assets.partitions import range_tags, tagged_days
+from pipeline_assets.sensors.backing_off import INPUTS_TAG, inputs_digest, must_wait, pause_after
+from pipeline_assets.sensors.new_files import new_files
+from pipeline_assets.sensors.stale_days import stale_days
+from pipeline_assets_tests.end_to_end.deployment import CLICKS, QUIET, Deployment
+from pipeline_assets_tests.end_to_end.test_files import click
+
+MARCH = [date(2026, 3, day) for day in range(1, 32)]
+
+
+@pytest.fixture
+def clicks(deployment: Deployment) -> Deployment:
+    """A deployment with a source of JSON lines."""
+    deployment.declare("clicks", CLICKS)
+    return deployment
+
+
+def tick(sensor: dg.SensorDefinition, deployment: Deployment) -> tuple[Sequence[dg.RunRequest], str | None]:
+    """The requests of one tick, and why there are none."""
+    context = dg.build_sensor_context(
+        instance=deployment.instance,
+        resources={"platform": deployment.platform},
+        definitions=deployment.definitions,
+    )
+    data = sensor.evaluate_tick(context)
+    return data.run_requests or [], data.skip_message
+
+
+def settled(deployment: Deployment, name: str, content: str) -> Path:
+    """A delivered file that nobody has written to for a while."""
+    path = deployment.deliver(name, content)
+    earlier = time.time() - 60
+    os.utime(path, (earlier, earlier))
+    return path
+
+
+def on(*days: int, hour: int = 12) -> str:
+    """A click on each of some days of March."""
+    return "".join(click(100 * hour + day, time=f"2026-03-{day:02}T{hour:02}:00:00Z") for day in days)
+
+
+def run(deployment: Deployment, job: str, request: dg.RunRequest) -> dg.ExecuteInProcessResult:
+    """What the daemon does with a request."""
+    return deployment.definitions.resolve_job_def(job).execute_in_process(
+        instance=deployment.instance,
+        asset_selection=request.asset_selection,
+        tags=request.tags,
+        run_config=QUIET,
+        raise_on_error=False,
+    )
+
+
+def finished(deployment: Deployment, job: str, tags: dict[str, str], status: dg.DagsterRunStatus) -> None:
+    """A run on record that has ended."""
+    record = create_run_for_test(deployment.instance, job_name=job, tags=tags, status=dg.DagsterRunStatus.STARTED)
+    if status == dg.DagsterRunStatus.FAILURE:
+        deployment.instance.report_run_failed(record)
+    else:
+        deployment.instance.report_run_canceled(record)
+
+
+def test_with_nothing_to_do_the_sensors_ask_for_nothing_and_say_so(clicks: Deployment) -> None:
+    assert tick(new_files, clicks) == ([], "No file is pending.")
+    assert tick(stale_days, clicks) == ([], "Every day is built from what is there now.")
+
+
+def test_a_file_that_was_written_to_just_now_is_waited_for(clicks: Deployment) -> None:
+    clicks.deliver("clicks/a.jsonl", on(1))
+    assert tick(new_files, clicks) == ([], "Files are still being written.")
+
+
+def test_a_settled_file_is_asked_for_with_its_source_alone(clicks: Deployment) -> None:
+    settled(clicks, "clicks/a.jsonl", on(1))
+    (request,), _ = tick(new_files, clicks)
+    assert request.asset_selection == [dg.AssetKey(["staging", "clicks"])]
+
+
+@pytest.mark.parametrize("status", [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTED])
+def test_no_load_is_asked_for_while_one_waits_or_is_under_way(clicks: Deployment, status: dg.DagsterRunStatus) -> None:
+    settled(clicks, "clicks/a.jsonl", on(1))
+    create_run_for_test(clicks.instance, job_name=LOAD_JOB, status=status)
+    assert tick(new_files, clicks) == ([], "A load is under way.")
+
+
+@pytest.mark.parametrize("job", [LOAD_JOB, BUILD_JOB])
+def test_no_build_is_asked_for_while_files_are_loaded_or_days_built(clicks: Deployment, job: str) -> None:
+    settled(clicks, "clicks/a.jsonl", on(1))
+    run(clicks, LOAD_JOB, tick(new_files, clicks)[0][0])
+    create_run_for_test(clicks.instance, job_name=job, status=dg.DagsterRunStatus.STARTED)
+    assert tick(stale_days, clicks) == ([], "A run is under way.")
+
+
+def test_files_flow_through_both_sensors_into_the_tables_and_then_there_is_rest(clicks: Deployment) -> None:
+    settled(clicks, "clicks/a.jsonl", on(1, 2))
+    assert run(clicks, LOAD_JOB, tick(new_files, clicks)[0][0]).success
+    assert tick(new_files, clicks) == ([], "No file is pending.")
+    assert run(clicks, BUILD_JOB, tick(stale_days, clicks)[0][0]).success
+    assert tick(stale_days, clicks) == ([], "Every day is built from what is there now.")
+    assert clicks.value("select sum(events)::int from marts.daily_activity") == 2
+    assert clicks.is_settled()
+
+
+def test_the_oldest_stretch_of_stale_days_is_asked_for_in_a_single_run(clicks: Deployment) -> None:
+    clicks.deliver("clicks/a.jsonl", on(10, 11, 12, 20, 21))
+    clicks.refreshed()
+    settled(clicks, "clicks/b.jsonl", on(11, 21, hour=15))
+    run(clicks, LOAD_JOB, tick(new_files, clicks)[0][0])
+    (request,), _ = tick(stale_days, clicks)
+    assert tagged_days(request.tags) == MARCH[9:12]
+    assert request.tags.items() >= range_tags(MARCH[9], MARCH[11]).items()
+    run(clicks, BUILD_JOB, request)
+    (request,), _ = tick(stale_days, clicks)
+    assert tagged_days(request.tags) == MARCH[19:21]
+
+
+def test_a_late_file_makes_only_its_day_and_the_neighbours_stale(clicks: Deployment) -> None:
+    clicks.deliver("clicks/a.jsonl", on(*range(1, 15)))
+    clicks.refreshed()
+    settled(clicks, "clicks/late.jsonl", on(8, hour=15))
+    run(clicks, LOAD_JOB, tick(new_files, clicks)[0][0])
+    (request,), _ = tick(stale_days, clicks)
+    # The day before it and the day after look at it; duplicates look back a day, and sessions a day around that.
+    assert tagged_days(request.tags) == MARCH[6:10]
+
+
+def test_the_pause_doubles_from_two_minutes_to_an_hour() -> None:
+    minutes = [pause_after(runs) / timedelta(minutes=1) for runs in range(9)]
+    assert minutes == [0, 2, 4, 8, 16, 32, 60, 60, 60]
+
+
+def test_after_runs_in_vain_the_same_is_not_asked_for_before_the_pause_is_over(deployment: Deployment) -> None:
+    digest = inputs_digest([MARCH[0], "fingerprint"])
+    assert must_wait(deployment.instance, BUILD_JOB, digest) is None
+    for runs in (1, 2, 3):
+        finished(deployment, BUILD_JOB, {INPUTS_TAG: digest}, dg.DagsterRunStatus.FAILURE)
+        now = datetime.now(UTC)
+        almost = now + pause_after(runs) - timedelta(seconds=20)
+        reason = must_wait(deployment.instance, BUILD_JOB, digest, now=almost)
+        assert reason is not None
+        assert ("once" if runs == 1 else f"{runs} times") in str(reason.skip_message)
+        over = now + pause_after(runs) + timedelta(seconds=1)
+        assert must_wait(deployment.instance, BUILD_JOB, digest, now=over) is None
+
+
+def test_a_cancelled_run_counts_as_one_in_vain(deployment: Deployment) -> None:
+    digest = inputs_digest(["x"])
+    finished(deployment, BUILD_JOB, {INPUTS_TAG: digest}, dg.DagsterRunStatus.CANCELED)
+    assert must_wait(deployment.instance, BUILD_JOB, digest) is not None
+
+
+def test_runs_for_something_else_or_of_another_job_are_no_reason_to_wait(deployment: Deployment) -> None:
+    digest = inputs_digest(["x"])
+    finished(deployment, BUILD_JOB, {INPUTS_TAG: inputs_digest(["y"])}, dg.DagsterRunStatus.FAILURE)
+    finished(deployment, LOAD_JOB, {INPUTS_TAG: digest}, dg.DagsterRunStatus.FAILURE)
+    assert must_wait(deployment.instance, BUILD_JOB, digest) is None
+
+
+def test_after_a_failed_build_the_sensor_waits_and_asks_at_once_when_its_inputs_change(clicks: Deployment) -> None:
+    settled(clicks, "clicks/a.jsonl", on(1))
+    run(clicks, LOAD_JOB, tick(new_files, clicks)[0][0])
+    (staged,) = clicks.settings.lake_dir.glob("staging/clicks/*/*.parquet")
+    staged.unlink()
+    (request,), _ = tick(stale_days, clicks)
+    assert not run(clicks, BUILD_JOB, request).success
+    requests, reason = tick(stale_days, clicks)
+    assert requests == []
+    assert "asked for once and is still to be done" in str(reason)
+    # Something has changed: there is a new reason to hope.
+    settled(clicks, "clicks/a.jsonl", on(1, 2))
+    assert run(clicks, LOAD_JOB, tick(new_files, clicks)[0][0]).success
+    (request,), _ = tick(stale_days, clicks)
+    assert run(clicks, BUILD_JOB, request).success
+    assert tick(stale_days, clicks)[1] == "Every day is built from what is there now."
+
+
+def test_after_a_load_that_left_its_files_pending_the_doorbell_waits_until_the_files_change(clicks: Deployment) -> None:
+    path = settled(clicks, "clicks/a.jsonl", on(1))
+    (request,), _ = tick(new_files, clicks)
+    finished(clicks, LOAD_JOB, dict(request.tags), dg.DagsterRunStatus.FAILURE)
+    requests, reason = tick(new_files, clicks)
+    assert requests == []
+    assert "asked for once" in str(reason)
+    settled(clicks, path.relative_to(clicks.settings.landing_dir).as_posix(), on(1, 2))
+    assert len(tick(new_files, clicks)[0]) == 1
