@@ -22,8 +22,6 @@ from pipeline_assets.sensors.new_files import new_files
 from pipeline_assets.sensors.stale_days import stale_days
 from pipeline_assets.settings import Settings
 
-_LOGGER_CONFIG = {"log_level": dg.Field(str, is_required=False, default_value="INFO")}
-
 
 def build_platform(settings: Settings) -> Platform:
     """The deployment with all sources that are declared for it."""
@@ -62,8 +60,6 @@ def build_defs(
         sensors=[new_files, stale_days],
         # On this workload a process for every step costs more than the step.
         executor=dg.in_process_executor,
-        # The UI shows every event of a run; the terminal of `dagster dev` need not.
-        loggers={"console": dg.colored_console_logger.configured(lambda config: config, _LOGGER_CONFIG)},
         resources={
             "platform": platform,
             "duckdb": DuckDBResource(

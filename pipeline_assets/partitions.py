@@ -12,7 +12,7 @@ from dagster._core.storage.tags import (
 
 from pipeline_assets.settings import Settings
 
-DAYS_TAG = "pipeline/days"
+DAYS_TAG = "days"
 
 
 def daily_partitions(settings: Settings) -> dg.DailyPartitionsDefinition:

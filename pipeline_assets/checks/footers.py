@@ -1,6 +1,6 @@
 """What the footers of Parquet files say about a contract: columns, types, rows and nulls, without reading the rows."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,8 +31,14 @@ class Footers:
         return not self.differing and self.nulls == 0
 
 
-def read_footers(paths: Iterable[Path], contract: type[dy.Schema]) -> Footers:
-    """Hold files against a contract: names and types of the columns in any order, nulls in required columns."""
+def read_footers(paths: Iterable[Path], contract: type[dy.Schema], *, beside: Collection[str] = ()) -> Footers:
+    """Hold files against a contract: names and types of the columns in any order, nulls in required columns.
+
+    Args:
+        paths: the files.
+        contract: their contract.
+        beside: columns that the files may have besides.
+    """
     columns = contract.columns()
     expected = {name: column.dtype for name, column in columns.items()}
     required = {name for name, column in columns.items() if not column.nullable}
@@ -41,9 +47,10 @@ def read_footers(paths: Iterable[Path], contract: type[dy.Schema]) -> Footers:
     for path in paths:
         files += 1
         found = dict(pl.read_parquet_schema(path))
-        # Readers choose the contract's columns; staged files have two more, for the rows that are quarantined.
-        if wrong := sorted(name for name in expected if found.get(name) != expected[name]):
-            differing[path] = wrong
+        shared = found.keys() & expected.keys()
+        wrong = (found.keys() ^ expected.keys()) - set(beside) | {n for n in shared if found[n] != expected[n]}
+        if wrong:
+            differing[path] = sorted(wrong)
             continue
         with pq.ParquetFile(path) as file:
             rows += file.metadata.num_rows

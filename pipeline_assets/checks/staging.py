@@ -14,6 +14,8 @@ from pipeline_assets.sources.declaration import Source
 
 # Staged files whose footers are read by one check, the newest ones; the others only have to exist.
 _FOOTERS = 200
+# Columns of the rows that are quarantined; in a staged file they are null.
+_BESIDE = ("reason", "raw")
 
 
 def staging_checks(source: Source, asset: dg.AssetKey) -> list[dg.AssetChecksDefinition]:
@@ -68,7 +70,7 @@ def staging_checks(source: Source, asset: dg.AssetKey) -> list[dg.AssetChecksDef
         paths = [platform.settings.lake_dir / file.relative_path for file in files]
         # That a file is missing is told by `ledger_balances`.
         written = {path: path.stat().st_mtime_ns for path in paths if path.exists()}
-        found = read_footers(sorted(written, key=written.__getitem__)[-_FOOTERS:], StagedEvents)
+        found = read_footers(sorted(written, key=written.__getitem__)[-_FOOTERS:], StagedEvents, beside=_BESIDE)
         wrong = sorted({name for names in found.differing.values() for name in names})
         return result(
             found.keep_contract,

@@ -191,8 +191,11 @@ def _bind(texts: Iterable[str], rows: str) -> duckdb.Error | None:
 def _first_lines(error: duckdb.Error) -> str:
     """DuckDB's message and its suggestion, without the echo of the statement and the list of signatures."""
     message = str(error).split("\n\nLINE ")[0]
-    if "GROUP BY" in message:
+    # A macro may hide what the expression itself does not say.
+    if "GROUP BY" in message or "aggregates are not allowed" in message:
         return "an aggregate is not allowed: an expression sees only its own row"
+    if "scalar subquery" in message:
+        return "a subquery is not allowed: an expression sees only its own row"
     head, _, rest = message.partition("\n")
     hints = [
         line.strip() for line in rest.splitlines() if line.strip().startswith(("Did you mean", "Candidate bindings"))

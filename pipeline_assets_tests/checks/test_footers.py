@@ -33,14 +33,13 @@ def test_columns_that_are_missing_added_or_of_another_type_are_named(tmp_path: P
     found = read_footers([path], StagedEvents)
     assert not found.keep_contract
     assert found.differing == {path: ["extra", "occurred_at", "user_id"]}
+    assert read_footers([path], StagedEvents, beside=["extra"]).differing == {path: ["occurred_at", "user_id"]}
 
 
 @pytest.mark.parametrize("statistics", [True, False])
 def test_nulls_in_required_columns_are_counted_also_where_the_footer_does_not_tell(
     tmp_path: Path, statistics: bool
 ) -> None:
-    frame = STAGED.with_columns(
-        property=pl.when(pl.col("line") == 1).then("property"), user_id=pl.lit(None, pl.String)
-    )
+    frame = STAGED.with_columns(property=pl.when(pl.col("line") == 1).then("property"), user_id=pl.lit(None, pl.String))
     found = read_footers([write(tmp_path / "a.parquet", frame, statistics=statistics)], StagedEvents)
     assert (found.nulls, found.keep_contract) == (1, False)

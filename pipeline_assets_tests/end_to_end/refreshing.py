@@ -17,6 +17,8 @@ import pipeline_assets.build
 import pipeline_assets.dagster_storage
 import pipeline_assets.refresh
 from pipeline_assets import cli
+from pipeline_assets.postgres import leave_server
+from pipeline_assets.settings import Settings
 
 _IMPORTED = (pipeline_assets.build, pipeline_assets.dagster_storage, pipeline_assets.refresh)
 _CONTEXT = multiprocessing.get_context("forkserver")
@@ -80,3 +82,5 @@ def _refresh(data_dir: Path) -> None:
         cli.app()
     finally:
         sys.stdout.flush()
+        # A process forked so does not do what it has put off until its end.
+        leave_server(Settings.for_data_dir(data_dir))

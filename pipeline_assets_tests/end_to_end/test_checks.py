@@ -61,11 +61,12 @@ def test_a_day_whose_file_lacks_an_event_is_out_of_balance(built: Deployment) ->
     pl.read_parquet(path, hive_partitioning=False).head(1).write_parquet(path)
     found = evaluation(built, "events", "days_balance")
     assert not found.passed
-    assert numbers(found)["days_out_of_balance"] == ["2026-03-01"]
+    assert numbers(found)["days_out_of_balance"] == "2026-03-01"
 
 
 @pytest.mark.parametrize(
-    ("denied", "kept", "excluded"), [("anonymise", {"clicks": 2}, 0), ("drop", {}, 2)]
+    ("denied", "kept", "excluded"),
+    [("anonymise", {"events_without_identifiers: clicks": 2}, 0), ("drop", {}, 2)],
 )
 def test_refusals_are_counted(deployment: Deployment, denied: str, kept: dict[str, int], excluded: int) -> None:
     deployment.declare("clicks", f"{WITH_CONSENT}  consent: {{denied: {denied}}}\n")
@@ -73,11 +74,7 @@ def test_refusals_are_counted(deployment: Deployment, denied: str, kept: dict[st
     deployment.refreshed()
     found = evaluation(deployment, "events", "consent_denied")
     assert found.passed
-    assert numbers(found) == {
-        "events_without_identifiers": kept,
-        "events_with_identifiers": 0,
-        "rows_excluded": excluded,
-    }
+    assert numbers(found) == {**kept, "events_with_identifiers": 0, "rows_excluded": excluded}
 
 
 @pytest.mark.parametrize("column", ["anonymous_id", "user_id"])
@@ -95,7 +92,7 @@ def test_an_event_that_refuses_and_keeps_an_identifier_is_an_error(deployment: D
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        (pl.col("line").cast(pl.Int32), {"columns_that_differ": ["line"]}),
+        (pl.col("line").cast(pl.Int32), {"columns_that_differ": "line"}),
         (pl.lit(None, pl.String).alias("property"), {"nulls_in_required_columns": 2}),
     ],
 )

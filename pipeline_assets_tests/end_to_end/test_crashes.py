@@ -68,6 +68,8 @@ def clean_run() -> Iterator[CleanRun]:
     warm_up()
     for empty in _data_dir():
         first_seconds = finished_refresh(empty)
+        # A copy of a server that runs would take that server for its own.
+        assert not (empty / "postgres" / "postmaster.pid").exists()
         for folder in _data_dir():
             prepare(folder, demo, empty)
             seconds = finished_refresh(folder)

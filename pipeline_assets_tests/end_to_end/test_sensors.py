@@ -119,8 +119,8 @@ def test_the_oldest_stretch_of_stale_days_is_asked_for_in_a_single_run(clicks: D
     settled(clicks, "clicks/b.jsonl", on(11, 21, hour=15))
     run(clicks, LOAD_JOB, tick(new_files, clicks)[0][0])
     (request,), _ = tick(stale_days, clicks)
-    assert tagged_days(request.tags) == MARCH[9:12]
-    assert request.tags.items() >= range_tags(MARCH[9], MARCH[11]).items()
+    assert tagged_days(request.tags) == MARCH[9:13]
+    assert request.tags.items() >= range_tags(MARCH[9], MARCH[12]).items()
     run(clicks, BUILD_JOB, request)
     (request,), _ = tick(stale_days, clicks)
     assert tagged_days(request.tags) == MARCH[19:21]

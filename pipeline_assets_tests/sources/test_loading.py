@@ -75,6 +75,13 @@ def test_a_source_is_named_after_its_folder_and_keeps_the_defaults(tmp_path: Pat
             ],
         ),
         (
+            "    event_name: get_block_size(x)\n    event_type: geomean(x::double)\n",
+            [
+                "8:17: event_name: a subquery is not allowed: an expression sees only its own row",
+                "9:17: event_type: an aggregate is not allowed: an expression sees only its own row",
+            ],
+        ),
+        (
             "    event_name: unnest([x])\n",
             ["8:17: event_name: unnest() gives several rows: an expression gives one value for its own row"],
         ),

@@ -1,0 +1,141 @@
+"""A small demo deployment, and `dg dev` on it as people start it: in the project's folder, with nothing else set."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from pipeline_assets.build import build_defs, build_platform
+from pipeline_assets.dagster_storage import pipeline_instance
+from pipeline_assets.demo.generator import DemoConfig, build_demo
+from pipeline_assets.platform import Platform
+from pipeline_assets.postgres import leave_server
+from pipeline_assets.refresh import Refresh
+from pipeline_assets.settings import PROJECT_ROOT, Settings
+
+START_SECONDS = 240
+STOP_SECONDS = 60
+
+
+@dataclass
+class DevServer:
+    """A running dev server.
+
+    Attributes:
+        url: its address.
+        platform: the deployment it serves, as this process sees it.
+        definitions: the deployment's code location, as this process loads it.
+        log: file with what it prints.
+    """
+
+    url: str
+    platform: Platform
+    definitions: dg.Definitions
+    log: Path
+
+    def ask(self, query: str) -> dict[str, Any]:
+        """The answer to a GraphQL query."""
+        body = json.dumps({"query": query}).encode()
+        request = urllib.request.Request(f"{self.url}/graphql", body, {"content-type": "application/json"})
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return json.load(answer)["data"]
+
+    def runs(self) -> list[dict[str, Any]]:
+        """Job, status and tags of all runs, the newest first."""
+        answer = self.ask("{runsOrError {... on Runs {results {runId jobName status tags {key value}}}}}")
+        return answer["runsOrError"]["results"]
+
+    def said(self) -> str:
+        """What it has printed so far."""
+        return self.log.read_text(errors="replace")
+
+
+def small_deployment(folder: Path, *, days: int) -> tuple[Platform, dg.Definitions]:
+    """A built demo of so many days that ends yesterday, the late files included.
+
+    The platform's first day is the demo's, so that no partition is missing.
+    """
+    first_day = datetime.now(UTC).date() - timedelta(days=days)
+    settings = Settings.for_data_dir(folder, first_day=first_day)
+    platform = build_platform(settings)
+    definitions = build_defs(platform=platform)
+    demo = build_demo(replace(DemoConfig.small(), first_day=first_day, days=days))
+    with pipeline_instance(settings) as instance:
+        refresh = Refresh(platform, definitions, instance)
+        for deliver in (demo.write, demo.write_late_files):
+            deliver(settings.landing_dir)
+            report = refresh.run()
+            assert report.exit_code == 0, report
+    return platform, definitions
+
+
+@contextmanager
+def dev_server(platform: Platform, definitions: dg.Definitions) -> Generator[DevServer]:
+    """`dg dev` on a deployment, until the block ends; then Ctrl-C, after which nothing may be left."""
+    settings = platform.settings
+    before = _litter()
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PIPELINE_", "DAGSTER_"))}
+    environment |= {
+        "PIPELINE_DATA_DIR": str(settings.data_dir),
+        "PIPELINE_FIRST_DAY": settings.first_day.isoformat(),
+    }
+    port = _free_port()
+    log = settings.data_dir / "dev.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [Path(sys.executable).with_name("dg"), "dev", "--port", str(port)],
+            cwd=PROJECT_ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    server = DevServer(f"http://127.0.0.1:{port}", platform, definitions, log)
+    try:
+        _wait_until_loaded(server, process)
+        yield server
+        platform.engine.dispose()
+        leave_server(settings)
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(STOP_SECONDS) == 0, server.said()
+        assert not (settings.postgres_dir / "postmaster.pid").exists(), "PostgreSQL outlived its last user"
+        assert _litter() <= before
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _wait_until_loaded(server: DevServer, process: "subprocess.Popen[bytes]") -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        with suppress(OSError):
+            if server.ask("{assetNodes {id}}")["assetNodes"]:
+                return
+        time.sleep(0.5)
+    raise AssertionError(f"The dev server did not start:\n{server.said()}")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _litter() -> set[Path]:
+    """What Dagster writes into the project's folder if it is not told otherwise."""
+    names = (".tmp_dagster_home_*", ".logs_queue", "logs", "history", "schedules", "storage", ".dg")
+    return {path for name in names for path in PROJECT_ROOT.glob(name)}
