@@ -363,7 +363,7 @@ def _print_rows(names: list[str], rows: list[Any]) -> None:
     """A table for people, CSV for programs."""
     shown = [[_text(value) for value in row] for row in rows]
     if not console.is_terminal:
-        writer = csv.writer(sys.stdout)
+        writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerows([names, *shown])
         return
     table = Table(*names)

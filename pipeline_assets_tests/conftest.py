@@ -20,7 +20,13 @@ def postgres_server() -> Iterator[str]:
     folder = Path(tempfile.mkdtemp(prefix="pipeline-tests-"))
     settings = Settings.for_data_dir(folder)
     try:
-        yield server_url(settings)
+        url = server_url(settings)
+        with connect(url, autocommit=True) as connection:
+            # What is thrown away in the end need not survive a power cut.
+            for setting in ("fsync", "full_page_writes", "synchronous_commit"):
+                connection.execute(f"alter system set {setting} = off")  # ty: ignore[no-matching-overload]
+            connection.execute("select pg_reload_conf()")
+        yield url
     finally:
         leave_server(settings)
         shutil.rmtree(folder, ignore_errors=True)

@@ -8,8 +8,11 @@ import os
 import signal
 import sys
 from contextlib import suppress
+from dataclasses import dataclass
+from itertools import count
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -32,12 +35,34 @@ def warm_up() -> None:
     process.join()
 
 
-def start_refresh(data_dir: Path) -> ForkServerProcess:
+@dataclass(frozen=True)
+class Point:
+    """A place in the code at which a process kills itself: just after a method was called for the nth time."""
+
+    cls: type
+    method: str
+    call: int
+
+    def arm(self) -> None:
+        """Make this process die there."""
+        original = getattr(self.cls, self.method)
+        calls = count(1)
+
+        def deadly(*arguments: Any, **named: Any) -> Any:
+            result = original(*arguments, **named)
+            if next(calls) == self.call:
+                os.killpg(os.getpid(), signal.SIGKILL)
+            return result
+
+        setattr(self.cls, self.method, deadly)
+
+
+def start_refresh(data_dir: Path, dies_at: Point | None = None) -> ForkServerProcess:
     """Start `pipeline-assets refresh` on a data folder, in a process group of its own.
 
     Its words go to `refresh.log` in that folder.
     """
-    process = _CONTEXT.Process(target=_refresh, args=(data_dir,))
+    process = _CONTEXT.Process(target=_refresh, args=(data_dir, dies_at))
     process.start()
     return process
 
@@ -69,8 +94,10 @@ def kill_postgres(data_dir: Path) -> None:
     psutil.wait_procs(processes, timeout=10)
 
 
-def _refresh(data_dir: Path) -> None:
+def _refresh(data_dir: Path, dies_at: Point | None) -> None:
     os.setsid()
+    if dies_at:
+        dies_at.arm()
     for name in [name for name in os.environ if name.startswith("PIPELINE_")]:
         del os.environ[name]
     os.environ["PIPELINE_DATA_DIR"] = str(data_dir)

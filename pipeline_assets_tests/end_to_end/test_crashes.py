@@ -2,6 +2,7 @@
 
 import random
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -14,10 +15,14 @@ import polars as pl
 import pytest
 
 from pipeline_assets.demo.generator import Demo, DemoConfig, Faults, build_demo
+from pipeline_assets.io_managers.booked import BookedPostgresIOManager
+from pipeline_assets.io_managers.lake import _Draft
+from pipeline_assets.ledger.files import FileLedger
 from pipeline_assets.postgres import leave_server
 from pipeline_assets.settings import Settings
+from pipeline_assets.staging.loading import SourceLoader
 from pipeline_assets_tests.end_to_end.deployment import Deployment, differences
-from pipeline_assets_tests.end_to_end.refreshing import kill, kill_postgres, start_refresh, warm_up
+from pipeline_assets_tests.end_to_end.refreshing import Point, kill, kill_postgres, start_refresh, warm_up
 
 MOMENTS = 20
 SHARES = 4
@@ -155,6 +160,30 @@ def test_a_refresh_killed_at_any_moment_and_run_again_gives_the_tables_of_one_th
             assert settled, moment
     # On a busy machine the measured run may have been slow, and some of these are over before their moment.
     assert killed >= len(moments(share)) // 2
+
+
+# Moments that a clock would hardly ever hit: between two steps that must count together.
+POINTS = {
+    "a file is staged but not booked": Point(SourceLoader, "_publish", 4),
+    "a file is booked but its successor is not": Point(FileLedger, "book", 4),
+    "some days of the events have appeared and others have not": Point(_Draft, "publish", 2),
+    "rows of the first table are sent but not committed": Point(BookedPostgresIOManager, "before_commit", 1),
+    "rows of the last table are sent but not committed": Point(BookedPostgresIOManager, "before_commit", 3),
+}
+
+
+@pytest.mark.parametrize("point", POINTS.values(), ids=POINTS)
+def test_a_refresh_killed_between_two_steps_that_count_together_and_run_again_gives_the_same_tables(
+    point: Point, clean_run: CleanRun, data_dir: Path
+) -> None:
+    prepare(data_dir, clean_run.demo, clean_run.empty)
+    process = start_refresh(data_dir, point)
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    finished_refresh(data_dir)
+    tables, failing, settled = state(data_dir)
+    assert differences(tables, clean_run.tables) == {}
+    assert (failing, settled) == ([], True)
 
 
 def test_a_refresh_killed_again_and_again_comes_to_an_end(clean_run: CleanRun, data_dir: Path) -> None:

@@ -63,21 +63,20 @@ class DevServer:
 
 
 def small_deployment(folder: Path, *, days: int) -> tuple[Platform, dg.Definitions]:
-    """A built demo of so many days that ends yesterday, the late files included.
+    """A built demo of so many days that ends today.
 
     The platform's first day is the demo's, so that no partition is missing.
     """
-    first_day = datetime.now(UTC).date() - timedelta(days=days)
+    first_day = datetime.now(UTC).date() - timedelta(days=days - 1)
     settings = Settings.for_data_dir(folder, first_day=first_day)
     platform = build_platform(settings)
     definitions = build_defs(platform=platform)
     demo = build_demo(replace(DemoConfig.small(), first_day=first_day, days=days))
     with pipeline_instance(settings) as instance:
         refresh = Refresh(platform, definitions, instance)
-        for deliver in (demo.write, demo.write_late_files):
-            deliver(settings.landing_dir)
-            report = refresh.run()
-            assert report.exit_code == 0, report
+        demo.write(settings.landing_dir)
+        report = refresh.run()
+        assert report.exit_code == 0, report
     return platform, definitions
 
 

@@ -81,7 +81,7 @@ def checks_of(server: DevServer, asset: dg.AssetKey) -> list[str]:
     return sorted(key.name for key in graph.asset_check_keys if key.asset_key == asset)
 
 
-def test_the_graph_shows_every_asset_in_its_group_with_all_checks_passed_and_all_days_filled(
+def test_the_graph_shows_every_asset_in_its_group_with_all_checks_passed_and_its_days_filled(
     server: DevServer, page: "sync_api.Page", keep: Callable[..., None]
 ) -> None:
     page.goto(f"{server.url}/asset-groups?expanded={','.join(f'global@global:{group}' for group in GROUPS)}")
@@ -96,6 +96,7 @@ def test_the_graph_shows_every_asset_in_its_group_with_all_checks_passed_and_all
     numbers = sorted(len(checks_of(server, spec.key)) for spec in specs)
     assert sorted(passed.all_inner_texts()) == sorted(f"{number} / {number} Passed" for number in numbers)
     expect(graph.get_by_text("Postgres")).to_have_count(3)
+    expect(graph.get_by_text(re.compile(r"^[1-9]\d+% filled$"))).to_have_count(4)
     boxes = [box for part in graph.locator("foreignObject").all() if (box := part.bounding_box())]
     left, top = (min(box[side] for box in boxes) - 20 for side in ("x", "y"))
     right = max(box["x"] + box["width"] for box in boxes) + 20
@@ -106,11 +107,10 @@ def test_the_graph_shows_every_asset_in_its_group_with_all_checks_passed_and_all
 def test_the_partitions_of_a_table_are_green_from_the_first_day_on(
     server: DevServer, page: "sync_api.Page", keep: Callable[..., None]
 ) -> None:
-    page.goto(f"{server.url}/assets/{SESSIONS.name}?view=partitions")
+    first_day = server.platform.settings.first_day.isoformat()
+    page.goto(f"{server.url}/assets/{SESSIONS.name}?view=partitions&partition={first_day}")
     expect(page.get_by_text(f"Materialized ({DAYS})")).to_be_visible()
     expect(page.get_by_text("Failed (0)")).to_be_visible()
-    first_day = server.platform.settings.first_day.isoformat()
-    page.get_by_text(first_day, exact=True).last.click()
     expect(page.get_by_text("dagster/partition_row_count")).to_be_visible()
     expect(page.get_by_text(f"marts.{SESSIONS.name}").first).to_be_visible()
     keep("partitions")
@@ -129,7 +129,7 @@ def test_the_checks_of_a_table_have_passed_and_tell_their_numbers(
     row = page.get_by_role("row").filter(has=page.get_by_text("differing", exact=True))
     expect(row.first).to_contain_text("0")
     expect(page.get_by_text("[Show JSON]")).to_have_count(0)
-    keep("checks", clip={"x": 238, "y": 0, "width": 1240, "height": 610})
+    keep("checks", clip={"x": 238, "y": 0, "width": 1270, "height": 610})
 
 
 def test_the_columns_of_a_table_are_listed_with_descriptions_and_keys(
@@ -162,7 +162,8 @@ def test_both_sensors_are_switched_on(server: DevServer, page: "sync_api.Page", 
     page.goto(f"{server.url}/automation")
     for name in ("new_files", "stale_days"):
         expect(page.get_by_text(name, exact=True)).to_be_visible()
-    switches = page.locator("input[type=checkbox][class*=Switch]")
+    switches = page.locator("label[class*=Switch] input[type=checkbox]")
     expect(switches).to_have_count(2)
-    assert all(switch.is_checked() for switch in switches.all())
+    for switch in switches.all():
+        expect(switch).to_be_checked()
     keep("sensors")
