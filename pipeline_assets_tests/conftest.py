@@ -24,7 +24,7 @@ def postgres_server() -> Iterator[str]:
         with connect(url, autocommit=True) as connection:
             # What is thrown away in the end need not survive a power cut.
             for setting in ("fsync", "full_page_writes", "synchronous_commit"):
-                connection.execute(f"alter system set {setting} = off")  # ty: ignore[no-matching-overload]
+                connection.execute(f"alter system set {setting} = off")
             connection.execute("select pg_reload_conf()")
         yield url
     finally:

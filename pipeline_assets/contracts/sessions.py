@@ -6,7 +6,7 @@ from pipeline_assets.contracts.columns import choice, money, text, utc
 
 
 class Sessions(dy.Schema):
-    """Visits: one row per session, on the day it starts. A pause of over 30 minutes ends it, as does a day without one."""
+    """Visits: one row per session, on the day it starts. A pause over 30 minutes ends it, as does a day without one."""
 
     session_id = text("Deterministic id: hash of property, visitor and first event", primary_key=True)
     session_date = dy.Date(
