@@ -82,12 +82,21 @@ def test_refresh_exits_1_when_a_run_fails_and_says_which_and_why(run: Run, landi
     (landing / "a.jsonl").write_text(click(0))
     assert run("refresh")[0] == 0
     (staged,) = (tmp_path / "data" / "lake" / "staging" / "clicks").glob("*/*.parquet")
-    staged.unlink()
+    staged.write_bytes(b"damaged")
     (landing / "b.jsonl").write_text(click(1))
     code, _, err = run("refresh")
     assert code == 1
     assert "ledger_balances" in err
     assert "failed" in err
+
+
+def test_staged_rows_that_have_gone_from_the_lake_are_staged_again(run: Run, landing: Path, tmp_path: Path) -> None:
+    (landing / "a.jsonl").write_text(click(0))
+    assert run("refresh")[0] == 0
+    (staged,) = (tmp_path / "data" / "lake" / "staging" / "clicks").glob("*/*.parquet")
+    staged.unlink()
+    assert run("refresh")[0] == 0
+    assert staged.exists()
 
 
 def test_a_typo_in_a_declaration_exits_1_with_file_line_and_a_suggestion(run: Run, declaration: Path) -> None:
