@@ -1,13 +1,13 @@
 """How much memory a process and its children take while they work."""
 
-import re
 import threading
 import time
-from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
+
+from benchmarks.server import server_processes
 
 SAMPLE_SECONDS = 0.05
 # Adding up a server's processes is dearer, for the kernel must divide the pages they share.
@@ -41,7 +41,9 @@ class PeakMemory(threading.Thread):
                 tree = [self._root, *self._root.children(recursive=True)]
                 self.process = max(self.process, sum(_resident(each) for each in tree if not _is_postgres(each)))
             if time.monotonic() >= next_server:
-                self.server = max(self.server, sum(_proportional(each) for each in self._server()))
+                self.server = max(
+                    self.server, sum(_proportional(each) for each in server_processes(self._server_folder))
+                )
                 next_server = time.monotonic() + _SERVER_SECONDS
             time.sleep(SAMPLE_SECONDS)
 
@@ -50,14 +52,6 @@ class PeakMemory(threading.Thread):
             return self._root.status() != psutil.STATUS_ZOMBIE
         except psutil.Error:
             return False
-
-    def _server(self) -> Iterable[psutil.Process]:
-        try:
-            first = re.match(r"\d+", (self._server_folder / "postmaster.pid").read_text())
-            server = psutil.Process(int(first.group())) if first else None
-            return [server, *server.children()] if server else []
-        except (OSError, psutil.Error):
-            return []
 
 
 def _resident(process: psutil.Process) -> int:

@@ -7,13 +7,12 @@ from typing import Any
 import dagster as dg
 from dagster_duckdb import DuckDBResource
 
-from pipeline_assets.assets.activity import daily_activity_asset
 from pipeline_assets.assets.events import events_asset
-from pipeline_assets.assets.sessions import page_views_asset, sessions_asset
 from pipeline_assets.assets.staging import staging_key
+from pipeline_assets.assets.tables import table_asset
 from pipeline_assets.checks.events import events_checks
-from pipeline_assets.checks.marts import marts_checks
-from pipeline_assets.components.loading import component_definitions, declared_sources
+from pipeline_assets.checks.marts import table_checks
+from pipeline_assets.components.loading import component_definitions, declared
 from pipeline_assets.io_managers.booked import BookedLakeIOManager, BookedPostgresIOManager
 from pipeline_assets.jobs import build_job, load_job
 from pipeline_assets.platform import Platform
@@ -24,8 +23,8 @@ from pipeline_assets.settings import Settings
 
 
 def build_platform(settings: Settings) -> Platform:
-    """The deployment with all sources that are declared for it."""
-    return Platform(settings, declared_sources(settings))
+    """The deployment with all sources and analyses that are declared for it."""
+    return Platform(settings, *declared(settings))
 
 
 def build_defs(
@@ -43,20 +42,18 @@ def build_defs(
     """
     settings = settings or (platform.settings if platform else Settings.from_environment())
     platform = platform or build_platform(settings)
-    sources = sorted(platform.sources)
+    model = platform.model
+    staging = [staging_key(source) for source in sorted(platform.sources)]
+    made_of = {"staging": staging} | {name: [dg.AssetKey(name)] for name in model.tables}
     with warnings.catch_warnings():
         # Single-run backfills are in beta; the lock pins the version they were tried with.
         warnings.simplefilter("ignore", dg.BetaWarning)
-        tables = [
-            events_asset(settings, sources),
-            sessions_asset(settings),
-            page_views_asset(settings),
-            daily_activity_asset(settings),
-        ]
+        tables = [events_asset(settings, staging, made_of)]
+        tables += [table_asset(derived, settings, made_of) for derived in model.derived.values()]
     core = dg.Definitions(
         assets=tables,
-        asset_checks=[*events_checks(), *marts_checks()],
-        jobs=[load_job([staging_key(source) for source in sources]), build_job([table.key for table in tables])],
+        asset_checks=[*events_checks(), *table_checks(model)],
+        jobs=[load_job(staging), build_job([table.key for table in tables])],
         sensors=[new_files, stale_days],
         # On this workload a process for every step costs more than the step.
         executor=dg.in_process_executor,

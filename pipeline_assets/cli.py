@@ -42,6 +42,7 @@ def demo() -> None:
     """Generate two weeks of sample traffic, load it, build every table, and compare with what was planted."""
     from pipeline_assets.demo.findings import findings
     from pipeline_assets.demo.generator import build_demo
+    from pipeline_assets.demo.report import behaviour_report
     from pipeline_assets.demo.truth import read_truth, write_truth
 
     with _refresher() as (platform, refresher):
@@ -64,6 +65,8 @@ def demo() -> None:
         found = findings(platform.engine, read_truth(planted))
         _print_findings(found)
         _print_activity(platform)
+        for table in behaviour_report(platform.engine):
+            console.print(table)
         _print_places(platform)
     raise typer.Exit(report.exit_code or int(not all(finding.agrees for finding in found)))
 
@@ -188,11 +191,12 @@ def _settings() -> Generator[Settings]:
 
 @contextmanager
 def _platform() -> Generator["Platform"]:
+    from pipeline_assets.analyses.loading import declared_analyses
     from pipeline_assets.platform import Platform
     from pipeline_assets.sources.loading import declared_sources
 
     with _settings() as settings:
-        platform = Platform(settings, declared_sources(settings))
+        platform = Platform(settings, declared_sources(settings), declared_analyses(settings))
         platform.engine  # noqa: B018 - creates the ledger, so that a first `status` has something to say
         yield platform
 
@@ -229,8 +233,7 @@ def _print_report(platform: "Platform", report: "RefreshReport") -> None:
     if report.idle:
         console.print("Nothing to do: no file is pending and every day is built from what is there.")
     for stretch in report.stretches:
-        days = f"{stretch.first}" if stretch.first == stretch.last else f"{stretch.first} to {stretch.last}"
-        console.print(f"Built {days} ({stretch.stale} days were stale).")
+        console.print(f"Built {stretch}: {len(stretch.tables)} tables ({stretch.stale} days were stale).")
     if report.loads:
         _print_sources(report.summaries)
     for check in report.failed_checks:
@@ -351,8 +354,11 @@ def _print_status(platform: "Platform") -> None:
     table = Table("table", title="Tables", title_justify="left")
     for heading in ("days built", "first day", "last day", "stale days"):
         table.add_column(heading, justify="right")
-    for name in platform.recipes:
+    for name, recipe in platform.recipes.items():
         days = platform.builds.built_days(name)
+        if not recipe.daily:
+            table.add_row(name, "whole" if days else "", "", "", "stale" if stale[name] else "0")
+            continue
         table.add_row(
             name, f"{len(days):,}", str(days[0]) if days else "", str(days[-1]) if days else "", f"{len(stale[name]):,}"
         )

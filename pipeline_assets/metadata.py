@@ -1,5 +1,7 @@
 """What the Dagster UI shows of a table, taken from its contract."""
 
+from collections.abc import Mapping, Sequence
+
 import dagster as dg
 import dataframely as dy
 
@@ -19,4 +21,23 @@ def column_schema(contract: type[dy.Schema]) -> dg.TableSchema:
             )
             for name, column in contract.columns().items()
         ]
+    )
+
+
+def column_lineage(contract: type[dy.Schema], inputs: Mapping[str, Sequence[dg.AssetKey]]) -> dg.TableColumnLineage:
+    """Which columns of its inputs every column is made of, as its contract says.
+
+    Args:
+        contract: the table's columns.
+        inputs: by the name that contracts use: the assets that hold it, none or several. Others are left out.
+    """
+    return dg.TableColumnLineage(
+        deps_by_column={
+            name: [
+                dg.TableColumnDep(asset_key=key, column_name=made_of.partition(".")[2])
+                for made_of in dict.fromkeys((column.metadata or {}).get("made_of", ()))
+                for key in inputs.get(made_of.partition(".")[0], ())
+            ]
+            for name, column in contract.columns().items()
+        }
     )

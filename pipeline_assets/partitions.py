@@ -10,9 +10,12 @@ from dagster._core.storage.tags import (
     PARTITION_NAME_TAG,
 )
 
+from pipeline_assets.ledger.builds import WHOLE, Stretch
 from pipeline_assets.settings import Settings
 
 DAYS_TAG = "days"
+ONLY_STALE_TAG = "pipeline/only_stale"
+"""Tag of a run in which each table builds only those of the run's days that are stale for it."""
 
 
 def daily_partitions(settings: Settings) -> dg.DailyPartitionsDefinition:
@@ -30,13 +33,18 @@ def day_range(first: date, last: date) -> list[date]:
     return [first + timedelta(days=offset) for offset in range((last - first).days + 1)]
 
 
-def range_tags(first: date, last: date) -> dict[str, str]:
-    """Run tags that ask for the partitions `first` to `last` in a single run, and show them in the list of runs."""
-    return {
-        DAYS_TAG: first.isoformat() if first == last else f"{first.isoformat()} to {last.isoformat()}",
-        ASSET_PARTITION_RANGE_START_TAG: first.isoformat(),
-        ASSET_PARTITION_RANGE_END_TAG: last.isoformat(),
-    }
+def range_tags(stretch: Stretch) -> dict[str, str]:
+    """Run tags that ask for what is stale in a stretch in a single run, and show its days in the list of runs."""
+    tags = {DAYS_TAG: str(stretch), ONLY_STALE_TAG: "true"}
+    if stretch.first != WHOLE:
+        tags[ASSET_PARTITION_RANGE_START_TAG] = stretch.first.isoformat()
+        tags[ASSET_PARTITION_RANGE_END_TAG] = stretch.last.isoformat()
+    return tags
+
+
+def table_keys(stretch: Stretch) -> list[dg.AssetKey]:
+    """The assets to build in a stretch."""
+    return [dg.AssetKey(table) for table in stretch.tables]
 
 
 def tagged_days(tags: Mapping[str, str]) -> list[date]:

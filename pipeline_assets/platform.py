@@ -3,19 +3,23 @@
 Assets, checks, sensors and the command line all work through it. No Dagster here.
 """
 
-from collections.abc import Sequence
-from datetime import date, datetime
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime, timedelta
 from functools import cached_property
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import duckdb
 import sqlalchemy as sa
 
+from pipeline_assets.analyses.loading import Analyses
+from pipeline_assets.contracts.tables import Table
+from pipeline_assets.io_managers.frames import lake_path
 from pipeline_assets.ledger.builds import BuildLedger, Recipe, Staleness
 from pipeline_assets.ledger.files import FileLedger, StagedFile
 from pipeline_assets.ledger.migrate import migrate
+from pipeline_assets.model import Model
 from pipeline_assets.postgres import server_url, sqlalchemy_url
-from pipeline_assets.recipes import build_recipes
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.sources.mapping import rules_version
@@ -30,14 +34,23 @@ class Platform:
     Args:
         settings: where things are.
         sources: the declared sources.
+        analyses: the declared analyses; none by default.
+
+    Attributes:
+        day_counts: counts of the days a run is building, from the asset that counts to the commit that books them.
+        revisions: what tables without partitions say of each day, likewise, by run and table.
+        built_days: the days a run builds of a table, likewise.
     """
 
-    def __init__(self, settings: Settings, sources: Sequence[Source]) -> None:
+    def __init__(self, settings: Settings, sources: Sequence[Source], analyses: Analyses | None = None) -> None:
         self.settings = settings
         self.sources = {source.name: source for source in sources}
+        self.analyses = analyses or Analyses()
         self._read_since: dict[str, datetime] = {}
-        # Counts of the days a run is building, from the asset that counts to the commit that books them.
         self.day_counts: dict[str, dict[date, DayCounts]] = {}
+        self.revisions: dict[tuple[str, str], dict[date, str]] = {}
+        self.built_days: dict[tuple[str, str], list[date]] = {}
+        self._stale: dict[str, Mapping[str, set[date]]] = {}
 
     @cached_property
     def postgres_url(self) -> str:
@@ -62,20 +75,32 @@ class Platform:
         return FileLedger(self.engine)
 
     @cached_property
-    def recipes(self) -> dict[str, Recipe]:
-        """How every table is made."""
-        return {recipe.table: recipe for recipe in build_recipes(list(self.sources.values()), self.settings)}
+    def model(self) -> Model:
+        """Every table, and how it is made."""
+        return Model.of(list(self.sources.values()), self.analyses, self.settings)
+
+    @property
+    def recipes(self) -> Mapping[str, Recipe]:
+        """How every table is made, as the ledger knows it."""
+        return self.model.recipes
 
     @cached_property
     def builds(self) -> BuildLedger:
         """What was built from it."""
-        return BuildLedger(self.engine, list(self.recipes.values()))
+        return BuildLedger(self.engine, list(self.recipes.values()), since=self.settings.first_day)
 
     def read_begins(self, run_id: str) -> datetime:
         """When a run began to read inputs; now, if it had not yet."""
         if run_id not in self._read_since:
             self._read_since[run_id] = self.builds.now()
         return self._read_since[run_id]
+
+    def stale_when_begun(self, run_id: str) -> Mapping[str, set[date]]:
+        """The stale days of every table when a run first asked."""
+        if run_id not in self._stale:
+            # Of one run at a time is enough: they exclude each other.
+            self._stale = {run_id: self.staleness().tables}
+        return self._stale[run_id]
 
     def rules(self, source: str) -> str:
         """Version of a source's declaration."""
@@ -112,5 +137,11 @@ class Platform:
     def staleness(self) -> Staleness:
         """The days of every table that are not built from what is there now; days to come are not among them."""
         until = self.today()
-        first = self.settings.first_day
-        return self.builds.staleness(self.staged_files(first, until), since=first, until=until)
+        return self.builds.staleness(self.staged_files(self.settings.first_day, until), until=until)
+
+    def lake_files(self, table: Table, first: date, last: date) -> list[Path]:
+        """The files in the lake that hold a daily table's rows of the days from `first` to `last`, in order."""
+        days = (first + timedelta(days=offset) for offset in range((last - first).days + 1))
+        lake = self.settings.lake_dir
+        paths = (lake_path(lake, table.name, table.partition_column, day.isoformat()) for day in days)
+        return [path for path in paths if path.exists()]

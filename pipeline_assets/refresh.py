@@ -9,7 +9,6 @@ import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import date
 
 import dagster as dg
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
@@ -18,7 +17,7 @@ from pipeline_assets.assets.staging import staging_key
 from pipeline_assets.jobs import BUILD_JOB, LOAD_JOB
 from pipeline_assets.ledger.builds import Stretch
 from pipeline_assets.ledger.summary import SourceSummary, summarise
-from pipeline_assets.partitions import range_tags
+from pipeline_assets.partitions import range_tags, table_keys
 from pipeline_assets.platform import Platform
 from pipeline_assets.runs import surely_under_way, worker_tags
 
@@ -35,7 +34,7 @@ class RefreshReport:
 
     Attributes:
         loads: load runs made.
-        stretches: stretches of days built.
+        stretches: stretches of days built, one run each.
         failed_runs: ids of runs that failed, a blocking check among the reasons.
         failures: why their steps failed.
         failed_checks: failed checks of this refresh's runs, blocking or not.
@@ -121,24 +120,25 @@ class Refresh:
         report.pending = [name for names in pending.values() for name in names]
 
     def _build(self, report: RefreshReport) -> None:
-        tried: set[tuple[date, date]] = set()
+        tried: set[Stretch] = set()
         failures = 0
-        todo = self._platform.staleness().stretches()
+        staleness = self._platform.staleness()
+        todo = staleness.stretches()
         while todo:
             stretch = todo.pop(0)
-            tried.add((stretch.first, stretch.last))
+            tried.add(stretch)
             report.stretches.append(stretch)
-            if not self._execute(BUILD_JOB, report, tags=range_tags(stretch.first, stretch.last)):
+            if not self._execute(BUILD_JOB, report, selection=table_keys(stretch), tags=range_tags(stretch)):
                 failures += 1
                 # One bad day must not keep the others from being built. Where everything fails, days are not the cause.
                 if failures < MOST_FAILURES:
-                    todo = [*stretch.halves(), *todo]
+                    todo = [*staleness.halves(stretch), *todo]
             elif not todo:
-                # Whatever came up meanwhile: files that were loaded by others, days whose inputs changed under a run.
-                found = self._platform.staleness().stretches()
-                todo = [new for new in found if (new.first, new.last) not in tried]
-        stale = self._platform.staleness().tables
-        report.stale_days = len(set().union(*stale.values()))
+                # Whatever came up meanwhile: files that were loaded by others, days whose inputs changed under a run,
+                # tables that had to wait for other stretches, days of which a table without partitions says otherwise.
+                staleness = self._platform.staleness()
+                todo = [new for new in staleness.stretches() if new not in tried]
+        report.stale_days = len(set().union(*self._platform.staleness().tables.values()))
 
     def _open_checks(self) -> list[str]:
         """Blocking checks whose latest execution failed, in this refresh or before it."""

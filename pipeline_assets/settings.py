@@ -30,6 +30,7 @@ class Settings:
         defs_dir: folder with further declarations, or None.
         timezone: reporting time zone; a day is a calendar day there.
         first_day: the platform's first day; earlier events are quarantined as `out_of_range`.
+        tables: names of the tables to make, with those they are made of; all if there are none.
     """
 
     data_dir: Path
@@ -39,6 +40,7 @@ class Settings:
     defs_dir: Path | None = None
     timezone: str = "UTC"
     first_day: date = date(2010, 1, 1)
+    tables: tuple[str, ...] = ()
 
     @property
     def postgres_dir(self) -> Path:
@@ -69,6 +71,7 @@ class Settings:
             defs_dir=_path(defs_dir) if defs_dir else None,
             timezone=_timezone(env.get("PIPELINE_TIMEZONE") or "UTC"),
             first_day=_day(env.get("PIPELINE_FIRST_DAY") or "2010-01-01"),
+            tables=tuple(name.strip() for name in (env.get("PIPELINE_TABLES") or "").split(",") if name.strip()),
         )
 
 

@@ -1,55 +1,84 @@
-"""What the assets of all daily tables share: partitions, claims in the ledger, metadata."""
+"""What the assets of all tables share: partitions, claims in the ledger, metadata."""
 
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 
 import dagster as dg
 
 from pipeline_assets.contracts.tables import Table
+from pipeline_assets.ledger.builds import WHOLE
 from pipeline_assets.ledger.files import StagedFile
-from pipeline_assets.metadata import column_schema
-from pipeline_assets.partitions import daily_partitions, day_range
+from pipeline_assets.metadata import column_lineage, column_schema
+from pipeline_assets.partitions import ONLY_STALE_TAG, daily_partitions, day_range
 from pipeline_assets.platform import Platform
-from pipeline_assets.recipes import VERSIONS
 from pipeline_assets.runs import note_worker
 from pipeline_assets.settings import Settings
 
 
-def daily_table(table: Table, settings: Settings, **arguments: Any) -> dict[str, Any]:
-    """Arguments of `@dg.asset` for a daily table."""
-    arguments["metadata"] = {
-        "partition_expr": table.partition_column,
+def table_arguments(
+    table: Table, settings: Settings, *, version: int, made_of: Mapping[str, Sequence[dg.AssetKey]], **arguments: Any
+) -> dict[str, Any]:
+    """Arguments of `@dg.asset` for a table.
+
+    Args:
+        table: the table.
+        settings: the deployment's.
+        version: of its transform.
+        made_of: the assets that its column lineage may name, by the name that contracts use.
+        arguments: further ones.
+    """
+    daily: dict[str, Any] = {}
+    metadata: dict[str, Any] = {
         "dagster/column_schema": column_schema(table.contract),
-        **arguments.get("metadata", {}),
+        "dagster/column_lineage": column_lineage(table.contract, made_of),
     }
+    if table.partition_column is not None:
+        metadata["partition_expr"] = table.partition_column
+        # A range of days is one run: the transforms cut it into batches that fit in memory.
+        daily = {
+            "partitions_def": daily_partitions(settings),
+            "backfill_policy": dg.BackfillPolicy.single_run(),
+        }
     return {
         "name": table.name,
         "description": table.description,
-        "partitions_def": daily_partitions(settings),
-        "code_version": str(VERSIONS[table.name]),
-        # A range of days is one run: the transforms cut it into batches that fit in memory.
-        "backfill_policy": dg.BackfillPolicy.single_run(),
+        "group_name": table.group,
+        "kinds": {"polars", "parquet" if table.store == "lake" else "postgres"},
+        "io_manager_key": table.store,
+        "code_version": str(version),
+        "metadata": metadata,
+        **daily,
         **arguments,
     }
-
-
-def around(days_before: int, days_after: int = 0) -> dg.TimeWindowPartitionMapping:
-    """Partition mapping for a table that reads the days around its own."""
-    return dg.TimeWindowPartitionMapping(start_offset=-days_before, end_offset=days_after)
 
 
 def claimed_days(
     context: dg.AssetExecutionContext, platform: Platform, table: Table, staged: list[StagedFile] | None = None
 ) -> list[date]:
-    """The days this run builds, claimed in the ledger before anything of their inputs is read."""
+    """The days this run builds of a table, claimed in the ledger before anything of their inputs is read.
+
+    `[WHOLE]` for a table without partitions.
+    """
     note_worker(context)
-    days = run_days(context)
     run_id = context.run.run_id
-    platform.builds.claim(table.name, days, staged or [], run_id, read_since=platform.read_begins(run_id))
+    days = [WHOLE] if table.partition_column is None else run_days(context, platform, table)
+    platform.built_days[run_id, table.name] = days
+    platform.builds.claim(
+        table.name, days, staged or [], run_id, read_since=platform.read_begins(run_id), until=platform.today()
+    )
     return days
 
 
-def run_days(context: dg.AssetExecutionContext) -> list[date]:
-    """The contiguous days this run builds."""
+def run_days(context: dg.AssetExecutionContext, platform: Platform, table: Table) -> list[date]:
+    """The contiguous days this run builds of a table.
+
+    All of its partitions, or of a run that was asked for what is stale, those from the table's first stale day to its
+    last. So a table that reads days far around makes no other be built for them.
+    """
     window = context.partition_key_range
-    return day_range(date.fromisoformat(window.start), date.fromisoformat(window.end))
+    days = day_range(date.fromisoformat(window.start), date.fromisoformat(window.end))
+    if ONLY_STALE_TAG not in context.run.tags:
+        return days
+    stale = [day for day in days if day in platform.stale_when_begun(context.run.run_id)[table.name]]
+    return day_range(stale[0], stale[-1]) if stale else days

@@ -1,17 +1,17 @@
 """Events: the staged rows of a day, deduplicated and enriched."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, timedelta
 
 import dagster as dg
 import polars as pl
 
-from pipeline_assets.assets.building import claimed_days, daily_table, run_days
-from pipeline_assets.assets.staging import staging_key
+from pipeline_assets.assets.building import claimed_days, run_days, table_arguments
 from pipeline_assets.batching import Batch, batches
 from pipeline_assets.contracts.tables import EVENTS
 from pipeline_assets.io_managers.frames import FrameStream
 from pipeline_assets.ledger.files import StagedFile
+from pipeline_assets.model import EVENTS_VERSION
 from pipeline_assets.platform import Platform
 from pipeline_assets.progress import Progress
 from pipeline_assets.settings import Settings
@@ -22,21 +22,19 @@ from pipeline_assets.transforms.events import DayCounts, build_events, look_back
 _SHOWN_COUNTS = ("landed", "duplicates", "conflicts", "excluded")
 
 
-def events_asset(settings: Settings, sources: Sequence[str]) -> dg.AssetsDefinition:
-    """The asset `events`, fed by the staging assets of all sources."""
+def events_asset(
+    settings: Settings, staging: Sequence[dg.AssetKey], made_of: Mapping[str, Sequence[dg.AssetKey]]
+) -> dg.AssetsDefinition:
+    """The asset `events`, fed by the staging assets of all sources; see `table_arguments`."""
 
-    @dg.asset(
-        **daily_table(EVENTS, settings, group_name="events", kinds={"polars", "parquet"}),
-        deps=[staging_key(source) for source in sources],
-        io_manager_key="lake",
-    )
+    @dg.asset(**table_arguments(EVENTS, settings, version=EVENTS_VERSION, made_of=made_of, deps=staging))
     def events(
         context: dg.AssetExecutionContext,
         platform: dg.ResourceParam[Platform],
         progress: dg.ResourceParam[Progress],
     ) -> FrameStream:
         # Reads the staged rows of the days and, for duplicates, of the `dedup_days` before them.
-        wanted = run_days(context)
+        wanted = run_days(context, platform, EVENTS)
         dedup_days = {source.name: source.dedup_days for source in platform.sources.values()}
         look_back = timedelta(days=look_back_days(dedup_days))
         staged = platform.staged_files(wanted[0] - look_back, wanted[-1])

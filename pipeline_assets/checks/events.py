@@ -17,6 +17,7 @@ from pipeline_assets.platform import Platform
 
 # Days before the run's that are searched for ids beyond the window of deduplication.
 _REPEATS_DAYS = 7
+_SHOWN_TYPES = 20
 
 
 def events_files(platform: Platform, days: list[date]) -> dict[date, Path]:
@@ -173,4 +174,34 @@ def events_checks() -> list[dg.AssetChecksDefinition]:
             },
         )
 
-    return [contract, days_balance, bots_share, ids_repeat_beyond_window, consent_denied]
+    @dg.asset_check(
+        asset=EVENTS.name,
+        name="unknown_event_types",
+        description="Events whose source calls their type something else than the known ones, by that name; they are "
+        "kept as `track`. Map event_type in the declaration if they are more than that.",
+    )
+    def unknown_event_types(
+        context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform], duckdb: DuckDBResource
+    ) -> dg.AssetCheckResult:
+        paths = events_files(platform, checked_days(context, platform, EVENTS.name))
+        if not paths:
+            return result(True, {"events": 0})
+        with duckdb.get_connection() as connection:
+            rows = (
+                connection.from_parquet([str(path) for path in paths.values()])
+                .filter("event_type_given is not null")
+                .project("source, left(event_type_given, 40) as given")
+                .aggregate("source, given, count(*) as events", "source, given")
+                .order("events desc, source, given")
+                .fetchall()
+            )
+        return result(
+            not rows,
+            {
+                "events": sum(number for *_, number in rows),
+                "types": {f"{source}: {given}": number for source, given, number in rows[:_SHOWN_TYPES]},
+            },
+            warn=True,
+        )
+
+    return [contract, days_balance, bots_share, ids_repeat_beyond_window, consent_denied, unknown_event_types]

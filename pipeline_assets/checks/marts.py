@@ -1,23 +1,33 @@
 """Checks of the tables in PostgreSQL: their contracts, and that they hold exactly what the lake gives."""
 
+from collections import Counter
 from datetime import date, timedelta
 
 import dagster as dg
 import sqlalchemy as sa
 from dagster_duckdb import DuckDBResource
 
+from pipeline_assets.checks.behaviour import behaviour_checks
 from pipeline_assets.checks.events import events_files
-from pipeline_assets.checks.recount import count_activity, count_sessions
+from pipeline_assets.checks.footers import read_footers
+from pipeline_assets.checks.recount import SessionCounts, count_activity, count_sessions
 from pipeline_assets.checks.results import checked_days, compared, result
-from pipeline_assets.contracts.tables import DAILY_ACTIVITY, MARTS, PAGE_VIEWS, SESSIONS, Table
+from pipeline_assets.contracts.tables import DAILY_ACTIVITY, EVENTS, PAGE_VIEWS, SESSIONS, Table
+from pipeline_assets.io_managers.frames import lake_path
+from pipeline_assets.model import SUPPLIED_SESSIONS, Model, session_rules
 from pipeline_assets.platform import Platform
+from pipeline_assets.transforms.sessionize import supplied_sources
 
 MARTS_SCHEMA = "marts"
 
 
-def marts_checks() -> list[dg.AssetChecksDefinition]:
-    """The checks of all tables in PostgreSQL."""
-    return [*(_contract(table) for table in MARTS), *_session_checks(), _page_views_check(), _activity_check()]
+def table_checks(model: Model) -> list[dg.AssetChecksDefinition]:
+    """The checks of all tables that are made from events."""
+    made = [table for table in model.tables.values() if table is not EVENTS]
+    contracts = [_contract(table) if table.store == "marts" else _lake_contract(table) for table in made]
+    checks = [*contracts, _session_check(), _page_views_check(), _activity_check(), *behaviour_checks(model)]
+    # A deployment need not make all tables.
+    return [check for check in checks if all(key.asset_key.path[-1] in model.tables for key in check.check_keys)]
 
 
 def _table(table: Table) -> sa.TableClause:
@@ -50,83 +60,77 @@ def _contract(table: Table) -> dg.AssetChecksDefinition:
     return contract
 
 
-def _session_checks() -> list[dg.AssetChecksDefinition]:
+def _lake_contract(table: Table) -> dg.AssetChecksDefinition:
+    @dg.asset_check(
+        asset=table.name,
+        name="contract",
+        blocking=True,
+        description="The stored files have the contract's columns and types, and no null where it allows none.",
+    )
+    def contract(context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform]) -> dg.AssetCheckResult:
+        if table.partition_column is None:
+            paths = [path for path in [lake_path(platform.settings.lake_dir, table.name)] if path.exists()]
+        else:
+            days = checked_days(context, platform, table.name)
+            paths = platform.lake_files(table, days[0], days[-1]) if days else []
+        found = read_footers(paths, table.contract)
+        return result(
+            found.keep_contract,
+            {"rows": found.rows, "nulls_in_required_columns": found.nulls, "files_that_differ": len(found.differing)},
+        )
+
+    return contract
+
+
+def _session_check() -> dg.AssetChecksDefinition:
     s = _table(SESSIONS).c
 
     @dg.asset_check(
         asset=SESSIONS.name,
         name="every_event_in_one_session",
         blocking=True,
-        description="Events with a visitor on a day = events of the sessions that start on it and lie on it, plus "
-        "those that sessions of the day before have on it.",
+        description="Sessions and their events per day and property, counted again from the lake by a query of DuckDB "
+        "that shares no code with the transform and puts every event into one session or excludes it for one reason "
+        "(stray, no_session_id, orphan_ping), equal those in PostgreSQL. Shows the excluded events by source.",
     )
     def every_event_in_one_session(
         context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform], duckdb: DuckDBResource
     ) -> dg.AssetCheckResult:
         days = checked_days(context, platform, SESSIONS.name)
-        # The day before the first may await its own rebuild, and then its sessions say nothing about this run.
-        days = days[1:] if days and (days[0] - timedelta(days=1)) in _unsettled(platform, days) else days
-        expected = dict.fromkeys(days, 0)
-        paths = events_files(platform, days)
-        if paths:
-            with duckdb.get_connection() as connection:
-                rows = (
-                    connection.from_parquet([str(path) for path in paths.values()])
-                    .filter("visitor_id is not null")
-                    .aggregate("event_date, count(*) as events", "event_date")
-                    .fetchall()
-                )
-            expected |= dict(rows)
-        actual = dict.fromkeys(days, 0)
-        query = (
-            sa.select(s.session_date, sa.func.sum(s.events - s.events_next_day), sa.func.sum(s.events_next_day))
-            .where(s.session_date.in_([*days, *(day - timedelta(days=1) for day in days)]))
-            .group_by(s.session_date)
-        )
-        with platform.engine.connect() as connection:
-            for day, same_day, next_day in connection.execute(query):
-                if day in actual:
-                    actual[day] += int(same_day)
-                if day + timedelta(days=1) in actual:
-                    actual[day + timedelta(days=1)] += int(next_day)
-        return compared(expected, actual, "events in sessions per day")
-
-    @dg.asset_check(
-        asset=SESSIONS.name,
-        name="matches_events",
-        blocking=True,
-        description="Sessions per day and property, counted again from the lake by a query of DuckDB that shares no "
-        "code with the transform, equal those in PostgreSQL.",
-    )
-    def matches_events(
-        context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform], duckdb: DuckDBResource
-    ) -> dg.AssetCheckResult:
-        days = checked_days(context, platform, SESSIONS.name)
         if not days:
             return result(True, {"compared": 0})
-        near = [days[0] - timedelta(days=1), *days]
-        with duckdb.get_connection() as connection:
-            expected = count_sessions(
-                connection,
-                [str(path) for path in events_files(platform, near).values()],
-                days[0],
-                timeouts={name: source.sessions.timeout_minutes for name, source in platform.sources.items()},
-                timezone=platform.settings.timezone,
-            )
+        recounted = _recounted(platform, duckdb, days)
+        expected = {key: tuple(found) for key, found in recounted.started.items()}
+        excluded: Counter[str] = Counter()
+        for (_, _, source, reason), events in recounted.excluded.items():
+            excluded[f"{source}, {reason}"] += events
         query = (
-            sa.select(s.session_date, s.property, sa.func.count())
+            sa.select(s.session_date, s.property, sa.func.count(), sa.cast(sa.func.sum(s.events), sa.BigInteger))
             .where(s.session_date.in_(days))
             .group_by(s.session_date, s.property)
         )
         with platform.engine.connect() as connection:
-            actual = {(day, name): count for day, name, count in connection.execute(query)}
-        return compared(expected, actual, "sessions per day and property")
+            actual = {(day, name): tuple(numbers) for day, name, *numbers in connection.execute(query)}
+        return compared(expected, actual, "sessions and events per day and property", excluded=excluded)
 
-    return [every_event_in_one_session, matches_events]
+    return every_event_in_one_session
 
 
-def _unsettled(platform: Platform, days: list[date]) -> set[date]:
-    return platform.staleness().tables[SESSIONS.name] - set(days)
+def _recounted(platform: Platform, duckdb: DuckDBResource, days: list[date]) -> SessionCounts:
+    rules = session_rules(list(platform.sources.values()))
+    after = max([1, *(rules[name].max_session_days for name in supplied_sources(rules))])
+    supplied = lake_path(platform.settings.lake_dir, SUPPLIED_SESSIONS.name)
+    paths = platform.lake_files(EVENTS, days[0] - timedelta(days=2), days[-1] + timedelta(days=after))
+    with duckdb.get_connection() as connection:
+        return count_sessions(
+            connection,
+            [str(path) for path in paths],
+            days[0],
+            days[-1],
+            rules=rules,
+            timezone=platform.settings.timezone,
+            supplied=[str(supplied)] if supplied.exists() else (),
+        )
 
 
 def _page_views_check() -> dg.AssetChecksDefinition:

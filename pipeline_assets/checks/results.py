@@ -33,8 +33,10 @@ def result(
     )
 
 
-def compared(expected: Mapping[Key, object], actual: Mapping[Key, object], what: str) -> dg.AssetCheckResult:
-    """Passes where both sides are equal; names the first difference."""
+def compared(
+    expected: Mapping[Key, object], actual: Mapping[Key, object], what: str, **also: object
+) -> dg.AssetCheckResult:
+    """Passes where both sides are equal; names the first difference, and shows further numbers."""
     differing = sorted(str(key) for key in expected.keys() | actual.keys() if expected.get(key) != actual.get(key))
     numbers: dict[str, object] = {"compared": len(expected.keys() | actual.keys()), "differing": len(differing)}
     if differing:
@@ -44,7 +46,9 @@ def compared(expected: Mapping[Key, object], actual: Mapping[Key, object], what:
             "expected": str(expected.get(first)),
             "actual": str(actual.get(first)),
         }
-    return result(not differing, numbers, description=f"{what}: {len(differing)} of {numbers['compared']} differ")
+    return result(
+        not differing, numbers | also, description=f"{what}: {len(differing)} of {numbers['compared']} differ"
+    )
 
 
 def _readable(numbers: Mapping[str, object]) -> dict[str, int | float | str | bool]:

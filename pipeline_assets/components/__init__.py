@@ -1,5 +1,14 @@
 """The Dagster components behind the YAML declarations in `defs/` and `PIPELINE_DEFS_DIR`."""
 
+from pipeline_assets.components.analyses import (
+    Attribution,
+    Channels,
+    Conversion,
+    Currencies,
+    Funnel,
+    Paths,
+    Retention,
+)
 from pipeline_assets.components.event_source import EventSource
 
-__all__ = ["EventSource"]
+__all__ = ["Attribution", "Channels", "Conversion", "Currencies", "EventSource", "Funnel", "Paths", "Retention"]

@@ -7,21 +7,46 @@ from pathlib import Path
 import dagster as dg
 from dagster_shared.record import copy
 
+from pipeline_assets.analyses.loading import Analyses, declared_analyses
+from pipeline_assets.declarations.problems import DeclarationError
+from pipeline_assets.declarations.yaml_files import DEFS_DIR
 from pipeline_assets.settings import PROJECT_ROOT, Settings
-from pipeline_assets.sources.loading import DEFS_DIR, declared_sources
-
-__all__ = ["component_definitions", "declared_sources"]
+from pipeline_assets.sources.declaration import Source
+from pipeline_assets.sources.loading import declared_sources
 
 _DECLARING = {".yaml", ".yml", ".py"}
+
+
+def declared(settings: Settings) -> tuple[list[Source], Analyses]:
+    """The sources and the analyses of a deployment.
+
+    Raises:
+        DeclarationError: with every mistake in every file.
+    """
+    messages: list[str] = []
+    sources: list[Source] = []
+    analyses = Analyses()
+    try:
+        sources = declared_sources(settings)
+    except DeclarationError as error:
+        messages += str(error).splitlines()
+    try:
+        analyses = declared_analyses(settings)
+    except DeclarationError as error:
+        messages += str(error).splitlines()
+    if messages:
+        # A file that is no YAML is told by both.
+        raise DeclarationError("\n".join(dict.fromkeys(messages)))
+    return sources, analyses
 
 
 def component_definitions(settings: Settings) -> dg.Definitions:
     """Definitions of all components in the package's `defs/` and in the deployment's own folder.
 
     Raises:
-        DeclarationError: a source's declaration holds mistakes; told before Dagster wraps them in its own words.
+        DeclarationError: a declaration holds mistakes; told before Dagster wraps them in its own words.
     """
-    declared_sources(settings)
+    declared(settings)
     folders = [DEFS_DIR]
     # A folder inside the package's is loaded with it.
     if settings.defs_dir and not settings.defs_dir.is_relative_to(DEFS_DIR):

@@ -1,4 +1,8 @@
-"""Column types that recur in the contracts."""
+"""Column types that recur in the contracts.
+
+Every column of a table that is made from others says in its metadata what it is made of, by `made_of`: the UI shows it
+as column lineage.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -25,3 +29,13 @@ def choice(values: Sequence[str], description: str, **options: Any) -> dy.String
     """Text that is one of `values`."""
     pattern = "^(" + "|".join(values) + ")$"
     return dy.String(regex=pattern, description=f"{description}: {', '.join(values)}", **options)
+
+
+def share(description: str, **options: Any) -> dy.Float64:
+    """A part of a whole, from 0 to 1."""
+    return dy.Float64(min=0, max=1, description=description, **options)
+
+
+def made_of(*columns: str, **metadata: Any) -> dict[str, Any]:
+    """Metadata of a column: the columns it is made of, as `table.column`, and whatever else there is (`index`)."""
+    return {"made_of": columns, **metadata}

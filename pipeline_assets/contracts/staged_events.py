@@ -18,6 +18,9 @@ class StagedEvents(dy.Schema):
     row_hash = text("SHA-256 of the raw row; only where the source gives no event id", nullable=True)
     event_name = text("Name of the event", nullable=True)
     event_type = choice(EVENT_TYPES, "Kind of event")
+    event_type_given = text(
+        "What the source called the event's type, where that is none of the known ones", nullable=True
+    )
     occurred_at = utc("When it happened, after clock correction")
     received_at = utc("When the collector received it", nullable=True)
     device_at = utc("When it happened by the device's own clock, if mapped", nullable=True)
@@ -27,6 +30,7 @@ class StagedEvents(dy.Schema):
     anonymous_id = text("Device or browser id", nullable=True)
     user_id = text("Id of the signed-in user", nullable=True)
     session_id_supplied = text("Session id given by the tracker", nullable=True)
+    further_ids = text("Further ids of the person by kind, as a JSON object of texts", nullable=True)
     view_id = text("Id of the page or screen view given by the tracker", nullable=True)
     page_url = text("URL of the page", nullable=True)
     page_title = text("Title of the page or name of the screen", nullable=True)
@@ -49,5 +53,9 @@ class StagedEvents(dy.Schema):
     revenue = money("Revenue of the event, negative for a refund", nullable=True)
     currency = text("Currency of the revenue, ISO 4217", nullable=True)
     order_id = text("Id of the order", nullable=True)
+    items = text(
+        "Products of the event, as a JSON array of objects: sku, name, category, price, quantity", nullable=True
+    )
+    scroll_depth = dy.Float64(nullable=True, description="How far down the page was seen until then, in percent")
     properties = text("Everything that is not a column, as a JSON object", nullable=True)
     excluded = text("Why the row must not become an event (consent_denied), else null", nullable=True)

@@ -1,6 +1,7 @@
-"""The tables people and assets read, with the column their daily partitions are cut by."""
+"""The tables people and assets read: where they are, and the column their daily partitions are cut by."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import dataframely as dy
 
@@ -9,14 +10,26 @@ from pipeline_assets.contracts.events import Events
 from pipeline_assets.contracts.page_views import PageViews
 from pipeline_assets.contracts.sessions import Sessions
 
+Store = Literal["lake", "marts"]
+
 
 @dataclass(frozen=True)
 class Table:
-    """A table: its name (that of the asset too), its contract and its partition column."""
+    """A table.
+
+    Attributes:
+        name: its name, that of its asset too.
+        contract: its columns.
+        partition_column: day of a row; None where the table has no partitions.
+        store: whether it is in the lake or among the marts in PostgreSQL.
+        group: group of its asset.
+    """
 
     name: str
     contract: type[dy.Schema]
-    partition_column: str
+    partition_column: str | None
+    store: Store = "marts"
+    group: str = "marts"
 
     @property
     def description(self) -> str:
@@ -24,10 +37,13 @@ class Table:
         return (self.contract.__doc__ or "").strip().split("\n\n", 1)[0]
 
 
-EVENTS = Table("events", Events, "event_date")
-SESSIONS = Table("sessions", Sessions, "session_date")
-PAGE_VIEWS = Table("page_views", PageViews, "session_date")
-DAILY_ACTIVITY = Table("daily_activity", DailyActivity, "activity_date")
+EVENTS = Table("events", Events, "event_date", "lake", "events")
+SESSIONS = Table("sessions", Sessions, "session_date", group="behaviour")
+PAGE_VIEWS = Table("page_views", PageViews, "session_date", group="behaviour")
+DAILY_ACTIVITY = Table("daily_activity", DailyActivity, "activity_date", group="activity")
 
-MARTS = (SESSIONS, PAGE_VIEWS, DAILY_ACTIVITY)
-TABLES = {table.name: table for table in (EVENTS, *MARTS)}
+BACKBONE = (EVENTS, SESSIONS, PAGE_VIEWS, DAILY_ACTIVITY)
+"""The tables that every other one is made of, and the figures of a day."""
+
+TABLES = {table.name: table for table in BACKBONE}
+"""Every table that is always there, by name."""

@@ -1,4 +1,7 @@
-"""Any volume of the demo's web JSONL, fast, for benchmarks: the same fields, no faults, no truth but its counts."""
+"""Any volume of the demo's web JSONL, fast, for benchmarks: the same fields, no faults, no truth but its counts.
+
+As one heap (`write_bulk`), or day by day as it goes on and on (`write_steady_days`).
+"""
 
 import json
 from collections.abc import Sequence
@@ -29,6 +32,7 @@ Bytes = npt.NDArray[np.uint8]
 EVENTS_PER_VISIT = 12
 VISITS_PER_VISITOR = 2
 BOT_SHARE = 0.04
+USER_SHARE = 0.2
 
 # Kinds of events and their shares after the first event of a visit, which is a page view.
 _KINDS = ("page", "ping", "product_viewed", "product_added", "order_completed")
@@ -41,6 +45,11 @@ _HEADS = (
     '","type":"track","event":"order_completed","anonymousId":"',
 )
 _DASHES = (8, 13, 18, 23)
+
+# Days until a visitor of a steady stream comes back: a week or two for most, up to a year for a few.
+_LAG_DAYS = 9
+_LONGEST_LAG = 365
+_LONG_LAG_SHARE = 0.1
 
 
 @dataclass(frozen=True)
@@ -99,7 +108,17 @@ def write_bulk(
         raise ValueError(f"files must be between 1 and the number of events ({events}), got {files}")
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
-    traffic = _Traffic(rng, events, first_day, days)
+    lengths = _visit_lengths(rng, events)
+    visits = len(lengths)
+    count = max(1, visits // VISITS_PER_VISITOR)
+    people = _People(
+        anonymous_ids=_uuids(rng, count),
+        client=_clients(rng, count),
+        user=np.where(rng.random(count) < USER_SHARE, np.arange(count) + 1, 0),
+    )
+    # A few come often, most once or twice.
+    visitor = (count * rng.random(visits) ** 1.6).astype(np.int64)
+    traffic = _Traffic(rng, lengths, visitor, people, first_day, days=days)
     bounds = np.linspace(0, events, files + 1).astype(np.int64)
     paths: list[Path] = []
     for number in range(files):
@@ -115,30 +134,163 @@ def write_bulk(
         bytes=sum(path.stat().st_size for path in paths),
         visitors=len(np.unique(traffic.visitor)),
         page_views=traffic.views,
-        orders=int((traffic.kind == _KINDS.index("order_completed")).sum()),
+        orders=traffic.orders,
         first_day=first_day,
         days=days,
     )
 
 
-class _Traffic:
-    """The numbers behind all events, one array element each, in order of visits; text is made by the file."""
+def write_steady_days(
+    folder: Path, events_per_day: int, seed: int, *, first_day: date, days: int, late_logins: float = 0.0
+) -> BulkSummary:
+    """Write days that are all alike as `steady-<day>.jsonl`, one file each, as write_bulk does otherwise.
 
-    def __init__(self, rng: np.random.Generator, events: int, first_day: date, days: int) -> None:
+    A day has the same visits, page views and orders as every other; ids, times and who it is that comes differ. As many
+    visitors are new on it, and as many come back from each day before, mostly of the last weeks. The stream has no
+    beginning: on its first days people come back that no file has shown yet. A day's file does not depend on which days
+    are written with it.
+
+    Args:
+        folder: where to write; made if missing.
+        events_per_day: events of each day.
+        seed: equal arguments give equal bytes.
+        first_day: first day (UTC) to write.
+        days: number of days to write.
+        late_logins: share of those with a user id who show it from their second visit on only, so that a day says
+            something new about the days before it. The others show it on every event.
+
+    Returns:
+        What was written.
+
+    Raises:
+        ValueError: no events.
+    """
+    if events_per_day < 1:
+        raise ValueError(f"events_per_day must be at least 1, got {events_per_day}")
+    folder.mkdir(parents=True, exist_ok=True)
+    paths: list[Path] = []
+    visitors: list[pl.Series] = []
+    views = orders = 0
+    for offset in range(days):
+        day = first_day + timedelta(days=offset)
+        traffic = _steady_day(events_per_day, seed, day, late_logins)
+        path = folder / f"steady-{day}.jsonl"
+        pl.DataFrame({"line": traffic.lines(traffic.order)}).write_csv(path, include_header=False, quote_style="never")
+        paths.append(path)
+        visitors.append(traffic.people.anonymous_ids)
+        views += traffic.views
+        orders += traffic.orders
+    return BulkSummary(
+        files=tuple(paths),
+        events=events_per_day * days,
+        bytes=sum(path.stat().st_size for path in paths),
+        visitors=pl.concat(visitors).n_unique() if visitors else 0,
+        page_views=views,
+        orders=orders,
+        first_day=first_day,
+        days=days,
+    )
+
+
+@dataclass(frozen=True)
+class _People:
+    """Who comes, one array element each.
+
+    Attributes:
+        anonymous_ids: their ids.
+        client: browser and language, a place in `_Texts.clients`.
+        user: number of the user id on their events, 0 without one.
+    """
+
+    anonymous_ids: pl.Series
+    client: Ints
+    user: Ints
+
+
+def _clients(rng: np.random.Generator, people: int) -> Ints:
+    is_bot = rng.random(people) < BOT_SHARE
+    browser = rng.choice(len(BROWSERS), people, p=_shares([row[0] for row in BROWSERS]))
+    crawler = len(BROWSERS) + rng.integers(0, len(CRAWLERS), people)
+    locale = rng.choice(len(LOCALES), people, p=_shares([row[0] for row in LOCALES]))
+    return np.where(is_bot, crawler, browser) * len(LOCALES) + locale
+
+
+def _visit_lengths(rng: np.random.Generator, events: int) -> Ints:
+    """Events of each visit, enough visits for all events; the last one is cut off."""
+    lengths = rng.geometric(1 / EVENTS_PER_VISIT, size=2 * events // EVENTS_PER_VISIT + 100)
+    ends = np.cumsum(lengths)
+    lengths = lengths[: int(np.searchsorted(ends, events)) + 1]
+    lengths[-1] -= lengths.sum() - events
+    return lengths
+
+
+def _steady_day(events: int, seed: int, day: date, late_logins: float) -> "_Traffic":
+    # What makes up a day and how people behave is drawn anew and alike for each day; only ids are a day's own.
+    rng = np.random.default_rng(seed)
+    lengths = _visit_lengths(rng, events)
+    visits = len(lengths)
+    new = max(1, visits // VISITS_PER_VISITOR)
+    # Visits of people who come for the first time, then those of people who first came so many days ago.
+    short = rng.exponential(_LAG_DAYS, visits).astype(np.int64)
+    lag = 1 + np.where(rng.random(visits) < _LONG_LAG_SHARE, rng.integers(0, _LONGEST_LAG, visits), short)
+    lag[:new] = 0
+    member = rng.integers(0, new, visits)
+    member[:new] = np.arange(new)
+    has_user, is_late = rng.random(new) < USER_SHARE, rng.random(new) < late_logins
+    clients = _clients(rng, new)
+
+    lags, place = np.unique(lag, return_inverse=True)
+    ids = [_uuids(np.random.default_rng([seed, day.toordinal() - int(back)]), new) for back in lags]
+    shows_user = has_user[member] & ~(is_late[member] & (lag == 0))
+    number = (day.toordinal() - lag) * new + member
+    people = _People(
+        anonymous_ids=pl.concat(ids).gather(place * new + member),
+        client=clients[member],
+        user=np.where(shows_user, number, 0),
+    )
+    # Which visits come early in the day has nothing to do with who is new.
+    visitor = rng.permutation(visits)
+    names = np.random.default_rng([seed, day.toordinal(), 1])
+    return _Traffic(rng, lengths, visitor, people, day, days=1, names=names, first_order=day.toordinal() * events)
+
+
+class _Traffic:
+    """The numbers behind all events, one array element each, in order of visits; text is made by the file.
+
+    Args:
+        rng: for all that happens.
+        lengths: events of each visit.
+        visitor: whose each visit is, a place in `people`.
+        people: those who come.
+        first_day: first event day (UTC).
+        days: number of event days.
+        names: for the ids of events and views; `rng` by default.
+        first_order: the lowest number an order may have.
+    """
+
+    def __init__(
+        self,
+        rng: np.random.Generator,
+        lengths: Ints,
+        visitor: Ints,
+        people: _People,
+        first_day: date,
+        *,
+        days: int,
+        names: np.random.Generator | None = None,
+        first_order: int = 0,
+    ) -> None:
         self.rng = rng
-        # Enough visits for all events; the last ones are cut off.
-        lengths = rng.geometric(1 / EVENTS_PER_VISIT, size=2 * events // EVENTS_PER_VISIT + 100)
-        ends = np.cumsum(lengths)
-        visits = int(np.searchsorted(ends, events)) + 1
-        starts = ends[:visits] - lengths[:visits]
-        visit = np.repeat(np.arange(visits), lengths[:visits])[:events]
+        self.names = names or rng
+        self.people = people
+        self._first_order = first_order
+        visits, events = len(lengths), int(lengths.sum())
+        starts = np.cumsum(lengths) - lengths
+        visit = np.repeat(np.arange(visits), lengths)
         is_first = np.zeros(events, dtype=bool)
         is_first[starts] = True
 
-        people = max(1, visits // VISITS_PER_VISITOR)
-        # A few come often, most once or twice.
-        visitor_of_visit = (people * rng.random(visits) ** 1.6).astype(np.int64)
-        self.visitor = visitor_of_visit[visit]
+        self.visitor = visitor[visit]
         self.is_landing = is_first
         self.way = rng.choice(len(ACQUISITIONS), visits, p=_shares([way.weight for way in ACQUISITIONS]))[visit]
 
@@ -154,22 +306,16 @@ class _Traffic:
         self.kind[is_first] = 0
         self.view = np.cumsum(self.kind == 0) - 1
         self.views = int(self.view[-1]) + 1
+        self.orders = int((self.kind == _KINDS.index("order_completed")).sum())
         self.product = rng.integers(0, len(PRODUCTS), self.views)
-        self.view_ids = _hex(rng, self.views, 16)
-        self.anonymous_ids = _uuids(rng, people)
-        is_bot = rng.random(people) < BOT_SHARE
-        browser = rng.choice(len(BROWSERS), people, p=_shares([row[0] for row in BROWSERS]))
-        crawler = len(BROWSERS) + rng.integers(0, len(CRAWLERS), people)
-        locale = rng.choice(len(LOCALES), people, p=_shares([row[0] for row in LOCALES]))
-        self.client = np.where(is_bot, crawler, browser) * len(LOCALES) + locale
-        self.user = np.where(rng.random(people) < 0.2, np.arange(people) + 1, 0)
+        self.view_ids = _hex(self.names, self.views, 16)
 
         self._clocks = _ClockText(first_day, days)
         self._texts = _Texts()
 
     def lines(self, rows: Ints) -> pl.Series:
         """The lines of some events."""
-        texts, rng, count = self._texts, self.rng, len(rows)
+        texts, people, rng, count = self._texts, self.people, self.rng, len(rows)
         view, visitor, kind, at = self.view[rows], self.visitor[rows], self.kind[rows], self.at[rows]
         product = self.product[view]
         # The landing query stands in the URL of the visit's first view, on all of its events.
@@ -180,18 +326,18 @@ class _Traffic:
         referrer = np.where(on_landing, len(PRODUCTS) + self.way[rows], self.product[np.maximum(view - 1, 0)])
         sent = at + rng.integers(3, 60, count)
         received = sent + rng.integers(20, 400, count)
-        user = pl.Series(self.user[visitor])
+        user = pl.Series(people.user[visitor])
         details = np.where(kind == 1, len(PRODUCTS), np.where(kind == 0, len(PRODUCTS) + 1, product))
         details = np.where(kind == 4, len(PRODUCTS) + 2 + product, details)
         # Order numbers follow the order of the lines' visits, unique over all files.
-        order_id = pl.Series(np.where(kind == 4, rows, -1))
+        order_id = pl.Series(np.where(kind == 4, self._first_order + rows, -1))
         columns = pl.DataFrame(
             {
-                "message": _uuids(rng, count),
+                "message": _uuids(self.names, count),
                 "kind": texts.heads.gather(kind),
-                "anonymous": self.anonymous_ids.gather(visitor),
+                "anonymous": people.anonymous_ids.gather(visitor),
                 "user": user,
-                "client": texts.clients.gather(self.client[visitor]),
+                "client": texts.clients.gather(people.client[visitor]),
                 "view": self.view_ids.gather(view),
                 "path": texts.paths.gather(product),
                 "query": texts.queries.gather(query),

@@ -39,63 +39,108 @@ CATEGORIES = tuple(_RANGE)
 
 @dataclass(frozen=True)
 class Acquisition:
-    """A way in: landing query (with `{id}` for a click id) and referrer, how often, and how it favours buying."""
+    """A way in.
+
+    Attributes:
+        weight: how often it is taken, beside the others.
+        channel: the channel as which a visit by it must be found, under the rule set `ga4_plus`.
+        query: query of the landing page's URL, with `{id}` for a click id.
+        referrer: URL of the referring page.
+        landing: the page landed on.
+    """
 
     weight: int
+    channel: str
     query: str
     referrer: str
     landing: str = "home"
 
 
 ACQUISITIONS = (
-    Acquisition(22, "", ""),
-    Acquisition(18, "", "https://www.google.com/", "product"),
-    Acquisition(5, "", "https://www.bing.com/", "product"),
-    Acquisition(4, "", "https://duckduckgo.com/", "category"),
-    Acquisition(3, "", "https://www.ecosia.org/", "category"),
+    Acquisition(22, "Direct", "", ""),
+    Acquisition(18, "Organic Search", "", "https://www.google.com/", "product"),
+    Acquisition(5, "Organic Search", "", "https://www.bing.com/", "product"),
+    Acquisition(4, "Organic Search", "", "https://duckduckgo.com/", "category"),
+    Acquisition(3, "Organic Search", "", "https://www.ecosia.org/", "category"),
     Acquisition(
         8,
+        "Paid Search",
         "utm_source=google&utm_medium=cpc&utm_campaign=spring_sale&utm_term=espresso+machine&gclid={id}",
         "https://www.google.com/",
         "product",
     ),
-    Acquisition(3, "gclid={id}", "https://www.google.com/", "category"),
+    Acquisition(3, "Paid Search", "gclid={id}", "https://www.google.com/", "category"),
     Acquisition(
         2,
+        "Paid Shopping",
         "utm_source=google&utm_medium=cpc&utm_campaign=shopping_machines&gclid={id}",
         "https://www.google.com/",
         "product",
     ),
-    Acquisition(2, "utm_source=google&utm_medium=cpc&utm_campaign=pmax_cross-network&gclid={id}", "", "home"),
     Acquisition(
-        2, "utm_source=bing&utm_medium=cpc&utm_campaign=brand_de&msclkid={id}", "https://www.bing.com/", "home"
+        2, "Cross-network", "utm_source=google&utm_medium=cpc&utm_campaign=pmax_cross-network&gclid={id}", "", "home"
+    ),
+    Acquisition(
+        2,
+        "Paid Search",
+        "utm_source=bing&utm_medium=cpc&utm_campaign=brand_de&msclkid={id}",
+        "https://www.bing.com/",
+        "home",
     ),
     Acquisition(
         4,
+        "Paid Social",
         "utm_source=facebook&utm_medium=paid_social&utm_campaign=spring_sale&utm_content=carousel_2&fbclid={id}",
         "https://l.facebook.com/",
         "category",
     ),
     Acquisition(
-        3, "utm_source=instagram&utm_medium=social&utm_campaign=barista_tips", "https://l.instagram.com/", "product"
+        3,
+        "Organic Social",
+        "utm_source=instagram&utm_medium=social&utm_campaign=barista_tips",
+        "https://l.instagram.com/",
+        "product",
     ),
-    Acquisition(2, "fbclid={id}", "https://m.facebook.com/", "product"),
+    Acquisition(2, "Organic Social", "fbclid={id}", "https://m.facebook.com/", "product"),
     Acquisition(
-        2, "utm_source=tiktok&utm_medium=paid_social&utm_campaign=latte_art&ttclid={id}", "https://www.tiktok.com/"
+        2,
+        "Paid Social",
+        "utm_source=tiktok&utm_medium=paid_social&utm_campaign=latte_art&ttclid={id}",
+        "https://www.tiktok.com/",
     ),
-    Acquisition(2, "utm_source=youtube&utm_medium=video&utm_campaign=grinder_test", "https://www.youtube.com/"),
-    Acquisition(6, "utm_source=newsletter&utm_medium=email&utm_campaign=weekly_10&utm_content=hero", "", "category"),
     Acquisition(
-        3, "utm_source=criteo&utm_medium=display&utm_campaign=come_back", "https://www.news.example/", "product"
+        2,
+        "Organic Video",
+        "utm_source=youtube&utm_medium=video&utm_campaign=grinder_test",
+        "https://www.youtube.com/",
     ),
-    Acquisition(2, "utm_source=partnerize&utm_medium=affiliate&utm_campaign=coffee_blog", "https://blog.example/best"),
-    Acquisition(1, "utm_source=sms&utm_medium=sms&utm_campaign=flash_sale", ""),
-    Acquisition(1, "utm_source=onesignal&utm_medium=web_push&utm_campaign=cart_reminder", "", "cart"),
-    Acquisition(3, "", "https://www.kaffee-forum.example/t/grinders-2026", "product"),
-    Acquisition(2, "", "https://de.wikipedia.org/wiki/Espresso", "home"),
-    Acquisition(2, "utm_source=chatgpt.com", "https://chatgpt.com/", "product"),
-    Acquisition(1, "", "https://www.perplexity.ai/", "product"),
-    Acquisition(1, "utm_source=flyer&utm_medium=qr&utm_campaign=m%C3%A4rz_2026", "", "home"),
+    Acquisition(
+        6,
+        "Email",
+        "utm_source=newsletter&utm_medium=email&utm_campaign=weekly_10&utm_content=hero",
+        "",
+        "category",
+    ),
+    Acquisition(
+        3,
+        "Display",
+        "utm_source=criteo&utm_medium=display&utm_campaign=come_back",
+        "https://www.news.example/",
+        "product",
+    ),
+    Acquisition(
+        2,
+        "Affiliates",
+        "utm_source=partnerize&utm_medium=affiliate&utm_campaign=coffee_blog",
+        "https://blog.example/best",
+    ),
+    Acquisition(1, "SMS", "utm_source=sms&utm_medium=sms&utm_campaign=flash_sale", ""),
+    Acquisition(1, "Mobile Push", "utm_source=onesignal&utm_medium=web_push&utm_campaign=cart_reminder", "", "cart"),
+    Acquisition(3, "Referral", "", "https://www.kaffee-forum.example/t/grinders-2026", "product"),
+    Acquisition(2, "Referral", "", "https://de.wikipedia.org/wiki/Espresso", "home"),
+    Acquisition(2, "AI Assistants", "utm_source=chatgpt.com", "https://chatgpt.com/", "product"),
+    Acquisition(1, "AI Assistants", "", "https://www.perplexity.ai/", "product"),
+    Acquisition(1, "Unassigned", "utm_source=flyer&utm_medium=qr&utm_campaign=m%C3%A4rz_2026", "", "home"),
 )
 
 _WEBKIT = "AppleWebKit/537.36 (KHTML, like Gecko)"

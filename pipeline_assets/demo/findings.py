@@ -1,9 +1,13 @@
 """What the demo planted, and what the pipeline found of it."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
 
 import sqlalchemy as sa
 
+from pipeline_assets.demo.behaviour import BehaviourTruth
 from pipeline_assets.demo.truth import Snapshot, Truth
 from pipeline_assets.ledger.summary import summarise
 
@@ -21,6 +25,19 @@ _MARTS = sa.text("""
         (select count(*) from marts.page_views) as page_views,
         (select sum(bot_events) from marts.daily_activity) as bot_events,
         (select sum(revenue) from marts.daily_activity) as revenue
+""")
+_PEOPLE = sa.text("""
+    select count(distinct person_id) from marts.visitors
+    where property in ('shop.example', 'shop-app') and not is_bot
+""")
+_FUNNEL = sa.text("select step_name, sum(entities)::bigint from marts.checkout_funnel group by 1")
+_RETENTION = sa.text("select cohort_start, period_number, cohort_size, retained from marts.visit_retention")
+_CHANNELS = sa.text(
+    "select channel, sum(sessions)::bigint from marts.campaigns where property = 'shop.example' group by 1"
+)
+_CREDITS = sa.text("""
+    select model, channel, sum(credit) from marts.channel_attribution
+    where model in ('first', 'last', 'last_non_direct', 'linear') group by 1, 2 having sum(credit) <> 0
 """)
 
 
@@ -69,4 +86,30 @@ def findings(engine: sa.Engine, truth: Truth) -> list[Finding]:
         Finding("sessions of bots, flagged", planted("bot_sessions"), marts.bot_sessions),
         Finding("page views", planted("page_views"), marts.page_views),
         Finding("revenue", planted("revenue"), marts.revenue),
+        *_behaviour(engine, truth.behaviour),
     ]
+
+
+def _behaviour(engine: sa.Engine, planted: BehaviourTruth) -> list[Finding]:
+    """The analyses: of what was planted, how much was found just so, and nothing beside it."""
+    funnel = {(step.step,): step.entities for step in planted.funnel}
+    retention = {
+        (cell.cohort_start, cell.period_number): (cell.cohort_size, cell.retained) for cell in planted.retention
+    }
+    channels = {(each.channel,): each.sessions for each in planted.channels}
+    credits = {(each.model, each.channel): Decimal(each.cents) / 100 for each in planted.attribution}
+    with engine.connect() as connection:
+        return [
+            Finding("people of web and app", planted.people, connection.execute(_PEOPLE).scalar_one()),
+            _cells("steps of the funnel", funnel, connection.execute(_FUNNEL).all()),
+            _cells("cells of the retention triangle", retention, connection.execute(_RETENTION).all()),
+            _cells("channels with their sessions", channels, connection.execute(_CHANNELS).all()),
+            _cells("channels and models with their credit", credits, connection.execute(_CREDITS).all()),
+        ]
+
+
+def _cells(what: str, planted: Mapping[tuple, object], rows: Sequence[Any]) -> Finding:
+    """How many values stand where they should; too many if there are others."""
+    found = {tuple(row[: len(next(iter(planted)))]): tuple(row[len(next(iter(planted))) :]) for row in rows}
+    right = sum(found.get(key) == (value if isinstance(value, tuple) else (value,)) for key, value in planted.items())
+    return Finding(what, len(planted), right + len(found.keys() - planted.keys()))

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pipeline_assets.demo.behaviour import behaviour_truth
 from pipeline_assets.demo.delivery import (
     LANDED,
     WEB_SLOTS,
@@ -132,6 +133,7 @@ def build_demo(config: DemoConfig | None = None, progress: Progress | None = Non
         late_days=tuple(sorted({event.day for event in events if event.late})),
         repeats={repeat.path: original},
         half_written=half_written.truth,
+        behaviour=behaviour_truth(events),
     )
     return Demo(config, files, late, half_written, truth)
 

@@ -182,7 +182,8 @@ class Event:
     """A clean event as it truly happened; times are epoch milliseconds.
 
     `at` is the true time; the `device_at`, `sent_at` and `received_at` that stand in the files are set by
-    `delivery`. `visit` numbers the visits (or device days) of a source.
+    `delivery`. `visit` numbers the visits (or device days) of a source. `channel` is the way by which the visit came,
+    on the events that show it: those on the page it landed on.
     """
 
     source: SourceName
@@ -200,6 +201,7 @@ class Event:
     revenue: Decimal | None = None
     order_id: str | None = None
     properties: dict[str, Any] = field(default_factory=dict)
+    channel: str | None = None
     device_at: int = 0
     sent_at: int = 0
     received_at: int = 0

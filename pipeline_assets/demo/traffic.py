@@ -212,6 +212,7 @@ class _Visit:
         self.url = ""
         self.title = ""
         self.referrer = way.referrer
+        self.is_landing = False
         self.cart: list[tuple[Product, int]] = []
 
     def _emit(self, type_: str, name: str, **fields: Any) -> Event:
@@ -228,6 +229,7 @@ class _Visit:
             page_url=self.url,
             page_title=self.title,
             referrer=self.referrer,
+            channel=self.way.channel if self.is_landing and (self.way.query or self.way.referrer) else None,
             **fields,
         )
         self.traffic.events.append(event)
@@ -237,7 +239,8 @@ class _Visit:
         """View a page; without a `referrer` given it is the page before."""
         if self.url:
             self.referrer = self.url if referrer is None else referrer
-        query = self.way.query if not self.url else ""
+        self.is_landing = not self.url
+        query = self.way.query if self.is_landing else ""
         if query:
             path = f"{path}?{query.format(id=f'{self.rng.getrandbits(96):024x}')}"
         self.url, self.title, self.view_id = HOST + path, title, f"{self.rng.getrandbits(64):016x}"

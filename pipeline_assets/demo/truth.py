@@ -12,13 +12,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date
 from decimal import Decimal
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from pipeline_assets.demo.model import DAY, MINUTE, PROPERTIES, SOURCES, Event, day_of
+from pipeline_assets.demo.behaviour import BehaviourTruth
+from pipeline_assets.demo.model import PROPERTIES, SOURCES, Event, day_of
+from pipeline_assets.demo.visits import session_starts
 
-SESSION_TIMEOUT = 30 * MINUTE
 VIEW_TYPES = ("page", "screen")
 
 Delivery = Literal["first", "late", "repeat"]
@@ -174,6 +174,7 @@ class Truth:
         repeats: path of a repeat to the path of its original.
         half_written: the state of the one file that `Demo.write(half_written=True)` delivers in part; its last line
             is torn, the others are the beginning of the complete file.
+        behaviour: what to be found of people's behaviour after `Demo.write_late_files`.
     """
 
     seed: int
@@ -183,6 +184,7 @@ class Truth:
     late_days: tuple[date, ...]
     repeats: dict[str, str]
     half_written: FileTruth
+    behaviour: BehaviourTruth
 
     def to_json(self) -> str:
         """JSON text; dates in ISO form, amounts as text."""
@@ -225,37 +227,6 @@ class Copy:
     source: str
     day: date
     differs: bool
-
-
-def session_starts(times: Sequence[int]) -> list[int]:
-    """Start of each inferred session of one visitor.
-
-    Args:
-        times: epoch milliseconds of the visitor's events, in order.
-
-    Returns:
-        Times of the events that start a session.
-    """
-    by_day: defaultdict[int, list[int]] = defaultdict(list)
-    for moment in times:
-        by_day[moment // DAY].append(moment)
-    filled = {day for day, moments in by_day.items() if _is_filled(day, moments)}
-    starts: list[int] = []
-    previous: int | None = None
-    for moment in times:
-        silent = previous is None or moment - previous > SESSION_TIMEOUT
-        first_after_filled_day = (
-            previous is not None and previous // DAY != moment // DAY and moment // DAY - 1 in filled
-        )
-        if silent or first_after_filled_day:
-            starts.append(moment)
-        previous = moment
-    return starts
-
-
-def _is_filled(day: int, moments: list[int]) -> bool:
-    points = [day * DAY, *moments, (day + 1) * DAY]
-    return all(after - before <= SESSION_TIMEOUT for before, after in pairwise(points))
 
 
 def take_snapshot(

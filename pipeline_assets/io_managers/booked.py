@@ -2,21 +2,23 @@
 
 from collections.abc import Callable, Sequence
 from datetime import date
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+import dataframely as dy
 import polars as pl
+import sqlalchemy as sa
+from dagster._core.storage.db_io_manager import TableSlice
 from sqlalchemy.dialects.postgresql.asyncpg import dialect as numbered_parameters
 
-from pipeline_assets.contracts.tables import MARTS, TABLES
+from pipeline_assets.contracts.tables import EVENTS, Store
 from pipeline_assets.io_managers.lake import ParquetLakeIOManager
 from pipeline_assets.io_managers.postgres import PostgresPolarsIOManager
-from pipeline_assets.ledger.builds import book_counts, confirmation, require_all
-from pipeline_assets.partitions import day_range
+from pipeline_assets.ledger.builds import book_counts, book_revisions, confirmation, require_all
 from pipeline_assets.platform import Platform
 
 if TYPE_CHECKING:
-    from adbc_driver_manager.dbapi import Connection
+    from adbc_driver_manager.dbapi import Connection, Cursor
 
 
 class BookedLakeIOManager(ParquetLakeIOManager):
@@ -24,17 +26,24 @@ class BookedLakeIOManager(ParquetLakeIOManager):
 
     def __init__(self, platform: Platform) -> None:
         """Store below the deployment's lake folder."""
-        super().__init__(platform.settings.lake_dir, contracts={name: table.contract for name, table in TABLES.items()})
+        super().__init__(platform.settings.lake_dir, contracts=_contracts(platform, "lake"))
         self._platform = platform
+
+    def partition_keys(self, context: dg.OutputContext) -> Sequence[str]:
+        """The days that the run has claimed."""
+        return [day.isoformat() for day in _written(context, self._platform)[1]]
 
     def commit(self, context: dg.OutputContext, publish: Callable[[], None]) -> None:
         """Confirm the claim, book the days' counts, publish."""
-        table, days = _written(context)
+        table, days = _written(context, self._platform)
         run_id = context.run_id
         with self._platform.engine.begin() as connection:
             confirmed = connection.execute(confirmation(self._platform.recipes[table], days, run_id)).all()
             require_all(table, days, len(confirmed))
-            book_counts(connection, self._platform.day_counts.pop(run_id))
+            if table == EVENTS.name:
+                book_counts(connection, self._platform.day_counts.pop(run_id))
+            for statement in _revisions(self._platform, run_id, table):
+                connection.execute(statement)
             publish()
 
     def load_input(self, context: dg.InputContext) -> pl.LazyFrame | pl.DataFrame:
@@ -51,7 +60,7 @@ class BookedPostgresIOManager(PostgresPolarsIOManager):
         super().__init__(
             url=lambda: platform.postgres_url,
             schema="marts",
-            contracts={table.name: table.contract for table in MARTS},
+            contracts=_contracts(platform, "marts"),
         )
         self._platform = platform
 
@@ -60,17 +69,45 @@ class BookedPostgresIOManager(PostgresPolarsIOManager):
         self._platform.read_begins(context.step_context.run_id)
         return super().load_input(context)
 
+    def _get_table_slice(self, context: Any, output_context: dg.OutputContext) -> TableSlice:
+        """The table, and where rows are written the days that the run has claimed."""
+        table_slice = super()._get_table_slice(context, output_context)
+        if not isinstance(context, dg.OutputContext) or not table_slice.partition_dimensions:
+            return table_slice
+        _, days = _written(context, self._platform)
+        definition = context.asset_partitions_def
+        windows = [definition.time_window_for_partition_key(day.isoformat()) for day in (days[0], days[-1])]
+        (dimension,) = table_slice.partition_dimensions
+        claimed = dimension._replace(partitions=dg.TimeWindow(windows[0].start, windows[-1].end))
+        return table_slice._replace(partition_dimensions=[claimed])
+
     def before_commit(self, context: dg.OutputContext, connection: "Connection") -> None:
         """Confirm the claim."""
-        table, days = _written(context)
+        table, days = _written(context, self._platform)
         recipe = self._platform.recipes[table]
-        statement = confirmation(recipe, days, context.run_id).compile(dialect=numbered_parameters())
         with connection.cursor() as cursor:
-            cursor.execute(str(statement), [statement.params[name] for name in statement.positiontup or ()])
+            _execute(cursor, confirmation(recipe, days, context.run_id))
             require_all(table, days, len(cursor.fetchall()))
+            for statement in _revisions(self._platform, context.run_id, table):
+                _execute(cursor, statement)
 
 
-def _written(context: dg.OutputContext) -> tuple[str, Sequence[date]]:
-    window = context.asset_partition_key_range
-    days = day_range(date.fromisoformat(window.start), date.fromisoformat(window.end))
-    return context.asset_key.path[-1], days
+def _contracts(platform: Platform, store: Store) -> dict[str, type[dy.Schema]]:
+    return {name: table.contract for name, table in platform.model.tables.items() if table.store == store}
+
+
+def _revisions(platform: Platform, run_id: str, table: str) -> list[sa.UpdateBase]:
+    revised = platform.revisions.pop((run_id, table), None)
+    return [] if revised is None else book_revisions(table, revised)
+
+
+def _execute(cursor: "Cursor", statement: sa.UpdateBase) -> None:
+    """Run a statement of SQLAlchemy on a connection of ADBC."""
+    compiled = statement.compile(dialect=numbered_parameters(), compile_kwargs={"render_postcompile": True})
+    cursor.execute(str(compiled), [compiled.params[name] for name in compiled.positiontup or ()] or None)
+
+
+def _written(context: dg.OutputContext, platform: Platform) -> tuple[str, Sequence[date]]:
+    """The table that is written, and the days of it that the run has claimed."""
+    table = context.asset_key.path[-1]
+    return table, platform.built_days[context.run_id, table]

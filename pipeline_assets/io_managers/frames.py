@@ -1,15 +1,18 @@
 """What an asset may return, cut into frames that fit into memory, and the check of a frame against its contract.
 
-Shared by the IO managers. No Dagster here, and no storage.
+And where the lake keeps what. Shared by the IO managers. No Dagster here, and no storage.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
 
 import dataframely as dy
 import polars as pl
 
 BATCH_ROWS = 250_000
+_FILE = "part.parquet"
 
 
 class ContractError(ValueError):
@@ -28,6 +31,14 @@ class FrameStream:
 
 
 Frames = pl.DataFrame | pl.LazyFrame | FrameStream
+
+
+def lake_path(root: Path, table: str, column: str | None = None, key: str | None = None) -> Path:
+    """The Parquet file of a table in the lake, or of one of its partitions."""
+    folder = root / table
+    if column is not None and key is not None:
+        folder /= f"{quote(column, safe='')}={quote(key, safe='')}"
+    return folder / _FILE
 
 
 def iterate(frames: Frames, batch_rows: int = BATCH_ROWS) -> Iterator[pl.DataFrame]:

@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import dagster as dg
 import dataframely as dy
@@ -30,11 +29,11 @@ from pipeline_assets.io_managers.frames import (
     checked,
     contract_schema,
     iterate,
+    lake_path,
     subset,
     type_name,
 )
 
-_FILE = "part.parquet"
 _DRAFT_PREFIX = ".part-"
 # Longer than any run writes; a younger draft may belong to a living process.
 _DRAFT_SECONDS = 24 * 3600
@@ -66,14 +65,15 @@ class ParquetLakeIOManager(dg.IOManager):
         """
         publish()
 
+    def partition_keys(self, context: dg.OutputContext) -> Sequence[str]:
+        """The partitions that are written. Override it where a run does not write all of its own."""
+        return context.asset_partition_keys
+
     # --- Paths ----------------------------------------------------------------------------------------
 
     def path(self, table: str, column: str | None = None, key: str | None = None) -> Path:
         """The file of a table, or of one of its partitions."""
-        folder = self.root / table
-        if column is not None and key is not None:
-            folder /= f"{quote(column, safe='')}={quote(key, safe='')}"
-        return folder / _FILE
+        return lake_path(self.root, table, column, key)
 
     # --- Writing --------------------------------------------------------------------------------------
 
@@ -91,7 +91,7 @@ class ParquetLakeIOManager(dg.IOManager):
         table = context.asset_key.path[-1]
         contract = self.contracts.get(table)
         cut = _Cut.of(context, context.definition_metadata)
-        keys: Sequence[str | None] = context.asset_partition_keys if cut else [None]
+        keys: Sequence[str | None] = self.partition_keys(context) if cut else [None]
         if isinstance(obj, pl.LazyFrame) and contract:
             # A wrong type is told before the work is done.
             check_schema(obj.collect_schema(), contract, table)

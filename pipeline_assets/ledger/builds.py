@@ -5,22 +5,30 @@ staged files that count, the fingerprint of what a day *should* be built from fo
 day is stale where the fingerprint booked with it differs. A build claims its days, and its claim is confirmed in the
 transaction that publishes the rows: as built only if nobody else touched an input since the run began to read. So a
 crash, an overtaken run or an input that changed under it can only leave a day stale.
+
+A table without partitions is booked under the day `WHOLE` and reads all days of its inputs. What it says of the things
+that were active on a day (who a visitor is, when a session began) may change with any other day. So that only the days
+it changes for are built again, it books a revision for every day: a digest of what it says of that day. Daily tables
+that read it depend on the revisions of their days, and on nothing else of it.
 """
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
+from functools import cached_property
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
 from pipeline_assets.ledger.files import StagedFile
-from pipeline_assets.ledger.schema import builds, event_days
+from pipeline_assets.ledger.schema import builds, event_days, revisions
 from pipeline_assets.transforms.events import DayCounts
 
 STAGING = "staging"
+WHOLE = date.min
+"""The day under which a table without partitions is booked."""
 _ABSENT = "-"
 # Days without anything that two stale days of one run may lie apart.
 _BRIDGED_DAYS = 31
@@ -47,11 +55,43 @@ class Input:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a table is made: its inputs, and a version that changes with its code, contract or settings."""
+    """How a table is made.
+
+    Attributes:
+        table: its name.
+        version: changes with its code, contract or settings.
+        inputs: what it reads. The days of an input say nothing where this table has no partitions: it reads all.
+        daily: whether it has daily partitions.
+    """
 
     table: str
     version: str
     inputs: tuple[Input, ...]
+    daily: bool = True
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A range of days to build in one run.
+
+    Attributes:
+        first: first day; `WHOLE` where only tables without partitions are to be built.
+        last: last day.
+        stale: how many of the days are stale.
+        tables: what to build, in the order of the recipes. A table without partitions is not among them as long as
+            days outside of the stretch are to be built before it, and neither is what follows from it.
+    """
+
+    first: date
+    last: date
+    stale: int
+    tables: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """The days."""
+        if self.first == WHOLE:
+            return "tables without partitions"
+        return f"{self.first}" if self.first == self.last else f"{self.first} to {self.last}"
 
 
 @dataclass(frozen=True)
@@ -59,31 +99,46 @@ class Staleness:
     """What has to be built.
 
     Attributes:
-        tables: the stale days of every table.
+        recipes: every table, inputs before the tables that read them.
+        tables: the stale days of every table; `WHOLE` for one without partitions.
         present: all days that have rows or were ever built.
         wanted: fingerprint of what a table should be built from on a stale day.
     """
 
+    recipes: Sequence[Recipe]
     tables: Mapping[str, set[date]]
     present: set[date]
     wanted: Mapping[tuple[str, date], str] = field(default_factory=dict)
 
-    def asked_of(self, stretch: "Stretch") -> list[tuple[str, date, str]]:
+    @property
+    def days(self) -> set[date]:
+        """The days on which any table is stale."""
+        return set().union(*self.tables.values()) - {WHOLE}
+
+    @cached_property
+    def _ancestors(self) -> dict[str, set[str]]:
+        """Everything a table is made of, directly or not, itself included."""
+        found: dict[str, set[str]] = {}
+        for recipe in self.recipes:
+            found[recipe.table] = {recipe.table}.union(*(found.get(needed.table, set()) for needed in recipe.inputs))
+        return found
+
+    def asked_of(self, stretch: Stretch) -> list[tuple[str, date, str]]:
         """What building a stretch is to achieve: its stale tables and days, and the fingerprints they should have."""
         return [
             (table, day, self.wanted[table, day])
-            for table in sorted(self.tables)
+            for table in stretch.tables
             for day in sorted(self.tables[table])
-            if stretch.first <= day <= stretch.last
+            if day == WHOLE or stretch.first <= day <= stretch.last
         ]
 
-    def stretches(self) -> list["Stretch"]:
+    def stretches(self) -> list[Stretch]:
         """Ranges of days to build, one run each, oldest first; together they hold every stale day of every table.
 
         Days that nothing is known of are bridged (building an empty day costs less than another run), but no day that
-        is up to date.
+        is up to date. Tables that must wait for other stretches are left to a later call.
         """
-        stale = set().union(*self.tables.values())
+        stale = self.days
         found: list[Stretch] = []
         joins = False
         for day in sorted(self.present):
@@ -98,69 +153,129 @@ class Staleness:
             else:
                 found.append(Stretch(day, day, 1))
                 joins = True
-        return found
+        chosen = [self._with_tables(stretch) for stretch in found or [Stretch(WHOLE, WHOLE, 0)]]
+        return [stretch for stretch in chosen if stretch.tables]
 
-
-@dataclass(frozen=True)
-class Stretch:
-    """A range of days to build in one run, and how many of them are stale."""
-
-    first: date
-    last: date
-    stale: int
-
-    def halves(self) -> tuple["Stretch", ...]:
+    def halves(self, stretch: Stretch) -> list[Stretch]:
         """The stretch cut in two, so that one bad day does not keep the others from being built; none of a day."""
-        days = (self.last - self.first).days
+        days = (stretch.last - stretch.first).days
         if not days:
-            return ()
-        middle = self.first + timedelta(days=days // 2)
-        return (
-            Stretch(self.first, middle, min(self.stale, days // 2 + 1)),
-            Stretch(middle + timedelta(days=1), self.last, min(self.stale, days - days // 2)),
+            return []
+        middle = stretch.first + timedelta(days=days // 2)
+        halves = (
+            self._with_tables(Stretch(first, last, len([day for day in self.days if first <= day <= last])))
+            for first, last in ((stretch.first, middle), (middle + timedelta(days=1), stretch.last))
         )
+        return [half for half in halves if half.tables]
+
+    def _with_tables(self, stretch: Stretch) -> Stretch:
+        """The stretch with what can be built in it."""
+        elsewhere = {
+            table
+            for table, days in self.tables.items()
+            if any(day != WHOLE and not stretch.first <= day <= stretch.last for day in days)
+        }
+
+        def is_stale(table: str) -> bool:
+            return WHOLE in self.tables[table] or any(
+                stretch.first <= day <= stretch.last for day in self.tables[table]
+            )
+
+        def must_wait(table: str) -> bool:
+            return any(
+                WHOLE in self.tables[needed] and any(below in elsewhere for below in self._ancestors[needed])
+                for needed in self._ancestors[table]
+                if needed in self.tables
+            )
+
+        tables = [recipe.table for recipe in self.recipes if is_stale(recipe.table) and not must_wait(recipe.table)]
+        return replace(stretch, tables=tuple(tables))
+
+
+Fingerprint = Callable[[str, date], str]
+"""The fingerprint of a table and day."""
+
+
+def combined(
+    recipe: Recipe,
+    day: date,
+    *,
+    daily: Collection[str],
+    days: Iterable[date],
+    known: Fingerprint,
+    revision: Fingerprint,
+) -> str:
+    """The fingerprint of a table's day from what is known of its inputs.
+
+    Args:
+        recipe: the table.
+        day: the day, or `WHOLE`.
+        daily: the tables with daily partitions.
+        days: all days that exist, in order; what a table without partitions reads.
+        known: fingerprints of the inputs.
+        revision: revisions of the inputs without partitions.
+    """
+    parts: list[str] = []
+    for needed in recipe.inputs:
+        is_daily = needed.table == STAGING or needed.table in daily
+        if recipe.daily:
+            parts += [(known if is_daily else revision)(needed.table, other) for other in needed.days(day)]
+        elif is_daily:
+            parts += [f"{other}:{known(needed.table, other)}" for other in days]
+        else:
+            parts.append(known(needed.table, WHOLE))
+    return _digest([recipe.table, recipe.version, *parts])
 
 
 class Plan:
-    """The fingerprints every table and day should have, given the staged files that count.
+    """The fingerprints every table and day should have.
 
     Args:
         recipes: every table, inputs before the tables that read them.
         staged: the staged files that count.
+        present: the days that exist at all.
+        revised: the revisions booked, by table and day.
     """
 
-    def __init__(self, recipes: Sequence[Recipe], staged: Iterable[StagedFile]) -> None:
+    def __init__(
+        self,
+        recipes: Sequence[Recipe],
+        staged: Mapping[date, str],
+        present: Collection[date],
+        revised: Mapping[tuple[str, date], str],
+    ) -> None:
         self._recipes = {recipe.table: recipe for recipe in recipes}
-        by_day: dict[date, list[str]] = {}
-        for file in staged:
-            by_day.setdefault(file.event_date, []).append(f"{file.source}/{file.content}/{file.rules}")
-        self.days = set(by_day)
-        self._known: dict[tuple[str, date], str] = {
-            (STAGING, day): _digest(sorted(names)) for day, names in by_day.items()
-        }
+        self._daily = {recipe.table for recipe in recipes if recipe.daily}
+        self._staged = staged
+        self._present = sorted(present)
+        self._days = set(present)
+        self._revised = revised
+        self._known: dict[tuple[str, date], str] = {}
 
-    def inputs(self, table: str, day: date, present: set[date]) -> str:
-        """Fingerprint of what `table` should be built from on `day`; `present` are the days that exist at all."""
+    def fingerprint(self, table: str, day: date) -> str:
+        """Fingerprint of what `table` should be built from on `day`."""
         if table == STAGING:
-            return self._known.get((STAGING, day), _ABSENT)
+            return self._staged.get(day, _ABSENT)
+        if day != WHOLE and day not in self._days:
+            return _ABSENT
         if (table, day) not in self._known:
-            recipe = self._recipes[table]
-            self._known[table, day] = combine(
-                recipe,
-                [
-                    self.inputs(needed.table, other, present)
-                    if needed.table == STAGING or other in present
-                    else _ABSENT
-                    for needed in recipe.inputs
-                    for other in needed.days(day)
-                ],
+            self._known[table, day] = combined(
+                self._recipes[table],
+                day,
+                daily=self._daily,
+                days=self._present,
+                known=self.fingerprint,
+                revision=lambda needed, other: self._revised.get((needed, other), _ABSENT),
             )
         return self._known[table, day]
 
 
-def combine(recipe: Recipe, parts: Sequence[str]) -> str:
-    """The fingerprint of a table's day from those of its inputs."""
-    return _digest([recipe.table, recipe.version, *parts])
+def staged_fingerprints(staged: Iterable[StagedFile]) -> dict[date, str]:
+    """Fingerprint of the staged files of each day."""
+    by_day: dict[date, list[str]] = {}
+    for file in staged:
+        by_day.setdefault(file.event_date, []).append(f"{file.source}/{file.content}/{file.rules}")
+    return {day: _digest(sorted(names)) for day, names in by_day.items()}
 
 
 def _digest(parts: Sequence[str]) -> str:
@@ -168,32 +283,57 @@ def _digest(parts: Sequence[str]) -> str:
 
 
 class BuildLedger:
-    """The ledger's side of building tables."""
+    """The ledger's side of building tables.
 
-    def __init__(self, engine: sa.Engine, recipes: Sequence[Recipe]) -> None:
+    Args:
+        engine: the ledger.
+        recipes: every table, inputs before the tables that read them.
+        since: the platform's first day; nothing before it is looked at.
+    """
+
+    def __init__(self, engine: sa.Engine, recipes: Sequence[Recipe], *, since: date = date.min) -> None:
         self._engine = engine
         self._recipes = {recipe.table: recipe for recipe in recipes}
+        self._since = since
 
-    def staleness(self, staged: Iterable[StagedFile], *, until: date, since: date = date.min) -> "Staleness":
-        """The stale days of every table from `since` to `until`; days that never had rows are not stale."""
-        plan = Plan(list(self._recipes.values()), staged)
-        booked: dict[tuple[str, date], str] = {}
+    def staleness(self, staged: Iterable[StagedFile], *, until: date) -> Staleness:
+        """The stale days of every table up to `until`; days that never had rows are not stale."""
+        files = staged_fingerprints(staged)
         # Days to come cannot be built yet; until they can, they are no input of their neighbours either.
-        present = {day for day in plan.days if since <= day <= until}
+        present = {day for day in files if self._since <= day <= until}
         with self._engine.connect() as connection:
-            for row in connection.execute(sa.select(builds.c.asset, builds.c.day, builds.c.inputs, builds.c.state)):
-                if row.asset in self._recipes and since <= row.day <= until:
-                    present.add(row.day)
-                    booked[row.asset, row.day] = row.inputs if row.state == "built" else "building"
-        stale = {
-            table: {day for day in present if booked.get((table, day)) != plan.inputs(table, day, present)}
-            for table in self._recipes
-        }
-        wanted = {(table, day): plan.inputs(table, day, present) for table, days in stale.items() for day in days}
-        return Staleness(stale, present, wanted)
+            booked = self._booked(connection, self._recipes, self._since, until)
+            revised = self._revised(connection, self._recipes, self._since, until)
+        present.update(day for _, day in booked if day != WHOLE)
+        plan = Plan(list(self._recipes.values()), files, present, revised)
+        stale: dict[str, set[date]] = {}
+        for table, recipe in self._recipes.items():
+            days = present if recipe.daily else {WHOLE} if present else set()
+            stale[table] = {day for day in days if booked.get((table, day)) != plan.fingerprint(table, day)}
+        wanted = {(table, day): plan.fingerprint(table, day) for table, days in stale.items() for day in days}
+        return Staleness(list(self._recipes.values()), stale, present, wanted)
+
+    def _booked(
+        self, connection: sa.Connection, tables: Collection[str], first: date, last: date
+    ) -> dict[tuple[str, date], str]:
+        """What some tables were built from on some days; "building" where a claim was not confirmed."""
+        b = builds.c
+        inputs = sa.case((b.state == "built", b.inputs), else_="building")
+        query = sa.select(b.asset, b.day, inputs).where(
+            b.asset.in_(tables), sa.or_(b.day == WHOLE, b.day.between(first, last))
+        )
+        return {(asset, day): text for asset, day, text in connection.execute(query)}
+
+    def _revised(
+        self, connection: sa.Connection, tables: Collection[str], first: date, last: date
+    ) -> dict[tuple[str, date], str]:
+        """What some tables without partitions say of some days."""
+        r = revisions.c
+        query = sa.select(r.asset, r.day, r.revision).where(r.asset.in_(tables), r.day.between(first, last))
+        return {(asset, day): text for asset, day, text in connection.execute(query)}
 
     def built_days(self, table: str) -> list[date]:
-        """The days a table was built for, in order."""
+        """The days a table was built for, in order; `WHOLE` for one without partitions."""
         b = builds.c
         query = sa.select(b.day).where(b.asset == table, b.state == "built").order_by(b.day)
         with self._engine.connect() as connection:
@@ -219,40 +359,51 @@ class BuildLedger:
         run_id: str,
         *,
         read_since: datetime | None = None,
+        until: date = date.max,
     ) -> None:
         """Announce that a run builds these days; from here on they count as stale.
 
         Args:
             table: the table to build.
-            days: the days to build.
+            days: the days to build; `[WHOLE]` for a table without partitions.
             staged: the staged files the run will read; empty unless the table reads staging.
             run_id: the run; the latest claim of a day wins.
             read_since: when, by `now`, the run began to read inputs; now by default.
+            until: the current day; days to come are no input of any.
         """
         since = read_since or self.now()
         recipe = self._recipes[table]
-        plan = Plan([], staged)
-        first = min(days) - timedelta(days=max(i.before for i in recipe.inputs))
-        last = max(days) + timedelta(days=max(i.after for i in recipe.inputs))
-        b = builds.c
-        query = sa.select(b.asset, b.day, b.inputs, b.state).where(b.day.between(first, last))
+        files = staged_fingerprints(staged)
+        daily = {name for name, other in self._recipes.items() if other.daily}
+        needed = [each.table for each in recipe.inputs]
+        first, last = self._since, until
+        if recipe.daily:
+            first = max(first, min(days) - timedelta(days=max(each.before for each in recipe.inputs)))
+            last = min(last, max(days) + timedelta(days=max(each.after for each in recipe.inputs)))
         with self._engine.begin() as connection:
-            built = {
-                (row.asset, row.day): row.inputs if row.state == "built" else "building"
-                for row in connection.execute(query)
-            }
+            built = self._booked(connection, needed, first, last)
+            revised = self._revised(connection, needed, first, last)
+            existing = sorted({day for _, day in built if day != WHOLE})
 
-            def current(needed: str, day: date) -> str:
-                return plan.inputs(STAGING, day, set()) if needed == STAGING else built.get((needed, day), _ABSENT)
+            def known(needed: str, day: date) -> str:
+                return files.get(day, _ABSENT) if needed == STAGING else built.get((needed, day), _ABSENT)
+
+            def fingerprint(day: date) -> str:
+                return combined(
+                    recipe,
+                    day,
+                    daily=daily,
+                    days=existing,
+                    known=known,
+                    revision=lambda needed, other: revised.get((needed, other), _ABSENT),
+                )
 
             claim = insert(builds).values(
                 [
                     {
                         "asset": table,
                         "day": day,
-                        "inputs": combine(
-                            recipe, [current(i.table, other) for i in recipe.inputs for other in i.days(day)]
-                        ),
+                        "inputs": fingerprint(day),
                         "state": "building",
                         "run_id": run_id,
                         "read_since": since,
@@ -277,15 +428,15 @@ def confirmation(recipe: Recipe, days: Sequence[date], run_id: str) -> sa.Update
     returns one row per confirmed day, to be handed to `require_all`.
     """
     b, i = builds.c, builds.alias("input").c
+
+    def read(needed: Input) -> sa.ColumnElement[bool]:
+        if not recipe.daily:
+            return i.asset == needed.table
+        near = i.day.between(b.day - needed.before, b.day + needed.after)
+        return (i.asset == needed.table) & sa.or_(near, i.day == WHOLE)
+
     touched = sa.exists().where(
-        sa.or_(
-            sa.false(),
-            *(
-                (i.asset == needed.table) & i.day.between(b.day - needed.before, b.day + needed.after)
-                for needed in recipe.inputs
-                if needed.table != STAGING
-            ),
-        ),
+        sa.or_(sa.false(), *(read(needed) for needed in recipe.inputs if needed.table != STAGING)),
         i.run_id != run_id,
         sa.func.greatest(i.claimed_at, i.built_at) >= b.read_since,
     )
@@ -308,10 +459,29 @@ def require_all(table: str, days: Sequence[date], confirmed: int) -> None:
         OvertakenError: another run has claimed one of the days since.
     """
     if confirmed != len(days):
+        what = "it" if list(days) == [WHOLE] else f"some of the days {min(days)} to {max(days)}"
         raise OvertakenError(
-            f"{table}: another run has begun to build some of the days {min(days)} to {max(days)} since this run "
-            "began. Its rows will count; nothing of this run was published."
+            f"{table}: another run has begun to build {what} since this run began. Its rows will count; nothing of "
+            "this run was published."
         )
+
+
+def book_revisions(table: str, revised: Mapping[date, str]) -> list[sa.UpdateBase]:
+    """The statements that book what a table says of each day; run them in the transaction that publishes its rows."""
+    r = revisions.c
+    gone = sa.delete(revisions).where(r.asset == table)
+    if not revised:
+        return [gone]
+    values = [{"asset": table, "day": day, "revision": revision} for day, revision in sorted(revised.items())]
+    new = insert(revisions).values(values)
+    return [
+        gone.where(r.day.not_in(list(revised))),
+        new.on_conflict_do_update(
+            index_elements=["asset", "day"],
+            set_={"revision": new.excluded.revision},
+            where=r.revision != new.excluded.revision,
+        ),
+    ]
 
 
 def book_counts(connection: sa.Connection, counts: Mapping[date, DayCounts]) -> None:

@@ -82,7 +82,7 @@ builds = sa.Table(
     "builds",
     metadata,
     sa.Column("asset", sa.Text, primary_key=True),
-    sa.Column("day", sa.Date, primary_key=True),
+    sa.Column("day", sa.Date, primary_key=True, comment="0001-01-01 for a table without partitions"),
     sa.Column("inputs", sa.Text, nullable=False, comment="Fingerprint of what the day is, or is being, built from"),
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("run_id", sa.Text, nullable=False, comment="The run that builds or built it; the latest claim wins"),
@@ -92,6 +92,15 @@ builds = sa.Table(
     sa.Column("first_built_at", sa.TIMESTAMP(timezone=True)),
     sa.CheckConstraint("state in ('building', 'built')", name="builds_state"),
     comment="From which inputs each asset and day was built. A day is stale where this differs from what is there now.",
+)
+
+revisions = sa.Table(
+    "revisions",
+    metadata,
+    sa.Column("asset", sa.Text, primary_key=True),
+    sa.Column("day", sa.Date, primary_key=True),
+    sa.Column("revision", sa.Text, nullable=False, comment="Digest of what the table says of the day"),
+    comment="What tables without partitions say of each day; days built from another revision are stale.",
 )
 
 event_days = sa.Table(

@@ -3,7 +3,7 @@
 import dagster as dg
 
 from pipeline_assets.jobs import BUILD_JOB, LOAD_JOB
-from pipeline_assets.partitions import range_tags
+from pipeline_assets.partitions import range_tags, table_keys
 from pipeline_assets.platform import Platform
 from pipeline_assets.runs import under_way
 from pipeline_assets.sensors.backing_off import INPUTS_TAG, few_failures, inputs_digest, must_wait
@@ -32,10 +32,11 @@ def stale_days(
         digest = inputs_digest([stretch.first, stretch.last, *staleness.asked_of(stretch)])
         waiting = must_wait(context.instance, BUILD_JOB, digest)
         if waiting is None:
-            tags = {**range_tags(stretch.first, stretch.last), INPUTS_TAG: digest}
-            return dg.SensorResult(run_requests=[dg.RunRequest(tags=tags)])
+            tags = {**range_tags(stretch), INPUTS_TAG: digest}
+            request = dg.RunRequest(asset_selection=table_keys(stretch), tags=tags)
+            return dg.SensorResult(run_requests=[request])
         # One bad day must not keep the others from being built: its half without it is asked for, then other stretches.
         reason = waiting
         if few_failures(context.instance, BUILD_JOB):
-            todo = [half for half in stretch.halves() if staleness.asked_of(half)] + todo
+            todo = staleness.halves(stretch) + todo
     return reason

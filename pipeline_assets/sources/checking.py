@@ -5,15 +5,18 @@ looks like the source's rows, in a database that can reach neither files nor net
 """
 
 import difflib
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator
 from pathlib import PurePosixPath
 from zoneinfo import available_timezones
 
 import duckdb
 
+from pipeline_assets.declarations.binding import binding_error, in_words
+from pipeline_assets.declarations.problems import Problem, suggestion
 from pipeline_assets.sources.declaration import (
     COMPUTED_COLUMNS,
+    ID_COLUMNS,
     JSON_FORMATS,
     LOG_FORMATS,
     MAPPABLE_COLUMNS,
@@ -31,35 +34,17 @@ from pipeline_assets.sources.mapping import (
     sql_type,
 )
 
+_Place = tuple[str, str]
+"""Where an expression stands: ("mapping", column) or ("ids", kind)."""
 
-@dataclass(frozen=True)
-class Problem:
-    """A mistake in a declaration.
-
-    Attributes:
-        location: keys from the attributes down to the place, e.g. ("mapping", "event_id").
-        message: what is wrong and what to do.
-        at_key: whether the key itself is wrong and not its value.
-    """
-
-    location: tuple[str | int, ...]
-    message: str
-    at_key: bool = False
-
-
-def suggestion(word: str, known: Iterable[str]) -> str:
-    """`; did you mean 'x'?` for the known word nearest to a wrong one, or the list if none is near."""
-    choices = list(known)
-    near = difflib.get_close_matches(word.lower(), choices, n=1, cutoff=0.6)
-    if near:
-        return f"; did you mean '{near[0]}'?"
-    return f"; one of {', '.join(choices)}" if len(choices) <= 12 else ""
+_KIND = re.compile("[a-z][a-z0-9_]*")
 
 
 def find_problems(source: Source) -> list[Problem]:
     """All mistakes in a declaration whose shape is right, in the order of the attributes."""
     return [
         *_path_problems(source),
+        *_records_problems(source),
         *_mapping_problems(source),
         *_time_problems(source),
         *_session_problems(source),
@@ -76,6 +61,11 @@ def _path_problems(source: Source) -> Iterator[Problem]:
         )
 
 
+def _records_problems(source: Source) -> Iterator[Problem]:
+    if source.records is not None and (source.ready is None or source.ready.records not in ("jsonl", "json_array")):
+        yield Problem(("records",), f"`records` is for ready formats of JSON, not for '{source.format}'", at_key=True)
+
+
 def _column_problem(column: str, location: tuple[str | int, ...], *, at_key: bool) -> Problem | None:
     if column in MAPPABLE_COLUMNS:
         return None
@@ -85,13 +75,17 @@ def _column_problem(column: str, location: tuple[str | int, ...], *, at_key: boo
 
 
 def _mapping_problems(source: Source) -> Iterator[Problem]:
+    if not source.mapping and "mapping" not in source.model_fields_set:
+        # Said of the whole, because it may be the format that is wrong: a ready one needs no mapping.
+        yield Problem((), "attribute 'mapping' is missing", at_key=True)
+        return
     # A misspelt column is probably the missing one.
     spelled = set(source.mapping) <= set(MAPPABLE_COLUMNS)
     if spelled and not {"anonymous_id", "user_id"} & set(source.mapping):
         yield Problem(("mapping",), "an event needs an id: map anonymous_id, user_id or both", at_key=True)
     if spelled and not {"device_at", "occurred_at"} & set(source.mapping):
         yield Problem(("mapping",), "an event needs a time: map occurred_at or device_at", at_key=True)
-    parsed: dict[str, Expression] = {}
+    parsed: dict[_Place, Expression] = {}
     for column, text in source.mapping.items():
         location = ("mapping", column)
         unknown = _column_problem(column, location, at_key=True)
@@ -104,18 +98,42 @@ def _mapping_problems(source: Source) -> Iterator[Problem]:
         except ExpressionError as error:
             yield Problem(location, f"{column}: {error}")
         else:
-            parsed[column] = expression
+            parsed[location] = expression
+    for kind, text in source.ids.items():
+        location = ("ids", kind)
+        if not _KIND.fullmatch(kind) or kind in ID_COLUMNS:
+            yield Problem(
+                location,
+                f"'{kind}' cannot be a kind of further ids: lower-case letters, digits and _, a letter first, and no "
+                "column of ids",
+                at_key=True,
+            )
+        try:
+            expression = parse(text)
+            _check_references(source, expression)
+        except ExpressionError as error:
+            yield Problem(location, f"{kind}: {error}")
+        else:
+            parsed[location] = expression
     yield from _conflicts(source, parsed)
     yield from _binding_problems(source, parsed)
 
 
 def _check_references(source: Source, expression: Expression) -> None:
-    if source.format in LOG_FORMATS:
+    if source.record_format in LOG_FORMATS:
         known = (*(group for group in LOG_GROUPS if _in_log(source, group)), "raw")
         for path in sorted(expression.references):
             if path[0].lower() not in known:
                 raise ExpressionError(f"a {source.format} line has no field '{path[0]}'{suggestion(path[0], known)}")
-    if source.format in JSON_FORMATS:
+    if source.ready is not None and source.ready.columns:
+        known = (*source.ready.columns, "raw")
+        for path in sorted(expression.references):
+            if path[0].lower() not in known and not path[0].lower().startswith(source.ready.added):
+                added = ", ".join(f"{name}…" for name in source.ready.added)
+                raise ExpressionError(
+                    f"a {source.format} line has no field '{path[0]}'{suggestion(path[0], known)} (or one of {added})"
+                )
+    if source.record_format in JSON_FORMATS:
         for path in sorted(expression.indexed):
             raise ExpressionError(
                 f"{'.'.join(path)} is text here and has no elements; "
@@ -127,80 +145,54 @@ def _in_log(source: Source, group: str) -> bool:
     return source.format == "combined_log" or group not in ("referrer", "user_agent")
 
 
-def _conflicts(source: Source, parsed: dict[str, Expression]) -> Iterator[Problem]:
+def _conflicts(source: Source, parsed: dict[_Place, Expression]) -> Iterator[Problem]:
     """JSON keys that one structure cannot hold: a value that is also an object, or keys that differ in case only."""
-    if source.format not in JSON_FORMATS:
+    if source.record_format not in JSON_FORMATS:
         return
     spelled: dict[Path, tuple[str, Path]] = {}
-    leaves: dict[Path, str] = {}
-    inner: dict[Path, str] = {}
-    for column, expression in parsed.items():
+    leaves: dict[Path, _Place] = {}
+    inner: dict[Path, _Place] = {}
+    for place, expression in parsed.items():
+        column = place[1]
         for path in sorted(expression.references):
             for length in range(1, len(path) + 1):
                 part = path[:length]
                 first, spelling = spelled.setdefault(tuple(key.lower() for key in part), (column, part))
                 if spelling != part:
                     yield Problem(
-                        ("mapping", column),
+                        place,
                         f"{column}: {'.'.join(part)} differs from {'.'.join(spelling)} (read by {first}) only in case; "
                         f"write one of them as raw ->> '$.{'.'.join(part)}'",
                     )
-                (leaves if length == len(path) else inner).setdefault(part, column)
+                (leaves if length == len(path) else inner).setdefault(part, place)
     for path in sorted(leaves.keys() & inner.keys()):
         yield Problem(
-            ("mapping", leaves[path]),
-            f"{leaves[path]}: {'.'.join(path)} is read as a value here and as an object by {inner[path]}; "
+            leaves[path],
+            f"{leaves[path][1]}: {'.'.join(path)} is read as a value here and as an object by {inner[path][1]}; "
             f"write raw ->> '$.{'.'.join(path)}' for its JSON text",
         )
 
 
-def _binding_problems(source: Source, parsed: dict[str, Expression]) -> Iterator[Problem]:
+def _binding_problems(source: Source, parsed: dict[_Place, Expression]) -> Iterator[Problem]:
     references = {path for expression in parsed.values() for path in expression.references}
     columns = [
         f'NULL::{sql_type(kind)} AS "{name.replace(chr(34), chr(34) * 2)}"' for name, kind in _row(source, references)
     ]
     rows = f'(SELECT NULL::BIGINT AS "~line", {", ".join(columns)}) AS "~rows"'
-    texts = {column: expression.text for column, expression in parsed.items()}
-    if texts and _bind(texts.values(), rows) is not None:
-        for column, text in texts.items():
-            error = _bind([text], rows)
+    texts = {place: expression.text for place, expression in parsed.items()}
+    if texts and binding_error(texts.values(), rows) is not None:
+        for place, text in texts.items():
+            error = binding_error([text], rows)
             # The types of Parquet columns are not known before a file is read.
             if error is not None and not (source.format == "parquet" and isinstance(error, duckdb.BinderException)):
-                yield Problem(("mapping", column), f"{column}: {_first_lines(error)}")
+                yield Problem(place, f"{place[1]}: {in_words(error)}")
 
 
 def _row(source: Source, references: set[Path]) -> list[tuple[str, object]]:
     """Columns of the relation that expressions are bound against; a type is a name or a nested structure."""
-    if source.format in LOG_FORMATS:
+    if source.record_format in LOG_FORMATS:
         return [("raw", "VARCHAR"), *((group, "VARCHAR") for group in LOG_GROUPS)]
     return [("raw", "VARCHAR"), *json_structure(references).items()]
-
-
-def _bind(texts: Iterable[str], rows: str) -> duckdb.Error | None:
-    """DuckDB's complaint about expressions over a relation, if it has one; wrapped as `mapping` wraps them."""
-    values = ", ".join(f'TRY(struct_pack("v" := ({text}\n)))' for text in texts)
-    try:
-        # With a plain column beside it, an aggregate cannot be bound.
-        sql = f'SELECT "~line", {values} FROM {rows} WHERE false'  # noqa: S608 - declared SQL, and no database to harm
-        database().cursor().execute(sql).fetchall()
-    except duckdb.Error as error:
-        return error
-    return None
-
-
-def _first_lines(error: duckdb.Error) -> str:
-    """DuckDB's message and its suggestion, without the echo of the statement and the list of signatures."""
-    message = str(error).split("\n\nLINE ")[0]
-    # A macro may hide what the expression itself does not say.
-    if "GROUP BY" in message or "aggregates are not allowed" in message:
-        return "an aggregate is not allowed: an expression sees only its own row"
-    if "scalar subquery" in message:
-        return "a subquery is not allowed: an expression sees only its own row"
-    head, _, rest = message.partition("\n")
-    hints = [
-        line.strip() for line in rest.splitlines() if line.strip().startswith(("Did you mean", "Candidate bindings"))
-    ]
-    return " ".join([head.split("Error: ", 1)[-1].strip(), *hints])
 
 
 def _time_problems(source: Source) -> Iterator[Problem]:
@@ -235,12 +227,12 @@ def _format_problems(text: str, location: tuple[str | int, ...]) -> Iterator[Pro
     try:
         database().cursor().execute(f"SELECT try_strptime('', {quote(text)})").fetchall()
     except duckdb.Error as error:
-        yield Problem(location, _first_lines(error))
+        yield Problem(location, in_words(error))
 
 
 def _session_problems(source: Source) -> Iterator[Problem]:
-    if source.sessions.mode == "supplied":
-        yield Problem(("sessions", "mode"), "mode 'supplied' is not available in this version; use 'inferred'")
+    if source.sessions.mode == "supplied" and "session_id_supplied" not in source.mapping:
+        yield Problem(("sessions", "mode"), "mode 'supplied' needs the tracker's session id: map session_id_supplied")
 
 
 def _required_problems(source: Source) -> Iterator[Problem]:
@@ -267,9 +259,9 @@ def _rule_problems(source: Source) -> Iterator[Problem]:
             hint = suggestion(unknown[0], MAPPABLE_COLUMNS)
             yield Problem(location, f"rule {name}: unknown column '{unknown[0]}'{hint}")
             continue
-        error = _bind([text], rows)
+        error = binding_error([text], rows)
         if error is not None:
-            yield Problem(location, f"rule {name}: {_first_lines(error)}")
+            yield Problem(location, f"rule {name}: {in_words(error)}")
             continue
         sql = f"DESCRIBE SELECT ({text}\n) AS v FROM {rows}"  # noqa: S608 - as above
         answer = database().cursor().execute(sql).fetchall()[0][1]
@@ -282,4 +274,6 @@ def _staged_type(column: str) -> str:
         return "TIMESTAMPTZ"
     if column in DECIMAL_COLUMNS:
         return "DECIMAL(18, 6)"
+    if column == "scroll_depth":
+        return "DOUBLE"
     return "BOOLEAN" if column in BOOLEAN_COLUMNS else "VARCHAR"

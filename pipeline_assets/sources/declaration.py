@@ -3,17 +3,28 @@
 Only shapes and simple values are checked here; `checking` looks at what the expressions mean.
 """
 
+import builtins
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from pipeline_assets.contracts.staged_events import StagedEvents
+from pipeline_assets.sources.formats import READY_FORMATS, ReadyFormat, RecordFormat
 from pipeline_assets.transforms.sessionize import DEFAULT_TIMEOUT, LONGEST_TIMEOUT
 
-Format = Literal["jsonl", "json_array", "csv", "tsv", "parquet", "combined_log", "common_log"]
-JSON_FORMATS: frozenset[Format] = frozenset({"jsonl", "json_array"})
-LOG_FORMATS: frozenset[Format] = frozenset({"combined_log", "common_log"})
+PLAIN_FORMATS: tuple[RecordFormat, ...] = (
+    "jsonl", "json_array", "csv", "tsv", "parquet", "combined_log", "common_log",
+)  # fmt: skip
+"""Formats of which only the records are known: what they mean is up to the declaration."""
+
+FORMATS = (*PLAIN_FORMATS, *READY_FORMATS)
+JSON_FORMATS: frozenset[RecordFormat] = frozenset({"jsonl", "json_array", "tsv_lines", "w3c_lines"})
+"""Formats whose records are objects for the expressions of a mapping."""
+
+LOG_FORMATS: frozenset[RecordFormat] = frozenset({"combined_log", "common_log"})
 
 COMPUTED_COLUMNS = frozenset(
     {
@@ -21,6 +32,8 @@ COMPUTED_COLUMNS = frozenset(
         "load_id",
         "line",
         "row_hash",
+        "event_type_given",
+        "further_ids",
         "clock_skew_ms",
         "clock_reason",
         "excluded",
@@ -43,6 +56,12 @@ def _expression(value: Any) -> Any:
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value) if isinstance(value, int | float) else value
+
+
+def _known_format(value: str) -> str:
+    if value not in FORMATS:
+        raise PydanticCustomError("literal_error", "Input should be one of the known formats")
+    return value
 
 
 Sql = Annotated[str, BeforeValidator(_expression), Field(min_length=1)]
@@ -79,10 +98,22 @@ class Times(TimeRule):
 
 
 class Sessions(_Declared):
-    """How events become sessions; a gap strictly longer than `timeout_minutes` starts a new one."""
+    """How events become sessions.
+
+    Attributes:
+        mode: whether they are inferred from inactivity, or the tracker supplies their ids (`session_id_supplied`).
+        timeout_minutes: a gap strictly longer than this starts a new session; inferred mode.
+        max_session_days: days after the first event of a supplied id from which on its events are strays, in no
+            session.
+        split_on_campaign: whether another campaign starts a new session; inferred mode.
+        split_at_midnight: whether midnight of the reporting time zone starts a new session; inferred mode.
+    """
 
     mode: Literal["inferred", "supplied"] = "inferred"
     timeout_minutes: Annotated[int, Field(ge=1, le=LONGEST_TIMEOUT // _MINUTE)] = DEFAULT_TIMEOUT // _MINUTE
+    max_session_days: Annotated[int, Field(ge=1, le=31)] = 3
+    split_on_campaign: bool = False
+    split_at_midnight: bool = False
 
 
 class Consent(_Declared):
@@ -113,10 +144,12 @@ class Source(_Declared):
     Attributes:
         name: name of the source; empty in YAML means the name of the declaration's folder.
         path: glob of its files below the landing folder.
-        format: format of the files.
+        format: format of the files; a ready one (`formats`) brings defaults for most of what follows.
+        records: how the files of a ready format of JSON are cut into records; None means one object a line.
         compression: compression of the files; `auto` goes by suffix and magic bytes.
         property: site, app or fleet of rows that map none; None means the source's name.
         mapping: column of `StagedEvents` -> DuckDB expression over the raw row.
+        ids: kind of a further id of the person -> DuckDB expression over the raw row.
         time: formats and zones of the time columns.
         sessions: how its events become sessions.
         required: mapped columns that may not be null.
@@ -128,10 +161,14 @@ class Source(_Declared):
 
     name: Annotated[str, Field(pattern=r"^([a-z][a-z0-9_]*)?$")] = ""
     path: Annotated[str, Field(min_length=1)]
-    format: Format
-    compression: Literal["auto", "none", "gzip", "zstd"] = "auto"
+    format: Annotated[str, AfterValidator(_known_format), Field(json_schema_extra={"enum": list(FORMATS)})]
+    records: Literal["jsonl", "json_array"] | None = None
+    compression: Literal["auto", "none", "gzip", "zstd", "bzip2"] = "auto"
     property: Annotated[str, Field(min_length=1)] | None = None
-    mapping: dict[str, Sql] = Field(json_schema_extra={"propertyNames": {"enum": list(MAPPABLE_COLUMNS)}})
+    mapping: dict[str, Sql] = Field(
+        default_factory=dict, json_schema_extra={"propertyNames": {"enum": list(MAPPABLE_COLUMNS)}}
+    )
+    ids: dict[str, Sql] = Field(default_factory=dict)
     time: Times = Times()
     sessions: Sessions = Sessions()
     required: tuple[str, ...] = ()
@@ -140,11 +177,56 @@ class Source(_Declared):
     dedup_days: Annotated[int, Field(ge=0, le=31)] = 1
     bounds: Bounds = Bounds()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _filled(cls, values: Any) -> Any:
+        """Fill in what a ready format knows; what is declared wins, column by column."""
+        ready = _ready(values.get("format")) if isinstance(values, dict) else None
+        if ready is None:
+            return values
+        mapping = dict(ready.mapping)
+        if values.get("property") is not None:
+            mapping.pop("property", None)
+        columns = {"columns": _under(ready.time.get("columns", {}), _part(values.get("time"), "columns"))}
+        filled = {
+            "mapping": _under(mapping, values.get("mapping", {})),
+            "ids": _under(ready.ids, values.get("ids", {})),
+            "time": _under(ready.time, _under(values.get("time", {}), columns)),
+            "sessions": _under(ready.sessions, values.get("sessions", {})),
+            "required": values.get("required", ready.required),
+        }
+        return {**values, **filled}
+
+    @builtins.property
+    def ready(self) -> ReadyFormat | None:
+        """The ready format, if it is one."""
+        return _ready(self.format)
+
+    @builtins.property
+    def record_format(self) -> RecordFormat:
+        """How the files are cut into records."""
+        if self.ready is not None:
+            return self.records or self.ready.records
+        return next(name for name in PLAIN_FORMATS if name == self.format)
+
     def time_rule(self, column: str) -> tuple[str, str]:
         """Format and zone that hold for a time column."""
         own = self.time.columns.get(column, TimeRule())
-        default = LOG_TIME_FORMAT if self.format in LOG_FORMATS else "iso8601"
+        default = LOG_TIME_FORMAT if self.record_format in LOG_FORMATS else "iso8601"
         return (
             own.format or self.time.format or default,
             own.zone or self.time.zone or "UTC",
         )
+
+
+def _ready(name: Any) -> ReadyFormat | None:
+    return READY_FORMATS.get(name) if isinstance(name, str) else None
+
+
+def _part(values: Any, key: str) -> Any:
+    return values.get(key, {}) if isinstance(values, dict) else {}
+
+
+def _under(defaults: Any, given: Any) -> Any:
+    """Two mappings, of which the second wins; what is no mapping is left for validation to refuse."""
+    return {**defaults, **given} if isinstance(given, dict) and isinstance(defaults, Mapping) else given

@@ -26,7 +26,7 @@ class Expression:
     Attributes:
         text: the SQL as written.
         references: every column path it reads.
-        plain: the one path whose whole value it is (also behind trim or a cast), or None.
+        plain: the one path whose whole value it is (also behind trim or a cast, or first in coalesce), or None.
         bare: whether it is a path and nothing else, so that evaluating it cannot fail.
         indexed: paths with a subscript that is not a constant text (`items[1]`).
         functions: names of the functions it calls, in lower case.
@@ -172,6 +172,9 @@ def _plain(node: Any) -> Path | None:
     # A failed TRY_CAST would lose the value, so it does not count as holding it.
     if node.get("type") == "OPERATOR_CAST" and not node["try_cast"]:
         return _plain(node["child"])
+    # Where the first value is null there is nothing of it to hold.
+    if node.get("type") == "OPERATOR_COALESCE":
+        return _plain(node["children"][0])
     if node.get("class") == "FUNCTION" and node["function_name"] == "trim" and len(node["arguments"]) == 1:
         return _plain(node["arguments"][0]["expression"])
     return None

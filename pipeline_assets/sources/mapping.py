@@ -6,7 +6,7 @@ value is computed once, and a name in a user's expression can never meet one of 
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from typing import Any
@@ -25,7 +25,7 @@ from pipeline_assets.sources.declaration import (
 )
 from pipeline_assets.sources.expressions import Expression, Path, parse
 
-STAGING_VERSION = 1
+STAGING_VERSION = 2
 """Raise it whenever the same declaration and file would give other staged rows than before."""
 
 LOG_GROUPS = (
@@ -36,12 +36,17 @@ LOG_GROUPS = (
 
 BOOLEAN_COLUMNS = tuple(name for name, column in StagedEvents.columns().items() if column.dtype == pl.Boolean)
 DECIMAL_COLUMNS = tuple(name for name, column in StagedEvents.columns().items() if column.dtype == pl.Decimal)
+LENIENT_COLUMNS = ("items", "scroll_depth")
+"""Columns whose value counts as absent where it cannot be used; it then stays in the properties."""
 
 LONGEST_ID = 500
 """Bytes that an identifier may have; a longer one is a mistake, and PostgreSQL could not index it."""
 
 _KEYS = ("property", "event_id", "anonymous_id", "user_id", "session_id_supplied", "view_id", "order_id")
+_KNOWN_TYPES = "'" + "', '".join(EVENT_TYPES) + "'"
 _DEFAULTED = ("property", "event_type", "is_conversion")
+# PostgreSQL cannot hold U+0000, whose escape a JSON text may contain behind an even number of backslashes.
+_NULL_ESCAPES = r"'((?:^|[^\\])(?:\\\\)*)(?:\\u0000)+'"
 _MINUTE = 60_000_000
 _FIRST_MOMENT = -62_135_596_800_000_000  # 0001-01-01 and 9999-12-31: what Python and Arrow consumers can hold
 _LAST_MOMENT = 253_402_300_799_999_999
@@ -77,10 +82,13 @@ def rules_version(source: Source, timezone: str, first_day: date) -> str:
     parts = {
         "version": STAGING_VERSION,
         "name": source.name,
-        "format": source.format,
+        "format": source.record_format,
+        "columns": source.ready.columns if source.ready else (),
+        "reshape": [dict(step) for step in source.ready.reshape] if source.ready else [],
         "compression": source.compression,
         "property": _property(source),
         "mapping": {column: source.mapping[column].strip() for column in sorted(source.mapping)},
+        "ids": {kind: source.ids[kind].strip() for kind in sorted(source.ids)},
         "time": {column: source.time_rule(column) for column in TIME_COLUMNS if column in source.mapping},
         "required": [column for column in MAPPABLE_COLUMNS if column in source.required],
         "rules": [[name, rule.strip()] for name, rule in source.rules.items()],
@@ -95,7 +103,8 @@ def staging_query(source: Source, *, fields: Sequence[str] | None, timezone: str
     """The SELECT that turns a file's records into staged rows.
 
     It reads the relation `raw_rows`, whose columns are taken by position: for text formats (line BIGINT, raw VARCHAR),
-    one JSON value, log line or CSV record each; for Parquet (line BIGINT, then the columns named in `fields`). The
+    one JSON value, log line or CSV record each; for W3C logs also (fields VARCHAR, day VARCHAR), the names of its
+    fields and the date that directives give; for Parquet (line BIGINT, then the columns named in `fields`). The
     variables `load_id` and `booked_at` (TIMESTAMPTZ) must be set, and the session's TimeZone must be UTC.
 
     Args:
@@ -205,9 +214,12 @@ class _Plan:
         self.mapped: dict[str, Expression] = {
             column: parse(source.mapping[column]) for column in MAPPABLE_COLUMNS if column in source.mapping
         }
+        # They are evaluated like columns; no column has a dot in its name.
+        self.ids = {kind: f"ids.{kind}" for kind in sorted(source.ids)}
+        self.mapped |= {column: parse(source.ids[kind]) for kind, column in self.ids.items()}
         self.times = [column for column in TIME_COLUMNS if column in self.mapped]
-        self.is_json = source.format in JSON_FORMATS
-        self.is_parquet = source.format == "parquet"
+        self.is_json = source.record_format in JSON_FORMATS
+        self.is_parquet = source.record_format == "parquet"
         self.references = {path for expression in self.mapped.values() for path in expression.references}
 
     # -- reading: one column per name an expression can use -----------------------------------------------------------
@@ -216,7 +228,7 @@ class _Plan:
         """Steps from `raw_rows` to `~line`, `~raw`, `~bad` and the columns expressions read."""
         if self.is_json:
             return self._read_json()
-        if self.source.format in LOG_FORMATS:
+        if self.source.record_format in LOG_FORMATS:
             return self._read_log()
         if self.is_parquet:
             return self._read_parquet()
@@ -224,10 +236,30 @@ class _Plan:
 
     def _read_json(self) -> list[_Step]:
         structure = json_structure(self.references)
-        # PostgreSQL cannot hold U+0000, whose escape a JSON text may contain behind an even number of backslashes.
-        text = r"""CASE WHEN contains("raw", '\u0000') THEN
-            regexp_replace("raw", '((?:^|[^\\])(?:\\\\)*)(?:\\u0000)+', '\1', 'g')::JSON ELSE "~parsed" END"""
         parsed = f'json_transform("~json", {quote(_dump(structure))})' if structure else "NULL"
+        reshape = self.source.ready.reshape if self.source.ready else ()
+        split = {"tsv_lines": self._split_tsv, "w3c_lines": self._split_w3c}.get(self.source.record_format)
+        # Expressions see the row as it is after reshaping, a quarantine as it was before.
+        row = '"raw"' if split is None and not reshape else '"~json"::VARCHAR AS "raw"'
+        return [
+            *(split() if split else self._parse_json()),
+            *(self._reshape(reshape) if reshape else ()),
+            _Step(('"~line"', '"raw"', '"~bad"', '"~json"', f'{parsed} AS "~row"')),
+            _Step(
+                (
+                    '"~line"',
+                    '"raw" AS "~raw"',
+                    '"~bad"',
+                    '"~json"',
+                    row,
+                    *(f'"~row".{_name(key)} AS {_name(key)}' for key in structure),
+                )
+            ),
+        ]
+
+    def _parse_json(self) -> list[_Step]:
+        text = f"""CASE WHEN contains("raw", '\\u0000') THEN
+            regexp_replace("raw", {_NULL_ESCAPES}, '\\1', 'g')::JSON ELSE "~parsed" END"""
         return [
             # The cast is the only check: what is of type JSON is not checked again by each function that reads it.
             _Step(('"~line"', '"raw"', 'TRY_CAST("raw" AS JSON) AS "~parsed"'), _TEXT_RECORD),
@@ -250,22 +282,84 @@ class _Plan:
                     f'CASE WHEN "~bad" IS NULL THEN {text} END AS "~json"',
                 )
             ),
-            _Step(('"~line"', '"raw"', '"~bad"', '"~json"', f'{parsed} AS "~row"')),
+        ]
+
+    def _split_tsv(self) -> list[_Step]:
+        names = self.source.ready.columns if self.source.ready else ()
+        values = f"string_split(replace(\"raw\", chr(0), ''), {quote(chr(9))})"
+        return [
+            _Step(('"~line"', '"raw"', f'{values} AS "~values"'), _TEXT_RECORD),
             _Step(
                 (
                     '"~line"',
-                    '"raw" AS "~raw"',
-                    '"~bad"',
-                    '"~json"',
                     '"raw"',
-                    *(f'"~row".{_name(key)} AS {_name(key)}' for key in structure),
+                    '"~values"',
+                    f"""CASE WHEN {_blank("raw", chr(9))} THEN 'blank'
+                    WHEN len("~values") <> {len(names)}
+                    THEN 'field_count: {len(names)} expected, ' || len("~values") || ' found' END AS "~bad\"""",
                 )
             ),
+            _Step(('"~line"', '"raw"', '"~bad"', _object(f"[{', '.join(map(quote, names))}]", "''"))),
         ]
 
+    def _split_w3c(self) -> list[_Step]:
+        clean = "replace(\"raw\", chr(0), '')"
+        quoted = """list_transform(regexp_extract_all({0}, '"(?:[^"]|"")*"|[^ ]+'),
+            lambda value: CASE WHEN starts_with(value, '"') AND ends_with(value, '"') AND length(value) > 1
+              THEN replace(value[2:-2], '""', '"') ELSE value END)"""
+        # IIS and Apache put spaces between the fields, CloudFront tabs.
+        values = f"""CASE WHEN contains("raw", chr(9)) THEN string_split({clean}, chr(9))
+            WHEN contains("raw", '"') THEN {quoted.format(clean)}
+            ELSE list_filter(string_split({clean}, ' '), lambda value: value <> '') END"""
+        return [
+            _Step(
+                ('"~line"', '"raw"', 'string_split("fields", \' \') AS "~names"', '"day"', f'{values} AS "~values"'),
+                ('"~line"', '"raw"', '"fields"', '"day"'),
+            ),
+            _Step(
+                (
+                    '"~line"',
+                    '"raw"',
+                    '"~names"',
+                    '"~values"',
+                    f"""CASE WHEN {_blank("raw")} OR starts_with("raw", '#') THEN 'blank'
+                    WHEN "~names" IS NULL THEN 'no_fields: no #Fields directive before this line'
+                    WHEN len("~values") <> len("~names")
+                    THEN 'field_count: ' || len("~names") || ' expected, ' || len("~values") || ' found' END
+                    AS "~bad\"""",
+                    """"day" IS NOT NULL AND NOT list_contains("~names", 'date') AS "~dated\"""",
+                    '"day"',
+                )
+            ),
+            _Step(
+                (
+                    '"~line"',
+                    '"raw"',
+                    '"~bad"',
+                    """CASE WHEN "~dated" THEN list_append("~names", 'date') ELSE "~names" END AS "~names\"""",
+                    'CASE WHEN "~dated" THEN list_append("~values", "day") ELSE "~values" END AS "~values"',
+                )
+            ),
+            _Step(('"~line"', '"raw"', '"~bad"', _object('"~names"', "'-'"))),
+        ]
+
+    def _reshape(self, steps: Sequence[Mapping[str, str]]) -> list[_Step]:
+        columns = ['"~line"', '"raw"', '"~bad"']
+        made = [_Step((*columns, '"~json"', '"~json" AS "record"'))]
+        columns += ['"~json"', '"record"']
+        for values in steps[:-1]:
+            made.append(_Step((*columns, *(f"TRY(({sql}\n)) AS {_name(name)}" for name, sql in values.items()))))
+            columns += map(_name, values)
+        made.append(_Step((*columns[:3], f'coalesce(TRY(({steps[-1]["record"]}\n)), "~json")::VARCHAR AS "~json"')))
+        # A text that was opened may have brought a U+0000.
+        clean = f"""CASE WHEN contains("~json", '\\u0000')
+            THEN regexp_replace("~json", {_NULL_ESCAPES}, '\\1', 'g') ELSE "~json" END"""
+        made.append(_Step((*columns[:3], f'{clean}::JSON AS "~json"')))
+        return made
+
     def _read_log(self) -> list[_Step]:
-        pattern = _LOG_PATTERNS[self.source.format]
-        groups = _LINE_GROUPS if self.source.format == "combined_log" else _LINE_GROUPS[:-2]
+        pattern = _LOG_PATTERNS[self.source.record_format]
+        groups = _LINE_GROUPS if self.source.record_format == "combined_log" else _LINE_GROUPS[:-2]
         names = ", ".join(quote(group) for group in groups)
         method, target, protocol = (f'"~request".{part}' for part in ("method", "target", "protocol"))
         request = f"regexp_extract(\"~parts\".request, {quote(_REQUEST_PATTERN)}, ['method', 'target', 'protocol'])"
@@ -309,7 +403,7 @@ class _Plan:
         ]
 
     def _read_csv(self) -> list[_Step]:
-        delimiter = "," if self.source.format == "csv" else "\t"
+        delimiter = "," if self.source.record_format == "csv" else "\t"
         # RFC 4180: a field is quoted, with doubled quotes inside, or runs to the next delimiter.
         pattern = f'("(?:[^"]|"")*"|[^{delimiter}]*){delimiter}'
         clean = "replace(\"raw\", chr(0), '')"
@@ -389,36 +483,43 @@ class _Plan:
             # Where both are mapped device_at wins, and the other may differ from it.
             if expression.plain
             and not (column == "occurred_at" and "device_at" in self.mapped)
-            # An unknown type becomes `track`: its own patch below.
-            and column != "event_type"
+            and column not in LENIENT_COLUMNS
+        }
+
+    def _lenient(self) -> dict[Path, str]:
+        """Paths whose whole value is in a lenient column where it can be used, and the SQL that says whether it can."""
+        paths = {column: self.mapped[column].plain for column in LENIENT_COLUMNS if column in self.mapped}
+        kept = self._kept()
+        return {
+            path: f"{_lenient_value(column, _trimmed(f'{_reference(path)}::VARCHAR'))} IS NOT NULL"
+            for column, path in paths.items()
+            if path is not None and path not in kept and path != ("raw",)
         }
 
     def _remaining(self) -> str:
         """SQL of a JSON object of all that is in no mapped column."""
         if self.is_json:
             kept = {path for path in self._kept() if path[0] != "raw"}
-            event_type = self.mapped.get("event_type")
-            path = event_type.plain if event_type and event_type.plain != ("raw",) else None
-            patch = _patch(json_structure(kept), ())
-            if path and path not in kept:
-                types = ", ".join(map(quote, EVENT_TYPES))
-                # Most need no trimming, which costs more than the rest.
-                value = f"lower({_reference(path)})"
-                known = f"CASE WHEN {value} IN ({types}) THEN true ELSE trim({value}) IN ({types}) END"
-                patch = f"CASE WHEN {known} THEN {_patch(json_structure(kept | {path}), ())} ELSE {patch} END"
-            elif not kept:
-                return '"~json"::VARCHAR'
-            return f'CASE WHEN "~bad" IS NULL THEN json_merge_patch("~json", {patch})::VARCHAR END'
-        names = LOG_GROUPS if self.source.format in LOG_FORMATS else self.fields
+            rest = f'json_merge_patch("~json", {_patch(json_structure(kept), ())})' if kept else '"~json"'
+            for path, usable in self._lenient().items():
+                # Where the value can be used, everything around it is an object.
+                patch = quote(_dump(_nulls(json_structure([path]))))
+                rest = f"CASE WHEN {usable} THEN json_merge_patch({rest}, {patch}) ELSE {rest} END"
+            return f'CASE WHEN "~bad" IS NULL THEN ({rest})::VARCHAR END'
+        names = LOG_GROUPS if self.source.record_format in LOG_FORMATS else self.fields
         kept_names = {path[0].casefold() for path in self._kept() if len(path) == 1}
         values = {name: _name(name) for name in names if name.casefold() not in kept_names}
-        if self.source.format in LOG_FORMATS and "request" in values:
+        if self.source.record_format in LOG_FORMATS and "request" in values:
             # Its three parts say the same, unless it could not be divided.
             values["request"] = 'CASE WHEN "method" IS NULL THEN "request" END'
         if not values:
             return "NULL::VARCHAR"
         if not self.is_parquet:
             values = {name: f"nullif({value}, '')" for name, value in values.items()}
+        usable = {path[0].casefold(): sql for path, sql in self._lenient().items() if len(path) == 1}
+        for name, value in values.items():
+            if name.casefold() in usable:
+                values[name] = f"CASE WHEN NOT coalesce({usable[name.casefold()]}, false) THEN {value} END"
         pairs = ", ".join(f"{quote(name)}, {value}" for name, value in values.items())
         return f"json_strip_nulls(json_object({pairs}))::VARCHAR"
 
@@ -449,6 +550,8 @@ class _Plan:
                 value = f"try_cast({text} AS DECIMAL(18, 6))"
             elif column in TIME_COLUMNS:
                 value = _microseconds(text, *self.source.time_rule(column))
+            elif column in LENIENT_COLUMNS:
+                value = _lenient_value(column, text)
             else:
                 continue
             columns.append(f"{value} AS {_name(f'~{column}')}")
@@ -464,6 +567,9 @@ class _Plan:
                 _name(f"~{column}"),
                 _name(f"~!{column}"),
             )
+            if column in LENIENT_COLUMNS:
+                columns.append(value)
+                continue
             broken = [] if expression.bare else [failure]
             if column in TIME_COLUMNS:
                 value = f"CASE WHEN {value} BETWEEN {_FIRST_MOMENT} AND {_LAST_MOMENT} THEN {value} END"
@@ -543,7 +649,7 @@ class _Plan:
                 value = f"make_timestamptz({self._value(column, 'NULL::BIGINT')})"
             elif column == "event_type":
                 kind = f"lower({self._value(column)})"
-                value = f"CASE WHEN {kind} IN ({', '.join(map(quote, EVENT_TYPES))}) THEN {kind} ELSE 'track' END"
+                value = f"CASE WHEN {kind} IN ({_KNOWN_TYPES}) THEN {kind} ELSE 'track' END"
             elif column == "property":
                 value = f"coalesce({self._value(column)}, {quote(_property(self.source))})"
             elif column == "is_conversion":
@@ -552,9 +658,12 @@ class _Plan:
                 value = self._value(column, "NULL::BOOLEAN")
             elif column in DECIMAL_COLUMNS:
                 value = self._value(column, "NULL::DECIMAL(18, 6)")
+            elif column == "scroll_depth":
+                value = self._value(column, "NULL::DOUBLE")
             else:
                 value = self._value(column)
             columns.append(f"{value} AS {_name(column)}")
+        columns += [_name(f"~{column}") for column in self.ids.values()]
         return _Step(columns)
 
     def judged(self, timezone: str, first_day: date) -> _Step:
@@ -569,6 +678,10 @@ class _Plan:
                 (f"strlen({_name(column)}) > {LONGEST_ID}", quote(f"too_long:{column}"))
                 for column in _KEYS
                 if column in self.source.mapping
+            ),
+            *(
+                (f"strlen({_name(f'~{column}')}) > {LONGEST_ID}", quote(f"too_long:{column}"))
+                for column in self.ids.values()
             ),
             ('"~occurred" IS NULL', quote("missing:occurred_at")),
             (
@@ -620,6 +733,9 @@ class _Plan:
             "properties": f"nullif({self._properties()}, '{{}}')",
             "excluded": "CASE WHEN \"~refused\" THEN 'consent_denied' END" if drop else "NULL::VARCHAR",
         }
+        given = '"~event_type"'
+        computed["event_type_given"] = f"CASE WHEN lower({given}) NOT IN ({_KNOWN_TYPES}) THEN {given} END"
+        computed["further_ids"] = self._further_ids()
         computed |= {column: f'CASE WHEN NOT "~refused" THEN {_name(column)} END' for column in ID_COLUMNS}
         day = 'make_timestamp("~occurred")'
         if timezone != "UTC":
@@ -634,15 +750,22 @@ class _Plan:
         ]
         return _Step(columns)
 
+    def _further_ids(self) -> str:
+        if not self.ids:
+            return "NULL::VARCHAR"
+        pairs = ", ".join(f"{quote(kind)}, {_name(f'~{column}')}" for kind, column in self.ids.items())
+        ids = f"nullif(json_strip_nulls(json_object({pairs}))::VARCHAR, '{{}}')"
+        return f'CASE WHEN NOT "~refused" THEN {ids} END'
+
     def _properties(self) -> str:
         """The remaining JSON; where consent is refused, without anything that an id was made from."""
         if "consent" not in self.mapped:
             return '"~rest"'
-        paths = {path for column in ID_COLUMNS if column in self.mapped for path in self.mapped[column].references}
+        columns = (*ID_COLUMNS, *self.ids.values())
+        paths = {path for column in columns if column in self.mapped for path in self.mapped[column].references}
         if not self.is_json:
-            names = {
-                name.casefold(): name for name in (LOG_GROUPS if self.source.format in LOG_FORMATS else self.fields)
-            }
+            fields = LOG_GROUPS if self.source.record_format in LOG_FORMATS else self.fields
+            names = {name.casefold(): name for name in fields}
             whole_row = ("raw",) in paths and "raw" not in names
             paths = {(names[path[0].casefold()],) for path in paths if path[0].casefold() in names}
         else:
@@ -656,6 +779,12 @@ class _Plan:
 
 def _reference(path: Path) -> str:
     return ".".join(map(_name, path))
+
+
+def _object(names: str, absent: str) -> str:
+    """SQL of a record's object, `~json`, from the list of its names and the list `~values`."""
+    pairs = f"""list_filter(list_zip({names}, "~values"), lambda pair: pair[2] <> '' AND pair[2] <> {absent})"""
+    return f'CASE WHEN "~bad" IS NULL THEN to_json(map_from_entries({pairs})) END AS "~json"'
 
 
 def _blank(column: str, delimiter: str = "") -> str:
@@ -696,6 +825,21 @@ def _patch(structure: dict[str, Any], path: Path) -> str:
     if fixed:
         return f"'{{' || {' || '.join(optional)} || {quote(','.join(fixed) + '}')}"
     return f"'{{' || rtrim({' || '.join(optional)}, ',') || '}}'"
+
+
+def _lenient_value(column: str, text: str) -> str:
+    """SQL of the value of a lenient column, null where its text cannot be used."""
+    if column == "scroll_depth":
+        value = f"try_cast({text} AS DOUBLE)"
+        # Not a number is greater than any number here.
+        return f"CASE WHEN {value} BETWEEN 0 AND 100 THEN {value} END"
+    value = f"try_cast({text} AS JSON)"
+    # What was text within the JSON of the row may bring a U+0000 of its own.
+    clean = f"regexp_replace({text}, {_NULL_ESCAPES}, '\\1', 'g')"
+    return (
+        f"CASE WHEN starts_with({text}, '[') AND {value} IS NOT NULL"
+        f" THEN CASE WHEN contains({text}, '\\u0000') THEN {clean} ELSE {text} END END"
+    )
 
 
 def _microseconds(text: str, kind: str, zone: str) -> str:

@@ -207,7 +207,7 @@ class SourceLoader:
                 # say) is not the file's fault: the file stays pending.
                 if broken and isinstance(broken[0], UnreadableError):
                     raise broken[0] from error
-                if self._source.format == "parquet" and isinstance(error, duckdb.InvalidInputException):
+                if self._source.record_format == "parquet" and isinstance(error, duckdb.InvalidInputException):
                     raise UnreadableError(f"the Parquet file is damaged: {_reason(error)}") from error
                 raise
             bad_rows, blank = self._bad_rows(cursor, folder)
@@ -237,7 +237,7 @@ class SourceLoader:
         An error that ends the stream of records is put into `broken`.
         """
         source = self._source
-        if source.format == "parquet":
+        if source.record_format == "parquet":
             try:
                 metadata = pq.read_metadata(file.path)
             except pa.ArrowInvalid as error:
@@ -251,17 +251,20 @@ class SourceLoader:
             )
             return metadata.schema.to_arrow_schema().names
         stream = reading.open_stream(file.path, source.compression)
-        if source.format in ("csv", "tsv"):
-            batches = reading.read_csv_records(stream, tally, delimiter="," if source.format == "csv" else "\t")
-        elif source.format == "json_array":
+        schema = reading.SCHEMA
+        if source.record_format in ("csv", "tsv"):
+            batches = reading.read_csv_records(stream, tally, delimiter="," if source.record_format == "csv" else "\t")
+        elif source.record_format == "json_array":
             batches = reading.read_json_array(stream, tally)
+        elif source.record_format == "w3c_lines":
+            batches, schema = reading.read_w3c_log(stream, tally), reading.W3C_SCHEMA
         else:
             batches = reading.read_lines(stream, tally)
         # The first batch is read now because a CSV file's header must be known before the query can be written.
         first = next(batches, None)
         cursor.register(
             "raw_rows",
-            pa.RecordBatchReader.from_batches(reading.SCHEMA, _chain(first, batches, broken)),
+            pa.RecordBatchReader.from_batches(schema, _chain(first, batches, broken)),
         )
         return tally.header
 

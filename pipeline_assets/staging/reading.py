@@ -5,6 +5,7 @@ ends between quotes) or an element of a JSON array. DuckDB receives them as a st
 `(line BIGINT, raw VARCHAR)` and does the parsing, so a record that cannot be parsed is still there to be quarantined.
 """
 
+import bz2
 import csv
 import io
 import json
@@ -19,8 +20,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline_assets.ledger.files import QuarantinedLine
+from pipeline_assets.sources.mapping import column_names
 
 SCHEMA = pa.schema([("line", pa.int64()), ("raw", pa.string())])
+W3C_SCHEMA = pa.schema([*SCHEMA, pa.field("fields", pa.string()), pa.field("day", pa.string())])
 
 _CHUNK = 4 << 20
 # DuckDB hands one Arrow batch to one thread, so a batch must be neither the whole file nor a handful of lines.
@@ -30,8 +33,15 @@ _LONGEST_QUOTED_RECORD = 16 << 20
 _BOM = b"\xef\xbb\xbf"
 # The rest of a quoted field; a doubled quote is part of it.
 _CLOSING = re.compile(rb'(?:[^"]|"")*+"(?!")')
-_MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
-_SUFFIXES = {".gz": "gzip", ".gzip": "gzip", ".zst": "zstd", ".zstd": "zstd"}
+# The fourth byte of bzip2 is the size of its blocks, and the next six begin a block, or the end where there is none.
+_MAGIC = [
+    (re.compile(rb"\x1f\x8b"), "gzip"),
+    (re.compile(rb"\x28\xb5\x2f\xfd"), "zstd"),
+    (re.compile(rb"BZh[1-9](1AY&SY|\x17\x72\x45\x38\x50\x90)"), "bzip2"),
+]
+_SUFFIXES = {
+    ".gz": "gzip", ".gzip": "gzip", ".zst": "zstd", ".zstd": "zstd", ".bz2": "bzip2", ".bzip2": "bzip2",
+}  # fmt: skip
 
 
 class UnreadableError(ValueError):
@@ -54,11 +64,11 @@ class Tally:
 
 
 def detect_compression(path: Path) -> str:
-    """`gzip`, `zstd` or `none`, by the file's first bytes; an empty file goes by its suffix."""
+    """`gzip`, `zstd`, `bzip2` or `none`, by the file's first bytes; an empty file goes by its suffix."""
     with path.open("rb") as file:
-        start = file.read(4)
-    for magic, name in _MAGIC.items():
-        if start.startswith(magic):
+        start = file.read(10)
+    for magic, name in _MAGIC:
+        if magic.match(start):
             return name
     if not start:
         return "none"
@@ -75,10 +85,13 @@ def open_stream(path: Path, compression: str) -> BinaryIO:
 
     Args:
         path: the file.
-        compression: `auto`, `none`, `gzip` or `zstd`.
+        compression: `auto`, `none`, `gzip`, `zstd` or `bzip2`.
     """
     if compression == "auto":
         compression = detect_compression(path)
+    if compression == "bzip2":
+        # Arrow cannot read several streams in one file, as parallel compressors write them.
+        return io.BufferedReader(bz2.open(path))
     raw = pa.OSFile(str(path))
     return raw if compression == "none" or path.stat().st_size == 0 else pa.CompressedInputStream(raw, compression)
 
@@ -138,6 +151,54 @@ def read_csv_records(
             )
             number += int(closed[-1]) + 1
             pending = pending[complete:]
+
+
+def read_w3c_log(stream: BinaryIO, tally: Tally) -> Iterator[pa.RecordBatch]:
+    """Cut a W3C extended log into lines, each with the names of its fields and the date that directives before it give.
+
+    The names are those of the last `#Fields`, in lower case, with `_` for anything but letters and digits, and a space
+    between them; null where there is none. The date is that of the last `#Date`. Directives are lines like any other.
+    """
+    number = 1
+    fields: str | None = None
+    day: str | None = None
+    for block in _blocks(stream):
+        ends = _newlines(block)
+        numbers = np.arange(number, number + len(ends))
+        number += len(ends)
+        begins = np.concatenate(([0], ends[:-1] + 1))
+        # A line whose first byte is #.
+        directives = np.flatnonzero(np.frombuffer(block + b"\n", np.uint8)[begins] == ord("#"))
+        first = 0
+        for stop in [*directives.tolist(), len(ends)]:
+            if stop > first:
+                part = block[int(begins[first]) : int(ends[stop - 1]) + 1]
+                for batch in _batches(part, ends[first:stop] - begins[first], numbers[first:stop], tally):
+                    yield _with_directives(batch, fields, day)
+            # The directive begins the next part, where it is a line like any other.
+            first = stop
+            if stop < len(ends):
+                fields, day = _directive(block[int(begins[stop]) : int(ends[stop])], fields, day)
+
+
+def _with_directives(batch: pa.RecordBatch, fields: str | None, day: str | None) -> pa.RecordBatch:
+    columns = [pa.repeat(pa.scalar(value, pa.string()), len(batch)) for value in (fields, day)]
+    return pa.record_batch([*batch.columns, *columns], schema=W3C_SCHEMA)
+
+
+def _directive(line: bytes, fields: str | None, day: str | None) -> tuple[str | None, str | None]:
+    name, _, value = line.decode("utf-8", "replace").partition(":")
+    match name.strip().lower():
+        case "#fields":
+            if "\ufffd" in value:
+                # Better no names than wrong ones.
+                return None, day
+            names = [re.sub(r"[^a-z0-9]+", "_", field.lower()).strip("_") for field in value.split()]
+            return " ".join(column_names(names)) or None, day
+        case "#date":
+            found = re.match(r"\s*(\d{4}-\d{2}-\d{2})\b", value)
+            return fields, found[1] if found else None
+    return fields, day
 
 
 def read_json_array(stream: BinaryIO, tally: Tally) -> Iterator[pa.RecordBatch]:
@@ -209,6 +270,8 @@ def _blocks(stream: BinaryIO) -> Iterator[bytes]:
                 # The disk's fault and not the file's; it may be read another time.
                 raise
             raise UnreadableError(f"{error}; the file is damaged or not completely written") from error
+        except EOFError as error:
+            raise UnreadableError("the compressed file ends too early; it is not completely written") from error
         if at_start:
             chunk = chunk.removeprefix(_BOM)
             at_start = False

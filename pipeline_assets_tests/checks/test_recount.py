@@ -1,24 +1,33 @@
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
-from random import Random
-from zoneinfo import ZoneInfo
+from typing import Any
 
 import duckdb
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline_assets.checks.recount import Activity, count_activity, count_sessions
+from pipeline_assets.checks.recount import Activity, SessionCounts, Started, count_activity, count_sessions
 from pipeline_assets.contracts.sessions import Sessions
 from pipeline_assets.transforms.daily_activity import build_daily_activity
+from pipeline_assets.transforms.session_rows import excluded_from_sessions
+from pipeline_assets.transforms.sessionize import SessionRules
 from pipeline_assets.transforms.sessions import build_sessions
 from pipeline_assets_tests.transforms.frames import NOON, Row, days_between, event, events_frame, utc
+from pipeline_assets_tests.transforms.test_sessions import (
+    DAYS_AFTER,
+    MIXED_PATTERNS,
+    PATTERNS,
+    RULES,
+    supplied_of,
+    traffic,
+)
 
 TODAY = NOON.date()
-Counts = dict[tuple[date, str], int]
+Rules = Mapping[str, SessionRules]
 
 
 @pytest.fixture(scope="module")
@@ -42,55 +51,59 @@ def write(folder: Path, rows: Sequence[Row]) -> dict[date, str]:
     return paths
 
 
-def built(rows: Sequence[Row], days: Sequence[date], timezone: str, minutes: Mapping[str, int]) -> Counts:
-    timeouts = {source: timedelta(minutes=number) for source, number in minutes.items()}
-    sessions = build_sessions(events_frame(rows), days, timezone=timezone, timeouts=timeouts)
-    return Counter(sessions.select("session_date", "property").rows())
+def built(rows: Sequence[Row], days: Sequence[date], timezone: str, rules: Rules) -> SessionCounts:
+    """What the transforms say."""
+    events = events_frame(rows)
+    how: dict[str, Any] = {"timezone": timezone, "rules": rules, "supplied": supplied_of(events, days, rules)}
+    sessions = build_sessions(events, days, **how)
+    started = sessions.group_by("session_date", "property").agg(pl.len(), pl.col("events").sum()).rows()
+    excluded = excluded_from_sessions(events, days, **how).rows()
+    return SessionCounts({row[:2]: Started(*row[2:]) for row in started}, {row[:4]: row[4] for row in excluded})
+
+
+def counted(
+    connection: duckdb.DuckDBPyConnection, folder: Path, rows: Sequence[Row], days: Sequence[date], **how: Any
+) -> SessionCounts:
+    """What the recount says of files with these events."""
+    paths = list(write(folder, rows).values())
+    return count_sessions(connection, paths, days[0], days[-1], **how)
 
 
 def test_a_day_of_one_source_that_another_source_with_a_longer_timeout_goes_on_from_is_full(
     folder: Path, connection: duckdb.DuckDBPyConnection
 ) -> None:
-    minutes = {"web": 30, "app": 60}
+    rules = {"app": SessionRules(timeout=timedelta(hours=1))}
     rows = [event(utc("2026-03-10T00:00") + count * timedelta(minutes=20), source="web") for count in range(71)]
     rows.append(event(utc("2026-03-11T00:10"), source="app"))
-    paths = list(write(folder, rows).values())
     days = [TODAY, TODAY + timedelta(days=1)]
-    counted = count_sessions(connection, paths, TODAY, timeouts=minutes, timezone="UTC")
-    assert counted == dict.fromkeys(((day, "shop") for day in days), 1)
-    assert counted == built(rows, days, "UTC", minutes)
+    found = counted(connection, folder, rows, days, rules=rules, timezone="UTC")
+    assert {key: started.sessions for key, started in found.started.items()} == {(day, "shop"): 1 for day in days}
+    assert found == built(rows, days, "UTC", rules)
 
 
 def test_of_two_last_events_at_one_moment_either_may_be_the_one_with_the_short_timeout(
     folder: Path, connection: duckdb.DuckDBPyConnection
 ) -> None:
-    minutes = {"web": 360, "app": 540}
     midnight = utc("2026-03-10T00:00")
-    for last in (("web", "app"), ("app", "web")):
+    days = [TODAY, TODAY + timedelta(days=1)]
+    for last in (("slow", "slower"), ("slower", "slow")):
         rows = [
             event(midnight + timedelta(hours=hours), source=source, event_id=f"{hours}-{place}")
-            for hours, sources in ((6, ["app"]), (12, ["app"]), (17, last), (25, ["app"]))
+            for hours, sources in ((6, ["slower"]), (12, ["slower"]), (17, last), (25, ["slower"]))
             for place, source in enumerate(sources)
         ]
-        paths = list(write(folder, rows).values())
-        counted = count_sessions(connection, paths, TODAY, timeouts=minutes, timezone="UTC")
-        assert counted == built(rows, [TODAY, TODAY + timedelta(days=1)], "UTC", minutes)
+        found = counted(connection, folder, rows, days, rules=RULES, timezone="UTC")
+        assert found == built(rows, days, "UTC", RULES)
 
 
-MINUTES = {"web": 6 * 60, "app": 9 * 60}
-HOUR = 3600
-# Sources and steps at and around both limits; with the long ones a handful of events fills a day.
-PATTERNS = st.sampled_from(
-    [
-        (("web",), (6 * HOUR,)),
-        (("web",), (0, 6 * HOUR, 6 * HOUR, 6 * HOUR, 6 * HOUR + 1)),
-        (("web", "app"), (6 * HOUR, 8 * HOUR)),
-        (("web", "app"), (0, 6 * HOUR, 9 * HOUR)),
-        (("web", "app"), (0, 60, 5 * HOUR, 6 * HOUR - 1, 6 * HOUR, 6 * HOUR + 1, 9 * HOUR, 9 * HOUR + 1, 26 * HOUR)),
-    ]
-)
-# Seconds from the midnight of the day on which the clocks change, or of the day before.
-STARTS = st.sampled_from([0, 5 * HOUR, 6 * HOUR, 6 * HOUR + 1, 7 * HOUR])
+def test_an_id_that_is_missing_in_supplied_sessions_is_told(
+    folder: Path, connection: duckdb.DuckDBPyConnection
+) -> None:
+    rows = [event(NOON, source="app", session_id_supplied="1")]
+    found = counted(connection, folder, rows, [TODAY], rules=RULES, timezone="UTC")
+    assert found == ({}, {(TODAY, "shop", "app", "unknown_session_id"): 1})
+
+
 # Days on which the clocks change, in Havana at midnight: one midnight is missing, another comes twice.
 CHANGES = st.sampled_from(
     [
@@ -103,45 +116,28 @@ CHANGES = st.sampled_from(
 )
 
 
-@st.composite
-def traffic(draw: st.DrawFn) -> tuple[str, list[Row]]:
-    """A time zone and the events of two visitors around a change of its clocks, in random order."""
-    timezone, change = draw(CHANGES)
-    before = change - timedelta(days=draw(st.integers(0, 1)))
-    midnight = datetime(before.year, before.month, before.day, tzinfo=ZoneInfo(timezone)).astimezone(UTC)
-    random = Random(draw(st.integers(0, 2**32)))
-    rows = []
-    for visitor in ("v", "w"):
-        sources, steps = draw(PATTERNS)
-        moment = midnight + timedelta(seconds=draw(STARTS))
-        for step in (0, *draw(st.lists(st.sampled_from(steps), min_size=3, max_size=10))):
-            moment += timedelta(seconds=step)
-            row = event(
-                moment,
-                timezone,
-                visitor_id=visitor,
-                received_at=random.choice([None, moment, moment + timedelta(seconds=1)]),
-                event_id=f"{random.randrange(10)}-{len(rows)}",
-                source=random.choice(sources),
-            )
-            rows.append(row)
-    random.shuffle(rows)
-    return timezone, rows
-
-
-@given(given_traffic=traffic())
-@settings(max_examples=200, deadline=None)
+@given(
+    given_traffic=traffic(patterns=(*PATTERNS, *MIXED_PATTERNS), properties=("shop", "shop", "blog"), changes=CHANGES)
+)
+@settings(max_examples=100, deadline=None)
 def test_the_recount_of_sessions_agrees_with_the_transform(
     given_traffic: tuple[str, list[Row]], folder: Path, connection: duckdb.DuckDBPyConnection
 ) -> None:
     timezone, rows = given_traffic
     paths = write(folder, rows)
     days = days_between(min(paths), max(paths))
-    expected = built(rows, days, timezone, MINUTES)
-    for first in days:
-        near = [path for day, path in paths.items() if day >= first - timedelta(days=1)]
-        counted = count_sessions(connection, near, first, timeouts=MINUTES, timezone=timezone)
-        assert counted == {key: number for key, number in expected.items() if key[0] >= first}
+    supplied = supplied_of(events_frame(rows), days, RULES)
+    assert supplied is not None
+    supplied.write_parquet(folder / "supplied.parquet")
+    how: dict[str, Any] = {"rules": RULES, "timezone": timezone, "supplied": [str(folder / "supplied.parquet")]}
+    expected = built(rows, days, timezone, RULES)
+    assert count_sessions(connection, list(paths.values()), days[0], days[-1], **how) == expected
+    for day in days:
+        near = [path for other, path in paths.items() if -2 <= (other - day).days <= DAYS_AFTER]
+        assert count_sessions(connection, near, day, day, **how) == (
+            {key: started for key, started in expected.started.items() if key[0] == day},
+            {key: number for key, number in expected.excluded.items() if key[0] == day},
+        )
 
 
 AMOUNTS = st.sampled_from([None, Decimal("1.25"), Decimal(-3), Decimal(999_999_999_999)])
@@ -172,5 +168,5 @@ def test_revenue_with_and_without_a_currency_is_no_sum(folder: Path, connection:
 
 
 def test_nothing_is_counted_where_there_are_no_files(connection: duckdb.DuckDBPyConnection) -> None:
-    assert count_sessions(connection, [], TODAY, timeouts={}, timezone="UTC") == {}
+    assert count_sessions(connection, [], TODAY, TODAY, rules={}, timezone="UTC") == ({}, {})
     assert count_activity(connection, []) == {}

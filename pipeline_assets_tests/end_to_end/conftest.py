@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 
 from pipeline_assets.settings import Settings
-from pipeline_assets_tests.end_to_end.deployment import Deployment
+from pipeline_assets_tests.end_to_end.deployment import BACKBONE_TABLES, Deployment
 
 
 @pytest.fixture
@@ -24,7 +24,12 @@ def new_deployment(tmp_path: Path, new_database: Callable[[], str]) -> Iterator[
         def make(**changes: object) -> Deployment:
             folder = tmp_path / f"deployment{next(numbers)}"
             (folder / "defs").mkdir(parents=True)
-            changes = {"postgres_url": new_database(), "defs_dir": folder / "defs", **changes}
+            changes = {
+                "postgres_url": new_database(),
+                "defs_dir": folder / "defs",
+                "tables": BACKBONE_TABLES,
+                **changes,
+            }
             settings = Settings.for_data_dir(folder, **changes)
             deployment = Deployment(settings, stack.enter_context(dg.DagsterInstance.ephemeral()))
             stack.callback(deployment.close)

@@ -11,14 +11,14 @@ import psycopg
 import sqlalchemy as sa
 
 from pipeline_assets.build import build_defs, build_platform
-from pipeline_assets.contracts.tables import DAILY_ACTIVITY, EVENTS, PAGE_VIEWS, SESSIONS, Table
+from pipeline_assets.contracts.tables import BACKBONE, EVENTS, Table
 from pipeline_assets.platform import Platform
 from pipeline_assets.postgres import libpq_url
 from pipeline_assets.refresh import Refresh, RefreshReport
 from pipeline_assets.settings import Settings
 
-MARTS = (SESSIONS, PAGE_VIEWS, DAILY_ACTIVITY)
-TABLES = (EVENTS, *MARTS)
+BACKBONE_TABLES = tuple(table.name for table in BACKBONE)
+"""All tables take several times as long as those that every other is made of: tests about these do without them."""
 CHECKS_JOB = "every_check"
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 """Run configuration of runs whose events nobody wants to see on the terminal."""
@@ -117,7 +117,7 @@ class Deployment:
 
     def table(self, table: Table) -> pl.DataFrame:
         """All rows of a table, in order of its key."""
-        return lake_events(self.settings) if table is EVENTS else mart(self.platform.engine, table)
+        return rows(self.platform, table)
 
     def everything(self) -> dict[str, pl.DataFrame]:
         """All rows of all tables; for events, without the place in the files where they were found."""
@@ -205,22 +205,31 @@ def mart(engine: sa.Engine, table: Table) -> pl.DataFrame:
     with psycopg.connect(libpq_url(engine.url.render_as_string(hide_password=False))) as connection:
         connection.execute("set timezone to 'UTC'")
         rows = connection.execute(query).fetchall()  # ty: ignore[no-matching-overload]
-    return pl.DataFrame(rows, schema=schema, orient="row").sort(table.contract.primary_key())
+    return pl.DataFrame(rows, schema=schema, orient="row")
 
 
-def lake_events(settings: Settings) -> pl.DataFrame:
-    """All events in the lake, in order of their key."""
-    files = sorted((settings.lake_dir / EVENTS.name).glob("event_date=*/part.parquet"))
+def in_lake(settings: Settings, table: Table) -> pl.DataFrame:
+    """All rows of a table in the lake."""
+    files = sorted((settings.lake_dir / table.name).glob("**/part.parquet"))
     assert files
-    return pl.concat([pl.read_parquet(file, hive_partitioning=False) for file in files]).sort(
-        "event_date", "property", "event_id"
-    )
+    return pl.concat([pl.read_parquet(file, hive_partitioning=False) for file in files])
 
 
 def everything(platform: Platform) -> dict[str, pl.DataFrame]:
     """All rows of all tables; for events, without the place in the files where they were found."""
-    events = lake_events(platform.settings).drop(WHERE_FROM)
-    return {EVENTS.name: events, **{table.name: mart(platform.engine, table) for table in MARTS}}
+    tables = {name: rows(platform, table) for name, table in platform.model.tables.items()}
+    return tables | {EVENTS.name: tables[EVENTS.name].drop(WHERE_FROM)}
+
+
+def rows(platform: Platform, table: Table) -> pl.DataFrame:
+    """All rows of a table, in order of its key; of all its columns where it has none."""
+    found = mart(platform.engine, table) if table.store == "marts" else in_lake(platform.settings, table)
+    return found.sort(
+        [*([table.partition_column] if table.partition_column else []), *table.contract.primary_key()]
+        if table.contract.primary_key()
+        else found.columns,
+        nulls_last=True,
+    )
 
 
 def differences(found: Mapping[str, pl.DataFrame], expected: Mapping[str, pl.DataFrame]) -> dict[str, str]:

@@ -139,6 +139,25 @@ def test_without_partitions_a_second_write_replaces_the_whole_table(postgres_url
     )
 
 
+def test_without_partitions_only_the_rows_that_differ_are_written(postgres_url: str):
+    store(postgres_url, visits("2024-01-01", "a", "b", "c", "n", amount=pl.lit(None, pl.Decimal(18, 6))))
+    places = dict(rows(postgres_url, "select visit_id, ctid::text from marts.visits"))
+    changed = visits("2024-01-01", "d", "a", "b", "n", amount=pl.lit(None, pl.Decimal(18, 6))).with_columns(
+        views=pl.col("visit_id").replace_strict({"a": 0, "b": 9, "n": 3, "d": 5}, return_dtype=pl.Int64)
+    )
+    store(postgres_url, changed)
+    assert rows(postgres_url) == [("a", 0), ("b", 9), ("d", 5), ("n", 3)]
+    after = dict(rows(postgres_url, "select visit_id, ctid::text from marts.visits"))
+    # Where a row has been is where it was written; nulls are equal to nulls.
+    assert {name for name in after if after[name] == places.get(name)} == {"a", "n"}
+
+
+def test_without_partitions_an_empty_frame_empties_the_table(postgres_url: str):
+    store(postgres_url, visits("2024-01-01", "a", "b"))
+    store(postgres_url, visits("2024-01-01"))
+    assert rows(postgres_url) == []
+
+
 def test_a_daily_partition_written_twice_replaces_itself_and_nothing_else(postgres_url: str):
     store_day(postgres_url, "2024-01-01", visits("2024-01-01", "a"))
     store_day(postgres_url, "2024-01-02", visits("2024-01-02", "b", "c"))

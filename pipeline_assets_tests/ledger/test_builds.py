@@ -7,12 +7,13 @@ import sqlalchemy as sa
 
 from pipeline_assets.ledger.builds import (
     STAGING,
+    WHOLE,
     BuildLedger,
     Input,
     OvertakenError,
     Recipe,
     Staleness,
-    Stretch,
+    book_revisions,
     confirmation,
     require_all,
 )
@@ -133,24 +134,30 @@ def test_a_run_whose_inputs_were_rebuilt_while_it_read_them_leaves_its_days_stal
 def test_days_before_the_first_day_are_not_asked_for(engine: sa.Engine) -> None:
     build(engine, RECIPES, staged(1, 2, 3), march(1, 2, 3))
     newer = [Recipe("events", "2", RECIPES[0].inputs), RECIPES[1]]
-    found = BuildLedger(engine, newer).staleness(staged(2, 3), since=date(2026, 3, 2), until=LAST)
+    found = BuildLedger(engine, newer, since=date(2026, 3, 2)).staleness(staged(2, 3), until=LAST)
     assert found.tables["events"] == set(march(2, 3))
 
 
+def staleness(stale: list[date], present: list[date]) -> Staleness:
+    return Staleness(RECIPES[:1], {"events": set(stale)}, set(present))
+
+
 def test_a_stretch_is_cut_in_halves_down_to_days() -> None:
-    stretch = Stretch(date(2026, 3, 1), date(2026, 3, 5), 5)
-    assert [(half.first.day, half.last.day) for half in stretch.halves()] == [(1, 3), (4, 5)]
-    assert Stretch(date(2026, 3, 1), date(2026, 3, 1), 1).halves() == ()
+    found = staleness(march(1, 2, 3, 4, 5), march(1, 2, 3, 4, 5))
+    (whole,) = found.stretches()
+    assert [(half.first.day, half.last.day, half.stale) for half in found.halves(whole)] == [(1, 3, 3), (4, 5, 2)]
+    (day,) = staleness(march(1), march(1)).stretches()
+    assert found.halves(day) == []
 
 
 def test_a_stretch_has_a_bounded_number_of_days() -> None:
     days = [date(2020, 1, 1) + timedelta(days=offset) for offset in range(1000)]
-    found = Staleness({"events": set(days)}, set(days)).stretches()
+    found = staleness(days, days).stretches()
     assert [(stretch.last - stretch.first).days + 1 for stretch in found] == [366, 366, 268]
 
 
 def stretches(stale: list[date], present: list[date]) -> list[tuple[int, int, int]]:
-    found = Staleness({"events": set(stale)}, set(present)).stretches()
+    found = staleness(stale, present).stretches()
     return [(stretch.first.day, stretch.last.day, stretch.stale) for stretch in found]
 
 
@@ -161,3 +168,108 @@ def test_stale_days_next_to_each_other_are_built_in_one_run() -> None:
 def test_days_without_anything_do_not_cut_a_run_in_two_but_days_up_to_date_do() -> None:
     assert stretches(march(1, 4), march(1, 4)) == [(1, 4, 2)]
     assert stretches(march(1, 4), march(1, 2, 4)) == [(1, 1, 1), (4, 4, 1)]
+
+
+# --- Tables without partitions ------------------------------------------------------------------------
+
+MODEL = [
+    *RECIPES,
+    Recipe("identities", "1", (Input("events"),), daily=False),
+    Recipe("person_days", "1", (Input("sessions"), Input("identities"))),
+    Recipe("users", "1", (Input("sessions"), Input("identities")), daily=False),
+]
+
+
+def run(
+    engine: sa.Engine,
+    files: list[StagedFile],
+    revised: dict[date, str],
+    recipes: list[Recipe] = MODEL,
+    since: date = date.min,
+) -> list[str]:
+    """Build what the first stretch asks for; what it was."""
+    ledger = BuildLedger(engine, recipes, since=since)
+    stretch = ledger.staleness(files, until=LAST).stretches()[0]
+    name = f"run {ledger.now()}"
+    for recipe in recipes:
+        if recipe.table not in stretch.tables:
+            continue
+        days = [WHOLE]
+        if recipe.daily:
+            days = [stretch.first + timedelta(days=number) for number in range((stretch.last - stretch.first).days + 1)]
+        ledger.claim(recipe.table, days, files if recipe.table == "events" else [], name, until=LAST)
+        with engine.begin() as connection:
+            require_all(recipe.table, days, len(connection.execute(confirmation(recipe, days, name)).all()))
+            if recipe.table == "identities":
+                for statement in book_revisions("identities", revised):
+                    connection.execute(statement)
+    return [str(stretch), *stretch.tables]
+
+
+def test_a_table_without_partitions_is_stale_as_soon_as_any_day_of_its_inputs_is(engine: sa.Engine) -> None:
+    everything = ["events", "sessions", "identities", "person_days", "users"]
+    assert run(engine, staged(1, 2), {}) == ["2026-03-01 to 2026-03-02", *everything]
+    ledger = BuildLedger(engine, MODEL)
+    assert not any(ledger.staleness(staged(1, 2), until=LAST).tables.values())
+    found = ledger.staleness(staged(1, 2, 3), until=LAST).tables
+    assert (found["identities"], found["users"]) == ({WHOLE}, {WHOLE})
+    assert found["person_days"] == set(march(2, 3))
+
+
+def test_only_the_days_are_stale_of_which_a_table_without_partitions_says_something_else(engine: sa.Engine) -> None:
+    first, second = march(1, 2)
+    run(engine, staged(1, 2), {first: "a", second: "b"})
+    # Its own step books the revisions, and the days built after it in the same run have seen them.
+    ledger = BuildLedger(engine, MODEL)
+    assert not any(ledger.staleness(staged(1, 2), until=LAST).tables.values())
+    with engine.begin() as connection:
+        for statement in book_revisions("identities", {first: "a", second: "c"}):
+            connection.execute(statement)
+    found = ledger.staleness(staged(1, 2), until=LAST)
+    assert {table for table, days in found.tables.items() if days} == {"person_days"}
+    assert found.tables["person_days"] == {second}
+    with engine.begin() as connection:
+        for statement in book_revisions("identities", {second: "b"}):
+            connection.execute(statement)
+    assert ledger.staleness(staged(1, 2), until=LAST).tables["person_days"] == {first}
+
+
+def test_a_table_without_partitions_waits_until_every_stretch_of_its_inputs_is_built(engine: sa.Engine) -> None:
+    days = staged(1, 2, 3, 4, 5, 6, 7)
+    run(engine, days, {})
+    late = [*days, *staged(1, 7, content="late")]
+    assert run(engine, late, {}) == ["2026-03-01 to 2026-03-03", "events", "sessions"]
+    assert run(engine, late, {}) == [
+        "2026-03-06 to 2026-03-07", "events", "sessions", "identities", "person_days", "users",
+    ]  # fmt: skip
+    assert run(engine, late, {})[1:] == ["person_days"]
+    assert not any(BuildLedger(engine, MODEL).staleness(late, until=LAST).tables.values())
+
+
+def test_a_new_version_of_a_table_without_partitions_alone_asks_for_no_day(engine: sa.Engine) -> None:
+    run(engine, staged(1), {})
+    newer = [*MODEL[:-1], Recipe("users", "2", MODEL[-1].inputs, daily=False)]
+    assert run(engine, staged(1), {}, newer) == ["tables without partitions", "users"]
+    assert not any(BuildLedger(engine, newer).staleness(staged(1), until=LAST).tables.values())
+
+
+def test_a_table_without_partitions_stays_stale_if_an_input_was_rebuilt_while_it_was_made(engine: sa.Engine) -> None:
+    run(engine, staged(1, 2), {})
+    ledger = BuildLedger(engine, MODEL)
+    began = ledger.now()
+    ledger.claim("events", march(2), staged(2), "other")
+    with engine.begin() as connection:
+        connection.execute(confirmation(MODEL[0], march(2), "other"))
+    identities = MODEL[2]
+    ledger.claim("identities", [WHOLE], [], "slow", read_since=began, until=LAST)
+    with engine.begin() as connection:
+        connection.execute(confirmation(identities, [WHOLE], "slow"))
+    assert ledger.staleness(staged(1, 2), until=LAST).tables["identities"] == {WHOLE}
+
+
+def test_a_table_without_partitions_reads_nothing_before_the_first_day(engine: sa.Engine) -> None:
+    run(engine, staged(1, 2, 3), {})
+    later = BuildLedger(engine, MODEL, since=date(2026, 3, 2))
+    assert later.staleness(staged(2, 3), until=LAST).tables["identities"] == {WHOLE}
+    run(engine, staged(2, 3), {}, since=date(2026, 3, 2))
+    assert not any(later.staleness(staged(2, 3), until=LAST).tables.values())

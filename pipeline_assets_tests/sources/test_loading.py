@@ -144,13 +144,26 @@ def test_a_source_is_named_after_its_folder_and_keeps_the_defaults(tmp_path: Pat
         (
             "  sessions: {mode: supplied, timeout_minutes: 0}\n",
             [
-                "8:20: mode 'supplied' is not available in this version; use 'inferred'",
+                "8:20: mode 'supplied' needs the tracker's session id: map session_id_supplied",
                 "8:47: timeout_minutes: must be greater than or equal to 1, not 0",
             ],
         ),
         (
             "  sessions: {timeout_minutes: 721}\n",
             ["8:31: timeout_minutes: must be less than or equal to 720, not 721"],
+        ),
+        ("  sessions: {max_session_days: 32}\n", ["8:32: max_session_days: must be less than or equal to 31, not 32"]),
+        (
+            "  ids: {Email: mail, user_id: u, hash: hash(x), deep: time.zone}\n",
+            [
+                "6:18: occurred_at: time is read as a value here and as an object by deep; "
+                "write raw ->> '$.time' for its JSON text",
+                "8:9: 'Email' cannot be a kind of further ids: lower-case letters, digits and _, a letter first, and "
+                "no column of ids",
+                "8:22: 'user_id' cannot be a kind of further ids: lower-case letters, digits and _, a letter first, "
+                "and no column of ids",
+                "8:40: hash: hash() does not always give the same result for the same row",
+            ],
         ),
         ("  consent: {denied: anonymize}\n", ["8:21: unknown denied 'anonymize'; did you mean 'anonymise'?"]),
         ("  requird: [x]\n", ["8:3: unknown attribute 'requird'; did you mean 'required'?"]),

@@ -1,3 +1,4 @@
+import hashlib
 import json
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -227,11 +228,106 @@ def test_only_plain_references_leave_the_properties():
     assert json.loads(staged["properties"]) == {"Quantity": 3, "UnitPrice": "2.55"}
 
 
-def test_an_unknown_event_type_is_kept_in_the_properties():
+def test_the_first_value_of_coalesce_leaves_the_properties():
+    declared = source(mapping={**source().mapping, "page_title": "coalesce(title, heading)"})
+    first, second = stage(declared, [row(title="t", heading="h"), row(title=None, heading="h")])
+    assert (first["page_title"], json.loads(first["properties"])) == ("t", {"heading": "h"})
+    assert (second["page_title"], json.loads(second["properties"])) == ("h", {"heading": "h"})
+
+
+def test_an_unknown_event_type_is_track_and_what_was_given_is_kept():
     declared = source(mapping={**source().mapping, "event_type": "kind"})
-    known, unknown = stage(declared, [row(kind="Page"), row(kind="charge")])
-    assert (known["event_type"], known["properties"]) == ("page", None)
-    assert (unknown["event_type"], json.loads(unknown["properties"])) == ("track", {"kind": "charge"})
+    known, unknown, missing = stage(declared, [row(kind="Page"), row(kind=" Charge "), row(kind=" ")])
+    assert (known["event_type"], known["event_type_given"], known["properties"]) == ("page", None, None)
+    assert (unknown["event_type"], unknown["event_type_given"], unknown["properties"]) == ("track", "Charge", None)
+    assert (missing["event_type"], missing["event_type_given"]) == ("track", None)
+
+
+IDS = {"phone": "person.phone", "email_hash": "sha256(lower(person.email))"}
+
+
+def test_further_ids_are_one_object_with_sorted_keys():
+    rows = [
+        row(person={"phone": "1", "email": "A@x"}),
+        row(person={"phone": ' say "hi" '}),
+        row(person={"phone": " "}),
+        row(person={"phone": "é" * 251}),
+    ]
+    both, one, none, long = stage(source(ids=IDS), rows)
+    email = hashlib.sha256(b"a@x").hexdigest()
+    assert both["further_ids"] == f'{{"email_hash":"{email}","phone":"1"}}'
+    assert json.loads(one["further_ids"]) == {"phone": 'say "hi"'}
+    assert (none["further_ids"], none["reason"]) == (None, None)
+    assert long["reason"] == "too_long:ids.phone"
+    assert json.loads(both["properties"]) == {"person": {"email": "A@x"}}
+    assert stage(source(), [row()])[0]["further_ids"] is None
+
+
+def test_a_refusal_leaves_no_further_id():
+    (staged,) = stage(source(mapping=CONSENT, ids=IDS), [row(ok=False, person={"phone": "1", "email": "a@x"})])
+    assert (staged["further_ids"], staged["reason"], staged["properties"]) == (None, None, '{"person":{}}')
+
+
+def test_further_ids_of_a_csv_file():
+    declared = source(format="csv", ids={"email": "note"})
+    rows = stage(declared, ["a,2024-05-01,v,m", "b,2024-05-01,v,"], fields=FIELDS)
+    assert [(staged["further_ids"], staged["properties"]) for staged in rows] == [('{"email":"m"}', None), (None, None)]
+
+
+LENIENT = {**source().mapping, "items": "cart.products", "scroll_depth": "depth"}
+
+
+@pytest.mark.parametrize(
+    ("given_", "items", "rest"),
+    [
+        ([{"sku": "a", "price": 1.5}], [{"sku": "a", "price": 1.5}], None),
+        ('[{"sku": "a\\u0000"}]', [{"sku": "a"}], None),
+        ([], [], None),
+        (None, None, None),
+        ("[broken", None, {"cart": {"products": "[broken"}}),
+        ({"sku": "a"}, None, {"cart": {"products": {"sku": "a"}}}),
+        (5, None, {"cart": {"products": 5}}),
+    ],
+)
+def test_items_are_a_json_array_and_anything_else_stays_in_the_properties(given_, items, rest):
+    (staged,) = stage(source(mapping=LENIENT), [row(cart={"products": given_})])
+    assert staged["reason"] is None
+    assert staged["items"] == items if items is None else json.loads(staged["items"]) == items
+    assert rest is None or json.loads(staged["properties"]) == rest
+
+
+@pytest.mark.parametrize(
+    ("given_", "depth"),
+    [
+        (50, 50.0),
+        ("12.5", 12.5),
+        (0, 0.0),
+        (100, 100.0),
+        (100.5, None),
+        (-1, None),
+        ("NaN", None),
+        ("inf", None),
+        ("deep", None),
+    ],
+)
+def test_a_scroll_depth_is_a_percentage_and_anything_else_stays_in_the_properties(given_, depth):
+    (staged,) = stage(source(mapping=LENIENT), [row(depth=given_)])
+    assert (staged["reason"], staged["scroll_depth"]) == (None, depth)
+    assert json.loads(staged["properties"] or "{}") == ({} if depth is not None else {"depth": given_})
+
+
+def test_a_lenient_column_whose_expression_fails_is_null():
+    failing = {"scroll_depth": "depth::double * 100", "items": "json_array(x::int)"}
+    declared = source(mapping={**source().mapping, **failing})
+    (staged,) = stage(declared, [row(depth="deep", x="no")])
+    assert (staged["reason"], staged["scroll_depth"], staged["items"]) == (None, None, None)
+
+
+def test_lenient_columns_of_a_csv_file():
+    declared = source(format="csv", mapping={**source().mapping, "items": "note"})
+    good, bad = stage(declared, ['a,2024-05-01,v,"[{""sku"":""a""}]"', "b,2024-05-01,v,[x"], fields=FIELDS)
+    assert (json.loads(good["items"]), good["properties"]) == ([{"sku": "a"}], None)
+    assert (bad["items"], json.loads(bad["properties"])) == (None, {"note": "[x"})
 
 
 NESTED = {
@@ -395,13 +491,14 @@ def test_the_rules_version_changes_with_what_decides_the_rows_and_with_nothing_e
     others = {
         rules_version(source(property="x"), "UTC", FIRST_DAY),
         rules_version(source(compression="gzip"), "UTC", FIRST_DAY),
+        rules_version(source(ids={"email": "mail"}), "UTC", FIRST_DAY),
         rules_version(source(time={"zone": "Europe/Berlin"}), "UTC", FIRST_DAY),
         rules_version(source(rules={"a": "true"}), "UTC", FIRST_DAY),
         rules_version(declared, "Europe/Berlin", FIRST_DAY),
         rules_version(declared, "UTC", date(2011, 1, 1)),
         version,
     }
-    assert len(others) == 7
+    assert len(others) == 8
 
 
 @needs_data

@@ -1,5 +1,6 @@
 """Every byte of a file ends up in exactly one record."""
 
+import bz2
 import csv
 import gzip
 import io
@@ -121,6 +122,39 @@ def test_a_file_of_nothing_or_of_a_header_only_has_no_records() -> None:
     assert (found, tally.lines, tally.header) == ([], 0, ["id", "note"])
 
 
+LOG_LINES = st.lists(
+    st.sampled_from(
+        [b"#Fields: date cs(User-Agent)", b"#Fields: c-ip", b"#Fields:", b"#Date: 2024-05-01 00:00:00", b"#Date: x",
+         b"#Version: 1.0", b"1 2", b"", b"a\xff", b"#Fields: \xff"]
+    ),
+    max_size=12,
+)  # fmt: skip
+NAMES = {b"#Fields: date cs(User-Agent)": "date cs_user_agent", b"#Fields: c-ip": "c_ip", b"#Fields:": None}
+DATES = {b"#Date: 2024-05-01 00:00:00": "2024-05-01", b"#Date: x": None}
+
+
+@given(LOG_LINES, st.booleans())
+@settings(deadline=None)
+def test_every_line_of_a_w3c_log_has_the_fields_and_the_date_of_the_directives_before_it(
+    content: list[bytes], ended: bool
+) -> None:
+    tally = Tally()
+    data = b"\n".join(content) + (b"\n" if ended and content else b"")
+    found = [row for batch in reading.read_w3c_log(io.BytesIO(data), tally) for row in batch.to_pylist()]
+    fields = day = None
+    expected = []
+    physical = data.split(b"\n")[:-1] if data.endswith(b"\n") else data.split(b"\n") if data else []
+    for number, line in enumerate(physical, 1):
+        fields, day = NAMES.get(line, fields), DATES.get(line, day)
+        if line.startswith(b"#Fields: \xff"):
+            fields = None
+        if b"\xff" not in line:
+            expected.append({"line": number, "raw": line.decode(), "fields": fields, "day": day})
+    assert found == expected
+    assert tally.lines == len(physical)
+    assert [bad.line for bad in tally.invalid] == [n for n, line in enumerate(physical, 1) if b"\xff" in line]
+
+
 FIELDS = st.text(st.characters(codec="utf-8", exclude_characters="\r\0"), max_size=8)
 
 
@@ -174,6 +208,29 @@ def test_zstd_is_read(tmp_path: Path) -> None:
     path = tmp_path / "file.jsonl.zst"
     path.write_bytes(pa.Codec("zstd").compress(b"a\nb\n", asbytes=True))
     assert records(read_lines(reading.open_stream(path, "auto"), Tally())) == [(1, "a"), (2, "b")]
+
+
+@pytest.mark.parametrize("suffix", [".bz2", ""])
+def test_bzip2_is_told_by_its_first_bytes(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"file.jsonl{suffix}"
+    path.write_bytes(bz2.compress(b"a\n") + bz2.compress(b"") + bz2.compress(b"b\n"))
+    assert records(read_lines(reading.open_stream(path, "auto"), Tally())) == [(1, "a"), (2, "b")]
+    path.write_bytes(bz2.compress(b""))
+    assert records(read_lines(reading.open_stream(path, "auto"), Tally())) == []
+
+
+def test_truncated_bzip2_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "_CHUNK", 1 << 20)
+    path = tmp_path / "file.jsonl.bz2"
+    path.write_bytes(bz2.compress(b"".join(b"%d\n" % n for n in range(10_000)))[:-100])
+    with pytest.raises(UnreadableError, match="not completely written"):
+        list(read_lines(reading.open_stream(path, "auto"), Tally()))
+
+
+def test_text_that_begins_like_bzip2_is_text(tmp_path: Path) -> None:
+    path = tmp_path / "file.csv"
+    path.write_bytes(b"BZh9 is a name\n")
+    assert reading.detect_compression(path) == "none"
 
 
 def test_truncated_gzip_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

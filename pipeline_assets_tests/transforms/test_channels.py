@@ -1,20 +1,55 @@
-import re
+import dataclasses
+import pickle
+import random
+import subprocess
+import sys
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+import yaml
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pipeline_assets.transforms.channels import GA4, LANDING_COLUMNS, add_channel, host_category, source_categories
+from pipeline_assets.analyses.declaration import ChannelRule, Channels
+from pipeline_assets.settings import PROJECT_ROOT
+from pipeline_assets.transforms import channels
+from pipeline_assets.transforms.channels import (
+    LANDING_COLUMNS,
+    Rule,
+    RuleSet,
+    add_channel,
+    declared_rules,
+    host_category,
+    parse_rule_set,
+    rule_set,
+    rules_version,
+    source_categories,
+)
+from pipeline_assets.transforms.urls import CLICK_ID_PARAMETERS
+from pipeline_assets_tests.transforms.channel_reference import reference_channel, reference_traffic
+
+__all__ = ["reference_channel"]
+
+Landing = tuple[str | None, ...]
+BOTH = ("ga4", "ga4_plus")
 
 
-def channel(
-    source: str | None = None, medium: str | None = None, campaign: str | None = None, referrer: str | None = None
-) -> str:
-    frame = pl.DataFrame(
-        [(source, medium, campaign, referrer)], schema=dict.fromkeys(LANDING_COLUMNS, pl.String), orient="row"
-    )
-    return add_channel(frame)["channel"].item()
+def frame_of(*landings: Landing) -> pl.DataFrame:
+    padded = [(*landing, *[None] * (len(LANDING_COLUMNS) - len(landing))) for landing in landings]
+    return pl.DataFrame(padded, schema=dict.fromkeys(LANDING_COLUMNS, pl.String), orient="row")
+
+
+def traffic(*landing: str | None, rules: str | RuleSet = "ga4_plus") -> tuple[str, str, str]:
+    """Channel, source and medium of a landing: source, medium, campaign, referrer's host, click id."""
+    chosen = rule_set(rules) if isinstance(rules, str) else rules
+    return add_channel(frame_of(landing), chosen).select(channels.CHANNEL_COLUMNS).row(0)
+
+
+def channel(*landing: str | None, rules: str | RuleSet = "ga4_plus") -> str:
+    return traffic(*landing, rules=rules)[0]
+
+
+# --- ga4: the numbered rules of the definitions -------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -73,17 +108,181 @@ def channel(
 def test_the_first_matching_rule_of_ga4_gives_the_channel(
     expected: str, source: str | None, medium: str | None, campaign: str | None, referrer: str | None
 ) -> None:
-    assert channel(source, medium, campaign, referrer) == expected
+    assert channel(source, medium, campaign, referrer, rules="ga4") == expected
 
 
-def test_the_rule_set_has_nineteen_channels_and_a_version() -> None:
-    assert (GA4.name, GA4.version, len(GA4.rules) + 1) == ("ga4", "1", 19)
+NUMBERED = {
+    "1 Direct: source (direct) and medium (none) or (not set)": (
+        [("(direct)", "(none)"), ("(Direct)", "(NOT SET)"), (None, None, "spring")],
+        [("(direct)", "referral"), ("direct", "(none)"), (None, "(none)", None, "acme.org"), ("(direct)", "none")],
+    ),
+    "2 Cross-network: campaign contains cross-network": (
+        [
+            ("google", "cpc", "x cross-network y"),
+            ("acme", "email", "CROSS-NETWORK"),
+            ("amazon", "cpc", "cross-network"),
+        ],
+        [("google", "cpc", "cross network"), ("google", "cpc", "crossnetwork"), ("cross-network", "cpc", "spring")],
+    ),
+    "3 Paid Shopping: shop and paid": (
+        [("amazon", "cpc"), ("IGShopping", "paid"), ("acme", "ppc", "shop"), ("google", "retargeting", "e-shop")],
+        [("amazon", "referral"), ("acme", "ppc", "workshop"), ("acme", "xppc", "shop"), ("acme", "prepaid", "shop")],
+    ),
+    "4 Paid Search: search category and paid": (
+        [("google", "cpc"), ("bing", "paid_search"), ("google", "retargeting"), (None, "cpc", None, "google.de")],
+        [
+            ("google", "organic"),
+            ("acme", "cpc"),
+            ("facebook", "cpc"),
+            ("google", "prepaid"),
+            ("google", "my retargeting"),
+        ],
+    ),
+    "5 Paid Social": (
+        [("facebook", "cpc"), ("linkedin", "PAID"), ("pinterest", "ppc"), (None, "paid", None, "m.facebook.com")],
+        [("facebook", "social"), ("youtube", "cpc"), ("acme", "paid social")],
+    ),
+    "6 Paid Video": (
+        [("youtube", "cpv cpc"), ("vimeo", "ppc"), ("twitch", "paid-video")],
+        [("youtube", "video"), ("acme", "paid video"), ("youtube", "ppcx")],
+    ),
+    "7 Display: medium display, banner, expandable, interstitial or cpm": (
+        [("acme", medium) for medium in ("display", "banner", "Expandable", "interstitial", "cpm")],
+        [("acme", "displays"), ("acme", "cpms"), ("google", "cpm"), ("acme", "my banner")],
+    ),
+    "8 Paid Other: paid": (
+        [("acme", "cpc"), ("acme", "xcpx"), ("acme", "ppc"), ("acme", "retargeting"), ("acme", "paidly")],
+        [("acme", "unpaid"), ("acme", "ppcs"), ("acme", "c p c"), ("acme", "retargetings")],
+    ),
+    "9 Organic Shopping: shop": (
+        [
+            ("etsy",),
+            ("acme", "x", "Shop"),
+            ("acme", "x", "e-shop"),
+            ("acme", "x", "eshop"),
+            ("acme", "x", "workshopping"),
+        ],
+        [("acme", "x", "workshop"), ("acme", "x", "sho p"), ("shop", "x"), ("acme", "cpc", "shop")],
+    ),
+    "10 Organic Social: social category or a medium of social": (
+        [("facebook", "referral")]
+        + [
+            ("acme", medium)
+            for medium in ("social", "social-network", "social-media", "SM", "social network", "social media")
+        ],
+        [("acme", "socials"), ("acme", "social_media"), ("acme", "sms"), ("facebook", "cpc")],
+    ),
+    "11 Organic Video: video category or medium contains video": (
+        [("youtube", "referral"), ("acme", "my Video ad"), ("acme", "videos")],
+        [("acme", "vide o"), ("video", "x"), ("acme", "video cpc")],
+    ),
+    "12 Organic Search: search category or medium organic": (
+        [("google", "referral"), ("acme", "ORGANIC"), ("google",), (None, None, None, "www.bing.com")],
+        [("acme", "organically"), ("organic", "x"), ("google", "cpc")],
+    ),
+    "13 Referral: medium referral, app or link": (
+        [("acme", "referral"), ("acme", "App"), ("acme", "link"), (None, None, None, "acme.org")],
+        [("acme", "referrals"), ("acme", "apps"), ("referral", "x"), ("facebook", "referral")],
+    ),
+    "14 Email: source or medium email, e-mail, e_mail, e mail": (
+        [(name, "x") for name in ("email", "e-mail", "e_mail", "E Mail")]
+        + [("acme", name) for name in ("Email", "e-mail", "e_mail", "e mail")],
+        [("acme", "emails"), ("e.mail", "x"), ("acme", "newsletter"), ("email", "referral")],
+    ),
+    "15 Affiliates: medium affiliate(s)": (
+        [("acme", "affiliate"), ("acme", "AFFILIATES")],
+        [("acme", "affiliation"), ("affiliate", "x"), ("acme", "affiliatess")],
+    ),
+    "16 Audio: medium audio": ([("acme", "Audio")], [("acme", "audios"), ("audio", "x")]),
+    "17 SMS: source or medium sms": (
+        [("sms", "x"), ("acme", "SMS")],
+        [("acme", "sm"), ("acme", "mms"), ("acme", "sms ad")],
+    ),
+    "18 Mobile Push: medium ends with push or contains mobile or notification, or source firebase": (
+        [("acme", "push"), ("acme", "Web Push"), ("acme", "x mobile y"), ("acme", "notifications"), ("Firebase", "x")],
+        [("acme", "pushed"), ("push", "x"), ("acme", "mobil"), ("firebase2", "x")],
+    ),
+    "19 Unassigned": (
+        [("acme", "newsletter"), ("acme",), ("acme", "(none)"), ("acme", "(not set)"), (None, "x")],
+        [("acme", "referral"), (None, None)],
+    ),
+}
+CASES = [
+    pytest.param(rule.split(":")[0].split(" ", 1)[1].strip(), landing, fits, id=f"{rule[:24]}-{landing}")
+    for rule, (examples, near_misses) in NUMBERED.items()
+    for fits, landings in ((True, examples), (False, near_misses))
+    for landing in landings
+]
+
+
+@pytest.mark.parametrize("rules", BOTH)
+@pytest.mark.parametrize(("expected", "landing", "fits"), CASES)
+def test_every_numbered_rule_takes_its_examples_and_leaves_what_nearly_fits(
+    expected: str, landing: Landing, fits: bool, rules: str
+) -> None:
+    assert (channel(*landing, rules=rules) == expected) is fits
+
+
+def test_the_channels_of_ga4_stand_in_the_order_of_the_definitions() -> None:
+    order = list(dict.fromkeys(rule.channel for rule in rule_set("ga4").rules))
+    assert [*order, rule_set("ga4").otherwise] == [rule.split(":")[0].split(" ", 1)[1].strip() for rule in NUMBERED]
+
+
+@pytest.mark.parametrize(
+    ("landing", "first", "second"),
+    [
+        (("(direct)", "(none)", "cross-network"), "Direct", "Cross-network"),
+        (("amazon", "cpc", "cross-network"), "Cross-network", "Paid Shopping"),
+        (("google", "cpc", "shop"), "Paid Shopping", "Paid Search"),
+        (("google", "cpm"), "Paid Search", "Display"),
+        (("facebook", "cpm"), "Paid Social", "Display"),
+        (("youtube", "cpm"), "Paid Video", "Display"),
+        (("acme", "cpm"), "Display", "Paid Other"),
+        (("acme", "paid", "shop now"), "Paid Shopping", "Organic Shopping"),
+        (("facebook", "x", "shop"), "Organic Shopping", "Organic Social"),
+        (("youtube", "social"), "Organic Social", "Organic Video"),
+        (("google", "video"), "Organic Video", "Organic Search"),
+        (("google", "referral"), "Organic Search", "Referral"),
+        (("email", "referral"), "Referral", "Email"),
+        (("email", "affiliate"), "Email", "Affiliates"),
+        (("sms", "affiliate"), "Affiliates", "SMS"),
+        (("sms", "audio"), "Audio", "SMS"),
+        (("sms", "push"), "SMS", "Mobile Push"),
+    ],
+)
+def test_the_first_match_wins(landing: Landing, first: str, second: str) -> None:
+    names = [rule.channel for rule in rule_set("ga4").rules]
+    assert names.index(first) < names.index(second)
+    assert channel(*landing, rules="ga4") == first
+
+
+def test_ga4_knows_neither_aliases_nor_click_ids_nor_ai_assistants() -> None:
+    assert traffic("gads", "cpc", rules="ga4") == ("Paid Other", "gads", "cpc")
+    assert traffic(None, None, None, None, "gclid", rules="ga4") == ("Direct", "(direct)", "(none)")
+    assert traffic(None, None, None, "chatgpt.com", rules="ga4") == ("Referral", "chatgpt.com", "referral")
+    assert traffic("m.facebook.com.evil.org", rules="ga4")[0] == "Unassigned"
+    assert traffic(None, None, None, "WWW.Google.de", rules="ga4") == ("Organic Search", "google.de", "organic")
+
+
+# --- The list of sources ------------------------------------------------------------------------------
 
 
 def test_the_list_of_sources_is_complete() -> None:
     categories = source_categories()
     assert len(categories) == 819
     assert set(categories.values()) == {"search", "social", "shopping", "video"}
+
+
+@pytest.mark.parametrize("rules", BOTH)
+@pytest.mark.parametrize("rename", [str, str.upper], ids=["as listed", "upper case"])
+def test_all_819_listed_sources_have_their_category(rules: str, rename: type[str]) -> None:
+    sources = list(source_categories())
+    landings = [(rename(source), medium) for source in sources for medium in ("cpc", "x")]
+    found = add_channel(frame_of(*landings), rule_set(rules))["channel"].to_list()
+    expected = [
+        f"{kind} {source_categories()[source].title()}" for source in sources for kind in ("Paid", "Organic")
+    ]  # fmt: skip
+    assert found == expected
 
 
 @pytest.mark.parametrize(
@@ -93,103 +292,505 @@ def test_the_list_of_sources_is_complete() -> None:
         ("deep.below.l.facebook.com", "social"),
         ("WWW.Google.DE", "search"),
         ("google.com.br", "search"),
+        ("google.shop.de", None),
+        ("google.co.info", None),
         ("docs.google.com", None),
         ("notfacebook.com", None),
         ("facebook.com.evil.org", None),
         ("", None),
         ("com", None),
+        ("." * 300, None),
     ],
 )
 def test_a_host_has_the_category_of_its_parent_domain(host: str, category: str | None) -> None:
     assert host_category(host) == category
 
 
-def reference_channel(source: str | None, medium: str | None, campaign: str | None, referrer: str | None) -> str:
-    source, medium, campaign, referrer = ((text or "").lower() for text in (source, medium, campaign, referrer))
-    if source:
-        category, medium = source_categories().get(source), medium or "(not set)"
-    elif referrer:
-        category = host_category(referrer)
-        source, medium = referrer.removeprefix("www."), medium or ("organic" if category == "search" else "referral")
-    else:
-        category, source, medium = None, "(direct)", medium or "(none)"
-    paid = bool(re.fullmatch("(.*cp.*|ppc|retargeting|paid.*)", medium))
-    shop = category == "shopping" or bool(re.fullmatch("(.*(([^a-df-z]|^)shop|shopping).*)", campaign))
-    if source == "(direct)" and medium in {"(none)", "(not set)"}:
-        return "Direct"
-    if "cross-network" in campaign:
-        return "Cross-network"
-    if shop and paid:
-        return "Paid Shopping"
-    if category and paid:
-        return {"search": "Paid Search", "social": "Paid Social", "video": "Paid Video"}[category]
-    if medium in {"display", "banner", "expandable", "interstitial", "cpm"}:
-        return "Display"
-    if paid:
-        return "Paid Other"
-    if shop:
-        return "Organic Shopping"
-    if category == "social" or medium in {
-        "social",
-        "social-network",
-        "social-media",
-        "sm",
-        "social network",
-        "social media",
-    }:
-        return "Organic Social"
-    if category == "video" or "video" in medium:
-        return "Organic Video"
-    if category == "search" or medium == "organic":
-        return "Organic Search"
-    if medium in {"referral", "app", "link"}:
-        return "Referral"
-    emails = {"email", "e-mail", "e_mail", "e mail"}
-    if source in emails or medium in emails:
-        return "Email"
-    if medium in {"affiliate", "affiliates"}:
-        return "Affiliates"
-    if medium == "audio":
-        return "Audio"
-    if "sms" in (source, medium):
-        return "SMS"
-    if medium.endswith("push") or "mobile" in medium or "notification" in medium or source == "firebase":
-        return "Mobile Push"
-    return "Unassigned"
+# --- ga4_plus -----------------------------------------------------------------------------------------
 
+
+def test_ga4_plus_is_the_default() -> None:
+    frame = frame_of((None, None, None, "chatgpt.com"))
+    assert add_channel(frame).equals(add_channel(frame, rule_set("ga4_plus")))
+    assert rules_version() == rules_version(rule_set("ga4_plus"))
+    assert channels.GA4_PLUS is rule_set()
+    assert channels.GA4 is rule_set("ga4")
+
+
+def test_ga4_plus_is_ga4_with_ai_assistants_between_the_paid_and_the_organic_channels() -> None:
+    names = list(dict.fromkeys(rule.channel for rule in rule_set("ga4_plus").rules))
+    assert names[7:10] == ["Paid Other", "AI Assistants", "Organic Shopping"]
+    names.remove("AI Assistants")
+    assert names == list(dict.fromkeys(rule.channel for rule in rule_set("ga4").rules))
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("fb", "facebook"),
+        ("IG", "instagram"),
+        ("insta", "instagram"),
+        ("twitter", "twitter"),
+        ("x", "twitter"),
+        ("t.co", "twitter"),
+        ("yt", "youtube"),
+        ("gads", "google"),
+        ("AdWords", "google"),
+        ("li", "linkedin"),
+        ("lnkd.in", "linkedin"),
+        ("m.facebook.com", "facebook"),
+        ("www.google.co.uk", "google"),
+        ("yahoo.co.jp", "yahoo"),
+        ("telegram", "t.me"),
+        ("mail.google.com", "mail.google.com"),
+        ("notfb", "notfb"),
+        ("x.y", "x.y"),
+        ("fb ", "fb "),
+    ],
+)
+def test_a_source_is_found_under_its_other_names(source: str, expected: str) -> None:
+    assert traffic(source, "cpc")[1] == expected
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("l.facebook.com", ("Organic Social", "facebook", "referral")),
+        ("t.co", ("Organic Social", "twitter", "referral")),
+        ("lnkd.in", ("Organic Social", "linkedin", "referral")),
+        ("youtu.be", ("Organic Video", "youtube", "referral")),
+        ("www.google.com.br", ("Organic Search", "google", "organic")),
+        ("com.google.android.googlequicksearchbox", ("Organic Search", "google", "organic")),
+        ("de.search.yahoo.com", ("Organic Search", "yahoo", "organic")),
+        ("www.amazon.de", ("Organic Shopping", "amazon", "referral")),
+        ("vimeo.com", ("Organic Video", "vimeo.com", "referral")),
+        ("mail.google.com", ("Referral", "mail.google.com", "referral")),
+        ("www.blog.acme.org", ("Referral", "blog.acme.org", "referral")),
+        ("yt", ("Organic Video", "youtube", "referral")),
+    ],
+)
+def test_a_bare_referrer_gives_the_organic_channel_of_its_category_or_referral(
+    host: str, expected: tuple[str, str, str]
+) -> None:
+    assert traffic(None, None, None, host) == expected
+
+
+def test_every_alias_leads_to_a_source_that_has_a_category_and_is_no_alias_itself() -> None:
+    rules = rule_set("ga4_plus")
+    assert {source for _, source in rules.aliases} <= source_categories().keys() | set(rules.ai_hosts)
+    assert not {source for _, source in rules.aliases} & {name for name, _ in rules.aliases}
+    assert all(name == name.lower().strip() for pair in rules.aliases for name in pair)
+
+
+@pytest.mark.parametrize(
+    ("click_id", "expected"),
+    [
+        ("gclid", ("Paid Search", "google", "cpc")),
+        ("gbraid", ("Paid Search", "google", "cpc")),
+        ("wbraid", ("Paid Search", "google", "cpc")),
+        ("dclid", ("Display", "google", "display")),
+        ("msclkid", ("Paid Search", "bing", "cpc")),
+        ("yclid", ("Paid Search", "yandex", "cpc")),
+        ("fbclid", ("Organic Social", "facebook", "social")),
+        ("ttclid", ("Paid Social", "tiktok", "paid_social")),
+        ("twclid", ("Paid Social", "twitter", "paid_social")),
+        ("li_fat_id", ("Paid Social", "linkedin", "paid_social")),
+        ("rdt_cid", ("Paid Social", "reddit", "paid_social")),
+        ("epik", ("Paid Social", "pinterest", "paid_social")),
+        ("sccid", ("Paid Social", "snapchat", "paid_social")),
+        ("irclickid", ("Affiliates", "impact", "affiliate")),
+        ("GCLID", ("Paid Search", "google", "cpc")),
+        ("unknown", ("Direct", "(direct)", "(none)")),
+        ("", ("Direct", "(direct)", "(none)")),
+    ],
+)
+def test_a_click_id_says_platform_and_medium_where_the_url_has_no_utm(
+    click_id: str, expected: tuple[str, str, str]
+) -> None:
+    assert traffic(None, None, None, None, click_id) == expected
+
+
+def test_every_click_id_that_urls_are_searched_for_is_known() -> None:
+    assert {click.parameter for click in rule_set("ga4_plus").click_ids} == set(CLICK_ID_PARAMETERS)
+
+
+def test_a_click_id_of_ads_outranks_the_referrer() -> None:
+    assert traffic(None, None, None, "www.youtube.com", "gclid") == ("Paid Search", "google", "cpc")
+    assert traffic(None, None, None, "www.google.com", "gclid") == ("Paid Search", "google", "cpc")
+
+
+def test_fbclid_is_on_unpaid_clicks_too_so_it_is_organic_and_yields_to_the_referrer() -> None:
+    assert traffic(None, None, None, "m.facebook.com", "fbclid") == ("Organic Social", "facebook", "referral")
+    assert traffic(None, None, None, "l.instagram.com", "fbclid") == ("Organic Social", "instagram", "referral")
+    assert traffic(None, None, None, "www.google.com", "fbclid") == ("Organic Search", "google", "organic")
+    assert traffic(None, "paid_social", None, None, "fbclid") == ("Paid Social", "facebook", "paid_social")
+
+
+def test_utm_outranks_the_click_id_which_fills_a_medium_that_is_missing_for_its_own_platform() -> None:
+    assert traffic("newsletter", "email", None, None, "gclid") == ("Email", "newsletter", "email")
+    assert traffic("google", "organic", None, None, "gclid") == ("Organic Search", "google", "organic")
+    assert traffic("gads", None, None, None, "gclid") == ("Paid Search", "google", "cpc")
+    assert traffic("newsletter", None, None, None, "gclid") == ("Unassigned", "newsletter", "(not set)")
+    assert traffic(None, "cpm", None, None, "gclid") == ("Paid Search", "google", "cpm")
+    assert traffic(None, None, "spring shop", None, "gclid") == ("Paid Shopping", "google", "cpc")
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "chatgpt.com",
+        "chat.openai.com",
+        "www.perplexity.ai",
+        "gemini.google.com",
+        "bard.google.com",
+        "copilot.microsoft.com",
+        "claude.ai",
+        "www.meta.ai",
+        "grok.com",
+        "you.com",
+        "chat.deepseek.com",
+        "chat.mistral.ai",
+        "com.openai.chatgpt",
+    ],
+)
+def test_ai_assistants_are_found_by_source_and_by_referrer(host: str) -> None:
+    assert channel(host) == channel(host.upper(), "referral") == channel(None, None, None, host) == "AI Assistants"
+
+
+def test_ai_assistants_come_before_the_organic_channels_and_after_the_paid_ones() -> None:
+    assert traffic("chatgpt.com") == ("AI Assistants", "chatgpt.com", "(not set)")
+    assert channel("chatgpt", "organic") == channel("chatgpt", "social", "shop") == "AI Assistants"
+    assert channel("acme", "ai-assistant") == "AI Assistants"
+    assert channel("chatgpt.com", "cpc") == "Paid Other"
+    assert channel("chatgpt.com", "display") == "Display"
+    assert channel("chatgpt.com", "cpc", "shop") == "Paid Shopping"
+
+
+def test_utm_source_outranks_the_referrer_of_an_ai_assistant() -> None:
+    assert channel("newsletter", "email", None, "chatgpt.com") == "Email"
+    assert traffic(None, "link", None, "chatgpt.com") == ("AI Assistants", "chatgpt.com", "link")
+
+
+@pytest.mark.parametrize(
+    "host", ["openai.com", "platform.openai.com", "google.com", "notclaude.ai", "claude.ai.evil.org"]
+)
+def test_what_resembles_an_ai_assistant_is_none(host: str) -> None:
+    assert channel(None, None, None, host) != "AI Assistants"
+
+
+# --- A team's own rules -------------------------------------------------------------------------------
+
+
+def own(*rules: Rule, aliases: dict[str, str] | None = None, of: str = "ga4_plus") -> RuleSet:
+    return rule_set(of).with_own(rules, aliases)
+
+
+@pytest.mark.parametrize("of", BOTH)
+def test_a_teams_own_rules_come_before_the_standard_ones_and_the_first_wins(of: str) -> None:
+    rules = own(Rule("Podcast", source="over.*"), Rule("Anything", medium=".*"), of=of)
+    assert channel("Overcast", "cpc", rules=rules) == "Podcast"
+    assert channel("google", "cpc", rules=rules) == "Anything"
+    assert channel(None, None, rules=own(Rule("Home", source=r"\(direct\)"), of=of)) == "Home"
+
+
+@pytest.mark.parametrize(
+    ("rule", "fits", "misses"),
+    [
+        (Rule("Own", source="facebook"), ("fb", "x"), ("facebook2", "x")),
+        (Rule("Own", medium="qr|flyer"), ("x", "QR"), ("x", "qr code")),
+        (Rule("Own", campaign="spring.*"), ("x", "y", "Spring\n26"), ("x", "y", "a spring")),
+        (Rule("Own", category="social|ai"), ("claude",), ("google",)),
+        (Rule("Own", referrer_host=r"news\.example"), ("x", "y", None, "WWW.news.example"), ("news.example", "y")),
+        (Rule("Own", click_id_type="gclid"), ("x", "y", None, None, "gclid"), ("x", "y", None, None, "gbraid")),
+        (
+            Rule("Own", source="google", medium="CPC", campaign=".*brand.*"),
+            ("google", "cpc", "a brand"),
+            ("google", "cpc"),
+        ),
+        (Rule("Own", campaign=".*"), ("x", "y", "z"), ("x", "y", "")),
+    ],
+)
+def test_conditions_are_about_the_whole_value_in_any_case_and_all_must_hold(
+    rule: Rule, fits: Landing, misses: Landing
+) -> None:
+    assert channel(*fits, rules=own(rule)) == "Own"
+    assert channel(*misses, rules=own(rule)) != "Own"
+
+
+@pytest.mark.parametrize("of", BOTH)
+def test_a_teams_own_aliases_come_before_the_standard_ones(of: str) -> None:
+    assert traffic("NL", "email", rules=own(aliases={" nl": "Newsletter"}, of=of))[1] == "newsletter"
+    assert traffic(
+        None, None, None, "news.partner.example", rules=own(aliases={"partner.example": "partner"}, of=of)
+    ) == (
+        "Referral",
+        "partner",
+        "referral",
+    )
+    assert traffic("fb", "cpc", rules=own(aliases={"fb": "fan blog"}, of=of))[1] == "fan blog"
+
+
+def test_a_source_that_is_renamed_keeps_its_category_and_its_other_names_follow() -> None:
+    rules = own(aliases={"twitter": "x", "facebook": "Meta social"})
+    for name in ("twitter", "x", "t.co"):
+        assert traffic(name, "cpc", rules=rules) == ("Paid Social", "x", "cpc")
+    assert traffic(None, None, None, "l.facebook.com", rules=rules) == ("Organic Social", "meta social", "referral")
+    assert traffic(None, None, None, None, "fbclid", rules=rules) == ("Organic Social", "meta social", "social")
+    assert traffic("fb", None, None, None, "fbclid", rules=rules) == ("Organic Social", "meta social", "social")
+
+
+def test_a_teams_alias_may_lead_to_another_name_of_a_known_source_and_has_its_category() -> None:
+    assert traffic("our page", "cpc", rules=own(aliases={"our page": "insta"})) == ("Paid Social", "insta", "cpc")
+
+
+def test_rules_of_a_team_that_are_added_later_come_first() -> None:
+    rules = own(Rule("A", medium="x"), aliases={"a": "b"}).with_own([Rule("B", medium="x")], {"a": "c"})
+    assert traffic("a", "x", rules=rules) == ("B", "c", "x")
+
+
+def test_declared_rules_are_the_teams_before_the_named_ones() -> None:
+    declared = Channels.model_validate(
+        {
+            "rules": "ga4",
+            "own": [{"channel": "Podcast", "source": "overcast", "medium": ".*"}],
+            "aliases": {"oc": "overcast"},
+        }
+    )
+    assert declared_rules(declared) == own(
+        Rule("Podcast", source="overcast", medium=".*"), aliases={"oc": "overcast"}, of="ga4"
+    )
+    assert channel("OC", "x", rules=declared_rules(declared)) == "Podcast"
+    assert declared_rules(None) == declared_rules(Channels()) == rule_set("ga4_plus")
+    assert set(channels.CONDITION_FIELDS) | {"channel"} == set(ChannelRule.model_fields)
+
+
+def test_the_example_in_the_docs_does_what_it_says() -> None:
+    text = (PROJECT_ROOT / "docs" / "model" / "channels.md").read_text(encoding="utf-8")
+    example = yaml.safe_load(text.split("```yaml\n")[1].split("```")[0])
+    rules = declared_rules(Channels.model_validate(example["attributes"]))
+    assert channel("overcast", "x", rules=rules) == "Podcast"
+    assert channel("gads", "cpc", "our brand", rules=rules) == "Brand Search"
+    assert traffic(None, None, None, "shop.partner.example", rules=rules) == ("Partners", "partner", "referral")
+    assert traffic("NL", "email", rules=rules) == ("Email", "newsletter", "email")
+    assert traffic("fb", "cpc", rules=rules) == ("Paid Social", "meta", "cpc")
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        (
+            Rule("Own", source="goo(gle"),
+            r"rule 2 \(channel 'Own'\), source: 'goo\(gle' is no regular expression: unclosed",
+        ),
+        (Rule("Own", medium="a)|(b"), r"medium: 'a\)\|\(b' is no regular expression"),
+        (Rule("Own", medium="(?=a)a"), r"look-around"),
+        (Rule("Own", campaign="(a{1000}){1000}"), r"size limit"),
+        (Rule("Own", campaign=""), r"campaign: an empty expression matches nothing"),
+        (Rule("Own"), r"rule 2 \(channel 'Own'\): there must be a condition: source, medium"),
+        (Rule(" ", source="x"), r"a channel needs a name"),
+    ],
+)
+def test_a_wrong_rule_is_an_error_that_says_where_and_why(rule: Rule, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        own(Rule("Fine", source="x"), rule)
+
+
+@pytest.mark.parametrize("aliases", [{"": "x"}, {"x": " "}])
+def test_an_alias_that_is_empty_is_an_error(aliases: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match="An alias of a traffic source needs a name and a source"):
+        own(aliases=aliases)
+
+
+# --- The files ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", BOTH)
+def test_a_rule_set_has_a_name_a_version_and_a_provenance(name: str) -> None:
+    rules = rule_set(name)
+    assert (rules.name, rules.version) == (name, "1")
+    assert rules.provenance
+    assert rule_set(name) is rules
+    assert pickle.loads(pickle.dumps(rules)) == rules
+    assert hash(rules)
+
+
+def test_an_unknown_rule_set_is_an_error_that_names_those_there_are() -> None:
+    with pytest.raises(ValueError, match=r"no rule set '\.\./ga4' of channels; there are ga4, ga4_plus"):
+        rule_set("../ga4")
+
+
+FILE = """
+name: x
+version: "1"
+provenance: here
+licence: none
+rules: [{channel: A, any_of: [{source: a}]}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[]", r"x\.yaml: a mapping was expected"),
+        ("a: [", r"x\.yaml: while parsing"),
+        ("name: x", "missing: licence, provenance, rules, version"),
+        (FILE + "rule: []", "unknown: rule"),
+        (FILE.replace("source: a", "sauce: a"), "unknown: sauce"),
+        (FILE.replace("source: a", "source: ("), "no regular expression"),
+        (FILE.replace("any_of", "all_of"), "missing: any_of"),
+        (FILE.replace("channel: A", "channel: A, after: B"), "there is no channel 'B' for 'A' to come after"),
+        (FILE + "extends: y", "no rule set 'y'"),
+        (FILE + "aliases: {a: [b], c: [b]}", "'b' is an alias of 'c' and something else as well"),
+        (FILE + "aliases: {a: [b], c: [a]}", "'a' is an alias of 'c' and something else as well"),
+        (FILE + "click_ids: {gclid: {source: google}}", "missing: medium"),
+    ],
+)
+def test_a_wrong_file_is_an_error_that_says_what_is_wrong(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        parse_rule_set(text, "x.yaml")
+
+
+def test_a_rule_set_in_yaml_gives_the_channel() -> None:
+    rules = parse_rule_set(FILE, "x.yaml")
+    assert (channel("A", rules=rules), channel("b", rules=rules)) == ("A", "Unassigned")
+
+
+def test_nothing_is_read_on_import() -> None:
+    code = (
+        "import sys, pipeline_assets.transforms.channels as c; "
+        "sys.exit(c._read_rule_set.cache_info().currsize + c.source_categories.cache_info().currsize)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_version_of_rules_changes_with_whatever_decides_a_channel() -> None:
+    rules = rule_set("ga4_plus")
+    others = [
+        rule_set("ga4"),
+        dataclasses.replace(rules, version="2"),
+        dataclasses.replace(rules, ai_hosts=rules.ai_hosts[1:]),
+        dataclasses.replace(rules, aliases=rules.aliases[1:]),
+        dataclasses.replace(rules, click_ids=rules.click_ids[1:]),
+        dataclasses.replace(rules, rules=rules.rules[::-1]),
+        rules.with_own([Rule("Own", source="x")]),
+        rules.with_own(aliases={"a": "b"}),
+    ]
+    assert len({rules_version(each) for each in (rules, *others)}) == len(others) + 1
+    assert rules_version(dataclasses.replace(rules, provenance="elsewhere")) == rules_version(rules)
+    assert rules_version(rules.with_own()) == rules_version(rules)
+    turned = [rules.with_own(aliases=aliases) for aliases in ({"a": "b", "c": "d"}, {"c": "d", "a": "b"})]
+    assert rules_version(turned[0]) == rules_version(turned[1])
+
+
+# --- Tables -------------------------------------------------------------------------------------------
+
+
+def test_rows_keep_their_order_and_all_their_columns() -> None:
+    landings = [("google", "cpc"), (None, None), ("GOOGLE", "CPC"), ("google", "cpc"), ("fb", "x")] * 50
+    random.Random(1).shuffle(landings)
+    frame = frame_of(*landings).with_row_index("row").with_columns(channel=pl.lit("old"))
+    found = add_channel(frame)
+    assert found.drop(channels.CHANNEL_COLUMNS).equals(frame.drop("channel"))
+    assert found["channel"].to_list() == [channel(*landing) for landing in landings]
+    assert found["traffic_source"].null_count() == found["traffic_medium"].null_count() == 0
+
+
+def test_a_table_may_lack_the_type_of_the_click_id() -> None:
+    frame = frame_of(("fb", "cpc"), (None, None, None, "t.co"))
+    assert add_channel(frame.drop("click_id_type")).equals(add_channel(frame).drop("click_id_type"))
+
+
+@pytest.mark.parametrize("rules", BOTH)
+def test_an_empty_table_gets_the_columns(rules: str) -> None:
+    found = add_channel(frame_of(), rule_set(rules))
+    assert found.schema == dict.fromkeys((*LANDING_COLUMNS, *channels.CHANNEL_COLUMNS), pl.String)
+
+
+def test_columns_of_another_type_are_read_as_text_and_nan_is_absent() -> None:
+    frame = frame_of(("fb", "cpc"), ("acme",))
+    categories = frame.cast(pl.Categorical)
+    assert add_channel(categories)["channel"].to_list() == ["Paid Social", "Unassigned"]
+    nothing = frame.select(pl.lit(None).alias(name) for name in LANDING_COLUMNS)
+    nan = frame.select(pl.lit(float("nan")).alias(name) for name in LANDING_COLUMNS)
+    assert add_channel(nothing)["channel"].to_list() == add_channel(nan)["channel"].to_list() == ["Direct"]
+
+
+def test_empty_text_is_absent() -> None:
+    assert traffic("", "", "", "", "") == ("Direct", "(direct)", "(none)")
+
+
+def test_unicode_newlines_and_long_values_never_fail() -> None:
+    odd = [
+        "\n",
+        "cpc\n",
+        "\u0130",
+        "\u03a3\u03a3",
+        "\U0001f600",
+        "\ud7ff",
+        "a" * 100_000,
+        "." * 5_000,
+        "\0",
+        "(",
+        "%",
+        "NaN",
+    ]
+    landings = [tuple(odd[(row + column) % len(odd)] for column in range(5)) for row in range(len(odd))]
+    for rules in BOTH:
+        found = add_channel(frame_of(*landings), rule_set(rules))
+        expected = [reference_traffic(*landing, rules=rules) for landing in landings]
+        assert found.select(channels.CHANNEL_COLUMNS).rows() == expected
+
+
+# --- A second, plain reading of the rules -------------------------------------------------------------
 
 SOURCES = st.sampled_from(
-    [None, "google", "Facebook", "acme", "youtube", "amazon", "sms", "email", "firebase", "(direct)"]
-)
+    [None, "", "google", "Facebook", "fb", "x", "acme", "youtube", "amazon", "sms", "email", "firebase", "(direct)",
+     "chatgpt.com", "gads", "m.facebook.com", "www.google.de", "nl", "gemini"]
+)  # fmt: skip
 MEDIA = st.sampled_from(
-    [
-        None,
-        "cpc",
-        "CPM",
-        "ppc",
-        "paid x",
-        "display",
-        "social",
-        "video ad",
-        "organic",
-        "referral",
-        "email",
-        "affiliate",
-        "audio",
-        "sms",
-        "push",
-        "mobile x",
-        "(none)",
-        "(not set)",
-        "other",
-    ]
+    [None, "", "cpc", "CPM", "ppc", "paid x", "display", "social", "video ad", "organic", "referral", "email",
+     "affiliate", "audio", "sms", "push", "mobile x", "(none)", "(not set)", "other", "cpc\n", "ai-assistant"]
+)  # fmt: skip
+CAMPAIGNS = st.sampled_from(
+    [None, "", "shop", "workshop", "e-shopping", "x cross-network", "Shop now", "spring", "\nshop"]
 )
-CAMPAIGNS = st.sampled_from([None, "shop", "workshop", "e-shopping", "x cross-network", "Shop now", "spring"])
-REFERRERS = st.sampled_from([None, "www.google.de", "m.facebook.com", "acme.org", "amazon.de", "vimeo.com"])
+REFERRERS = st.sampled_from(
+    [None, "www.google.de", "m.facebook.com", "acme.org", "amazon.de", "vimeo.com", "www.perplexity.ai", "t.co",
+     "news.partner.example", "mail.google.com", "search.yahoo.com"]
+)  # fmt: skip
+CLICK_IDS = st.sampled_from([None, None, "gclid", "fbclid", "ttclid", "dclid", "irclickid", "other"])
+TEXT = st.none() | st.text(max_size=8) | st.text("abcfgopst.xw() -_\n\u017f\u212a", max_size=12)
+LANDINGS = st.tuples(SOURCES, MEDIA, CAMPAIGNS, REFERRERS, CLICK_IDS) | st.tuples(TEXT, TEXT, TEXT, TEXT, TEXT)
+EXPRESSIONS = st.sampled_from(
+    ["google|FB", ".*a.*", "(social|ai)", r"\(direct\)", "gclid", "[^c]+", r".*\.de", "t.co", ".*"]
+)
+OWN_RULES = st.tuples(
+    st.sampled_from(["Podcast", "Direct", "Print"]),
+    st.dictionaries(st.sampled_from(channels.CONDITION_FIELDS), EXPRESSIONS, min_size=1, max_size=3),
+)
+OWN_ALIASES = st.dictionaries(
+    st.sampled_from(["nl", "partner.example", "facebook", "twitter", "google.*", "fb", "acme", "x"]),
+    st.sampled_from(["newsletter", "partner", "x", "meta", "google", "facebook", "chatgpt.com"]),
+)
 
 
-@given(st.lists(st.tuples(SOURCES, MEDIA, CAMPAIGNS, REFERRERS), max_size=60))
+@pytest.mark.parametrize("rules", BOTH)
+@given(st.lists(LANDINGS, max_size=40))
+@example([(source, "cpc") for source in ("fb", "x")])
+@settings(max_examples=80, deadline=None)
+def test_channels_agree_with_a_plain_reading_of_the_rules(rules: str, landings: list[Landing]) -> None:
+    found = add_channel(frame_of(*landings), rule_set(rules)).select(channels.CHANNEL_COLUMNS).rows()
+    assert found == [reference_traffic(*landing, rules=rules) for landing in landings]
+
+
+@pytest.mark.parametrize("rules", BOTH)
+@given(st.lists(LANDINGS, max_size=25), st.lists(OWN_RULES, max_size=3), OWN_ALIASES)
 @settings(max_examples=60, deadline=None)
-def test_channels_agree_with_a_plain_reading_of_the_rules(landings: list[tuple[str | None, ...]]) -> None:
-    frame = pl.DataFrame(landings, schema=dict.fromkeys(LANDING_COLUMNS, pl.String), orient="row")
-    assert add_channel(frame)["channel"].to_list() == [reference_channel(*landing) for landing in landings]
+def test_channels_of_a_teams_own_rules_agree_with_a_plain_reading(
+    rules: str, landings: list[Landing], own_rules: list[tuple[str, dict[str, str]]], aliases: dict[str, str]
+) -> None:
+    chosen = rule_set(rules).with_own([Rule(name, **conditions) for name, conditions in own_rules], aliases)
+    found = add_channel(frame_of(*landings), chosen).select(channels.CHANNEL_COLUMNS).rows()
+    assert found == [
+        reference_traffic(*landing, rules=rules, own=own_rules, own_aliases=aliases) for landing in landings
+    ]

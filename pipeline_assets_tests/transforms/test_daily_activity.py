@@ -18,7 +18,7 @@ from pipeline_assets_tests.transforms.frames import (
     events_frame,
     only,
 )
-from pipeline_assets_tests.transforms.test_sessions import TIMEOUTS, traffic
+from pipeline_assets_tests.transforms.test_sessions import INFERRED, traffic
 
 TODAY = NOON.date()
 
@@ -107,7 +107,7 @@ def test_activity_agrees_with_a_plain_reading_of_the_rules_and_each_day_stands_a
     dates = {row["event_date"] for row in rows}
     days = days_between(min(dates), max(dates) + timedelta(days=1))
     events = events_frame(rows)
-    sessions = build_sessions(events, days, timezone=timezone, timeouts=TIMEOUTS)
+    sessions = build_sessions(events, days, timezone=timezone, rules=INFERRED)
     result = DailyActivity.validate(build_daily_activity(events.lazy(), sessions.lazy(), days))
     assert result.to_dicts() == [reference(rows, sessions.to_dicts(), day) for day in days if day in dates]
     for day in days:

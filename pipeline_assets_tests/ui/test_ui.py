@@ -119,7 +119,7 @@ def test_the_partitions_of_a_table_are_green_from_the_first_day_on(
 def test_the_checks_of_a_table_have_passed_and_tell_their_numbers(
     server: DevServer, page: "sync_api.Page", keep: Callable[..., None]
 ) -> None:
-    page.goto(f"{server.url}/assets/{SESSIONS.name}?view=checks&checkDetail=matches_events")
+    page.goto(f"{server.url}/assets/{SESSIONS.name}?view=checks&checkDetail=every_event_in_one_session")
     names = checks_of(server, dg.AssetKey(SESSIONS.name))
     for name in names:
         expect(page.get_by_text(name, exact=True).first).to_be_visible()

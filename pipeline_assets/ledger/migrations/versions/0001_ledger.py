@@ -92,7 +92,7 @@ def upgrade() -> None:
     op.create_table(
         "builds",
         sa.Column("asset", sa.Text, primary_key=True),
-        sa.Column("day", sa.Date, primary_key=True),
+        sa.Column("day", sa.Date, primary_key=True, comment="0001-01-01 for a table without partitions"),
         sa.Column("inputs", sa.Text, nullable=False, comment="Fingerprint of what the day is, or is being, built from"),
         sa.Column("state", sa.Text, nullable=False),
         sa.Column("run_id", sa.Text, nullable=False, comment="The run that builds or built it; the latest claim wins"),
@@ -106,6 +106,14 @@ def upgrade() -> None:
         schema=SCHEMA,
         comment="From which inputs each asset and day was built. "
         "A day is stale where this differs from what is there now.",
+    )
+    op.create_table(
+        "revisions",
+        sa.Column("asset", sa.Text, primary_key=True),
+        sa.Column("day", sa.Date, primary_key=True),
+        sa.Column("revision", sa.Text, nullable=False, comment="Digest of what the table says of the day"),
+        schema=SCHEMA,
+        comment="What tables without partitions say of each day; days built from another revision are stale.",
     )
     op.create_table(
         "event_days",
@@ -125,5 +133,5 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Drop all tables."""
-    for table in ("event_days", "builds", "quarantine", "staged", "files", "contents"):
+    for table in ("event_days", "revisions", "builds", "quarantine", "staged", "files", "contents"):
         op.drop_table(table, schema=SCHEMA)

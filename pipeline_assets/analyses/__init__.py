@@ -1,0 +1,1 @@
+"""Declared analyses: funnels, retention, paths, conversions, attribution. Imports no Dagster."""

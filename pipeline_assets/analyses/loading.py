@@ -1,0 +1,189 @@
+"""Reads the declared analyses of a deployment; every mistake is reported with file, line, column and a suggestion."""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from pipeline_assets.analyses.checking import KINDS
+from pipeline_assets.analyses.declaration import (
+    Analysis,
+    Attribution,
+    Channels,
+    Conversion,
+    Currencies,
+    Funnel,
+    Paths,
+    Retention,
+)
+from pipeline_assets.contracts.tables import TABLES
+from pipeline_assets.declarations.problems import DeclarationError, Problem, suggestion
+from pipeline_assets.declarations.yaml_files import Declared, declaring_folders, documents, read
+from pipeline_assets.settings import Settings
+from pipeline_assets.sources.declaration import Source
+
+PACKAGE = "pipeline_assets.components"
+"""The components are named below it in YAML, e.g. `type: pipeline_assets.components.Funnel`."""
+
+STANDARD_TABLES = frozenset(
+    {
+        *TABLES,
+        "supplied_session_days",
+        "supplied_sessions",
+        "visitor_days",
+        "identities",
+        "person_days",
+        "active_users",
+        "visitors",
+        "users",
+        "pages",
+        "campaigns",
+        "products",
+        "order_days",
+        "orders",
+        "revenue",
+        "conversions",
+        "retention_days",
+    }
+)
+"""Names no analysis may have."""
+
+_SOURCE = "EventSource"
+_ONCE = (Channels, Currencies)
+
+A = TypeVar("A", bound=Analysis)
+
+
+@dataclass(frozen=True)
+class Analyses:
+    """The declared analyses of a deployment, each kind sorted by name."""
+
+    funnels: tuple[Funnel, ...] = ()
+    retentions: tuple[Retention, ...] = ()
+    paths: tuple[Paths, ...] = ()
+    conversions: tuple[Conversion, ...] = ()
+    attributions: tuple[Attribution, ...] = ()
+    channels: Channels | None = None
+    currencies: Currencies | None = None
+
+    @property
+    def tables(self) -> tuple[Funnel | Retention | Paths | Attribution, ...]:
+        """Those that have a table of their own, sorted by name."""
+        found = (*self.funnels, *self.retentions, *self.paths, *self.attributions)
+        return tuple(sorted(found, key=lambda analysis: analysis.name))
+
+    def conversion(self, name: str) -> Conversion:
+        """The conversion of a name.
+
+        Raises:
+            KeyError: there is none.
+        """
+        for conversion in self.conversions:
+            if conversion.name == name:
+                return conversion
+        raise KeyError(name)
+
+
+def declared_analyses(settings: Settings) -> Analyses:
+    """The analyses of a deployment: those in the package's `defs/` and those in the folder it names.
+
+    Raises:
+        DeclarationError: with every mistake in every file; also if the folder does not exist.
+    """
+    return load_analyses(*declaring_folders(settings))
+
+
+def load_analyses(*folders: Path) -> Analyses:
+    """All analyses declared in the `defs.yaml` files below some folders.
+
+    Components of other packages are ignored, and so are sources. A folder that does not exist holds no analyses.
+
+    Raises:
+        DeclarationError: with every mistake in every file.
+    """
+    found: list[Declared] = []
+    messages: list[str] = []
+    for document in documents(*folders):
+        if isinstance(document, str):
+            messages.append(document)
+            continue
+        package, _, component = document.type.rpartition(".")
+        if component in KINDS and package == PACKAGE:
+            declared, mistakes = read(document, KINDS[component])
+            messages += mistakes
+            if declared:
+                found.append(declared)
+        elif document.type.startswith(f"{PACKAGE}.") and (package, component) != (PACKAGE, _SOURCE):
+            known = [f"{PACKAGE}.{name}" for name in (_SOURCE, *KINDS)]
+            messages.append(document.at_type(f"unknown type '{document.type}'{suggestion(document.type, known)}"))
+    messages += _name_mistakes([declared for declared in found if not isinstance(declared.value, _ONCE)])
+    messages += _second_mistakes(found)
+    messages += _unknown_conversions(found)
+    if messages:
+        raise DeclarationError("\n".join(messages))
+    analyses = [declared.value for declared in found]
+    return Analyses(
+        funnels=_sorted(analyses, Funnel),
+        retentions=_sorted(analyses, Retention),
+        paths=_sorted(analyses, Paths),
+        conversions=_sorted(analyses, Conversion),
+        attributions=_sorted(analyses, Attribution),
+        channels=next(iter(_sorted(analyses, Channels)), None),
+        currencies=next(iter(_sorted(analyses, Currencies)), None),
+    )
+
+
+def properties_without_source(analyses: Analyses, sources: Collection[Source]) -> dict[str, tuple[str, ...]]:
+    """Name of an analysis -> its properties that no source states; a note and no mistake.
+
+    A source that maps `property` may have any, so that nothing can be said then.
+    """
+    if any("property" in source.mapping for source in sources):
+        return {}
+    known = {source.property or source.name for source in sources}
+    found = {
+        analysis.name: tuple(name for name in analysis.properties if name not in known)
+        for analysis in (*analyses.tables, *analyses.conversions)
+    }
+    return {name: properties for name, properties in sorted(found.items()) if properties}
+
+
+def _sorted(analyses: Sequence[Analysis], kind: type[A]) -> tuple[A, ...]:
+    found = [analysis for analysis in analyses if isinstance(analysis, kind)]
+    return tuple(sorted(found, key=lambda analysis: analysis.name))
+
+
+def _name_mistakes(found: Sequence[Declared]) -> Iterator[str]:
+    first: dict[str, Declared] = {}
+    for declared in found:
+        name, document = declared.value.name, declared.document
+        if not name:
+            continue
+        earlier = first.setdefault(name, declared)
+        if name in STANDARD_TABLES:
+            message = f"'{name}' is a table of the standard model; give the analysis another `name:`"
+            yield document.at(Problem(("name",), message))
+        elif earlier is not declared:
+            place = f"{earlier.document.file}:{earlier.document.line}"
+            yield document.at(Problem(("name",), f"an analysis '{name}' is already declared at {place}"))
+
+
+def _second_mistakes(found: Sequence[Declared]) -> Iterator[str]:
+    for kind in _ONCE:
+        first, *others = [declared for declared in found if isinstance(declared.value, kind)] or [None]
+        for declared in others:
+            if first and declared:
+                place = f"{first.document.file}:{first.document.line}"
+                message = f"a deployment has one {kind.__name__}; another is declared at {place}"
+                yield declared.document.at_type(message)
+
+
+def _unknown_conversions(found: Sequence[Declared]) -> Iterator[str]:
+    known = sorted(declared.value.name for declared in found if isinstance(declared.value, Conversion))
+    for declared in found:
+        # A stand-in for what is wrong names no conversion.
+        if isinstance(declared.value, Attribution) and (declared.sound or declared.value.conversion != "any"):
+            name = declared.value.conversion
+            if name not in known:
+                hint = suggestion(name, known) if known else "; none is declared"
+                yield declared.document.at(Problem(("conversion",), f"unknown conversion '{name}'{hint}"))

@@ -1,0 +1,118 @@
+"""The assets of all tables that are made from others: load, call the transform, return."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, timedelta
+
+import dagster as dg
+import polars as pl
+from dagster_duckdb import DuckDBResource
+from duckdb import DuckDBPyConnection
+
+from pipeline_assets.assets.building import claimed_days, table_arguments
+from pipeline_assets.batching import Batch, batches
+from pipeline_assets.contracts.tables import EVENTS, Table
+from pipeline_assets.derivation import Derived, Reads
+from pipeline_assets.io_managers.frames import FrameStream
+from pipeline_assets.platform import Platform
+from pipeline_assets.progress import Progress
+from pipeline_assets.settings import Settings
+
+# Half of the columns of events are read, and most of those as categories.
+_ROW_BUDGET = 1_000_000
+
+
+def table_asset(
+    derived: Derived, settings: Settings, made_of: Mapping[str, Sequence[dg.AssetKey]]
+) -> dg.AssetsDefinition:
+    """The asset of a table; see `table_arguments`."""
+    table = derived.table
+    arguments = table_arguments(
+        table,
+        settings,
+        version=derived.version,
+        made_of=made_of,
+        ins={each.table.name: _loaded(each, table) for each in derived.reads if not each.select},
+        deps=[
+            dg.AssetDep(each.table.name, partition_mapping=_mapping(each, table))
+            for each in derived.reads
+            if each.select
+        ],
+    )
+
+    @dg.asset(**arguments)
+    def asset(
+        context: dg.AssetExecutionContext,
+        platform: dg.ResourceParam[Platform],
+        progress: dg.ResourceParam[Progress],
+        duckdb: DuckDBResource,
+        **inputs: pl.LazyFrame | pl.DataFrame,
+    ) -> FrameStream:
+        days = claimed_days(context, platform, table)
+        loaded = {name: frame.lazy() for name, frame in inputs.items()}
+
+        def whole() -> Iterator[pl.DataFrame]:
+            rows = derived.build(loaded, ())
+            if derived.revisions:
+                platform.revisions[context.run.run_id, table.name] = dict(derived.revisions(loaded, rows).iter_rows())
+            yield rows
+
+        def daily() -> Iterator[pl.DataFrame]:
+            work = _work(derived, days, platform)
+            with progress.track(table.name, len(work), context.log) as advance, duckdb.get_connection() as connection:
+                for batch in work:
+                    near = {
+                        each.table.name: _near(each, batch, derived.key, loaded[each.table.name])
+                        if each.select is None
+                        else _selected(each, batch, platform, connection)
+                        for each in derived.reads
+                    }
+                    yield derived.build(near, batch.days)
+                    advance(f"{batch.days[0]} to {batch.days[-1]}")
+
+        return FrameStream(whole() if table.partition_column is None else daily())
+
+    return asset
+
+
+def _work(derived: Derived, days: Sequence[date], platform: Platform) -> list[Batch]:
+    """The days in batches that fit into memory."""
+    if not derived.key:
+        step = derived.days_at_once
+        return [Batch(tuple(days[start : start + step])) for start in range(0, len(days), step)]
+    around = max(max(each.before, each.after) for each in derived.reads if each.table is EVENTS)
+    rows = platform.builds.event_rows(days[0] - timedelta(days=around), days[-1] + timedelta(days=around))
+    return list(batches(days, rows, _ROW_BUDGET, around=around))
+
+
+def _near(each: Reads, batch: Batch, key: tuple[str, ...], frame: pl.LazyFrame) -> pl.LazyFrame:
+    """The days of an input that a batch reads, and of events its share of the keys."""
+    if each.table.partition_column is not None:
+        frame = frame.filter(pl.col(each.table.partition_column).is_between(*_span(each, batch)))
+    return batch.select(frame, *key) if key and each.table is EVENTS else frame
+
+
+def _selected(each: Reads, batch: Batch, platform: Platform, connection: DuckDBPyConnection) -> pl.LazyFrame:
+    """The rows that are wanted of an input's days, taken from its files."""
+    assert each.select is not None  # noqa: S101
+    first, last = _span(each, batch)
+    paths = [str(path) for path in platform.lake_files(each.table, first, last)]
+    return each.select(connection, paths, first, last).lazy()
+
+
+def _span(each: Reads, batch: Batch) -> tuple[date, date]:
+    return batch.days[0] - timedelta(days=each.before), batch.days[-1] + timedelta(days=each.after)
+
+
+def _loaded(each: Reads, table: Table) -> dg.AssetIn:
+    metadata = {"columns": list(each.columns)} if each.columns else None
+    return dg.AssetIn(partition_mapping=_mapping(each, table), metadata=metadata)
+
+
+def _mapping(each: Reads, table: Table) -> dg.PartitionMapping | None:
+    if each.table.partition_column is None:
+        return None
+    if table.partition_column is None:
+        return dg.AllPartitionMapping()
+    if each.before or each.after:
+        return dg.TimeWindowPartitionMapping(start_offset=-each.before, end_offset=each.after)
+    return None

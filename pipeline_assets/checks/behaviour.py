@@ -1,0 +1,327 @@
+"""Checks of people, activity, commerce and analyses: what two tables must agree in, counted again in SQL.
+
+Every check compares numbers by key. Those of daily tables look at the days of the run, those of tables without
+partitions at all rows; the lake's files are asked by DuckDB, the marts by PostgreSQL.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import date
+from typing import Any
+
+import dagster as dg
+import duckdb
+import sqlalchemy as sa
+from dagster_duckdb import DuckDBResource
+
+from pipeline_assets.checks.results import checked_days, compared, result
+from pipeline_assets.contracts.attributions import Attributions
+from pipeline_assets.contracts.funnels import Funnels
+from pipeline_assets.contracts.retentions import Retentions
+from pipeline_assets.contracts.tables import EVENTS, Table
+from pipeline_assets.model import ORDER_DAYS, PERSON_DAYS, VISITOR_DAYS, Model
+from pipeline_assets.partitions import tagged_days
+from pipeline_assets.platform import Platform
+
+Rows = dict[Any, Any]
+
+_TOLERANCE = 1e-6
+
+
+def behaviour_checks(model: Model) -> list[dg.AssetChecksDefinition]:
+    """The checks of people, commerce and analyses."""
+    checks = [
+        _compared(
+            "visitor_days",
+            "matches_events_and_sessions",
+            "Events with a visitor and sessions per day equal those of the lake's events and of `sessions`.",
+            expected=lambda at: at.both(
+                at.lake(EVENTS, "select event_date, count(visitor_id) from files group by all"),
+                at.marts(
+                    "select session_date, count(*) from marts.sessions where session_date = any(:days) group by 1"
+                ),
+            ),
+            actual=lambda at: at.pairs(
+                at.lake(VISITOR_DAYS, "select activity_date, sum(events), sum(sessions) from files group by all")
+            ),
+        ),
+        _compared(
+            "identities",
+            "one_user_per_person",
+            "No person has two user ids, and no two spans of an id overlap or leave a gap.",
+            expected=lambda _: {},
+            actual=lambda at: at.marts(
+                "select 'users of a person', count(*) from (select person_id from marts.identities "
+                "where id_type = 'user_id' group by 1 having count(*) > 1) wrong having count(*) > 0 "
+                "union all select 'spans', count(*) from (select valid_from, lag(valid_to) over ids as before, "
+                "row_number() over ids as position from marts.identities "
+                "window ids as (partition by property, id_type, id order by span)) spans "
+                "where case when position = 1 then valid_from is not null else valid_from is distinct from before end "
+                "having count(*) > 0"
+            ),
+        ),
+        _compared(
+            "person_days",
+            "matches_visitor_days",
+            "Rows, events and sessions per day equal those of `visitor_days`: nobody is lost or doubled.",
+            expected=lambda at: at.lake(
+                VISITOR_DAYS, "select activity_date, (count(*), sum(events), sum(sessions)) from files group by all"
+            ),
+            actual=lambda at: at.lake(
+                PERSON_DAYS, "select activity_date, (count(*), sum(events), sum(sessions)) from files group by all"
+            ),
+        ),
+        _compared(
+            "active_users",
+            "matches_daily_activity",
+            "Visitors of a day and property equal those of `daily_activity`.",
+            expected=lambda at: at.marts(
+                "select (activity_date, property)::text, visitors from marts.daily_activity "
+                "where activity_date = any(:days) and visitors > 0"
+            ),
+            actual=lambda at: at.marts(
+                "select (activity_date, property)::text, visitors_1d from marts.active_users "
+                "where activity_date = any(:days) and property <> '*' and visitors_1d > 0"
+            ),
+            also_reads=("daily_activity",),
+        ),
+        *(
+            _compared(
+                name,
+                "adds_up",
+                "Events, sessions and page views of all rows that are no bots add up to those of all days.",
+                expected=lambda at: at.lake(
+                    VISITOR_DAYS,
+                    "select 'all', (sum(events), sum(sessions), sum(page_views)) from files where not is_bot",
+                    all_days=True,
+                ),
+                actual=lambda at, name=name: {
+                    row[0]: tuple(row[1:])
+                    for row in at.rows(
+                        f"select 'all', sum(events)::bigint, sum(sessions)::bigint, sum(page_views)::bigint "  # noqa: S608
+                        f"from marts.{name} where not is_bot having count(*) > 0"
+                    )
+                },
+            )
+            for name in ("visitors", "users")
+        ),
+        _compared(
+            "campaigns",
+            "matches_sessions",
+            "Sessions of a day and property, bots left out, equal those of `sessions`.",
+            expected=lambda at: at.marts(
+                "select (session_date, property)::text, count(*) from marts.sessions "
+                "where session_date = any(:days) and not is_bot group by 1"
+            ),
+            actual=lambda at: at.marts(
+                "select (session_date, property)::text, sum(sessions)::bigint from marts.campaigns "
+                "where session_date = any(:days) group by 1"
+            ),
+        ),
+        _compared(
+            "pages",
+            "matches_page_views",
+            "Views of a day and property, bots left out, equal those of `page_views`.",
+            expected=lambda at: at.marts(
+                "select (session_date, property)::text, count(*) from marts.page_views "
+                "where session_date = any(:days) and not is_bot group by 1"
+            ),
+            actual=lambda at: at.marts(
+                "select (session_date, property)::text, sum(views)::bigint from marts.pages "
+                "where session_date = any(:days) group by 1"
+            ),
+        ),
+        _compared(
+            "revenue",
+            "matches_events",
+            "Net revenue per day, property and currency, added up again from the lake's events.",
+            expected=lambda at: at.lake(
+                EVENTS,
+                "select concat_ws('|', event_date, property, coalesce(currency, '(none)')), sum(revenue) from files "
+                "where revenue is not null and not is_bot group by all having abs(sum(revenue)) < 1e12",
+            ),
+            actual=lambda at: at.marts(
+                "select concat_ws('|', activity_date, property, currency), net from marts.revenue "
+                "where activity_date = any(:days) and net is not null"
+            ),
+        ),
+        _compared(
+            "orders",
+            "matches_order_days",
+            "What was ordered and paid back, per property and currency, equals the sums over all days.",
+            expected=lambda at: at.lake(
+                ORDER_DAYS,
+                "select concat_ws('|', property, currency), (count(distinct order_id), sum(gross), sum(refunded)) "
+                "from files group by all",
+                all_days=True,
+            ),
+            actual=lambda at: {
+                row[0]: tuple(row[1:])
+                for row in at.rows(
+                    "select concat_ws('|', property, currency), count(*), sum(gross), sum(refunded) "
+                    "from marts.orders group by 1"
+                )
+            },
+        ),
+        _warning(
+            "products",
+            "readable",
+            "Events of the days whose products could not be read in part or in whole, and amounts without a rate.",
+            "select coalesce(sum(unreadable), 0)::bigint as unreadable, "
+            "coalesce(sum(amounts_without_rate), 0)::bigint as amounts_without_rate "
+            "from marts.products where activity_date = any(:days)",
+        ),
+        _warning(
+            "revenue",
+            "has_rates",
+            "Amounts of the days whose currency has no declared rate; they are missing in the reporting currency.",
+            "select coalesce(sum(amounts_without_rate), 0)::bigint as amounts_without_rate "
+            "from marts.revenue where activity_date = any(:days)",
+        ),
+        _warning(
+            "conversions",
+            "has_values",
+            "Conversions of the days that are worth something in a currency without a rate.",
+            "select count(*) as without_rate from marts.conversions where conversion_date = any(:days) "
+            "and value is not null and reporting_value is null",
+        ),
+    ]
+    for table in model.tables.values():
+        if table.contract is Funnels:
+            checks.append(_funnel(table))
+        elif table.contract is Retentions:
+            checks.append(_retention(table))
+        elif table.contract is Attributions:
+            checks.append(_attribution(table))
+    return checks
+
+
+# --- Declared analyses --------------------------------------------------------------------------------
+
+
+def _funnel(table: Table) -> dg.AssetChecksDefinition:
+    return _compared(
+        table.name,
+        "never_widens",
+        "No step was reached by more than the step before, and every entry has all steps.",
+        expected=lambda _: {},
+        actual=lambda at: at.marts(
+            f"select (entry_date, breakdown, step_number)::text, entities from ("  # noqa: S608
+            f"select *, lag(entities) over entry as before, row_number() over entry as position "
+            f"from marts.{table.name} where entry_date = any(:days) "
+            f"window entry as (partition by entry_date, breakdown order by step_number)) steps "
+            f"where entities > before or step_number <> position"
+        ),
+    )
+
+
+def _retention(table: Table) -> dg.AssetChecksDefinition:
+    return _compared(
+        table.name,
+        "within_cohorts",
+        "A cohort has one size, and no more of it return than it has.",
+        expected=lambda _: {},
+        actual=lambda at: at.marts(
+            f"select cohort_start::text, max(retained) from marts.{table.name} group by 1 "  # noqa: S608
+            f"having count(distinct cohort_size) > 1 or max(retained) > max(cohort_size)"
+        ),
+    )
+
+
+def _attribution(table: Table) -> dg.AssetChecksDefinition:
+    return _compared(
+        table.name,
+        "credits_add_up",
+        "By every model, the credits of a conversion add up to its value, and the shares to 1.",
+        expected=lambda _: {},
+        actual=lambda at: at.marts(
+            f"select (a.conversion_id, a.model)::text, sum(a.credit) from marts.{table.name} a "  # noqa: S608
+            f"join marts.conversions c using (conversion_id) where a.conversion_date = any(:days) "
+            f"group by a.conversion_id, a.model, c.{at.value_column} "
+            f"having sum(a.credit) is distinct from c.{at.value_column} "
+            f"or abs(sum(a.share) - 1) > {_TOLERANCE}"
+        ),
+    )
+
+
+# --- How the checks are made --------------------------------------------------------------------------
+
+
+class _At:
+    """The tables, as a check asks for them."""
+
+    def __init__(self, platform: Platform, database: duckdb.DuckDBPyConnection, days: Sequence[date]) -> None:
+        self._platform = platform
+        self._database = database
+        self._days = list(days)
+
+    def lake(self, table: Table, query: str, *, all_days: bool = False) -> Rows:
+        """Second column by first of a query over `files`: the table's files of the days."""
+        platform = self._platform
+        days = platform.builds.built_days(table.name) if all_days else self._days
+        paths = [str(path) for path in platform.lake_files(table, days[0], days[-1])] if days else []
+        if not paths:
+            return {}
+        self._database.execute("set TimeZone = 'UTC'")
+        self._database.from_parquet(paths, hive_partitioning=False).create_view("files", replace=True)
+        return {row[0]: row[1] if len(row) == 2 else tuple(row[1:]) for row in self._database.execute(query).fetchall()}
+
+    @property
+    def value_column(self) -> str:
+        """Where `conversions` has what analyses count: amounts in one currency, if there is one."""
+        return "reporting_value" if self._platform.analyses.currencies else "value"
+
+    def rows(self, query: str) -> list[tuple]:
+        """Rows of a query in PostgreSQL, `:days` being the days."""
+        with self._platform.engine.connect() as connection:
+            values = {"days": self._days} if ":days" in query else {}
+            return [tuple(row) for row in connection.execute(sa.text(query), values)]
+
+    def marts(self, query: str) -> Rows:
+        """Second column by first of the same."""
+        return {row[0]: row[1] for row in self.rows(query)}
+
+    def both(self, first: Rows, second: Rows) -> Rows:
+        """Two numbers for each day, 0 where one is missing; days with neither are left out."""
+        return self.pairs({day: (first.get(day, 0), second.get(day, 0)) for day in self._days})
+
+    def pairs(self, rows: Rows) -> Rows:
+        """Whole numbers by key, without the keys that have nothing but zeros."""
+        counted = {key: tuple(map(int, numbers)) for key, numbers in rows.items()}
+        return {key: numbers for key, numbers in counted.items() if any(numbers)}
+
+
+_Question = Callable[[_At], Rows]
+
+
+def _compared(
+    table: str, name: str, description: str, *, expected: _Question, actual: _Question, also_reads: Sequence[str] = ()
+) -> dg.AssetChecksDefinition:
+    """A blocking check that two questions have the same answer."""
+
+    @dg.asset_check(asset=table, name=name, blocking=True, description=description, additional_deps=list(also_reads))
+    def check(
+        context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform], duckdb: DuckDBResource
+    ) -> dg.AssetCheckResult:
+        days = checked_days(context, platform, table)
+        if not tagged_days(context.run.tags):
+            # Asked by itself, of all days: those that await their rebuild have nothing to say.
+            stale = platform.staleness().tables[table]
+            days = [day for day in days if day not in stale]
+        with duckdb.get_connection() as connection:
+            at = _At(platform, connection, days)
+            return compared(expected(at), actual(at), name.replace("_", " "))
+
+    return check
+
+
+def _warning(table: str, name: str, description: str, query: str) -> dg.AssetChecksDefinition:
+    """A warning if any number of the only row is not 0."""
+
+    @dg.asset_check(asset=table, name=name, description=description)
+    def check(context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform]) -> dg.AssetCheckResult:
+        with platform.engine.connect() as connection:
+            days = checked_days(context, platform, table)
+            row = connection.execute(sa.text(query), {"days": days}).mappings().one()
+        return result(not any(row.values()), dict(row), warn=True)
+
+    return check

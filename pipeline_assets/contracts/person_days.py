@@ -1,0 +1,92 @@
+"""What each person did on a day."""
+
+import dataframely as dy
+
+from pipeline_assets.contracts.columns import made_of, money, text, utc
+
+
+class PersonDays(dy.Schema):
+    """Visitor days with the person they belong to, as known now: what activity and lifetimes are counted from."""
+
+    activity_date = dy.Date(
+        description="Calendar day in the reporting time zone", metadata=made_of("visitor_days.activity_date")
+    )
+    property = text("Site, app or fleet", metadata=made_of("visitor_days.property"))
+    visitor_id = text("The visitor, see events", metadata=made_of("visitor_days.visitor_id"))
+    visitor_day_id = text(
+        "Deterministic id of the row: hash of day, property, visitor, user id, further ids and is_bot",
+        primary_key=True,
+        metadata=made_of("visitor_days.visitor_day_id"),
+    )
+    anonymous_id = text(
+        "Device or browser id; null where the visitor was known by a user id only",
+        nullable=True,
+        metadata=made_of("visitor_days.anonymous_id"),
+    )
+    user_id = text("Id of the signed-in user", nullable=True, metadata=made_of("visitor_days.user_id"))
+    further_ids = text(
+        "Further ids of the person by kind, as a JSON object of texts",
+        nullable=True,
+        metadata=made_of("visitor_days.further_ids"),
+    )
+    is_bot = dy.Bool(
+        description="Whether the events, or the sessions, are a bot's", metadata=made_of("visitor_days.is_bot")
+    )
+    first_seen_at = utc(
+        "First event; without events the start of the first session", metadata=made_of("visitor_days.first_seen_at")
+    )
+    last_seen_at = utc(
+        "Last event; without events the start of the last session", metadata=made_of("visitor_days.last_seen_at")
+    )
+    events = dy.Int64(min=0, description="Events", metadata=made_of("visitor_days.events"))
+    page_views = dy.Int64(
+        min=0,
+        description="Page and screen views: view ids seen first on this row, and views without an id",
+        metadata=made_of("visitor_days.page_views"),
+    )
+    conversions = dy.Int64(min=0, description="Conversion events", metadata=made_of("visitor_days.conversions"))
+    revenue = money(
+        "Revenue in the reporting currency; null where none", nullable=True, metadata=made_of("visitor_days.revenue")
+    )
+    sessions = dy.Int64(min=0, description="Sessions that start that day", metadata=made_of("visitor_days.sessions"))
+    engaged_sessions = dy.Int64(
+        min=0, description="Of these, engaged ones", metadata=made_of("visitor_days.engaged_sessions")
+    )
+    engaged_seconds = dy.Int64(
+        min=0, description="Engaged time of these sessions", metadata=made_of("visitor_days.engaged_seconds")
+    )
+    first_session_at = utc(
+        "Start of the day's first session", nullable=True, metadata=made_of("visitor_days.first_session_at")
+    )
+    session_id = text("The day's first session", nullable=True, metadata=made_of("visitor_days.session_id"))
+    channel = text("Channel of the first session", nullable=True, metadata=made_of("visitor_days.channel"))
+    traffic_source = text("Source of the first session", nullable=True, metadata=made_of("visitor_days.traffic_source"))
+    traffic_medium = text("Medium of the first session", nullable=True, metadata=made_of("visitor_days.traffic_medium"))
+    utm_campaign = text("Campaign of the first session", nullable=True, metadata=made_of("visitor_days.utm_campaign"))
+    referrer_host = text("Referrer of the first session", nullable=True, metadata=made_of("visitor_days.referrer_host"))
+    entry_page = text("Entry page of the first session", nullable=True, metadata=made_of("visitor_days.entry_page"))
+    device_type = text("Device of the first session", nullable=True, metadata=made_of("visitor_days.device_type"))
+    country = text("Country of the first session", nullable=True, metadata=made_of("visitor_days.country"))
+    last_session_at = utc(
+        "Start of the day's last session", nullable=True, metadata=made_of("visitor_days.last_session_at")
+    )
+    last_channel = text("Channel of the last session", nullable=True, metadata=made_of("visitor_days.last_channel"))
+    person_id = text(
+        "The person: of the user id, else of the anonymous id's owner at first_seen_at",
+        metadata=made_of(
+            "visitor_days.user_id",
+            "visitor_days.property",
+            "visitor_days.anonymous_id",
+            "visitor_days.first_seen_at",
+            "identities.person_id",
+            "identities.valid_from",
+        ),
+    )
+    visitor_first_date = dy.Date(
+        description="First day the visitor had an event, bots' events aside unless it has no others",
+        metadata=made_of("visitor_days.property", "visitor_days.visitor_id", "identities.id_first_date"),
+    )
+    person_first_date = dy.Date(
+        description="First day the person had an event, bots' events aside unless it has no others",
+        metadata=made_of("identities.person_first_date"),
+    )

@@ -1,0 +1,576 @@
+"""The behaviour model of a deployment: every table, what it reads and how it is made.
+
+Whatever needs to know a table asks here: its asset, the ledger's recipe for it, the IO managers, the checks. A new
+table is one contract, one pure transform and one entry.
+
+Two kinds of tables read more than the days around their own. Those without partitions (who is whom, users, orders,
+retention) read all days, but only of summaries that are small whatever happens on a day. And what a daily table needs
+of them it reads as far as it is about the day, so that only the days for which that changes are built again.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from functools import partial
+from typing import Any
+
+import duckdb
+import polars as pl
+
+from pipeline_assets.analyses.declaration import (
+    Analysis,
+    Attribution,
+    Currencies,
+    Funnel,
+    Paths,
+    Retention,
+    Selector,
+)
+from pipeline_assets.analyses.loading import Analyses
+from pipeline_assets.analyses.selection import select_conversions, select_events
+from pipeline_assets.contracts.active_users import ActiveUsers
+from pipeline_assets.contracts.attributions import Attributions
+from pipeline_assets.contracts.campaigns import Campaigns
+from pipeline_assets.contracts.conversions import Conversions
+from pipeline_assets.contracts.funnels import Funnels
+from pipeline_assets.contracts.identities import Identities
+from pipeline_assets.contracts.order_days import OrderDays
+from pipeline_assets.contracts.orders import Orders
+from pipeline_assets.contracts.pages import Pages
+from pipeline_assets.contracts.path_transitions import PathTransitions
+from pipeline_assets.contracts.person_days import PersonDays
+from pipeline_assets.contracts.products import Products
+from pipeline_assets.contracts.retention_days import RetentionDays
+from pipeline_assets.contracts.retentions import Retentions
+from pipeline_assets.contracts.revenue import Revenue
+from pipeline_assets.contracts.supplied_session_days import SuppliedSessionDays
+from pipeline_assets.contracts.supplied_sessions import SuppliedSessions
+from pipeline_assets.contracts.tables import DAILY_ACTIVITY, EVENTS, PAGE_VIEWS, SESSIONS, Table
+from pipeline_assets.contracts.users import Users
+from pipeline_assets.contracts.visitor_days import VisitorDays
+from pipeline_assets.contracts.visitors import Visitors
+from pipeline_assets.declarations.problems import suggestion
+from pipeline_assets.derivation import Derived, Frames, Reads, recipe_version
+from pipeline_assets.ledger.builds import STAGING, Input, Recipe
+from pipeline_assets.settings import Settings, SettingsError
+from pipeline_assets.sources.declaration import Source
+from pipeline_assets.transforms import channels, user_agents
+from pipeline_assets.transforms.active_users import WINDOW_DAYS, build_active_users
+from pipeline_assets.transforms.attribution import build_attribution
+from pipeline_assets.transforms.campaigns import build_campaigns
+from pipeline_assets.transforms.conversions import build_conversions
+from pipeline_assets.transforms.currencies import Rate, Rates
+from pipeline_assets.transforms.daily_activity import build_daily_activity
+from pipeline_assets.transforms.entities import entity
+from pipeline_assets.transforms.events import look_back_days
+from pipeline_assets.transforms.funnels import build_funnel, days_after
+from pipeline_assets.transforms.identities import build_identities
+from pipeline_assets.transforms.orders import build_order_days, build_orders
+from pipeline_assets.transforms.page_views import build_page_views
+from pipeline_assets.transforms.pages import build_pages
+from pipeline_assets.transforms.paths import build_paths
+from pipeline_assets.transforms.person_days import build_person_days, identity_revisions
+from pipeline_assets.transforms.products import build_products
+from pipeline_assets.transforms.retention import build_retention
+from pipeline_assets.transforms.retention_days import build_retention_days
+from pipeline_assets.transforms.revenue import build_revenue
+from pipeline_assets.transforms.session_rows import session_rows
+from pipeline_assets.transforms.sessionize import SessionRules, supplied_sources
+from pipeline_assets.transforms.sessions import build_sessions
+from pipeline_assets.transforms.supplied_sessions import (
+    build_supplied_session_days,
+    build_supplied_sessions,
+    supplied_session_revisions,
+)
+from pipeline_assets.transforms.users import build_users
+from pipeline_assets.transforms.visitor_days import build_visitor_days
+from pipeline_assets.transforms.visitors import build_visitors
+
+EVENTS_VERSION = 1
+"""Version of the transform of events: raise it when the transform gives other rows for the same input."""
+
+SUPPLIED_SESSION_DAYS = Table("supplied_session_days", SuppliedSessionDays, "activity_date", "lake", "behaviour")
+SUPPLIED_SESSIONS = Table("supplied_sessions", SuppliedSessions, None, "lake", "behaviour")
+VISITOR_DAYS = Table("visitor_days", VisitorDays, "activity_date", "lake", "people")
+IDENTITIES = Table("identities", Identities, None, group="people")
+PERSON_DAYS = Table("person_days", PersonDays, "activity_date", "lake", "people")
+VISITORS = Table("visitors", Visitors, None, group="people")
+USERS = Table("users", Users, None, group="people")
+ACTIVE_USERS = Table("active_users", ActiveUsers, "activity_date", group="activity")
+PAGES = Table("pages", Pages, "session_date", group="activity")
+CAMPAIGNS = Table("campaigns", Campaigns, "session_date", group="activity")
+PRODUCTS = Table("products", Products, "activity_date", group="commerce")
+ORDER_DAYS = Table("order_days", OrderDays, "activity_date", "lake", "commerce")
+ORDERS = Table("orders", Orders, None, group="commerce")
+REVENUE = Table("revenue", Revenue, "activity_date", group="commerce")
+CONVERSIONS = Table("conversions", Conversions, "conversion_date", group="analyses")
+RETENTION_DAYS = Table("retention_days", RetentionDays, "activity_date", "lake", "analyses")
+
+_TOUCH_COLUMNS = (
+    "session_id",
+    "session_date",
+    "property",
+    "visitor_id",
+    "user_id",
+    "started_at",
+    "channel",
+    "traffic_source",
+    "traffic_medium",
+    "utm_campaign",
+    "is_bot",
+)
+_PERSON_COLUMNS = ("activity_date", "property", "visitor_id", "user_id", "first_seen_at", "person_id")
+
+
+@dataclass(frozen=True)
+class Model:
+    """Every table of a deployment, those first that others read.
+
+    Attributes:
+        tables: all tables by name.
+        derived: how they are made, all but `events`, by name.
+        recipes: the same as the ledger knows it.
+    """
+
+    tables: Mapping[str, Table]
+    derived: Mapping[str, Derived]
+    recipes: Mapping[str, Recipe]
+
+    @classmethod
+    def of(cls, sources: Sequence[Source], analyses: Analyses, settings: Settings) -> "Model":
+        """The model for some declarations.
+
+        Args:
+            sources: the declared sources.
+            analyses: the declared analyses.
+            settings: the deployment's.
+
+        Raises:
+            SettingsError: a table is asked for that nothing declares.
+        """
+        derived = {each.table.name: each for each in _derived(sources, analyses, settings)}
+        if settings.tables:
+            wanted = set(settings.tables)
+            if unknown := sorted(wanted - {EVENTS.name, *derived}):
+                hint = suggestion(unknown[0], [EVENTS.name, *derived])
+                raise SettingsError(f"PIPELINE_TABLES: there is no table '{unknown[0]}'{hint}")
+            for name, each in reversed(derived.items()):
+                if name in wanted:
+                    wanted.update(reads.table.name for reads in each.reads)
+            derived = {name: each for name, each in derived.items() if name in wanted}
+        recipes = {EVENTS.name: _events_recipe(sources, settings)}
+        recipes |= {name: each.recipe(settings.timezone) for name, each in derived.items()}
+        tables = {EVENTS.name: EVENTS} | {name: each.table for name, each in derived.items()}
+        return cls(tables, derived, recipes)
+
+
+def session_rules(sources: Sequence[Source]) -> dict[str, SessionRules]:
+    """How the events of each source become sessions."""
+    return {
+        source.name: SessionRules(
+            mode=source.sessions.mode,
+            timeout=timedelta(minutes=source.sessions.timeout_minutes),
+            split_on_campaign=source.sessions.split_on_campaign,
+            split_at_midnight=source.sessions.split_at_midnight,
+            max_session_days=source.sessions.max_session_days,
+        )
+        for source in sources
+    }
+
+
+def declared_rates(currencies: Currencies | None) -> Rates:
+    """The declared rates; without any, nothing is converted."""
+    if currencies is None:
+        return Rates()
+    return Rates(
+        currencies.reporting,
+        tuple(Rate(rate.currency, rate.rate, rate.since or date.min) for rate in currencies.rates),
+    )
+
+
+def _events_recipe(sources: Sequence[Source], settings: Settings) -> Recipe:
+    dedup_days = {source.name: source.dedup_days for source in sources}
+    rules = [dedup_days, user_agents.rules_version()]
+    version = recipe_version(EVENTS, EVENTS_VERSION, settings.timezone, rules)
+    return Recipe(EVENTS.name, version, (Input(STAGING, before=look_back_days(dedup_days)),))
+
+
+def _derived(sources: Sequence[Source], analyses: Analyses, settings: Settings) -> list[Derived]:
+    rates = declared_rates(analyses.currencies)
+    behaviour = _behaviour(sources, analyses, settings)
+    # The days after its first that a session may last.
+    session_days = max(reads.after for each in behaviour for reads in each.reads)
+    return [
+        *behaviour,
+        *_people(rates),
+        *_commerce(rates),
+        *_conversions(analyses, rates, session_days),
+        *(_funnel(funnel) for funnel in analyses.funnels),
+        *_retention(analyses.retentions),
+        *(_paths(paths, sources, settings) for paths in analyses.paths),
+        *(_attribution(attribution, rates) for attribution in analyses.attributions),
+    ]
+
+
+# --- Behaviour: sessions, page views and the figures of a day -----------------------------------------
+
+
+def _behaviour(sources: Sequence[Source], analyses: Analyses, settings: Settings) -> list[Derived]:
+    rules = session_rules(sources)
+    used = {name: _plain(rule) for name, rule in rules.items()}
+    channel_rules = channels.declared_rules(analyses.channels)
+    supplied = supplied_sources(rules)
+    inputs = _session_inputs(rules)
+
+    def sessions(frames: Frames, days: Sequence[date]) -> pl.DataFrame:
+        return build_sessions(
+            frames["events"],
+            days,
+            timezone=settings.timezone,
+            rules=rules,
+            supplied=frames.get("supplied_sessions"),
+            channels=channel_rules,
+        )
+
+    def page_views(frames: Frames, days: Sequence[date]) -> pl.DataFrame:
+        return build_page_views(
+            frames["events"],
+            days,
+            timezone=settings.timezone,
+            rules=rules,
+            supplied=frames.get("supplied_sessions"),
+        )
+
+    visitor = ("property", "visitor_id")
+    supplied_tables = [
+        Derived(
+            SUPPLIED_SESSION_DAYS,
+            (Reads(EVENTS),),
+            lambda frames, days: build_supplied_session_days(frames["events"], days, sources=supplied),
+            rules=supplied,
+        ),
+        Derived(
+            SUPPLIED_SESSIONS,
+            (Reads(SUPPLIED_SESSION_DAYS),),
+            lambda frames, _: build_supplied_sessions(frames["supplied_session_days"]),
+            revisions=lambda frames, rows: supplied_session_revisions(frames["supplied_session_days"], rows),
+        ),
+    ]
+    return [
+        *(supplied_tables if supplied else ()),
+        Derived(SESSIONS, inputs, sessions, rules=[used, channels.rules_version(channel_rules)], key=visitor),
+        Derived(PAGE_VIEWS, inputs, page_views, rules=used, key=visitor),
+        Derived(
+            DAILY_ACTIVITY,
+            (Reads(EVENTS), Reads(SESSIONS)),
+            lambda frames, days: build_daily_activity(frames["events"], frames["sessions"], days),
+        ),
+    ]
+
+
+def _session_inputs(rules: Mapping[str, SessionRules]) -> tuple[Reads, ...]:
+    """What the sessions that start on a day are made of."""
+    supplied = supplied_sources(rules)
+    days_after = max([1, *(rules[name].max_session_days for name in supplied)])
+    near = Reads(EVENTS, before=1, after=days_after)
+    # Where no source supplies ids of sessions, there is nothing to know of them.
+    return (near, Reads(SUPPLIED_SESSIONS)) if supplied else (near,)
+
+
+# --- People -------------------------------------------------------------------------------------------
+
+
+def _people(rates: Rates) -> list[Derived]:
+    return [
+        Derived(
+            VISITOR_DAYS,
+            (Reads(EVENTS), Reads(SESSIONS)),
+            lambda frames, days: build_visitor_days(frames["events"], frames["sessions"], days, rates=rates),
+            rules=_plain(rates),
+        ),
+        Derived(
+            IDENTITIES,
+            (Reads(VISITOR_DAYS),),
+            lambda frames, _: build_identities(frames["visitor_days"]),
+            revisions=lambda frames, rows: identity_revisions(frames["visitor_days"], rows),
+        ),
+        Derived(
+            PERSON_DAYS,
+            (Reads(VISITOR_DAYS), Reads(IDENTITIES)),
+            lambda frames, days: build_person_days(frames["visitor_days"], frames["identities"], days),
+        ),
+        Derived(
+            VISITORS,
+            (Reads(VISITOR_DAYS), Reads(IDENTITIES)),
+            lambda frames, _: build_visitors(frames["visitor_days"], frames["identities"]),
+        ),
+        Derived(
+            USERS,
+            (Reads(VISITOR_DAYS), Reads(IDENTITIES)),
+            lambda frames, _: build_users(frames["visitor_days"], frames["identities"]),
+        ),
+        Derived(
+            ACTIVE_USERS,
+            (Reads(PERSON_DAYS, before=max(WINDOW_DAYS.values()) - 1),),
+            lambda frames, days: build_active_users(frames["person_days"], days),
+        ),
+    ]
+
+
+# --- Pages, campaigns, products, orders ----------------------------------------------------------------
+
+
+def _commerce(rates: Rates) -> list[Derived]:
+    used = _plain(rates)
+    return [
+        Derived(
+            PAGES,
+            (Reads(PAGE_VIEWS), Reads(SESSIONS)),
+            lambda frames, days: build_pages(frames["page_views"], frames["sessions"], days),
+        ),
+        Derived(
+            CAMPAIGNS,
+            (Reads(SESSIONS),),
+            lambda frames, days: build_campaigns(frames["sessions"], days, rates=rates),
+            rules=used,
+        ),
+        Derived(
+            PRODUCTS,
+            (Reads(EVENTS),),
+            lambda frames, days: build_products(frames["events"], days, rates=rates),
+            rules=used,
+        ),
+        Derived(ORDER_DAYS, (Reads(EVENTS),), lambda frames, days: build_order_days(frames["events"], days)),
+        Derived(
+            ORDERS,
+            (Reads(ORDER_DAYS),),
+            lambda frames, _: build_orders(frames["order_days"], rates=rates),
+            rules=used,
+        ),
+        Derived(
+            REVENUE,
+            (Reads(EVENTS),),
+            lambda frames, days: build_revenue(frames["events"], days, rates=rates),
+            rules=used,
+        ),
+    ]
+
+
+# --- Declared analyses --------------------------------------------------------------------------------
+
+
+def _plain(declared: Any) -> Any:
+    """A declaration as JSON can write it: what the version of its table is made of."""
+    if hasattr(declared, "model_dump"):
+        return declared.model_dump(mode="json")
+    return json.loads(json.dumps(declared, default=lambda value: getattr(value, "__dict__", None) or str(value)))
+
+
+def _digest(declared: Any) -> str:
+    return hashlib.sha256(json.dumps(_plain(declared), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _analysis_table(analysis: Analysis, contract: Any, partition_column: str | None) -> Table:
+    return Table(analysis.name, contract, partition_column, group="analyses")
+
+
+def _by_person(by: str, *reads: Reads) -> tuple[Reads, ...]:
+    """What is read, and if people are meant, who they are on the same days."""
+    if by == "visitor":
+        return reads
+    return (*reads, Reads(PERSON_DAYS, max(r.before for r in reads), max(r.after for r in reads), _PERSON_COLUMNS))
+
+
+def _conversions(analyses: Analyses, rates: Rates, session_days: int) -> list[Derived]:
+    declared = analyses.conversions
+    if not declared:
+        return []
+
+    def select(connection: duckdb.DuckDBPyConnection, paths: list[str], first: date, last: date) -> pl.DataFrame:
+        return select_conversions(connection, paths, declared, first, last)
+
+    return [
+        Derived(
+            CONVERSIONS,
+            (
+                # The first conversion of a session may lie on a day before.
+                Reads(EVENTS, before=session_days, select=select),
+                Reads(
+                    SESSIONS,
+                    before=session_days,
+                    columns=("session_id", "session_date", "property", "visitor_id", "started_at", "ended_at"),
+                ),
+            ),
+            lambda frames, days: build_conversions(frames["events"], frames["sessions"], days, rates=rates),
+            rules=[_digest(each) for each in declared] + [_plain(rates)],
+        )
+    ]
+
+
+_FUNNEL_COLUMNS = ("property", "visitor_id", "user_id", "event_date", "occurred_at", "received_at", "event_id")
+
+
+def _funnel(funnel: Funnel) -> Derived:
+    steps = {f"step_{number}": step for number, step in enumerate(funnel.steps, 1)}
+    columns = dict.fromkeys((*_FUNNEL_COLUMNS, *([funnel.breakdown] if funnel.breakdown else [])))
+
+    def select(connection: duckdb.DuckDBPyConnection, paths: list[str], first: date, last: date) -> pl.DataFrame:
+        return select_events(
+            connection,
+            paths,
+            columns=tuple(columns),
+            marks=steps,
+            properties=funnel.properties,
+            first=first,
+            last=last,
+            # Only a strict funnel asks what lies between its steps.
+            only_marked=funnel.mode != "strict",
+        )
+
+    def build(frames: Frames, days: Sequence[date]) -> pl.DataFrame:
+        breakdown = pl.col(funnel.breakdown) if funnel.breakdown else pl.lit(None, pl.String)
+        rows = entity(frames["events"].with_columns(breakdown=breakdown), frames.get("person_days"), "event_date")
+        return build_funnel(rows, days, funnel=funnel)
+
+    return Derived(
+        _analysis_table(funnel, Funnels, "entry_date"),
+        _by_person(funnel.by, Reads(EVENTS, after=days_after(funnel), select=select)),
+        build,
+        rules=_digest(funnel),
+    )
+
+
+def _retention(declared: Sequence[Retention]) -> list[Derived]:
+    """A summary of each day for all declared retentions, and a table for each."""
+    if not declared:
+        return []
+    marks: dict[str, Selector] = {f"{each.name}: cohort": each.cohort for each in declared}
+    marks |= {f"{each.name}: return": each.returning for each in declared}
+
+    def select(connection: duckdb.DuckDBPyConnection, paths: list[str], first: date, last: date) -> pl.DataFrame:
+        return select_events(
+            connection,
+            paths,
+            columns=("property", "visitor_id", "user_id", "event_date"),
+            marks=marks,
+            properties=(),
+            first=first,
+            last=last,
+            only_marked=True,
+        )
+
+    def summarise(frames: Frames, days: Sequence[date]) -> pl.DataFrame:
+        counted = {each.name: each.properties for each in declared}
+        return build_retention_days(frames["events"], days, counted=counted)
+
+    def build(retention: Retention, frames: Frames, _: Sequence[date]) -> pl.DataFrame:
+        rows = frames["retention_days"].filter(pl.col("retention") == retention.name)
+        activity = entity(rows, frames.get("person_days"), "activity_date")
+        return build_retention(activity, retention=retention)
+
+    return [
+        Derived(
+            RETENTION_DAYS,
+            (Reads(EVENTS, select=select),),
+            summarise,
+            rules=[_digest(each) for each in declared],
+        ),
+        *(
+            Derived(
+                _analysis_table(retention, Retentions, None),
+                _by_person(retention.by, Reads(RETENTION_DAYS)),
+                partial(build, retention),
+                rules=_digest(retention),
+            )
+            for retention in declared
+        ),
+    ]
+
+
+def _paths(paths: Paths, sources: Sequence[Source], settings: Settings) -> Derived:
+    """Of pages, from the views; of events, from the sessions that the events make."""
+    table = _analysis_table(paths, PathTransitions, "session_date")
+
+    def counted(rows: pl.LazyFrame) -> pl.LazyFrame:
+        rows = rows.filter(~pl.col("is_bot"))
+        return rows.filter(pl.col("property").is_in(list(paths.properties))) if paths.properties else rows
+
+    def of_pages(frames: Frames, days: Sequence[date]) -> pl.DataFrame:
+        views = counted(frames["page_views"]).with_columns(
+            position="view_number", node=pl.coalesce("page_path", "page_title"), at="viewed_at"
+        )
+        return build_paths(views, days, paths=paths)
+
+    if paths.of == "pages":
+        columns = (
+            "session_id", "session_date", "property", "view_number", "viewed_at", "page_path", "page_title", "is_bot",
+        )  # fmt: skip
+        return Derived(table, (Reads(PAGE_VIEWS, columns=columns),), of_pages, rules=_digest(paths))
+
+    rules = session_rules(sources)
+
+    def of_events(frames: Frames, days: Sequence[date]) -> pl.DataFrame:
+        found = session_rows(
+            frames["events"],
+            days,
+            timezone=settings.timezone,
+            rules=rules,
+            supplied=frames.get("supplied_sessions"),
+            columns=("event_name", "is_bot"),
+        )
+        session = pl.col("session_number")
+        rows = found.rows.with_columns(
+            session_id=found.sessions["session_id"].gather(found.rows["session_number"]),
+            # A session is a bot's if any of its events is.
+            is_bot=pl.col("is_bot").any().over(session),
+            position=pl.int_range(pl.len(), dtype=pl.Int64),
+            node=pl.col("event_name").cast(pl.String),
+            property=pl.col("property").cast(pl.String),
+            at="occurred_at",
+        )
+        return build_paths(counted(rows.lazy()), days, paths=paths)
+
+    return Derived(
+        table,
+        _session_inputs(rules),
+        of_events,
+        rules=[_digest(paths), {name: _plain(rule) for name, rule in rules.items()}],
+        # Its rows are of all visitors together, so that a day cannot be cut.
+        days_at_once=1,
+    )
+
+
+def _attribution(attribution: Attribution, rates: Rates) -> Derived:
+    trained = attribution.model_days if "markov" in attribution.models else 1
+    # A look-back is measured in hours, and where clocks are turned a day has other than 24.
+    before = trained + attribution.lookback_days + 1
+
+    def build(frames: Frames, days: Sequence[date]) -> pl.DataFrame:
+        persons = frames.get("person_days")
+        conversions = frames["conversions"].filter(pl.col("conversion") == attribution.conversion)
+        sessions = frames["sessions"].filter(~pl.col("is_bot"))
+        if attribution.properties:
+            wanted = list(attribution.properties)
+            conversions = conversions.filter(pl.col("property").is_in(wanted))
+        touches = entity(sessions, persons, "session_date").with_columns(
+            source="traffic_source", medium="traffic_medium", campaign="utm_campaign"
+        )
+        converted = entity(conversions, persons, "conversion_date").with_columns(
+            value="reporting_value" if rates.reporting else "value"
+        )
+        return build_attribution(converted, touches, days, attribution=attribution)
+
+    return Derived(
+        _analysis_table(attribution, Attributions, "conversion_date"),
+        _by_person(
+            attribution.by,
+            Reads(CONVERSIONS, before=trained),
+            Reads(SESSIONS, before=before, columns=_TOUCH_COLUMNS),
+        ),
+        build,
+        rules=[_digest(attribution), rates.reporting is not None],
+        # Learning takes one pass however many days there are.
+        days_at_once=31,
+    )

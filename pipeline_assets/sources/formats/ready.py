@@ -1,0 +1,48 @@
+"""What a ready format is made of."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+RecordFormat = Literal[
+    "jsonl", "json_array", "csv", "tsv", "parquet", "combined_log", "common_log", "tsv_lines", "w3c_lines"
+]
+"""How a file is cut into records. The last two are for ready formats: `tsv_lines` are lines of fields between tabs,
+without a header and without quotes; `w3c_lines` are lines of fields named by `#Fields` directives."""
+
+
+@dataclass(frozen=True)
+class ReadyFormat:
+    """A format of which everything is known that a declaration would have to say.
+
+    Everything here is a default: what a declaration says wins, column by column.
+
+    Attributes:
+        name: what `format:` says.
+        title: what it is, in a few words.
+        records: how its files are cut into records.
+        mapping: column of `StagedEvents` -> DuckDB expression over a record, as in a declaration.
+        aliases: other names for the same.
+        columns: names of the fields of a record in their order; for `tsv_lines` only.
+        added: how names begin that `reshape` adds to `columns`.
+        reshape: steps that turn a record into the object that expressions see and that becomes `properties`. Each step
+            maps names to SQL over `record` (the object, of type JSON) and the names of the steps before; the last step
+            gives the new `record`. Where that is null the record stays as it is.
+        ids: kind of a further id -> expression.
+        time: the attribute `time`.
+        sessions: the attribute `sessions`.
+        required: the attribute `required`.
+    """
+
+    name: str
+    title: str
+    records: RecordFormat
+    mapping: Mapping[str, str]
+    aliases: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
+    reshape: tuple[Mapping[str, str], ...] = ()
+    ids: Mapping[str, str] = field(default_factory=dict)
+    time: Mapping[str, Any] = field(default_factory=dict)
+    sessions: Mapping[str, Any] = field(default_factory=dict)
+    required: tuple[str, ...] = ()

@@ -1,0 +1,67 @@
+"""Segment's common fields, as its trackers send them and its raw exports hold them; RudderStack and Jitsu keep to them.
+
+https://segment.com/docs/connections/spec/common/, https://segment.com/docs/connections/spec/ecommerce/v2/,
+https://www.rudderstack.com/docs/event-spec/standard-events/common-fields/
+"""
+
+from pipeline_assets.sources.formats.ready import ReadyFormat
+
+# Both spellings of an event's name are common: 'Order Completed' and 'order_completed'.
+_EVENT = "lower(replace(event, '_', ' '))"
+
+# An object of the ecommerce specification in the words of the column `items`.
+_ITEM = """json_object(
+    'sku', coalesce({0} ->> '$.sku', {0} ->> '$.product_id'), 'name', {0} ->> '$.name',
+    'category', {0} ->> '$.category', 'price', {0} -> '$.price', 'quantity', {0} -> '$.quantity')"""
+
+FORMAT = ReadyFormat(
+    name="segment",
+    title="Segment's common fields",
+    aliases=("rudderstack", "jitsu"),
+    records="jsonl",
+    mapping={
+        "event_id": "messageId",
+        "event_type": "type",
+        "event_name": "coalesce(nullif(event, ''), type)",
+        # `timestamp` is what Segment corrected; where there is no original it is still what the device said.
+        "device_at": "coalesce(originalTimestamp, timestamp)",
+        "sent_at": "sentAt",
+        "received_at": "receivedAt",
+        # alias: previousId is the id that userId replaces.
+        "anonymous_id": "CASE WHEN lower(type) = 'alias' THEN coalesce(previousId, anonymousId) ELSE anonymousId END",
+        "user_id": "userId",
+        "session_id_supplied": "context.sessionId",
+        "page_url": "coalesce(context.page.url, CASE WHEN lower(type) = 'page' THEN properties.url END)",
+        "page_title": "coalesce(context.page.title, properties.title, name)",
+        "referrer_url": "coalesce(context.page.referrer, CASE WHEN lower(type) = 'page' THEN properties.referrer END)",
+        "utm_source": "context.campaign.source",
+        "utm_medium": "context.campaign.medium",
+        "utm_campaign": "context.campaign.name",
+        "utm_term": "context.campaign.term",
+        "utm_content": "context.campaign.content",
+        "user_agent": "context.userAgent",
+        "os": "context.os.name",
+        "app_version": "context.app.version",
+        "language": "context.locale",
+        "country": "coalesce(context.location.country, context.ip_geo.country)",
+        "is_conversion": f"coalesce({_EVENT} = 'order completed', false)",
+        # Steps before and after an order repeat its revenue.
+        "revenue": f"""CASE
+            WHEN {_EVENT} = 'order refunded' THEN -abs(TRY_CAST(coalesce(properties.total, properties.revenue)
+                AS DECIMAL(18, 6)))
+            WHEN {_EVENT} IN ('checkout started', 'order updated', 'order cancelled') THEN NULL
+            WHEN {_EVENT} = 'order completed' THEN TRY_CAST(coalesce(properties.revenue, properties.total)
+                AS DECIMAL(18, 6))
+            ELSE TRY_CAST(properties.revenue AS DECIMAL(18, 6)) END""",
+        "currency": "properties.currency",
+        "order_id": "properties.order_id",
+        "items": f"""CASE
+            WHEN json_type(TRY_CAST(properties.products AS JSON)) = 'ARRAY' THEN
+                to_json(list_transform(from_json(properties.products, '["JSON"]'), lambda x: {_ITEM.format("x")}))
+            WHEN {_EVENT} LIKE 'product %' AND coalesce(properties.sku, properties.product_id) IS NOT NULL THEN
+                to_json([json_object('sku', coalesce(properties.sku, properties.product_id), 'name', properties.name,
+                    'category', properties.category, 'price', raw -> '$.properties.price',
+                    'quantity', raw -> '$.properties.quantity')])
+            END""",
+    },
+)

@@ -1,0 +1,120 @@
+"""The conversions table."""
+
+from collections.abc import Sequence
+from datetime import date
+
+import polars as pl
+
+from pipeline_assets.contracts.columns import money
+from pipeline_assets.contracts.conversions import Conversions
+from pipeline_assets.transforms.currencies import Rates, in_reporting_currency
+from pipeline_assets.transforms.sessionize import hex_ids
+
+ONCE_PER_SESSION = "once_per_session"
+
+_VISITOR = ("property", "visitor_id")
+_EVENT_COLUMNS = (
+    "conversion",
+    "event_date",
+    "property",
+    "event_id",
+    "visitor_id",
+    "user_id",
+    "occurred_at",
+    "value",
+    "currency",
+    "order_id",
+    "counting",
+)
+_SESSION_COLUMNS = ("session_id", *_VISITOR, "started_at", "ended_at")
+
+
+def build_conversions(
+    events: pl.LazyFrame | pl.DataFrame,
+    sessions: pl.LazyFrame | pl.DataFrame,
+    days: Sequence[date],
+    *,
+    rates: Rates,
+) -> pl.DataFrame:
+    """Conversions on `days`, per `contracts.Conversions`.
+
+    An event belongs to the session of its visitor that spans it, both ends included; where several do (supplied
+    sessions may overlap), to the one that started last, then to the one with the smaller id. Counting `every` makes
+    each event a conversion; `once_per_session` only a session's first, by occurred_at and event_id, and of the events
+    without a session only the visitor's first of a calendar day. A value that does not fit the column is null.
+
+    Reads the events of `days` and, of conversions counted once per session, those of the days before on which a
+    session may have begun that goes on into `days`: the first conversion of such a session may lie there.
+
+    Args:
+        events: one row per event and declared conversion that means it: conversion (its name), event_date, property,
+            event_id, visitor_id, user_id, occurred_at, value (the worth in `currency`), currency, order_id, counting
+            (`every` or `once_per_session`). Bots are left out by the caller; events without a visitor here.
+        sessions: at least all sessions (`contracts.Sessions`) that span an event of `events`.
+        days: conversion dates to build.
+        rates: worth of the currencies in the reporting currency, on the day of the event.
+    """
+    wanted = sorted(set(days))
+    is_wanted = pl.col("event_date").is_in(wanted)
+    is_once = pl.col("counting") == ONCE_PER_SESSION
+    rows = (
+        events.lazy()
+        .filter(pl.col("visitor_id").is_not_null(), is_wanted | is_once)
+        .select(_EVENT_COLUMNS)
+        .collect()
+        .sort("conversion", "property", "occurred_at", "event_id")
+        .with_row_index("row")
+    )
+    place = [
+        "conversion",
+        *_VISITOR,
+        "session_id",
+        pl.when(pl.col("session_id").is_null()).then(pl.col("event_date")).alias("day_without_session"),
+    ]
+    counted = (
+        rows.join(_spanning_sessions(rows, sessions), on="row", how="left", maintain_order="left")
+        .filter(~is_once | (pl.col("row") == pl.col("row").min().over(place)))
+        .filter(is_wanted)
+        .with_columns(pl.col("value").cast(money("").dtype, strict=False))
+    )
+    return (
+        counted.with_columns(
+            _conversion_ids(counted),
+            conversion_date=pl.col("event_date"),
+            reporting_value=in_reporting_currency(pl.col("value"), pl.col("currency"), pl.col("event_date"), rates),
+        )
+        .select(Conversions.column_names())
+        .sort("conversion_date", "conversion", "occurred_at", "conversion_id")
+    )
+
+
+def _spanning_sessions(rows: pl.DataFrame, sessions: pl.LazyFrame | pl.DataFrame) -> pl.DataFrame:
+    """The session of each row that is in one: row, session_id."""
+    return (
+        rows.lazy()
+        .select("row", *_VISITOR, "occurred_at")
+        .join(sessions.lazy().select(_SESSION_COLUMNS), on=_VISITOR)
+        .filter(pl.col("occurred_at").is_between("started_at", "ended_at"))
+        .sort("row", "started_at", "session_id", descending=[False, True, False])
+        .unique("row", keep="first", maintain_order=True)
+        .select("row", "session_id")
+        .collect()
+    )
+
+
+def _conversion_ids(rows: pl.DataFrame) -> pl.Series:
+    """Id of each conversion: 32 hex digits of a hash of conversion, property, event id and time."""
+    return hex_ids(
+        rows.select(
+            pl.concat_str(
+                pl.col("occurred_at").dt.epoch("us"),
+                # The lengths keep apart what a name with separators in it would make equal.
+                pl.col("conversion").str.len_bytes(),
+                pl.col("property").str.len_bytes(),
+                "conversion",
+                "property",
+                "event_id",
+                separator="\x1f",
+            )
+        ).to_series()
+    ).alias("conversion_id")

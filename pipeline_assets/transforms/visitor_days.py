@@ -1,0 +1,144 @@
+"""What each visitor did on a day: the summaries that identities, people and activity are made from."""
+
+from collections.abc import Sequence
+from datetime import date
+
+import polars as pl
+
+from pipeline_assets.contracts.visitor_days import VisitorDays
+from pipeline_assets.transforms.currencies import Rates, in_reporting_currency, total
+from pipeline_assets.transforms.sessionize import hex_ids, is_view
+
+_SESSION_KEY = ("activity_date", "property", "visitor_id", "is_bot", "user_id")
+_KEY = (*_SESSION_KEY, "further_ids")
+_VIEW = ("activity_date", "property", "visitor_id", "is_bot", "view_id")
+_ORDER = ("occurred_at", "received_at", "event_id")
+_TOUCH = (
+    "session_id",
+    "channel",
+    "traffic_source",
+    "traffic_medium",
+    "utm_campaign",
+    "referrer_host",
+    "entry_page",
+    "device_type",
+    "country",
+)
+
+
+def build_visitor_days(
+    events: pl.LazyFrame | pl.DataFrame,
+    sessions: pl.LazyFrame | pl.DataFrame,
+    days: Sequence[date],
+    *,
+    rates: Rates,
+) -> pl.DataFrame:
+    """What each visitor did on `days`, per `contracts.VisitorDays`.
+
+    One row per day, property, visitor, user id, further ids and is_bot, so that people without their bots add up as in
+    `daily_activity`. A view is one view id of a visitor on the day, on the row of its first event, or one page or
+    screen event without a view id. Events without a visitor are left out.
+
+    Sessions are counted on the day they start, on the row of their visitor, user id and is_bot; where further ids make
+    several such rows, on the one without further ids, else that of the smallest. Where there is none (the user signed
+    in after midnight) they make a row of their own, without events.
+
+    An anonymous id is the visitor id, but for the visitor `user:<user_id>` of an event of that very user.
+
+    Args:
+        events: at least all events (`contracts.Events`) of `days`.
+        sessions: at least all sessions (`contracts.Sessions`) that start on `days`.
+        days: activity dates to build.
+        rates: turn revenue into the reporting currency.
+
+    Reads:
+        events of the day, sessions that start on the day.
+    """
+    wanted = sorted(set(days))
+    table = _of_events(events, wanted, rates)
+    started = _of_sessions(sessions, wanted)
+    first_rows = table.select(_KEY).sort("further_ids", nulls_last=False).unique(_SESSION_KEY, keep="first")
+    started = started.join(first_rows, on=_SESSION_KEY, how="left", nulls_equal=True)
+    counts = pl.col("events", "page_views", "conversions", "sessions", "engaged_sessions", "engaged_seconds")
+    user_only = (pl.lit("user:") + pl.col("user_id")).eq(pl.col("visitor_id")).fill_null(value=False)
+    result = (
+        table.join(started, on=_KEY, how="full", nulls_equal=True, coalesce=True)
+        .with_columns(
+            counts.fill_null(0).cast(pl.Int64),
+            pl.col("first_seen_at").fill_null(pl.col("first_session_at")),
+            pl.col("last_seen_at").fill_null(pl.col("last_session_at")),
+            anonymous_id=pl.when(~user_only).then("visitor_id"),
+        )
+        .sort("activity_date", "property", "visitor_id", "user_id", "further_ids", "is_bot")
+    )
+    return result.with_columns(visitor_day_id=_row_ids(result)).select(VisitorDays.column_names())
+
+
+def _of_events(events: pl.LazyFrame | pl.DataFrame, days: list[date], rates: Rates) -> pl.DataFrame:
+    in_currency = in_reporting_currency(pl.col("revenue"), pl.col("currency"), pl.col("event_date"), rates)
+    rows = (
+        events.lazy()
+        .filter(pl.col("event_date").is_in(days), pl.col("visitor_id").is_not_null())
+        .select(
+            pl.col("event_date").alias("activity_date"),
+            *_KEY[1:],
+            *_ORDER,
+            "view_id",
+            "is_conversion",
+            is_view=is_view(),
+            reporting_revenue=in_currency,
+        )
+        .collect()
+    )
+    table = rows.group_by(_KEY).agg(
+        first_seen_at=pl.col("occurred_at").min(),
+        last_seen_at=pl.col("occurred_at").max(),
+        events=pl.len(),
+        conversions=pl.col("is_conversion").sum(),
+        revenue=total(pl.col("reporting_revenue")),
+    )
+    views = rows.filter("is_view")
+    with_id = (
+        views.filter(pl.col("view_id").is_not_null())
+        .sort(_ORDER, nulls_last=True)
+        .unique(_VIEW, keep="first", maintain_order=True)
+    )
+    counted = pl.concat([with_id, views.filter(pl.col("view_id").is_null())]).group_by(_KEY).agg(page_views=pl.len())
+    return table.join(counted, on=_KEY, how="left", nulls_equal=True)
+
+
+def _of_sessions(sessions: pl.LazyFrame | pl.DataFrame, days: list[date]) -> pl.DataFrame:
+    return (
+        sessions.lazy()
+        .filter(pl.col("session_date").is_in(days))
+        .select(
+            pl.col("session_date").alias("activity_date"),
+            *_SESSION_KEY[1:],
+            *_TOUCH,
+            "started_at",
+            "is_engaged",
+            "engaged_seconds",
+        )
+        .collect()
+        .sort("started_at", "session_id")
+        .group_by(_SESSION_KEY, maintain_order=True)
+        .agg(
+            pl.col(_TOUCH).first(),
+            sessions=pl.len(),
+            engaged_sessions=pl.col("is_engaged").sum(),
+            engaged_seconds=pl.col("engaged_seconds").sum(),
+            first_session_at=pl.col("started_at").first(),
+            last_session_at=pl.col("started_at").last(),
+            last_channel=pl.col("channel").last(),
+        )
+    )
+
+
+def _row_ids(rows: pl.DataFrame) -> pl.Series:
+    # The lengths keep apart what a text with separators in it would make equal, and null from the empty text.
+    texts = ("property", "visitor_id", "user_id", "further_ids")
+    lengths = (pl.col(name).str.len_bytes().cast(pl.String).fill_null("-") for name in texts)
+    values = (pl.col(name).fill_null("") for name in texts)
+    day = pl.col("activity_date").dt.to_string("iso")
+    key = pl.concat_str(day, pl.col("is_bot").cast(pl.Int8), *lengths, *values, separator="\x1f")
+    return hex_ids(rows.select(key).to_series())

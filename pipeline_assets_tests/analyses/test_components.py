@@ -1,0 +1,95 @@
+"""The Dagster components of analyses."""
+
+from pathlib import Path
+
+import dagster as dg
+import pytest
+import yaml
+from dagster.components.scaffold.scaffold import NoParams, get_scaffolder
+from pydantic import BaseModel
+
+from pipeline_assets import components
+from pipeline_assets.analyses import declaration
+from pipeline_assets.analyses.checking import KINDS
+from pipeline_assets.analyses.loading import PACKAGE, load_analyses
+from pipeline_assets.components.analyses import AnalysisComponent
+from pipeline_assets.components.loading import component_definitions, declared
+from pipeline_assets.declarations.problems import DeclarationError
+from pipeline_assets.settings import Settings
+from pipeline_assets_tests.analyses.declaring import CONVERSION, FUNNEL, PATHS, declare
+
+
+def component(name: str) -> type[AnalysisComponent]:
+    found = getattr(components, name)
+    assert issubclass(found, AnalysisComponent)
+    return found
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_the_attributes_of_a_component_are_those_of_its_declaration(name: str):
+    model = component(name).get_model_cls()
+    assert model is getattr(declaration, name) is KINDS[name].model
+    assert issubclass(model, BaseModel)
+    # The editor's help for YAML files is made of it.
+    assert model.model_json_schema()["type"] == "object"
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_component_says_in_one_line_what_it_is(name: str):
+    (line,) = (component(name).__doc__ or "").splitlines()
+    assert line.endswith(".")
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_the_declaration_to_start_from_can_be_loaded(tmp_path: Path, name: str):
+    scaffolder = get_scaffolder(component(name))
+    assert isinstance(scaffolder, dg.Scaffolder)
+    request = dg.ScaffoldRequest(
+        type_name=f"{PACKAGE}.{name}",
+        target_path=tmp_path / "mine",
+        scaffold_format="yaml",
+        project_root=tmp_path,
+        params=NoParams(),
+    )
+    request.target_path.mkdir()
+    scaffolder.scaffold(request)
+    written = yaml.safe_load((tmp_path / "mine/defs.yaml").read_text())
+    assert written["type"] == f"{PACKAGE}.{name}"
+    declare(tmp_path, CONVERSION, "purchase")
+    load_analyses(tmp_path)
+
+
+def test_a_component_is_called_like_its_folder():
+    context = dg.ComponentTree.for_test().load_context
+    named = component("Paths").load(declaration.Paths(name="mine"), context)
+    assert named.analysis == declaration.Paths(name="mine")
+    for attributes in (None, {}, declaration.Paths()):
+        assert component("Paths").load(attributes, context).analysis.name == context.path.name
+
+
+@pytest.mark.parametrize("name", ["Conversion", "Channels", "Currencies"])
+def test_what_others_make_use_of_has_no_assets(name: str):
+    context = dg.ComponentTree.for_test().load_context
+    given = {"Conversion": {"event": "x"}, "Channels": {}, "Currencies": {"reporting": "EUR"}}[name]
+    assert not component(name).load(given, context).build_defs(context).assets
+
+
+def test_the_mistakes_of_sources_and_analyses_are_told_together_and_once(tmp_path: Path):
+    source = "type: pipeline_assets.components.EventSource\nattributes: {pth: x}\n"
+    first = declare(tmp_path, source, "a")
+    second = declare(tmp_path, FUNNEL + "  windw: 7d\n", "b")
+    third = declare(tmp_path, PATHS + "   bad: [\n", "c")
+    with pytest.raises(DeclarationError) as caught:
+        component_definitions(Settings.for_data_dir(tmp_path, defs_dir=tmp_path))
+    lines = str(caught.value).splitlines()
+    assert f"{first}:2:14: unknown attribute 'pth'; did you mean 'path'?" in lines
+    assert f"{second}:6:3: unknown attribute 'windw'; did you mean 'window'?" in lines
+    assert [line for line in lines if line.startswith(str(third))] == [
+        f"{third}:4:7: not valid YAML: mapping values are not allowed here"
+    ]
+
+
+def test_sources_and_analyses_of_a_deployment_are_read_together(tmp_path: Path):
+    sources, analyses = declared(Settings.for_data_dir(tmp_path))
+    assert [source.name for source in sources] == ["app", "devices", "web"]
+    assert [conversion.name for conversion in analyses.conversions] == ["purchase"]

@@ -1,0 +1,129 @@
+"""All tables of a model, computed in memory: without Dagster, PostgreSQL and the ledger."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import date, timedelta
+from itertools import islice
+from pathlib import Path
+
+import duckdb
+import polars as pl
+
+from pipeline_assets.analyses.loading import Analyses
+from pipeline_assets.batching import Batch
+from pipeline_assets.contracts.tables import EVENTS, Table
+from pipeline_assets.derivation import Derived, Reads
+from pipeline_assets.model import Model
+from pipeline_assets.settings import Settings
+from pipeline_assets.sources.declaration import Source
+from pipeline_assets.transforms.events import build_events
+from pipeline_assets_tests.end_to_end.random_traffic import Raw, lines_of
+from pipeline_assets_tests.sources.staging_rows import stage
+from pipeline_assets_tests.transforms.frames import STAGED_SCHEMA
+
+Tables = dict[str, pl.DataFrame]
+_ONE_DAY = timedelta(days=1)
+
+
+def events_of(traffic: Mapping[str, Sequence[Raw]], sources: Mapping[str, Source], timezone: str) -> pl.DataFrame:
+    """The clean events of raw ones, by source."""
+    staged: list[pl.DataFrame] = []
+    for name, rows in traffic.items():
+        records = stage(sources[name], lines_of(list(rows)).splitlines(), timezone=timezone)
+        reasons = {row["reason"] for row in records}
+        assert reasons == {None}, reasons
+        staged.append(pl.DataFrame([{**row, "load_id": name} for row in records], schema=STAGED_SCHEMA))
+    return build_events(pl.concat(staged), None, dedup_days={}).events
+
+
+class InMemory:
+    """A model and the events to compute it from.
+
+    Args:
+        sources: the declared sources.
+        analyses: the declared analyses.
+        settings: the deployment's.
+        events: all events.
+        folder: for the files of events that selections in SQL read.
+    """
+
+    def __init__(
+        self, sources: Sequence[Source], analyses: Analyses, settings: Settings, events: pl.DataFrame, folder: Path
+    ) -> None:
+        self.model = Model.of(sources, analyses, settings)
+        self._events = events
+        first, last = events["event_date"].min(), events["event_date"].max()
+        assert isinstance(first, date)
+        assert isinstance(last, date)
+        # Nobody knows before which day nothing happened.
+        self.days = [first + number * _ONE_DAY for number in range(-1, (last - first).days + 2)]
+        self._connection = duckdb.connect()
+        self._paths: dict[date, str] = {}
+        folder.mkdir(parents=True)
+        for (day,), rows in events.group_by("event_date"):
+            assert isinstance(day, date)
+            self._paths[day] = str(folder / f"{day}.parquet")
+            rows.write_parquet(self._paths[day])
+
+    def at_once(self) -> Tables:
+        """All tables from everything at once."""
+        tables: Tables = {EVENTS.name: self._events}
+        for name, derived in self.model.derived.items():
+            inputs = {each.table.name: self._read(each, tables, self.days[0], self.days[-1]) for each in derived.reads}
+            tables[name] = in_order(derived.table, derived.build(inputs, self.days))
+        return tables
+
+    def day_by_day(self, buckets: Callable[[], int] = lambda: 1) -> Tables:
+        """All tables a day at a time, from exactly the days and columns that each declares to read.
+
+        Args:
+            buckets: into how many parts of its visitors the next day is cut, where its table allows that.
+        """
+        tables: Tables = {EVENTS.name: self._events}
+        for name, derived in self.model.derived.items():
+            whole = derived.table.partition_column is None
+            parts = [self._whole(derived, tables)] if whole else self._days(derived, tables, buckets)
+            tables[name] = in_order(derived.table, pl.concat(parts))
+        return tables
+
+    def _whole(self, derived: Derived, tables: Tables) -> pl.DataFrame:
+        return derived.build({each.table.name: tables[each.table.name].lazy() for each in derived.reads}, ())
+
+    def _days(self, derived: Derived, tables: Tables, buckets: Callable[[], int]) -> Iterator[pl.DataFrame]:
+        for day in self.days:
+            parts = buckets() if derived.key else 1
+            for bucket in range(parts):
+                batch = Batch((day,), bucket, parts)
+                inputs = {
+                    each.table.name: self._near(each, derived, batch, tables, day) for each in derived.reads
+                }
+                rows = derived.build(inputs, [day])
+                assert rows.filter(pl.col(derived.table.partition_column or "") != day).is_empty()
+                yield rows
+
+    def _near(self, each: Reads, derived: Derived, batch: Batch, tables: Tables, day: date) -> pl.LazyFrame:
+        rows = self._read(each, tables, day - each.before * _ONE_DAY, day + each.after * _ONE_DAY)
+        return batch.select(rows, *derived.key) if derived.key and each.table is EVENTS else rows
+
+    def _read(self, each: Reads, tables: Tables, first: date, last: date) -> pl.LazyFrame:
+        if each.select:
+            paths = [path for day, path in sorted(self._paths.items()) if first <= day <= last]
+            return each.select(self._connection, paths, first, last).lazy()
+        rows = tables[each.table.name].lazy()
+        if each.table.partition_column is not None:
+            rows = rows.filter(pl.col(each.table.partition_column).is_between(first, last))
+        return rows.select(each.columns) if each.columns else rows
+
+
+def in_order(table: Table, rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows in order of the table's key, after making sure that they keep its contract."""
+    assert rows.schema == table.contract.create_empty().schema, table.name
+    key = table.contract.primary_key() or rows.columns
+    return rows.sort(key, nulls_last=True)
+
+
+def differing_rows(found: pl.DataFrame, expected: pl.DataFrame, most: int = 3) -> list[dict]:
+    """Some rows that are in one of two tables only."""
+    marked = [frame.rows(named=True) for frame in (found, expected)]
+    missing = ({"in": "expected only"} | row for row in marked[1] if row not in marked[0])
+    excess = ({"in": "found only"} | row for row in marked[0] if row not in marked[1])
+    return [*islice(missing, most), *islice(excess, most)]

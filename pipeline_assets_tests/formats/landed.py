@@ -1,0 +1,79 @@
+"""Load files of a ready format as the pipeline does, without a server."""
+
+import tempfile
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import yaml
+
+from pipeline_assets.ledger.files import FileLedger, Load
+from pipeline_assets.settings import Settings
+from pipeline_assets.sources.declaration import Source
+from pipeline_assets.sources.loading import load_sources
+from pipeline_assets.staging.landing import LandingFile
+from pipeline_assets.staging.loading import SourceLoader
+
+FIXTURES = Path(__file__).parent / "fixtures"
+BOOKED_AT = datetime(2024, 6, 1, tzinfo=UTC)
+
+
+class Bookings(FileLedger):
+    """A ledger that remembers the loads of one test."""
+
+    def __init__(self) -> None:
+        self.loads: list[Load] = []
+
+    def reserve(self, content: str, size: int) -> datetime:  # noqa: ARG002 - the ledger's signature, as below
+        return BOOKED_AT
+
+    def has_load(self, source: str, content: str, rules: str) -> bool:  # noqa: ARG002
+        return False
+
+    def book(self, source: str, path: str, stamp: str, load: Load) -> None:  # noqa: ARG002
+        self.loads.append(load)
+
+
+def declare(name: str, **attributes: Any) -> Source:
+    """The source that `format: <name>` and a few attributes declare, read from YAML like any other."""
+    declared = {
+        "type": "pipeline_assets.components.EventSource",
+        "attributes": {"path": "*", "format": name, **attributes},
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "shop" / "defs.yaml"
+        file.parent.mkdir()
+        file.write_text(yaml.safe_dump(declared), encoding="utf-8")
+        (source,) = load_sources(Path(folder))
+    return source
+
+
+def load(source: Source, file: Path) -> tuple[list[dict[str, Any]], Load]:
+    """The staged rows of a file in the order of its lines, and what would be booked."""
+    ledger = Bookings()
+    with tempfile.TemporaryDirectory() as folder, duckdb.connect() as database:
+        settings = Settings.for_data_dir(Path(folder), first_day=date(2010, 1, 1))
+        landing = settings.landing_dir
+        landing.mkdir(parents=True)
+        landed = landing / file.name
+        landed.write_bytes(file.read_bytes())
+        SourceLoader(source, settings, ledger, database).load([LandingFile.at(landed, landing)])
+        (booked,) = ledger.loads
+        parts = [str(path) for path in settings.lake_dir.rglob("*.parquet")]
+        rows = database.from_parquet(parts).order("line").to_arrow_table().to_pylist() if parts else []
+    return rows, booked
+
+
+def load_text(source: Source, text: str) -> tuple[list[dict[str, Any]], Load]:
+    """The staged rows of a file with this content, and what would be booked."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "events.txt"
+        file.write_text(text, encoding="utf-8")
+        return load(source, file)
+
+
+def given(row: Mapping[str, Any], *columns: str) -> tuple[Any, ...]:
+    """Some columns of a row."""
+    return tuple(row[column] for column in columns)
