@@ -23,5 +23,5 @@ def _sql_type(dtype: pl.DataType) -> str:
             return "VARCHAR"
 
 
-EVENT_COLUMNS = {name: _sql_type(dtype) for name, dtype in Events.create_empty().schema.items()}
+EVENT_COLUMNS = {name: _sql_type(column.dtype) for name, column in Events.columns().items()}
 """Column of `events` -> its type in DuckDB."""

@@ -17,7 +17,8 @@ from pipeline_assets.contracts.events import Events
 
 _MONEY = money("")
 _VALUE_TYPE = f"DECIMAL({_MONEY.precision}, {_MONEY.scale})"
-_SCHEMA = Events.create_empty().schema
+# Taken from the declared columns: an empty frame would start the engine's threads on import.
+_SCHEMA = {name: column.dtype for name, column in Events.columns().items()}
 _CONVERSION_COLUMNS = ("event_date", "property", "event_id", "visitor_id", "user_id", "occurred_at")
 
 CONVERSION_SCHEMA = pl.Schema(

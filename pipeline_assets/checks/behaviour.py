@@ -192,7 +192,12 @@ def behaviour_checks(model: Model) -> list[dg.AssetChecksDefinition]:
             checks.append(_retention(table))
         elif table.contract is Attributions:
             checks.append(_attribution(table))
-    return checks
+    # A deployment need not make the tables that a check compares with.
+    return [
+        check
+        for check in checks
+        if all(other.asset_key.path[-1] in model.tables for spec in check.check_specs for other in spec.additional_deps)
+    ]
 
 
 # --- Declared analyses --------------------------------------------------------------------------------

@@ -220,6 +220,10 @@ group by all
 """
 
 
+UNKNOWN_ID = "unknown_session_id"
+"""Events of an id that `supplied_sessions` lacks; the sessions would lack them, too."""
+
+
 class Activity(NamedTuple):
     """Figures of a day and property: events, and without bots visitors and revenue in its only currency."""
 

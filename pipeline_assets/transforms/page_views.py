@@ -109,9 +109,9 @@ def find_views(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _scroll_depth() -> pl.Expr:
-    """The scroll depth of an event where it is one; comparisons with NaN are decided here, not by their order."""
+    """The scroll depth of an event, where it is a percentage."""
     depth = pl.col("scroll_depth")
-    # Minus zero would be another text than zero.
+    # Adding zero leaves no minus zero.
     return pl.when(depth.is_not_nan() & depth.is_between(0, 100)).then(depth + 0.0)
 
 

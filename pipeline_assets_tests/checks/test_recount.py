@@ -96,6 +96,19 @@ def test_of_two_last_events_at_one_moment_either_may_be_the_one_with_the_short_t
         assert found == built(rows, days, "UTC", RULES)
 
 
+def test_a_ping_of_a_view_of_the_campaign_before_is_an_orphan_however_soon_it_comes(
+    folder: Path, connection: duckdb.DuckDBPyConnection
+) -> None:
+    seen = [("page", "a", "1"), ("page", "b", "2"), ("ping", "a", None), ("track", None, None)]
+    rows = [
+        event(NOON + timedelta(seconds=place), source="split", event_type=kind, view_id=view, utm_source=campaign)
+        for place, (kind, view, campaign) in enumerate(seen)
+    ]
+    found = counted(connection, folder, rows, [TODAY], rules=RULES, timezone="UTC")
+    assert found == ({(TODAY, "shop"): (2, 3)}, {(TODAY, "shop", "split", "orphan_ping"): 1})
+    assert found == built(rows, [TODAY], "UTC", RULES)
+
+
 def test_an_id_that_is_missing_in_supplied_sessions_is_told(
     folder: Path, connection: duckdb.DuckDBPyConnection
 ) -> None:

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
@@ -22,6 +23,7 @@ import pipeline_assets.refresh
 from pipeline_assets import cli
 from pipeline_assets.postgres import leave_server
 from pipeline_assets.settings import Settings
+from pipeline_assets_tests.end_to_end.deployment import BACKBONE_TABLES
 
 _IMPORTED = (pipeline_assets.build, pipeline_assets.dagster_storage, pipeline_assets.refresh)
 _CONTEXT = multiprocessing.get_context("forkserver")
@@ -57,12 +59,14 @@ class Point:
         setattr(self.cls, self.method, deadly)
 
 
-def start_refresh(data_dir: Path, dies_at: Point | None = None) -> ForkServerProcess:
+def start_refresh(
+    data_dir: Path, dies_at: Point | None = None, *, tables: Sequence[str] = BACKBONE_TABLES
+) -> ForkServerProcess:
     """Start `pipeline-assets refresh` on a data folder, in a process group of its own.
 
-    Its words go to `refresh.log` in that folder.
+    Its words go to `refresh.log` in that folder. It makes some tables, or all where none are named.
     """
-    process = _CONTEXT.Process(target=_refresh, args=(data_dir, dies_at))
+    process = _CONTEXT.Process(target=_refresh, args=(data_dir, dies_at, tuple(tables)))
     process.start()
     return process
 
@@ -94,13 +98,14 @@ def kill_postgres(data_dir: Path) -> None:
     psutil.wait_procs(processes, timeout=10)
 
 
-def _refresh(data_dir: Path, dies_at: Point | None) -> None:
+def _refresh(data_dir: Path, dies_at: Point | None, tables: Sequence[str]) -> None:
     os.setsid()
     if dies_at:
         dies_at.arm()
     for name in [name for name in os.environ if name.startswith("PIPELINE_")]:
         del os.environ[name]
     os.environ["PIPELINE_DATA_DIR"] = str(data_dir)
+    os.environ["PIPELINE_TABLES"] = ",".join(tables)
     log = os.open(data_dir / "refresh.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)

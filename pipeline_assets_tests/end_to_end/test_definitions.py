@@ -64,6 +64,19 @@ print(psutil.Process().children(recursive=True))
     assert list(tmp_path.iterdir()) == []
 
 
+def test_importing_computes_nothing(tmp_path: Path) -> None:
+    """A process that is forked after the engine's threads were started hangs at its first query."""
+    program = """
+import os
+import polars
+import pipeline_assets.build
+before = len(os.listdir("/proc/self/task"))
+polars.DataFrame({"a": [1]}).lazy().filter(polars.col("a") > 0).collect()
+print(len(os.listdir("/proc/self/task")) > before)
+"""
+    assert in_a_fresh_interpreter(program, tmp_path / "data").strip() == "True"
+
+
 def test_dagster_validates_the_code_location(definitions: dg.Definitions) -> None:
     dg.Definitions.validate_loadable(definitions)
 
