@@ -5,10 +5,9 @@ once and joined; Polars makes sessions, page views and daily figures; ADBC copie
 builds the keys and indexes that the pipeline's tables have.
 
 It believes everything: no line is accounted for, nothing is deduplicated or checked, no clock is corrected, a damaged
-line ends it, a second run makes everything anew, and nothing is atomic. Sessions follow the 30-minute rule alone,
-and what is true of pings in the benchmark's events.
-The parsing of URLs and user agents and the channel rules are the pipeline's own plain functions, for it is not their
-speed that is compared.
+line ends it, a second run makes everything anew, and nothing is atomic. Sessions follow the 30-minute rule alone, and
+of pings what holds for nearly all of the benchmark's. The parsing of URLs and user agents and the channel rules are the
+pipeline's own plain functions, for it is not their speed that is compared.
 
     python -m benchmarks.bare <folder of JSONL files> <lake folder> <PostgreSQL URL>
 """

@@ -51,6 +51,7 @@ class Platform:
         self.revisions: dict[tuple[str, str], dict[date, str]] = {}
         self.built_days: dict[tuple[str, str], list[date]] = {}
         self._stale: dict[str, Mapping[str, set[date]]] = {}
+        self._planned: Staleness | None = None
 
     @cached_property
     def postgres_url(self) -> str:
@@ -95,11 +96,16 @@ class Platform:
             self._read_since[run_id] = self.builds.now()
         return self._read_since[run_id]
 
+    def plan(self, staleness: Staleness) -> None:
+        """What the next run in this process is to build, so that it need not find out again."""
+        self._planned = staleness
+
     def stale_when_begun(self, run_id: str) -> Mapping[str, set[date]]:
-        """The stale days of every table when a run first asked."""
+        """The stale days of every table when a run was asked for, or first asked itself."""
         if run_id not in self._stale:
+            planned, self._planned = self._planned or self.staleness(), None
             # Of one run at a time is enough: they exclude each other.
-            self._stale = {run_id: self.staleness().tables}
+            self._stale = {run_id: planned.tables}
         return self._stale[run_id]
 
     def rules(self, source: str) -> str:

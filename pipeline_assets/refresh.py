@@ -9,6 +9,7 @@ import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import date
 
 import dagster as dg
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
@@ -121,24 +122,27 @@ class Refresh:
 
     def _build(self, report: RefreshReport) -> None:
         tried: set[Stretch] = set()
-        failures = 0
+        failed: set[tuple[date, date]] = set()
         staleness = self._platform.staleness()
         todo = staleness.stretches()
         while todo:
             stretch = todo.pop(0)
             tried.add(stretch)
             report.stretches.append(stretch)
+            self._platform.plan(staleness)
             if not self._execute(BUILD_JOB, report, selection=table_keys(stretch), tags=range_tags(stretch)):
-                failures += 1
+                failed.add((stretch.first, stretch.last))
                 # One bad day must not keep the others from being built. Where everything fails, days are not the cause.
-                if failures < MOST_FAILURES:
+                if len(failed) < MOST_FAILURES:
                     todo = [*staleness.halves(stretch), *todo]
-            elif not todo:
+            if not todo:
                 # Whatever came up meanwhile: files that were loaded by others, days whose inputs changed under a run,
                 # tables that had to wait for other stretches, days of which a table without partitions says otherwise.
                 staleness = self._platform.staleness()
-                todo = [new for new in staleness.stretches() if new not in tried]
-        report.stale_days = len(set().union(*self._platform.staleness().tables.values()))
+                found = [new for new in staleness.stretches() if new not in tried]
+                todo = [new for new in found if (new.first, new.last) not in failed]
+        # Computed after the last run, or nothing was stale to begin with.
+        report.stale_days = len(set().union(*staleness.tables.values()))
 
     def _open_checks(self) -> list[str]:
         """Blocking checks whose latest execution failed, in this refresh or before it."""

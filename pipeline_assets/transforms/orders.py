@@ -85,7 +85,8 @@ def build_orders(order_days: pl.LazyFrame | pl.DataFrame, *, rates: Rates) -> pl
         order_days: all rows of `contracts.OrderDays`.
         rates: the reporting currency and its rates.
     """
-    days = order_days.lazy().collect()
+    # A file of each day is a chunk of its own, and what is computed once per chunk costs more than the rows.
+    days = order_days.lazy().collect().rechunk()
     given = pl.when(pl.col("currency") != NO_CURRENCY).then("currency")
     parts = ("gross", "refunded")
     reporting = tuple(f"reporting_{part}" for part in parts)

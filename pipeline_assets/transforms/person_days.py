@@ -125,7 +125,7 @@ def identity_revisions(
     Reads:
         all visitor_days (seven columns), identities.
     """
-    rows = visitor_days.lazy().select("visitor_day_id", *PERSON_KEY).collect()
+    rows = visitor_days.lazy().select("visitor_day_id", *PERSON_KEY).collect().rechunk()
     persons = with_persons(rows, identities)
     numbers = persons.select(
         _as_number("visitor_day_id"),

@@ -50,7 +50,7 @@ def build_users(visitor_days: pl.LazyFrame | pl.DataFrame, identities: pl.LazyFr
     Reads:
         all visitor_days, identities.
     """
-    rows = with_persons(visitor_days.lazy().select(LIFETIME_COLUMNS).collect(), identities)
+    rows = with_persons(visitor_days.lazy().select(LIFETIME_COLUMNS).collect().rechunk(), identities)
     names = (
         identities.lazy().filter(pl.col("id_type") == USER).select("person_id", pl.col("id").alias("user_id")).collect()
     )

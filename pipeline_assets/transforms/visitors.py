@@ -22,7 +22,7 @@ def build_visitors(visitor_days: pl.LazyFrame | pl.DataFrame, identities: pl.Laz
     Reads:
         all visitor_days, identities.
     """
-    rows = visitor_days.lazy().select(LIFETIME_COLUMNS).collect()
+    rows = visitor_days.lazy().select(LIFETIME_COLUMNS).collect().rechunk()
     ends = rows.group_by(_KEY).agg(pl.col("last_seen_at").max())
     latest = (
         rows.join(ends, on=[*_KEY, "last_seen_at"], how="semi")
