@@ -545,7 +545,7 @@ def _paths(paths: Paths, sources: Sequence[Source], settings: Settings) -> Deriv
 def _attribution(attribution: Attribution, rates: Rates) -> Derived:
     trained = attribution.model_days if "markov" in attribution.models else 1
     # A look-back is measured in hours, and where clocks are turned a day has other than 24.
-    before = trained + attribution.lookback_days + 1
+    before = trained + attribution.lookback_days
 
     def build(frames: Frames, days: Sequence[date]) -> pl.DataFrame:
         persons = frames.get("person_days")
@@ -566,7 +566,7 @@ def _attribution(attribution: Attribution, rates: Rates) -> Derived:
         _analysis_table(attribution, Attributions, "conversion_date"),
         _by_person(
             attribution.by,
-            Reads(CONVERSIONS, before=trained),
+            Reads(CONVERSIONS, before=trained - 1),
             Reads(SESSIONS, before=before, columns=_TOUCH_COLUMNS),
         ),
         build,

@@ -204,4 +204,41 @@ def events_checks() -> list[dg.AssetChecksDefinition]:
             warn=True,
         )
 
-    return [contract, days_balance, bots_share, ids_repeat_beyond_window, consent_denied, unknown_event_types]
+    @dg.asset_check(
+        asset=EVENTS.name,
+        name="unusable_values",
+        description="Values of `items` and `scroll_depth` that are no JSON array or no share of a page, per source. "
+        "The events are kept without them; what was given is in `properties`.",
+    )
+    def unusable_values(
+        context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform], duckdb: DuckDBResource
+    ) -> dg.AssetCheckResult:
+        paths = events_files(platform, checked_days(context, platform, EVENTS.name))
+        if not paths:
+            return result(True, {"events": 0})
+        with duckdb.get_connection() as connection:
+            rows = (
+                connection.from_parquet([str(path) for path in paths.values()])
+                .filter("unusable is not null")
+                .aggregate("source, unusable, count(*) as events", "source, unusable")
+                .order("source, unusable")
+                .fetchall()
+            )
+        return result(
+            not rows,
+            {
+                "events": sum(number for *_, number in rows),
+                "columns": {f"{source}: {names}": number for source, names, number in rows},
+            },
+            warn=True,
+        )
+
+    return [
+        contract,
+        days_balance,
+        bots_share,
+        ids_repeat_beyond_window,
+        consent_denied,
+        unknown_event_types,
+        unusable_values,
+    ]

@@ -12,7 +12,8 @@ _PEOPLE = (*_ACTIVE, "person_days.person_id")
 class ActiveUsers(dy.Schema):
     """Visitors and people active on a day and in the 7 and 28 days that end with it, for each property and all (*).
 
-    Active is whoever has an event; bots are left out. A property has a row while anybody was active in the 28 days.
+    Active is whoever has an event; bots are left out. A property has a row while anybody was active in the 28 days, on
+    days on which anything happened.
     """
 
     activity_date = dy.Date(

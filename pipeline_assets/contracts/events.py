@@ -113,6 +113,11 @@ class Events(dy.Schema):
         description="How far down the page was seen until then, in percent",
         metadata=made_of("staging.scroll_depth"),
     )
+    unusable = text(
+        "Columns whose value was given but says nothing: items, scroll_depth; they are null",
+        nullable=True,
+        metadata=made_of("staging.unusable"),
+    )
     properties = text(
         "Everything that is not a column, as a JSON object", nullable=True, metadata=made_of("staging.properties")
     )

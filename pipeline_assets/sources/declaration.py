@@ -34,6 +34,7 @@ COMPUTED_COLUMNS = frozenset(
         "row_hash",
         "event_type_given",
         "further_ids",
+        "unusable",
         "clock_skew_ms",
         "clock_reason",
         "excluded",

@@ -558,9 +558,13 @@ class _Plan:
         return _Step(columns)
 
     def checked(self) -> _Step:
-        """`~unparsable`: the first column, in the contract's order, whose value is there but cannot be used."""
+        """`~unparsable`: the first column, in the contract's order, whose value is there but cannot be used.
+
+        And `~unusable`: the lenient columns of which that holds; they do without.
+        """
         columns = ['"~line"', '"~raw"', '"~bad"', '"~rest"']
         failed = []
+        unusable = []
         for column, expression in self.mapped.items():
             text, value, failure = (
                 _name(f"~={column}"),
@@ -569,6 +573,7 @@ class _Plan:
             )
             if column in LENIENT_COLUMNS:
                 columns.append(value)
+                unusable.append(f"CASE WHEN {text} IS NOT NULL AND {value} IS NULL THEN {quote(column)} END")
                 continue
             broken = [] if expression.bare else [failure]
             if column in TIME_COLUMNS:
@@ -581,6 +586,8 @@ class _Plan:
             if broken:
                 failed.append(f"WHEN {' OR '.join(broken)} THEN {quote(column)}")
         columns.append(f'CASE {" ".join(failed)} END AS "~unparsable"' if failed else 'NULL::VARCHAR AS "~unparsable"')
+        found = f"nullif(concat_ws(', ', {', '.join(unusable)}), '')" if unusable else "NULL::VARCHAR"
+        columns.append(f'{found} AS "~unusable"')
         return _Step(columns)
 
     def _value(self, column: str, null: str = "NULL::VARCHAR") -> str:
@@ -639,6 +646,7 @@ class _Plan:
             '"~skew"',
             '"~clock"',
             '"~occurred"',
+            '"~unusable"',
         ]
         columns.append(f'{self._value("received_at", "NULL::BIGINT")} AS "~received"')
         columns += [f"{self._value(column)} AS {_name(f'~{column}')}" for column in _DEFAULTED]
@@ -730,6 +738,7 @@ class _Plan:
             "row_hash": f'CASE WHEN "event_id" IS NULL THEN sha256({quote(self.source.name)} || chr(10) || {raw}) END',
             "clock_skew_ms": '"~skew" // 1000',
             "clock_reason": '"~clock"',
+            "unusable": '"~unusable"',
             "properties": f"nullif({self._properties()}, '{{}}')",
             "excluded": "CASE WHEN \"~refused\" THEN 'consent_denied' END" if drop else "NULL::VARCHAR",
         }

@@ -18,8 +18,8 @@ def build_active_users(person_days: pl.LazyFrame | pl.DataFrame, days: Sequence[
 
     Active is whoever has an event; bots are left out. Windows are 1, 7 and 28 calendar days, the day itself included.
     New is who has their first day of activity ever that day: a visitor in its property, a person in any; the others
-    are returning. A property has a row on each of `days` on which anybody was active in the 28 days; the property `*`
-    is all of them together.
+    are returning. A property has a row on each of `days` on which anything happened, in any property, if anybody was
+    active in it in the 28 days; the property `*` is all of them together.
 
     Args:
         person_days: at least all rows (`contracts.PersonDays`) of `days` and of the 27 days before each.
@@ -28,10 +28,12 @@ def build_active_users(person_days: pl.LazyFrame | pl.DataFrame, days: Sequence[
     Reads:
         person_days of the day and of the 27 days before.
     """
-    wanted = pl.Series("activity_date", sorted(set(days)), dtype=pl.Date)
+    rows = person_days.lazy()
+    # Whether a day on which nobody came is built at all depends on what was built with it, so it has no row.
+    present = rows.filter(pl.col("activity_date").is_in(sorted(set(days)))).select(pl.col("activity_date").unique())
+    wanted = present.collect()["activity_date"].sort()
     active = (
-        person_days.lazy()
-        .filter(pl.col("events") > 0, ~pl.col("is_bot"))
+        rows.filter(pl.col("events") > 0, ~pl.col("is_bot"))
         .select(
             "activity_date",
             "property",

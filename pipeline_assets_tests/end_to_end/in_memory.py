@@ -18,7 +18,7 @@ from pipeline_assets.sources.declaration import Source
 from pipeline_assets.transforms.events import build_events
 from pipeline_assets_tests.end_to_end.random_traffic import Raw, lines_of
 from pipeline_assets_tests.sources.staging_rows import stage
-from pipeline_assets_tests.transforms.frames import STAGED_SCHEMA
+from pipeline_assets_tests.transforms.frames import STAGED_SCHEMA, days_between
 
 Tables = dict[str, pl.DataFrame]
 _ONE_DAY = timedelta(days=1)
@@ -54,8 +54,7 @@ class InMemory:
         first, last = events["event_date"].min(), events["event_date"].max()
         assert isinstance(first, date)
         assert isinstance(last, date)
-        # Nobody knows before which day nothing happened.
-        self.days = [first + number * _ONE_DAY for number in range(-1, (last - first).days + 2)]
+        self.days = days_between(first, last)
         self._connection = duckdb.connect()
         self._paths: dict[date, str] = {}
         folder.mkdir(parents=True)
@@ -66,7 +65,7 @@ class InMemory:
 
     def at_once(self) -> Tables:
         """All tables from everything at once."""
-        tables: Tables = {EVENTS.name: self._events}
+        tables: Tables = {EVENTS.name: in_order(EVENTS, self._events)}
         for name, derived in self.model.derived.items():
             inputs = {each.table.name: self._read(each, tables, self.days[0], self.days[-1]) for each in derived.reads}
             tables[name] = in_order(derived.table, derived.build(inputs, self.days))
@@ -78,24 +77,26 @@ class InMemory:
         Args:
             buckets: into how many parts of its visitors the next day is cut, where its table allows that.
         """
-        tables: Tables = {EVENTS.name: self._events}
+        tables: Tables = {EVENTS.name: in_order(EVENTS, self._events)}
         for name, derived in self.model.derived.items():
             whole = derived.table.partition_column is None
-            parts = [self._whole(derived, tables)] if whole else self._days(derived, tables, buckets)
-            tables[name] = in_order(derived.table, pl.concat(parts))
+            tables[name] = self._whole(derived, tables) if whole else self.days_of(derived, tables, buckets)
         return tables
 
+    def days_of(self, derived: Derived, tables: Tables, buckets: Callable[[], int] = lambda: 1) -> pl.DataFrame:
+        """A daily table, a day at a time; see `day_by_day`."""
+        return in_order(derived.table, pl.concat(self._days(derived, tables, buckets)))
+
     def _whole(self, derived: Derived, tables: Tables) -> pl.DataFrame:
-        return derived.build({each.table.name: tables[each.table.name].lazy() for each in derived.reads}, ())
+        inputs = {each.table.name: tables[each.table.name].lazy() for each in derived.reads}
+        return in_order(derived.table, derived.build(inputs, ()))
 
     def _days(self, derived: Derived, tables: Tables, buckets: Callable[[], int]) -> Iterator[pl.DataFrame]:
         for day in self.days:
             parts = buckets() if derived.key else 1
             for bucket in range(parts):
                 batch = Batch((day,), bucket, parts)
-                inputs = {
-                    each.table.name: self._near(each, derived, batch, tables, day) for each in derived.reads
-                }
+                inputs = {each.table.name: self._near(each, derived, batch, tables, day) for each in derived.reads}
                 rows = derived.build(inputs, [day])
                 assert rows.filter(pl.col(derived.table.partition_column or "") != day).is_empty()
                 yield rows
@@ -115,10 +116,11 @@ class InMemory:
 
 
 def in_order(table: Table, rows: pl.DataFrame) -> pl.DataFrame:
-    """The rows in order of the table's key, after making sure that they keep its contract."""
+    """The rows in the order of `deployment.rows`, after making sure that they have the contract's columns."""
     assert rows.schema == table.contract.create_empty().schema, table.name
-    key = table.contract.primary_key() or rows.columns
-    return rows.sort(key, nulls_last=True)
+    day = [table.partition_column] if table.partition_column else []
+    key = table.contract.primary_key()
+    return rows.sort([*day, *key] if key else rows.columns, nulls_last=True)
 
 
 def differing_rows(found: pl.DataFrame, expected: pl.DataFrame, most: int = 3) -> list[dict]:

@@ -5,7 +5,7 @@ shared or linked late, supplied sessions that last for days, steps and visits at
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
@@ -107,11 +107,11 @@ _CAMPAIGNS = ("", "", "?utm_source=news&utm_medium=email", "?utm_source=google&u
 _REFERRERS = (None, None, "https://www.google.com/", "https://www.facebook.com/x", "https://shop.example/a")
 
 
-def declare(folder: Path) -> None:
-    """Write all declarations below a folder of declarations."""
-    for name, declaration in DECLARATIONS.items():
+def declare(folder: Path, names: Iterable[str] = tuple(DECLARATIONS)) -> None:
+    """Write declarations, all of them by default, below a folder of declarations."""
+    for name in names:
         (folder / name).mkdir(parents=True, exist_ok=True)
-        (folder / name / "defs.yaml").write_text(declaration)
+        (folder / name / "defs.yaml").write_text(DECLARATIONS[name])
 
 
 def lines_of(rows: list[Raw]) -> str:
@@ -205,13 +205,15 @@ class _Traffic:
         random = self._random
         if name not in _FUNNEL:
             return {}
-        row: Raw = {"items": [{"sku": random.choice("xyz"), "price": "9.99", "quantity": random.randrange(3)}]}
+        row: Raw = {
+            "items": [{"sku": random.choice("xyz"), "price": "9.99", "quantity": random.randrange(3)}],
+            "currency": random.choice(["EUR", "USD"]),
+        }
         if name == "order_completed":
             refund = random.random() < 0.3
             row |= {
                 "name": "order_refunded" if refund else name,
                 "revenue": random.randrange(-5_000, 0) / 100 if refund else random.randrange(1, 20_000) / 100,
-                "currency": random.choice(["EUR", "USD"]),
                 "order_id": f"o{random.randrange(5)}",
             }
         return row
@@ -231,4 +233,6 @@ class _Traffic:
         random = self._random
         for row in random.sample(self.rows, len(self.rows) // 10):
             at = datetime.fromisoformat(row["time"]) + timedelta(hours=random.choice([0, 1, 20]))
-            self.rows.append({**row, "time": at.isoformat(), "received": None, "user": random.choice([row["user"], "u1"])})
+            self.rows.append(
+                {**row, "time": at.isoformat(), "received": None, "user": random.choice([row["user"], "u1"])}
+            )

@@ -60,9 +60,19 @@ def test_bots_and_rows_without_events_are_not_active() -> None:
 
 
 def test_a_property_has_a_row_until_nobody_was_active_for_28_days() -> None:
-    gone = [active(visitor_day(), day=TODAY + number * DAY) for number in (-1, 0, 27, 28)]
-    assert [list(table) for table in gone] == [[], ["*", "shop"], ["*", "shop"], []]
+    def on(number: int) -> dict[str, Row]:
+        elsewhere = visitor_day(NOON + number * DAY, property="app", anonymous_id="a")
+        return active(visitor_day(), elsewhere, day=TODAY + number * DAY)
+
+    gone = [on(number) for number in (-1, 0, 27, 28)]
+    assert [list(table) for table in gone] == [
+        ["*", "app"], ["*", "app", "shop"], ["*", "app", "shop"], ["*", "app"],
+    ]  # fmt: skip
     assert columns_of(gone[2]["shop"], *ACTIVE) == (0, 0, 1, 0, 0, 1)
+
+
+def test_a_day_on_which_nothing_happened_has_no_row() -> None:
+    assert active(visitor_day(), day=TODAY + DAY) == {}
 
 
 def test_stickiness_is_the_share_of_the_monthly_active_who_are_active_that_day() -> None:
@@ -79,6 +89,8 @@ def test_the_activity_of_nothing_is_an_empty_frame_that_keeps_the_contract() -> 
 
 
 def reference(rows: Sequence[Row], day: date) -> list[Row]:
+    if not only(rows, activity_date=day):
+        return []
     rows = [row for row in only(rows, is_bot=False) if row["events"]]
     table = []
     for shop in sorted({row["property"] for row in rows} | {"*"}):
