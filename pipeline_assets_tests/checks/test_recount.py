@@ -132,7 +132,7 @@ CHANGES = st.sampled_from(
 @given(
     given_traffic=traffic(patterns=(*PATTERNS, *MIXED_PATTERNS), properties=("shop", "shop", "blog"), changes=CHANGES)
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_the_recount_of_sessions_agrees_with_the_transform(
     given_traffic: tuple[str, list[Row]], folder: Path, connection: duckdb.DuckDBPyConnection
 ) -> None:
@@ -158,7 +158,7 @@ PAID = st.tuples(AMOUNTS, st.sampled_from([None, "EUR", "USD"]), st.booleans())
 
 
 @given(paid=st.lists(PAID, min_size=1, max_size=6))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_the_recount_of_activity_agrees_with_the_transform(
     paid: list[tuple[Decimal | None, str | None, bool]], folder: Path, connection: duckdb.DuckDBPyConnection
 ) -> None:

@@ -8,7 +8,7 @@ import pytest
 import typer.testing
 
 from pipeline_assets.cli import app
-from pipeline_assets_tests.end_to_end.deployment import CLICKS
+from pipeline_assets_tests.end_to_end.deployment import BACKBONE_TABLES, CLICKS
 from pipeline_assets_tests.end_to_end.test_files import click
 
 Run = Callable[..., tuple[int, str, str]]
@@ -35,6 +35,7 @@ def declaration(tmp_path: Path) -> Path:
 def run(tmp_path: Path, postgres_url: str, landing: Path, declaration: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """A function that runs a command line on a deployment: exit code, output and errors."""
     monkeypatch.setenv("PIPELINE_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("PIPELINE_TABLES", ",".join(BACKBONE_TABLES))
     monkeypatch.setenv("PIPELINE_POSTGRES_URL", postgres_url)
     monkeypatch.setenv("PIPELINE_DEFS_DIR", str(declaration.parents[1]))
     runner = typer.testing.CliRunner()
@@ -53,7 +54,7 @@ def test_refresh_exits_0_when_all_is_up_to_date_and_a_second_one_says_that_there
     (landing / "a.jsonl").write_text(click(0) + click(1))
     code, out, err = run("refresh")
     assert (code, err) == (0, "")
-    assert "Built 2026-03-01 (1 days were stale)." in out
+    assert "Built 2026-03-01: 4 tables (1 days were stale)." in out
     assert run("refresh") == (0, "Nothing to do: no file is pending and every day is built from what is there.\n", "")
 
 

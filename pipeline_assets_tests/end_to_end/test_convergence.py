@@ -13,7 +13,7 @@ import pytest
 
 from pipeline_assets.demo.generator import Demo, DemoConfig, DemoFile, build_demo
 from pipeline_assets.settings import Settings
-from pipeline_assets_tests.end_to_end.deployment import CLICKS, Deployment, differences
+from pipeline_assets_tests.end_to_end.deployment import BACKBONE_TABLES, CLICKS, Deployment, differences
 
 NewDeployment = Callable[..., Deployment]
 Tables = dict[str, pl.DataFrame]
@@ -30,7 +30,8 @@ def clean_batch(
     demo: Demo, tmp_path_factory: pytest.TempPathFactory, new_database: Callable[[], str]
 ) -> Iterator[Tables]:
     """The tables after everything was loaded once, in one batch."""
-    settings = Settings.for_data_dir(tmp_path_factory.mktemp("clean_batch"), postgres_url=new_database())
+    folder = tmp_path_factory.mktemp("clean_batch")
+    settings = Settings.for_data_dir(folder, postgres_url=new_database(), tables=BACKBONE_TABLES)
     with dg.DagsterInstance.ephemeral() as instance:
         deployment = Deployment(settings, instance)
         for file in everything_of(demo):

@@ -368,7 +368,7 @@ SCALARS = (
 VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.dictionaries(KEYS, VALUES, max_size=5), min_size=1, max_size=20))
 def test_every_leaf_of_a_row_is_in_a_mapped_column_or_in_the_properties(objects: list[dict[str, Any]]):
     mapped = {

@@ -124,7 +124,7 @@ def reference(rows: Sequence[Row], day: date) -> list[Row]:
 
 
 @given(visitor_days(most=20, steps=(0, 3600, 24 * 3600, 6 * 86400, 7 * 86400, 20 * 86400)), st.integers(0, 2**32))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_active_users_agree_with_a_plain_reading_of_the_rules_and_each_day_stands_alone(
     rows: list[Row], seed: int
 ) -> None:
@@ -140,7 +140,7 @@ def test_active_users_agree_with_a_plain_reading_of_the_rules_and_each_day_stand
 
 
 @given(visitor_days(most=20))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_every_visitor_and_person_is_new_on_exactly_one_day(rows: list[Row]) -> None:
     frame = person_days(rows)
     dates = [row["activity_date"] for row in rows] or [TODAY]

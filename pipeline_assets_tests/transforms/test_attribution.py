@@ -530,7 +530,7 @@ def days_of(conversions: Sequence[Row]) -> list[date]:
 
 
 @given(worlds())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_credits_agree_with_a_plain_reading_of_the_rules(world: World) -> None:
     conversions, touches, attribution = world
     days = days_of(conversions)
@@ -541,7 +541,7 @@ def test_credits_agree_with_a_plain_reading_of_the_rules(world: World) -> None:
 
 
 @given(worlds())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_credits_of_a_conversion_and_model_sum_to_its_value_exactly_and_shares_to_1(world: World) -> None:
     conversions, touches, attribution = world
     got = build(conversions, touches, days_of(conversions), attribution).to_dicts()
@@ -586,7 +586,7 @@ def test_a_model_gives_the_same_alone_as_among_all(world: World, model: str) -> 
 
 
 @given(worlds())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_summed_over_conversions_shapley_is_the_value_of_the_whole_game_over_all_permutations(world: World) -> None:
     conversions, touches, attribution = world
     conversions = [row | {"value": row["value"] or Decimal(1)} for row in conversions]
@@ -631,7 +631,7 @@ def dict_of_floats(values: Mapping[str, Fraction]) -> dict[str, float]:
         max_size=8,
     )
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_removal_effects_agree_with_solving_the_chain_in_fractions(
     counted: list[tuple[list[str], str, int]],
 ) -> None:

@@ -90,7 +90,7 @@ def reference(sessions: Sequence[Row], day: date, rates: Rates) -> list[Row]:
 
 
 @given(visits(), st.randoms(use_true_random=False), st.sampled_from([RATES, Rates()]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_campaigns_agree_with_a_plain_reading_of_the_rules_and_each_day_stands_alone(
     given_visits: tuple[list[Row], list[Row]], random: Random, rates: Rates
 ) -> None:

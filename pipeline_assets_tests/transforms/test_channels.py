@@ -777,7 +777,7 @@ OWN_ALIASES = st.dictionaries(
 @pytest.mark.parametrize("rules", BOTH)
 @given(st.lists(LANDINGS, max_size=40))
 @example([(source, "cpc") for source in ("fb", "x")])
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_channels_agree_with_a_plain_reading_of_the_rules(rules: str, landings: list[Landing]) -> None:
     found = add_channel(frame_of(*landings), rule_set(rules)).select(channels.CHANNEL_COLUMNS).rows()
     assert found == [reference_traffic(*landing, rules=rules) for landing in landings]
@@ -785,7 +785,7 @@ def test_channels_agree_with_a_plain_reading_of_the_rules(rules: str, landings: 
 
 @pytest.mark.parametrize("rules", BOTH)
 @given(st.lists(LANDINGS, max_size=25), st.lists(OWN_RULES, max_size=3), OWN_ALIASES)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_channels_of_a_teams_own_rules_agree_with_a_plain_reading(
     rules: str, landings: list[Landing], own_rules: list[tuple[str, dict[str, str]]], aliases: dict[str, str]
 ) -> None:

@@ -298,7 +298,7 @@ def worlds(draw: st.DrawFn) -> tuple[list[Row], list[Row], str]:
 
 
 @given(worlds(), st.integers(0, 1000))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_conversions_agree_with_a_plain_reading_of_the_rules_and_each_day_stands_alone(
     world: tuple[list[Row], list[Row], str], seed: int
 ) -> None:

@@ -154,7 +154,7 @@ def some_rates(draw: st.DrawFn) -> Rates:
 
 
 @given(st.lists(st.tuples(amounts, codes, days), max_size=12), some_rates())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_conversion_agrees_with_a_plain_reading_of_the_rules(rows: list[Amount], rates: Rates) -> None:
     expected = [reference(*row, rates) for row in rows]
     assert converted(rows, rates) == expected

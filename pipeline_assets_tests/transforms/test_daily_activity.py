@@ -99,7 +99,7 @@ def reference(events: Sequence[Row], sessions: Sequence[Row], day: date) -> Row:
 
 
 @given(traffic())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_activity_agrees_with_a_plain_reading_of_the_rules_and_each_day_stands_alone(
     given_traffic: tuple[str, list[Row]],
 ) -> None:

@@ -275,7 +275,7 @@ def staged_rows(draw: st.DrawFn) -> list[Row]:
 
 
 @given(staged_rows(), st.dictionaries(st.sampled_from(["web", "app"]), st.integers(0, 3)), st.randoms())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_events_agree_with_a_plain_reading_of_the_rules_whatever_the_batch_and_order(
     rows: list[Row], dedup_days: dict[str, int], random: Random
 ) -> None:

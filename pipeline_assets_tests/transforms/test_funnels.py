@@ -356,14 +356,14 @@ def days_of(rows: Sequence[Row]) -> list[date]:
 
 
 @given(traffic())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_a_funnel_agrees_with_trying_every_choice_of_events(given_traffic: tuple[list[Row], Funnel]) -> None:
     rows, funnel = given_traffic
     assert built(rows, funnel, days_of(rows)).to_dicts() == reference(rows, days_of(rows), funnel)
 
 
 @given(traffic())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_each_day_stands_alone_with_the_days_after_it(given_traffic: tuple[list[Row], Funnel]) -> None:
     rows, funnel = given_traffic
     days = days_of(rows)
@@ -398,7 +398,7 @@ def at_most(fewer: dict[tuple[date, str], int], more: dict[tuple[date, str], int
 
 
 @given(traffic())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_what_a_stricter_rule_reaches_a_looser_one_reaches_too(given_traffic: tuple[list[Row], Funnel]) -> None:
     rows, funnel = given_traffic
     reached = {
@@ -425,7 +425,7 @@ def test_what_a_stricter_rule_reaches_a_looser_one_reaches_too(given_traffic: tu
 
 
 @given(traffic())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_counts_never_increase_from_step_to_step_and_times_stay_in_the_window(
     given_traffic: tuple[list[Row], Funnel],
 ) -> None:

@@ -215,13 +215,13 @@ def test_the_identities_of_nobody_are_an_empty_frame_that_keeps_the_contract() -
 
 
 @given(visitor_days(), st.sampled_from([1, 2, 3, 4, 100]))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_identities_agree_with_a_plain_reading_of_the_rules(rows: list[Row], largest: int) -> None:
     assert identities(*rows, largest=largest) == reference_identities(rows, largest)
 
 
 @given(visitor_days(), st.randoms(use_true_random=False), st.sampled_from([2, 100]))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_any_order_and_any_split_into_batches_gives_the_same_persons(
     rows: list[Row], random: Random, largest: int
 ) -> None:
@@ -231,7 +231,7 @@ def test_any_order_and_any_split_into_batches_gives_the_same_persons(
 
 
 @given(visitor_days(most=25))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_two_user_ids_never_are_in_one_person(rows: list[Row]) -> None:
     table = identities(*rows)
     users = only(table, id_type="user_id")
@@ -244,7 +244,7 @@ def test_two_user_ids_never_are_in_one_person(rows: list[Row]) -> None:
 
 
 @given(visitor_days(most=25))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_the_spans_of_an_id_cover_all_time_without_overlap(rows: list[Row]) -> None:
     table = identities(*rows)
     for id_ in {columns_of(row, "property", "id_type", "id") for row in table}:
@@ -259,7 +259,7 @@ def test_the_spans_of_an_id_cover_all_time_without_overlap(rows: list[Row]) -> N
 
 
 @given(visitor_days(most=10))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_where_nothing_is_shared_persons_are_the_connected_components(rows: list[Row]) -> None:
     rows = [row for row in rows if row["events"]]
     components: list[set[Any]] = []
@@ -276,7 +276,7 @@ def test_where_nothing_is_shared_persons_are_the_connected_components(rows: list
 
 
 @given(st.integers(0, 2**32), st.integers(2, 60))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_long_chains_of_ids_in_any_order_of_names_are_one_person(seed: int, length: int) -> None:
     names = [str(number) for number in range(2 * length)]
     Random(seed).shuffle(names)

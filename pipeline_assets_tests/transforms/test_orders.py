@@ -127,7 +127,7 @@ def test_orders_of_nothing_are_empty_frames_that_keep_the_contract() -> None:
 
 
 @given(shop_events(), st.randoms(use_true_random=False), st.sampled_from([RATES, EURO, Rates()]))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_orders_agree_with_a_plain_reading_of_the_rules_in_any_order_of_rows_and_days(
     rows: list[Row], random: Random, rates: Rates
 ) -> None:

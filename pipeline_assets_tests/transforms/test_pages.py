@@ -105,7 +105,7 @@ def reference(views: Sequence[Row], sessions: Sequence[Row], day: date) -> list[
 
 
 @given(visits(), st.randoms(use_true_random=False))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_pages_agree_with_a_plain_reading_of_the_rules_and_each_day_stands_alone(
     given_visits: tuple[list[Row], list[Row]], random: Random
 ) -> None:

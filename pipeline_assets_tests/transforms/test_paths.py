@@ -134,7 +134,7 @@ def visits(draw: st.DrawFn) -> list[Row]:
 
 
 @given(visits(), st.integers(2, 6))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_paths_agree_with_a_plain_reading_of_the_rules_and_each_day_stands_alone(
     rows: list[Row], max_length: int
 ) -> None:

@@ -111,7 +111,7 @@ def test_the_person_days_of_nothing_are_an_empty_frame_that_keeps_the_contract()
 
 
 @given(visitor_days(), st.randoms(use_true_random=False), st.sampled_from([2, 100]))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_person_days_agree_with_a_plain_reading_of_the_rules_and_each_day_stands_alone(
     rows: list[Row], random: Random, largest: int
 ) -> None:
@@ -128,7 +128,7 @@ def test_person_days_agree_with_a_plain_reading_of_the_rules_and_each_day_stands
 
 
 @given(visitor_days(), visitor_days(), st.randoms(use_true_random=False))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_a_revision_changes_exactly_when_the_person_days_of_its_day_do(
     rows: list[Row], more: list[Row], random: Random
 ) -> None:

@@ -180,14 +180,14 @@ def histories(draw: st.DrawFn) -> tuple[list[Row], Retention]:
 
 
 @given(histories())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_retention_agrees_with_a_plain_reading_of_the_rules(history: tuple[list[Row], Retention]) -> None:
     rows, declared = history
     assert built(rows, **declared.model_dump()).to_dicts() == reference(rows, declared)
 
 
 @given(histories())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_cohorts_keep_their_size_and_each_entity_is_in_one_of_them(history: tuple[list[Row], Retention]) -> None:
     rows, declared = history
     table = built(rows, **declared.model_dump())

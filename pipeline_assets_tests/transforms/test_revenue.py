@@ -74,7 +74,7 @@ def test_the_revenue_of_nothing_is_an_empty_frame_that_keeps_the_contract() -> N
 
 
 @given(shop_events(), st.randoms(use_true_random=False), st.sampled_from([RATES, EURO, Rates()]))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_revenue_agrees_with_a_plain_reading_of_the_rules_and_each_day_stands_alone(
     rows: list[Row], random: Random, rates: Rates
 ) -> None:

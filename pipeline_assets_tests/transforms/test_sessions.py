@@ -619,7 +619,7 @@ def traffic(
 
 
 @given(traffic(patterns=(*PATTERNS, *MIXED_PATTERNS), properties=("shop", "shop", "shop", "blog")))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_sessions_agree_with_a_plain_reading_of_the_rules_whatever_the_batch_and_order(
     given_traffic: tuple[str, list[Row]],
 ) -> None:
@@ -653,7 +653,7 @@ def test_sessions_agree_with_a_plain_reading_of_the_rules_whatever_the_batch_and
 
 
 @given(traffic())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_inferred_sessions_depend_on_three_days_only(given_traffic: tuple[str, list[Row]]) -> None:
     timezone, rows = given_traffic
     events, days, _ = made_of(rows, RULES)
@@ -668,7 +668,7 @@ ONE_TIMEOUT = {"web": SessionRules(timeout=timedelta(hours=6), split_on_campaign
 
 
 @given(traffic(patterns=[(("web",), (0, 60, HOUR, 5 * HOUR, 6 * HOUR, 6 * HOUR + 1, 10 * HOUR))]))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_no_session_but_one_after_a_filled_day_has_a_ping_whose_view_began_in_another(
     given_traffic: tuple[str, list[Row]],
 ) -> None:

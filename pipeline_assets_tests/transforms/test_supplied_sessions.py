@@ -76,7 +76,7 @@ EVENTS = st.lists(
 
 
 @given(EVENTS, st.randoms(use_true_random=False))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_both_tables_agree_with_a_plain_reading_whatever_the_batch_and_order(rows: list[Row], random) -> None:
     counted = [
         row for row in rows if row["source"] in SOURCES and row["visitor_id"] and row["session_id_supplied"] is not None

@@ -51,7 +51,7 @@ def test_a_url_has_host_path_and_query(url: str, host: str | None, path: str | N
 
 
 @given(st.lists(st.text() | st.from_regex(r"(https?:)?//[^ ]*\?[^ ]*"), max_size=5))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_no_text_makes_url_parsing_fail_or_yields_an_empty_text(texts: list[str]) -> None:
     values = pl.Series(texts, dtype=pl.String)
     frame = pl.DataFrame({"page_url": values, "referrer_url": values.reverse()}).with_columns(

@@ -108,7 +108,7 @@ def test_mapped_device_facts_win_and_the_bot_is_flagged_all_the_same() -> None:
 
 
 @given(st.lists(st.none() | st.text(), max_size=5))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_no_text_makes_user_agent_parsing_fail(user_agents: list[str | None]) -> None:
     result = add_user_agent_columns(frame(user_agents))
     assert result["user_agent"].to_list() == user_agents

@@ -295,7 +295,7 @@ def traffic(draw: st.DrawFn) -> tuple[list[Row], list[Row]]:
 
 
 @given(traffic())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_visitor_days_agree_with_a_plain_reading_of_the_rules_and_each_day_stands_alone(
     given_traffic: tuple[list[Row], list[Row]],
 ) -> None:
