@@ -101,7 +101,9 @@ def prepare(folder: Path, demo: Demo, empty: Path | None = None) -> None:
     demo.write_late_files(landing)
 
 
-def state(folder: Path, tables: tuple[str, ...] = BACKBONE_TABLES) -> tuple[dict[str, pl.DataFrame], list[str], bool]:
+def state(
+    folder: Path, tables: tuple[str, ...] = BACKBONE_TABLES, *, checks: bool = True
+) -> tuple[dict[str, pl.DataFrame], list[str], bool]:
     """All tables, the checks that fail, and whether nothing is pending, stale or out of balance."""
     with dg.DagsterInstance.ephemeral() as instance:
         deployment = Deployment(Settings.for_data_dir(folder, tables=tables), instance)
