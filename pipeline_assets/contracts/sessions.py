@@ -27,7 +27,7 @@ _CHANNEL = (*_LANDING, "events.utm_campaign", "events.click_id_type")
 
 
 class Sessions(dy.Schema):
-    """Visits, on the day they start. A pause over 30 minutes ends one, or a day without a pause, or the tracker."""
+    """Visits: one row per session, on the day it starts. A pause over 30 minutes ends it, or a day without one."""
 
     session_id = text(
         "Deterministic id: hash of property, visitor and first event, or supplied id",

@@ -265,6 +265,8 @@ def test_bad_values_never_fail_a_day_and_are_kept_counted_and_visible_in_a_check
         "conversions:has_values {'without_rate': 8}",
         "events:unknown_event_types {'events': 4, 'types: clicks: 7': 1, 'types: clicks: blorp': 1, "
         "'types: taps: 7': 1, 'types: taps: blorp': 1}",
+        "events:unusable_values {'events': 8, 'columns: clicks: items': 2, 'columns: clicks: scroll_depth': 2, "
+        "'columns: taps: items': 2, 'columns: taps: scroll_depth': 2}",
         "products:readable {'unreadable': 4, 'amounts_without_rate': 0}",
         "revenue:has_rates {'amounts_without_rate': 4}",
     ]
