@@ -17,7 +17,7 @@ from pipeline_assets.platform import Platform
 
 # Days before the run's that are searched for ids beyond the window of deduplication.
 _REPEATS_DAYS = 7
-_SHOWN_TYPES = 20
+_SHOWN_VALUES = 20
 
 
 def events_files(platform: Platform, days: list[date]) -> dict[date, Path]:
@@ -174,71 +174,49 @@ def events_checks() -> list[dg.AssetChecksDefinition]:
             },
         )
 
-    @dg.asset_check(
-        asset=EVENTS.name,
-        name="unknown_event_types",
-        description="Events whose source calls their type something else than the known ones, by that name; they are "
-        "kept as `track`. Map event_type in the declaration if they are more than that.",
-    )
-    def unknown_event_types(
-        context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform], duckdb: DuckDBResource
-    ) -> dg.AssetCheckResult:
-        paths = events_files(platform, checked_days(context, platform, EVENTS.name))
-        if not paths:
-            return result(True, {"events": 0})
-        with duckdb.get_connection() as connection:
-            rows = (
-                connection.from_parquet([str(path) for path in paths.values()])
-                .filter("event_type_given is not null")
-                .project("source, left(event_type_given, 40) as given")
-                .aggregate("source, given, count(*) as events", "source, given")
-                .order("events desc, source, given")
-                .fetchall()
-            )
-        return result(
-            not rows,
-            {
-                "events": sum(number for *_, number in rows),
-                "types": {f"{source}: {given}": number for source, given, number in rows[:_SHOWN_TYPES]},
-            },
-            warn=True,
-        )
-
-    @dg.asset_check(
-        asset=EVENTS.name,
-        name="unusable_values",
-        description="Values of `items` and `scroll_depth` that are no JSON array or no share of a page, per source. "
-        "The events are kept without them; what was given is in `properties`.",
-    )
-    def unusable_values(
-        context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform], duckdb: DuckDBResource
-    ) -> dg.AssetCheckResult:
-        paths = events_files(platform, checked_days(context, platform, EVENTS.name))
-        if not paths:
-            return result(True, {"events": 0})
-        with duckdb.get_connection() as connection:
-            rows = (
-                connection.from_parquet([str(path) for path in paths.values()])
-                .filter("unusable is not null")
-                .aggregate("source, unusable, count(*) as events", "source, unusable")
-                .order("source, unusable")
-                .fetchall()
-            )
-        return result(
-            not rows,
-            {
-                "events": sum(number for *_, number in rows),
-                "columns": {f"{source}: {names}": number for source, names, number in rows},
-            },
-            warn=True,
-        )
-
     return [
         contract,
         days_balance,
         bots_share,
         ids_repeat_beyond_window,
         consent_denied,
-        unknown_event_types,
-        unusable_values,
+        _counted(
+            "unknown_event_types",
+            "event_type_given",
+            "types",
+            "Events whose source calls their type something else than the known ones, by that name; they are kept as "
+            "`track`. Map event_type in the declaration if they are more than that.",
+        ),
+        _counted(
+            "unusable_values",
+            "unusable",
+            "columns",
+            "Values of `items` and `scroll_depth` that are no JSON array or no share of a page, per source. The events "
+            "are kept without them; what was given is in `properties`.",
+        ),
     ]
+
+
+def _counted(name: str, column: str, what: str, description: str) -> dg.AssetChecksDefinition:
+    """A warning if a column of `events` says anything; events per source and value."""
+
+    @dg.asset_check(asset=EVENTS.name, name=name, description=description)
+    def check(
+        context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform], duckdb: DuckDBResource
+    ) -> dg.AssetCheckResult:
+        paths = events_files(platform, checked_days(context, platform, EVENTS.name))
+        if not paths:
+            return result(True, {"events": 0})
+        with duckdb.get_connection() as connection:
+            rows = (
+                connection.from_parquet([str(path) for path in paths.values()])
+                .filter(f"{column} is not null")
+                .project(f"source, left({column}, 40) as given")
+                .aggregate("source, given, count(*) as events", "source, given")
+                .order("events desc, source, given")
+                .fetchall()
+            )
+        shown = {f"{source}: {given}": number for source, given, number in rows[:_SHOWN_VALUES]}
+        return result(not rows, {"events": sum(number for *_, number in rows), what: shown}, warn=True)
+
+    return check

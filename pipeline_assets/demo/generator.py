@@ -79,10 +79,6 @@ class Demo:
                 progress("writing files", number, len(self.files))
         return paths
 
-    def write_half_written_file(self, landing: Path) -> Path:
-        """Write the unfinished state of the one file that has one."""
-        return self.half_written.write(landing)
-
     def write_completed_file(self, landing: Path) -> Path:
         """Write the complete state of that file over it."""
         return next(file for file in self.files if file.path == self.half_written.path).write(landing)
