@@ -5,7 +5,7 @@ No Dagster here. `assets.tables` turns a `Derived` into an asset, `ledger.builds
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -45,6 +45,44 @@ class Reads:
 
 
 @dataclass(frozen=True)
+class Groups:
+    """How the rows of a table without partitions fall into groups, each made of input rows that make no other.
+
+    Where only some days of the inputs have changed, only the groups that have or had input rows on these days are made
+    again: a new day costs its own size and not that of the history.
+
+    Attributes:
+        key: column of the table that names the group, the same on all of its rows.
+        seed: column of the table by which its rows are found for input rows; may be `key`.
+        first: column of the table, a moment: none of the input rows that matter to a row lies on an earlier day.
+        last: likewise, on a later day.
+        seeds: values of `seed` that input rows may have, from the input rows of the changed days.
+        members: the input rows of some groups, given all input rows, those of the changed days, and the table's rows so
+            far of all groups that have or had input rows on these days.
+    """
+
+    key: str
+    seed: str
+    first: str
+    last: str
+    seeds: Callable[[Frames], pl.Series]
+    members: Callable[[Frames, Frames, pl.DataFrame], Frames]
+
+    @classmethod
+    def by(cls, column: str, source: Table, *, first: str, last: str) -> "Groups":
+        """Groups named by a column that the table shares with its only input."""
+
+        def seeds(changed: Frames) -> pl.Series:
+            return changed[source.name].select(pl.col(column).unique()).collect().to_series()
+
+        def members(frames: Frames, changed: Frames, so_far: pl.DataFrame) -> Frames:
+            names = pl.concat([seeds(changed), so_far[column]]).unique()
+            return {source.name: frames[source.name].filter(pl.col(column).is_in(names.implode()))}
+
+        return cls(column, column, first, last, seeds, members)
+
+
+@dataclass(frozen=True)
 class Derived:
     """How a table is made from others.
 
@@ -58,7 +96,9 @@ class Derived:
             transform needs little memory.
         days_at_once: days that are built at a time, where they are not cut by key.
         revisions: for a table without partitions that daily tables read: what it says of each day, as a frame with a
-            date and a text, from its inputs and its rows.
+            date and a text, from its inputs and its rows. With `groups` the text is numbers joined by `-`, each of them
+            a sum over the input rows of the day, so that those of some groups can be exchanged.
+        groups: for a table without partitions: how it falls into groups, if it does.
     """
 
     table: Table
@@ -69,12 +109,71 @@ class Derived:
     key: tuple[str, ...] = ()
     days_at_once: int = 7
     revisions: Callable[[Frames, pl.DataFrame], pl.DataFrame] | None = field(default=None, compare=False)
+    groups: Groups | None = field(default=None, compare=False)
 
     def recipe(self, timezone: str) -> Recipe:
         """What the ledger knows of it."""
         inputs = tuple(Input(each.table.name, each.before, each.after) for each in self.reads)
         version = recipe_version(self.table, self.version, timezone, self.rules)
         return Recipe(self.table.name, version, inputs, daily=self.table.partition_column is not None)
+
+
+@dataclass(frozen=True)
+class Part:
+    """What is made again of a table that falls into groups.
+
+    Attributes:
+        so_far: the table's rows so far of the groups.
+        rows: the rows that take their place.
+        revisions: what the whole table says of each day; None where no table asks.
+    """
+
+    so_far: pl.DataFrame
+    rows: pl.DataFrame
+    revisions: dict[date, str] | None
+
+
+def build_part(
+    derived: Derived,
+    frames: Frames,
+    changed: Collection[date],
+    rows_of_groups: Callable[[pl.Series], pl.DataFrame],
+    revisions: Mapping[date, str],
+) -> Part:
+    """Make a table's groups again that have or had input rows on some days.
+
+    Args:
+        derived: a table with `groups`.
+        frames: all rows of its inputs, as they are now.
+        changed: the days of them that may have changed since the table was built.
+        rows_of_groups: the table's rows of all groups that have a row with one of these values of `seed`, or one whose
+            `first` and `last` show that its input rows may lie on one of the changed days.
+        revisions: what the table says so far of each day.
+    """
+    groups = derived.groups
+    assert groups is not None  # noqa: S101
+    days = {each.table.name: pl.col(each.table.partition_column or "").is_in(list(changed)) for each in derived.reads}
+    on_changed = {name: frame.filter(days[name]).collect().lazy() for name, frame in frames.items()}
+    so_far = rows_of_groups(groups.seeds(on_changed))
+    members = {
+        name: frame.collect().rechunk().lazy() for name, frame in groups.members(frames, on_changed, so_far).items()
+    }
+    rows = derived.build(members, ())
+    if derived.revisions is None:
+        return Part(so_far, rows, None)
+    elsewhere = {name: frame.filter(~days[name]) for name, frame in members.items()}
+    before = dict(derived.revisions(elsewhere, so_far).iter_rows())
+    after = dict(derived.revisions(members, rows).iter_rows())
+    # The other days have the input rows that they had; only what the table says of them may be new.
+    exchanged = {day: _exchanged(revisions[day], before[day], text) for day, text in after.items() if day in before}
+    kept = {day: text for day, text in revisions.items() if day not in changed}
+    return Part(so_far, rows, kept | after | exchanged)
+
+
+def _exchanged(whole: str, before: str, after: str) -> str:
+    """A revision in which the share of some groups has taken the place of another."""
+    numbers = (map(int, text.split("-")) for text in (whole, before, after))
+    return "-".join(str(w - b + a) for w, b, a in zip(*numbers, strict=True))
 
 
 def recipe_version(table: Table, version: int, timezone: str, rules: object) -> str:

@@ -4,8 +4,9 @@ Whatever needs to know a table asks here: its asset, the ledger's recipe for it,
 table is one contract, one pure transform and one entry.
 
 Two kinds of tables read more than the days around their own. Those without partitions (who is whom, users, orders,
-retention) read all days, but only of summaries that are small whatever happens on a day. And what a daily table needs
-of them it reads as far as it is about the day, so that only the days for which that changes are built again.
+retention) read all days, but only of summaries that are small whatever happens on a day; and where their rows fall
+into groups, only the groups that are or were there on the days that changed are made again. What a daily table needs of
+them it reads as far as it is about the day, so that only the days for which that changes are built again.
 """
 
 import hashlib
@@ -52,7 +53,7 @@ from pipeline_assets.contracts.users import Users
 from pipeline_assets.contracts.visitor_days import VisitorDays
 from pipeline_assets.contracts.visitors import Visitors
 from pipeline_assets.declarations.problems import suggestion
-from pipeline_assets.derivation import Derived, Frames, Reads, recipe_version
+from pipeline_assets.derivation import Derived, Frames, Groups, Reads, recipe_version
 from pipeline_assets.ledger.builds import STAGING, Input, Recipe
 from pipeline_assets.settings import Settings, SettingsError
 from pipeline_assets.sources.declaration import Source
@@ -66,7 +67,7 @@ from pipeline_assets.transforms.daily_activity import build_daily_activity
 from pipeline_assets.transforms.entities import entity
 from pipeline_assets.transforms.events import look_back_days
 from pipeline_assets.transforms.funnels import build_funnel, days_after
-from pipeline_assets.transforms.identities import build_identities
+from pipeline_assets.transforms.identities import build_identities, rows_of_components, seen_ids
 from pipeline_assets.transforms.orders import build_order_days, build_orders
 from pipeline_assets.transforms.page_views import build_page_views
 from pipeline_assets.transforms.pages import build_pages
@@ -295,6 +296,16 @@ def _people(rates: Rates) -> list[Derived]:
             (Reads(VISITOR_DAYS),),
             lambda frames, _: build_identities(frames["visitor_days"]),
             revisions=lambda frames, rows: identity_revisions(frames["visitor_days"], rows),
+            groups=Groups(
+                key="component_id",
+                seed="id",
+                first="first_seen_at",
+                last="last_seen_at",
+                seeds=lambda changed: seen_ids(changed["visitor_days"]),
+                members=lambda frames, changed, so_far: {
+                    "visitor_days": rows_of_components(frames["visitor_days"], changed["visitor_days"], so_far)
+                },
+            ),
         ),
         Derived(
             PERSON_DAYS,
@@ -303,13 +314,15 @@ def _people(rates: Rates) -> list[Derived]:
         ),
         Derived(
             VISITORS,
-            (Reads(VISITOR_DAYS), Reads(IDENTITIES)),
-            lambda frames, _: build_visitors(frames["visitor_days"], frames["identities"]),
+            (Reads(PERSON_DAYS),),
+            lambda frames, _: build_visitors(frames["person_days"]),
+            groups=Groups.by("visitor_id", PERSON_DAYS, first="first_seen_at", last="last_seen_at"),
         ),
         Derived(
             USERS,
-            (Reads(VISITOR_DAYS), Reads(IDENTITIES)),
-            lambda frames, _: build_users(frames["visitor_days"], frames["identities"]),
+            (Reads(PERSON_DAYS),),
+            lambda frames, _: build_users(frames["person_days"]),
+            groups=Groups.by("person_id", PERSON_DAYS, first="first_seen_at", last="last_seen_at"),
         ),
         Derived(
             ACTIVE_USERS,
@@ -348,6 +361,7 @@ def _commerce(rates: Rates) -> list[Derived]:
             (Reads(ORDER_DAYS),),
             lambda frames, _: build_orders(frames["order_days"], rates=rates),
             rules=used,
+            groups=Groups.by("order_id", ORDER_DAYS, first="first_at", last="last_at"),
         ),
         Derived(
             REVENUE,
@@ -462,25 +476,24 @@ def _retention(declared: Sequence[Retention]) -> list[Derived]:
         )
 
     def summarise(frames: Frames, days: Sequence[date]) -> pl.DataFrame:
-        counted = {each.name: each.properties for each in declared}
-        return build_retention_days(frames["events"], days, counted=counted)
+        return build_retention_days(frames["events"], frames.get("person_days"), days, retentions=declared)
 
     def build(retention: Retention, frames: Frames, _: Sequence[date]) -> pl.DataFrame:
-        rows = frames["retention_days"].filter(pl.col("retention") == retention.name)
-        activity = entity(rows, frames.get("person_days"), "activity_date")
+        activity = frames["retention_days"].filter(pl.col("retention") == retention.name)
         return build_retention(activity, retention=retention)
 
+    by = "person" if any(each.by == "person" for each in declared) else "visitor"
     return [
         Derived(
             RETENTION_DAYS,
-            (Reads(EVENTS, select=select),),
+            _by_person(by, Reads(EVENTS, select=select)),
             summarise,
             rules=[_digest(each) for each in declared],
         ),
         *(
             Derived(
                 _analysis_table(retention, Retentions, None),
-                _by_person(retention.by, Reads(RETENTION_DAYS)),
+                (Reads(RETENTION_DAYS),),
                 partial(build, retention),
                 rules=_digest(retention),
             )

@@ -40,6 +40,8 @@ class Platform:
         day_counts: counts of the days a run is building, from the asset that counts to the commit that books them.
         revisions: what tables without partitions say of each day, likewise, by run and table.
         built_days: the days a run builds of a table, likewise.
+        changed_days: the days on which what a table without partitions reads may have changed since it was built,
+            likewise; absent where that is not known.
     """
 
     def __init__(self, settings: Settings, sources: Sequence[Source], analyses: Analyses | None = None) -> None:
@@ -50,6 +52,7 @@ class Platform:
         self.day_counts: dict[str, dict[date, DayCounts]] = {}
         self.revisions: dict[tuple[str, str], dict[date, str]] = {}
         self.built_days: dict[tuple[str, str], list[date]] = {}
+        self.changed_days: dict[tuple[str, str], set[date]] = {}
         self._stale: dict[str, Mapping[str, set[date]]] = {}
         self._planned: Staleness | None = None
 

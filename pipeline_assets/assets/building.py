@@ -64,9 +64,11 @@ def claimed_days(
     run_id = context.run.run_id
     days = [WHOLE] if table.partition_column is None else run_days(context, platform, table)
     platform.built_days[run_id, table.name] = days
-    platform.builds.claim(
+    changed = platform.builds.claim(
         table.name, days, staged or [], run_id, read_since=platform.read_begins(run_id), until=platform.today()
     )
+    if changed is not None:
+        platform.changed_days[run_id, table.name] = changed
     return days
 
 

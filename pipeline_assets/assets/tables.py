@@ -11,8 +11,10 @@ from duckdb import DuckDBPyConnection
 from pipeline_assets.assets.building import claimed_days, table_arguments
 from pipeline_assets.batching import Batch, batches
 from pipeline_assets.contracts.tables import EVENTS, Table
-from pipeline_assets.derivation import Derived, Reads
+from pipeline_assets.derivation import Derived, Frames, Part, Reads, build_part
 from pipeline_assets.io_managers.frames import FrameStream
+from pipeline_assets.io_managers.marts import marts_reader
+from pipeline_assets.partitions import ONLY_STALE_TAG
 from pipeline_assets.platform import Platform
 from pipeline_assets.progress import Progress
 from pipeline_assets.settings import Settings
@@ -50,11 +52,8 @@ def table_asset(
         days = claimed_days(context, platform, table)
         loaded = {name: frame.lazy() for name, frame in inputs.items()}
 
-        def whole() -> Iterator[pl.DataFrame]:
-            rows = derived.build(loaded, ())
-            if derived.revisions:
-                platform.revisions[context.run.run_id, table.name] = dict(derived.revisions(loaded, rows).iter_rows())
-            yield rows
+        if table.partition_column is None:
+            return _whole(derived, loaded, context, platform)
 
         def daily() -> Iterator[pl.DataFrame]:
             work = _work(derived, days, platform)
@@ -69,9 +68,40 @@ def table_asset(
                     yield derived.build(near, batch.days)
                     advance(f"{batch.days[0]} to {batch.days[-1]}")
 
-        return FrameStream(whole() if table.partition_column is None else daily())
+        return FrameStream(daily())
 
     return asset
+
+
+def _whole(derived: Derived, frames: Frames, context: dg.AssetExecutionContext, platform: Platform) -> FrameStream:
+    """A table without partitions; of one that falls into groups those that have to be made again, if that is known."""
+    key = context.run.run_id, derived.table.name
+    if part := _part(derived, frames, context, platform):
+        if part.revisions is not None:
+            platform.revisions[key] = part.revisions
+        return FrameStream([part.rows], replaces=part.so_far)
+    rows = derived.build(frames, ())
+    if derived.revisions:
+        platform.revisions[key] = dict(derived.revisions(frames, rows).iter_rows())
+    return FrameStream([rows])
+
+
+def _part(derived: Derived, frames: Frames, context: dg.AssetExecutionContext, platform: Platform) -> Part | None:
+    table, groups = derived.table, derived.groups
+    changed = platform.changed_days.pop((context.run.run_id, table.name), None)
+    # Whoever asks for the table itself, not for what is stale, gets all of it anew.
+    if groups is None or changed is None or ONLY_STALE_TAG not in context.run.tags:
+        return None
+    with marts_reader(platform, table) as reader:
+        if not reader.exists:
+            return None
+        return build_part(
+            derived,
+            frames,
+            changed,
+            lambda seeds: reader.rows_of_groups(groups, seeds, changed),
+            platform.builds.revisions(table.name),
+        )
 
 
 def _work(derived: Derived, days: Sequence[date], platform: Platform) -> list[Batch]:

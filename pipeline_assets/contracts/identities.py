@@ -38,6 +38,11 @@ class Identities(dy.Schema):
         "Deterministic id of the person: hash of the user id, else of the smallest id of the person",
         metadata=made_of(*_SIGHTINGS, index=True),
     )
+    component_id = text(
+        "All ids that are linked with each other over any number of steps, whoever they belong to: hash of the "
+        "smallest",
+        metadata=made_of(*_IDS, index=True),
+    )
     valid_from = utc(
         "First moment of the span; null since ever", nullable=True, metadata=made_of("visitor_days.first_seen_at")
     )
@@ -50,7 +55,9 @@ class Identities(dy.Schema):
         metadata=made_of(*_IDS),
     )
     first_seen_at = utc("First time the id was seen, whoever owned it", metadata=made_of("visitor_days.first_seen_at"))
-    last_seen_at = utc("Last time the id was seen, whoever owned it", metadata=made_of("visitor_days.last_seen_at"))
+    last_seen_at = utc(
+        "Last time the id was seen, whoever owned it", metadata=made_of("visitor_days.last_seen_at", index=True)
+    )
     id_first_date = dy.Date(
         description="First day the id (of an anonymous_id or visitor_id: the visitor) had an event, bots' events aside "
         "unless it has no others",

@@ -28,6 +28,7 @@ class OrderDays(dy.Schema):
         metadata=made_of("events.currency"),
     )
     first_at = utc("First event of the order that day", metadata=made_of("events.occurred_at", *_PARTS))
+    last_at = utc("Last event of the order that day", metadata=made_of("events.occurred_at", *_PARTS))
     ordered_at = utc(
         "First event that day that is not a refund", nullable=True, metadata=made_of("events.occurred_at", *_PARTS)
     )

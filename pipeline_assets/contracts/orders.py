@@ -17,7 +17,7 @@ class Orders(dy.Schema):
     """
 
     property = text("Site, app or fleet", primary_key=True, metadata=made_of("order_days.property"))
-    order_id = text("Id of the order", primary_key=True, metadata=made_of("order_days.order_id"))
+    order_id = text("Id of the order", primary_key=True, metadata=made_of("order_days.order_id", index=True))
     currency = text(
         "Currency of the amounts as the events give it; (none) where they give none",
         primary_key=True,
@@ -34,6 +34,8 @@ class Orders(dy.Schema):
         metadata=made_of("order_days.ordered_at"),
     )
     refunded_at = utc("First refund", nullable=True, metadata=made_of("order_days.refunded_at"))
+    first_at = utc("First event, a refund or not", metadata=made_of("order_days.first_at"))
+    last_at = utc("Last event, a refund or not", metadata=made_of("order_days.last_at", index=True))
     visitor_id = text(
         "Visitor of the first event with one",
         nullable=True,

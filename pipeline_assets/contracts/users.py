@@ -4,14 +4,7 @@ import dataframely as dy
 
 from pipeline_assets.contracts.columns import made_of, money, text, utc
 
-_OWN = (
-    "visitor_days.property",
-    "visitor_days.visitor_id",
-    "visitor_days.user_id",
-    "visitor_days.first_seen_at",
-    "identities.person_id",
-    "identities.valid_from",
-)
+_OWN = ("person_days.person_id",)
 
 
 class Users(dy.Schema):
@@ -21,70 +14,68 @@ class Users(dy.Schema):
     user_id = text(
         "User id of the person, if it has one",
         nullable=True,
-        metadata=made_of("identities.id_type", "identities.id", "identities.person_id", index=True),
+        metadata=made_of(*_OWN, "person_days.user_id", index=True),
     )
     is_bot = dy.Bool(
         description="Whether all its events are bots'; else bots' rows count in nothing of the person",
-        metadata=made_of(*_OWN, "visitor_days.is_bot"),
+        metadata=made_of(*_OWN, "person_days.is_bot"),
     )
-    first_seen_at = utc("First time seen", metadata=made_of(*_OWN, "visitor_days.first_seen_at"))
-    last_seen_at = utc("Last time seen", metadata=made_of(*_OWN, "visitor_days.last_seen_at"))
+    first_seen_at = utc("First time seen", metadata=made_of(*_OWN, "person_days.first_seen_at"))
+    last_seen_at = utc("Last time seen", metadata=made_of(*_OWN, "person_days.last_seen_at", index=True))
     days_active = dy.Int64(
         description="Days with an event",
         min=0,
-        metadata=made_of(*_OWN, "visitor_days.activity_date", "visitor_days.events"),
+        metadata=made_of(*_OWN, "person_days.activity_date", "person_days.events"),
     )
     visitors = dy.Int64(description="Visitors the person was", min=1, metadata=made_of(*_OWN))
     properties = dy.Int64(description="Properties the person was seen in", min=1, metadata=made_of(*_OWN))
-    sessions = dy.Int64(description="Sessions", min=0, metadata=made_of(*_OWN, "visitor_days.sessions"))
+    sessions = dy.Int64(description="Sessions", min=0, metadata=made_of(*_OWN, "person_days.sessions"))
     engaged_sessions = dy.Int64(
-        description="Of these, engaged ones", min=0, metadata=made_of(*_OWN, "visitor_days.engaged_sessions")
+        description="Of these, engaged ones", min=0, metadata=made_of(*_OWN, "person_days.engaged_sessions")
     )
     engaged_seconds = dy.Int64(
-        description="Engaged time of the sessions", min=0, metadata=made_of(*_OWN, "visitor_days.engaged_seconds")
+        description="Engaged time of the sessions", min=0, metadata=made_of(*_OWN, "person_days.engaged_seconds")
     )
-    page_views = dy.Int64(
-        description="Page and screen views", min=0, metadata=made_of(*_OWN, "visitor_days.page_views")
-    )
-    events = dy.Int64(description="Events", min=0, metadata=made_of(*_OWN, "visitor_days.events"))
-    conversions = dy.Int64(description="Conversion events", min=0, metadata=made_of(*_OWN, "visitor_days.conversions"))
+    page_views = dy.Int64(description="Page and screen views", min=0, metadata=made_of(*_OWN, "person_days.page_views"))
+    events = dy.Int64(description="Events", min=0, metadata=made_of(*_OWN, "person_days.events"))
+    conversions = dy.Int64(description="Conversion events", min=0, metadata=made_of(*_OWN, "person_days.conversions"))
     revenue = money(
         "Revenue in the reporting currency; null where none",
         nullable=True,
-        metadata=made_of(*_OWN, "visitor_days.revenue"),
+        metadata=made_of(*_OWN, "person_days.revenue"),
     )
     first_channel = text(
         "Channel of the first session",
         nullable=True,
-        metadata=made_of(*_OWN, "visitor_days.first_session_at", "visitor_days.channel"),
+        metadata=made_of(*_OWN, "person_days.first_session_at", "person_days.channel"),
     )
     first_source = text(
         "Source of the first session",
         nullable=True,
-        metadata=made_of(*_OWN, "visitor_days.first_session_at", "visitor_days.traffic_source"),
+        metadata=made_of(*_OWN, "person_days.first_session_at", "person_days.traffic_source"),
     )
     first_medium = text(
         "Medium of the first session",
         nullable=True,
-        metadata=made_of(*_OWN, "visitor_days.first_session_at", "visitor_days.traffic_medium"),
+        metadata=made_of(*_OWN, "person_days.first_session_at", "person_days.traffic_medium"),
     )
     first_campaign = text(
         "Campaign of the first session",
         nullable=True,
-        metadata=made_of(*_OWN, "visitor_days.first_session_at", "visitor_days.utm_campaign"),
+        metadata=made_of(*_OWN, "person_days.first_session_at", "person_days.utm_campaign"),
     )
     first_referrer_host = text(
         "Referrer of the first session",
         nullable=True,
-        metadata=made_of(*_OWN, "visitor_days.first_session_at", "visitor_days.referrer_host"),
+        metadata=made_of(*_OWN, "person_days.first_session_at", "person_days.referrer_host"),
     )
     first_entry_page = text(
         "Entry page of the first session",
         nullable=True,
-        metadata=made_of(*_OWN, "visitor_days.first_session_at", "visitor_days.entry_page"),
+        metadata=made_of(*_OWN, "person_days.first_session_at", "person_days.entry_page"),
     )
     last_channel = text(
         "Channel of the last session",
         nullable=True,
-        metadata=made_of(*_OWN, "visitor_days.last_session_at", "visitor_days.last_channel"),
+        metadata=made_of(*_OWN, "person_days.last_session_at", "person_days.last_channel"),
     )

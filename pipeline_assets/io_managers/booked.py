@@ -13,6 +13,7 @@ from sqlalchemy.dialects.postgresql.asyncpg import dialect as numbered_parameter
 
 from pipeline_assets.contracts.tables import EVENTS, Store
 from pipeline_assets.io_managers.lake import ParquetLakeIOManager
+from pipeline_assets.io_managers.marts import MARTS
 from pipeline_assets.io_managers.postgres import PostgresPolarsIOManager
 from pipeline_assets.ledger.builds import book_counts, book_revisions, confirmation, require_all
 from pipeline_assets.platform import Platform
@@ -59,7 +60,7 @@ class BookedPostgresIOManager(PostgresPolarsIOManager):
         """Store in the schema `marts` of the deployment's server."""
         super().__init__(
             url=lambda: platform.postgres_url,
-            schema="marts",
+            schema=MARTS,
             contracts=_contracts(platform, "marts"),
         )
         self._platform = platform

@@ -25,9 +25,12 @@ class FrameStream:
 
     Attributes:
         frames: consumed once and lazily; every frame has the same columns.
+        replaces: where the frames are not all of a table without partitions: rows of it, at least their primary keys,
+            that give way to them. All others stay.
     """
 
     frames: Iterable[pl.DataFrame]
+    replaces: pl.DataFrame | None = None
 
 
 Frames = pl.DataFrame | pl.LazyFrame | FrameStream

@@ -90,6 +90,8 @@ class ParquetLakeIOManager(dg.IOManager):
                 "DataFrame, LazyFrame and FrameStream."
             )
         table = context.asset_key.path[-1]
+        if isinstance(obj, FrameStream) and obj.replaces is not None:
+            raise ContractError(f"{table}: the lake replaces whole partitions and tables, not some rows of them.")
         contract = self.contracts.get(table)
         cut = _Cut.of(context, context.definition_metadata)
         keys: Sequence[str | None] = self.partition_keys(context) if cut else [None]

@@ -45,6 +45,7 @@ from pipeline_assets.io_managers.frames import (
 )
 
 _STAGED = "pg_temp.staged_rows"
+_GIVING_WAY = "pg_temp.keys_giving_way"
 _CHUNK_ROWS = 50_000
 _IDENTIFIER_BYTES = 63
 
@@ -270,7 +271,7 @@ class PostgresClient(DbClient):
     @contextmanager
     def connect(
         self,
-        context: dg.OutputContext | dg.InputContext,  # noqa: ARG002
+        context: dg.OutputContext | dg.InputContext | None,  # noqa: ARG002
         table_slice: TableSlice,
     ) -> Generator[adbc.Connection]:
         """One transaction: committed at the end, rolled back on any error.
@@ -338,19 +339,31 @@ class PostgresClient(DbClient):
         condition, parameters = where(table_slice, table)
         execute(connection, f"DELETE FROM {_qualified(table_slice)} WHERE {condition}", parameters)  # noqa: S608
 
-    def replace_differing(self, table_slice: TableSlice, declared: Table, connection: adbc.Connection) -> None:
-        """Make the whole table equal to the staged rows, touching none that is there already. The lock is held."""
+    def replace_differing(
+        self, table_slice: TableSlice, declared: Table, connection: adbc.Connection, *, only_some: bool
+    ) -> None:
+        """Make the table equal to the staged rows, touching none that is there already. The lock is held.
+
+        Args:
+            table_slice: the table.
+            declared: its columns and primary key.
+            connection: with the staged rows.
+            only_some: leave rows alone whose key is neither that of a staged row nor among those that give way.
+        """
         table = _qualified(table_slice)
-        # Without statistics PostgreSQL would compare each row with each.
-        execute(connection, f"ANALYZE {_STAGED}")
         key = " AND ".join(f"old.{quoted(name)} = new.{quoted(name)}" for name in declared.primary_key)
         names = [quoted(column.name) for column in declared.columns]
         old, new = (", ".join(f"{side}.{name}" for name in names) for side in ("old", "new"))
-        execute(
-            connection,
-            f"DELETE FROM {table} AS old WHERE NOT EXISTS ("  # noqa: S608
-            f"SELECT FROM {_STAGED} AS new WHERE {key} AND ({new}) IS NOT DISTINCT FROM ({old}))",
-        )
+        differs = f"NOT EXISTS (SELECT FROM {_STAGED} AS new WHERE {key} AND ({new}) IS NOT DISTINCT FROM ({old}))"  # noqa: S608
+        # Without statistics PostgreSQL would compare each row with each.
+        execute(connection, f"ANALYZE {_STAGED}")
+        if only_some:
+            execute(connection, f"ANALYZE {_GIVING_WAY}")
+            keys = ", ".join(map(quoted, declared.primary_key))
+            touched = f"SELECT {keys} FROM {_STAGED} UNION SELECT {keys} FROM {_GIVING_WAY}"  # noqa: S608
+            execute(connection, f"DELETE FROM {table} AS old USING ({touched}) AS new WHERE {key} AND {differs}")  # noqa: S608
+        else:
+            execute(connection, f"DELETE FROM {table} AS old WHERE {differs}")  # noqa: S608
         execute(
             connection,
             f"INSERT INTO {table} ({', '.join(names)}) SELECT {new} FROM {_STAGED} AS new "  # noqa: S608
@@ -515,6 +528,42 @@ def _readable(dimension: TablePartitionDimension) -> str:
     return f"{name} IN ({', '.join(map(_literal, dimension.partitions))})" if dimension.partitions else "false"
 
 
+def read(
+    connection: adbc.Connection,
+    name: str,
+    table: Table,
+    *,
+    columns: Sequence[str],
+    condition: str,
+    parameters: Sequence[object],
+    types: Mapping[str, pl.DataType],
+) -> pl.DataFrame:
+    """Rows of a table.
+
+    Args:
+        connection: to the server.
+        name: the table's, quoted.
+        table: as it was found.
+        columns: those wanted.
+        condition: SQL for the rows wanted, with `$1, $2, …`.
+        parameters: the condition's values.
+        types: those the columns get, by name; the others have what fits the database's.
+    """
+    # ADBC has no Arrow type for numeric; as text it stays exact.
+    selected = ", ".join(
+        f"{quoted(column)}::text" if _of(table, column).startswith("numeric") else quoted(column) for column in columns
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {selected} FROM {name} WHERE {condition}", tuple(parameters) or None)  # noqa: S608
+        frame = pl.DataFrame(cursor.fetch_arrow_table())
+    frame.columns = list(columns)
+    return frame.with_columns(
+        pl.col(column).cast(dtype)
+        for column in columns
+        if (dtype := types.get(column) or _decimal(_of(table, column))) is not None
+    )
+
+
 # --- Polars -------------------------------------------------------------------------------------------
 
 
@@ -541,6 +590,10 @@ class PolarsTypeHandler(DbTypeHandler[Frames]):
             # A wrong type is told before the work is done.
             check_schema(obj.collect_schema(), contract, name)
         declared, rows = self._stage(table_slice, obj, contract, connection)
+        can_differ = bool(declared.primary_key) and not table_slice.partition_dimensions
+        replaces = obj.replaces if isinstance(obj, FrameStream) else None
+        if replaces is not None and not can_differ:
+            raise ContractError(f"{name}: to replace some rows a table needs a primary key and no partitions.")
 
         client = self._client
         client.lock(table_slice, connection)
@@ -554,8 +607,12 @@ class PolarsTypeHandler(DbTypeHandler[Frames]):
                 f"{name}: {stray[0][0]} of {rows} rows are not in the partition being written "
                 f"({_partitions(context)}). Filter them out, or request their partitions too. Nothing was written."
             )
-        if declared.primary_key and not table_slice.partition_dimensions:
-            client.replace_differing(table_slice, declared, connection)
+        if replaces is not None:
+            keys = [column for column in declared.columns if column.name in declared.primary_key]
+            _create_temporary(connection, _GIVING_WAY, keys)
+            _ingest(connection, _GIVING_WAY, replaces.select(declared.primary_key))
+        if can_differ:
+            client.replace_differing(table_slice, declared, connection, only_some=replaces is not None)
         else:
             client.delete_table_slice(context, table_slice, connection)
             columns = ", ".join(quoted(column.name) for column in declared.columns)
@@ -564,6 +621,8 @@ class PolarsTypeHandler(DbTypeHandler[Frames]):
                 f"INSERT INTO {_qualified(table_slice)} ({columns}) SELECT {columns} FROM {_STAGED}",  # noqa: S608
             )
         client.ensure_indexes(table_slice, declared, connection)
+        if replaces is not None:
+            rows = execute(connection, f"SELECT count(*) FROM {_qualified(table_slice)}")[0][0]  # noqa: S608
         return {
             **self._row_counts(context, table_slice, declared, rows, connection),
             "dagster/column_schema": _table_schema(declared),
@@ -585,10 +644,7 @@ class PolarsTypeHandler(DbTypeHandler[Frames]):
             if declared is None:
                 declared = self._prepare(table_slice, schema, contract, connection)
             if frame.height:
-                data = frame.select(_as_stored(column, dtype) for column, dtype in schema.items())
-                reader = data.to_arrow(compat_level=pl.CompatLevel.oldest()).to_reader(_CHUNK_ROWS)
-                with connection.cursor() as cursor:
-                    cursor.adbc_ingest(_STAGED.partition(".")[2], reader, mode="append", temporary=True)
+                _ingest(connection, _STAGED, frame)
                 rows += frame.height
         if declared is None:
             if schema is None:
@@ -604,8 +660,7 @@ class PolarsTypeHandler(DbTypeHandler[Frames]):
         where(table_slice, declared)
         if found := self._client.describe(table_slice, connection):
             new_columns(declared, found, self._client.get_table_name(table_slice), by_contract=contract is not None)
-        columns = ", ".join(f"{quoted(column.name)} {column.type}" for column in declared.columns)
-        execute(connection, f"CREATE TEMPORARY TABLE {_STAGED.partition('.')[2]} ({columns}) ON COMMIT DROP")
+        _create_temporary(connection, _STAGED, declared.columns)
         return declared
 
     def _row_counts(
@@ -658,26 +713,32 @@ class PolarsTypeHandler(DbTypeHandler[Frames]):
         available = [column.name for column in table.columns]
         columns = subset(table_slice.columns or available, available, name)
         condition, parameters = where(table_slice, table)
-        # ADBC has no Arrow type for numeric; as text it stays exact.
-        selected = ", ".join(
-            f"{quoted(column)}::text" if _of(table, column).startswith("numeric") else quoted(column)
-            for column in columns
-        )
-        with connection.cursor() as cursor:
-            cursor.execute(
-                f"SELECT {selected} FROM {_qualified(table_slice)} WHERE {condition}",  # noqa: S608
-                tuple(parameters) or None,
-            )
-            frame = pl.DataFrame(cursor.fetch_arrow_table())
-        frame.columns = columns
         contract = self._contracts.get(table_slice.table)
         types = contract_schema(contract) if contract else pl.Schema()
-        frame = frame.with_columns(
-            pl.col(column).cast(dtype)
-            for column in columns
-            if (dtype := types.get(column) or _decimal(_of(table, column))) is not None
+        frame = read(
+            connection,
+            _qualified(table_slice),
+            table,
+            columns=columns,
+            condition=condition,
+            parameters=parameters,
+            types=types,
         )
         return frame.lazy() if context.dagster_type.typing_type is pl.LazyFrame else frame
+
+
+def _create_temporary(connection: adbc.Connection, name: str, columns: Sequence[Column]) -> None:
+    """A table for this transaction."""
+    listed = ", ".join(f"{quoted(column.name)} {column.type}" for column in columns)
+    execute(connection, f"CREATE TEMPORARY TABLE {name.partition('.')[2]} ({listed}) ON COMMIT DROP")
+
+
+def _ingest(connection: adbc.Connection, name: str, frame: pl.DataFrame) -> None:
+    """Copy rows into a temporary table."""
+    data = frame.select(_as_stored(column, dtype) for column, dtype in frame.schema.items())
+    reader = data.to_arrow(compat_level=pl.CompatLevel.oldest()).to_reader(_CHUNK_ROWS)
+    with connection.cursor() as cursor:
+        cursor.adbc_ingest(name.partition(".")[2], reader, mode="append", temporary=True)
 
 
 def _of(table: Table, name: str) -> str:

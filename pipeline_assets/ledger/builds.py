@@ -6,7 +6,8 @@ day is stale where the fingerprint booked with it differs. A build claims its da
 transaction that publishes the rows: as built only if nobody else touched an input since the run began to read. So a
 crash, an overtaken run or an input that changed under it can only leave a day stale.
 
-A table without partitions is booked under the day `WHOLE` and reads all days of its inputs. What it says of the things
+A table without partitions is booked under the day `WHOLE` and reads all days of its inputs. It books which fingerprint
+each of them had, so that a build knows which days have changed since the one before it. What it says of the things
 that were active on a day (who a visitor is, when a session began) may change with any other day. So that only the days
 it changes for are built again, it books a revision for every day: a digest of what it says of that day. Daily tables
 that read it depend on the revisions of their days, and on nothing else of it.
@@ -18,6 +19,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from functools import cached_property
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
@@ -30,6 +32,7 @@ STAGING = "staging"
 WHOLE = date.min
 """The day under which a table without partitions is booked."""
 _ABSENT = "-"
+_BUILDING = "building"
 # Days without anything that two stale days of one run may lie apart.
 _BRIDGED_DAYS = 31
 LONGEST_STRETCH = 366
@@ -316,9 +319,9 @@ class BuildLedger:
     def _booked(
         self, connection: sa.Connection, tables: Collection[str], first: date, last: date
     ) -> dict[tuple[str, date], str]:
-        """What some tables were built from on some days; "building" where a claim was not confirmed."""
+        """What some tables were built from on some days; `_BUILDING` where a claim was not confirmed."""
         b = builds.c
-        inputs = sa.case((b.state == "built", b.inputs), else_="building")
+        inputs = sa.case((b.state == "built", b.inputs), else_=_BUILDING)
         query = sa.select(b.asset, b.day, inputs).where(
             b.asset.in_(tables), sa.or_(b.day == WHOLE, b.day.between(first, last))
         )
@@ -360,7 +363,7 @@ class BuildLedger:
         *,
         read_since: datetime | None = None,
         until: date = date.max,
-    ) -> None:
+    ) -> set[date] | None:
         """Announce that a run builds these days; from here on they count as stale.
 
         Args:
@@ -370,6 +373,10 @@ class BuildLedger:
             run_id: the run; the latest claim of a day wins.
             read_since: when, by `now`, the run began to read inputs; now by default.
             until: the current day; days to come are no input of any.
+
+        Returns:
+            For a table without partitions, all of whose inputs have some: the days on which an input may have changed
+            since the table was built. None where that is not known, or the recipe is another, and for other tables.
         """
         since = read_since or self.now()
         recipe = self._recipes[table]
@@ -398,6 +405,11 @@ class BuildLedger:
                     revision=lambda needed, other: revised.get((needed, other), _ABSENT),
                 )
 
+            reading = None
+            if not recipe.daily and daily.issuperset(needed):
+                inputs = {name: {str(day): known(name, day) for day in existing} for name in needed}
+                reading = {"version": recipe.version, "inputs": inputs}
+            changed = _changed_days(connection, table, reading) if reading else None
             claim = insert(builds).values(
                 [
                     {
@@ -408,6 +420,7 @@ class BuildLedger:
                         "run_id": run_id,
                         "read_since": since,
                         "claimed_at": sa.func.clock_timestamp(),
+                        "reading": reading,
                     }
                     for day in days
                 ]
@@ -416,9 +429,33 @@ class BuildLedger:
             connection.execute(
                 claim.on_conflict_do_update(
                     index_elements=["asset", "day"],
-                    set_={name: new[name] for name in ("inputs", "state", "run_id", "read_since", "claimed_at")},
+                    set_={
+                        name: new[name] for name in ("inputs", "state", "run_id", "read_since", "claimed_at", "reading")
+                    },
                 )
             )
+        return changed
+
+    def revisions(self, table: str) -> dict[date, str]:
+        """What a table without partitions says of each day."""
+        with self._engine.connect() as connection:
+            return {day: text for (_, day), text in self._revised(connection, [table], date.min, date.max).items()}
+
+
+def _changed_days(connection: sa.Connection, table: str, reading: Mapping[str, Any]) -> set[date] | None:
+    """The days on which what a table without partitions reads differs from what it was last built from, if it was."""
+    b = builds.c
+    query = sa.select(b.reading).where(b.asset == table, b.day == WHOLE, b.state == "built")
+    before = connection.execute(query).scalar_one_or_none()
+    if before is None or before["version"] != reading["version"]:
+        return None
+    changed: set[str] = set()
+    for name, now in reading["inputs"].items():
+        then = before["inputs"].get(name, {})
+        # A day that somebody was or is building may be anything.
+        same = {day for day, fingerprint in now.items() if fingerprint == then.get(day) != _BUILDING}
+        changed |= (now.keys() | then.keys()) - same
+    return {date.fromisoformat(day) for day in changed}
 
 
 def confirmation(recipe: Recipe, days: Sequence[date], run_id: str) -> sa.UpdateBase:

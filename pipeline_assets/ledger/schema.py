@@ -90,6 +90,11 @@ builds = sa.Table(
     sa.Column("read_since", sa.TIMESTAMP(timezone=True), nullable=False, comment="When the run began to read inputs"),
     sa.Column("built_at", sa.TIMESTAMP(timezone=True)),
     sa.Column("first_built_at", sa.TIMESTAMP(timezone=True)),
+    sa.Column(
+        "reading",
+        JSONB,
+        comment="Of a table without partitions: version of its recipe, and the fingerprint of each day of its inputs",
+    ),
     sa.CheckConstraint("state in ('building', 'built')", name="builds_state"),
     comment="From which inputs each asset and day was built. A day is stale where this differs from what is there now.",
 )

@@ -10,6 +10,9 @@ Ids are nodes: an anonymous id of a property, a user id, and every further id of
 - A person with more ids than a limit is cut loose: every one of its ids that was never seen with a user becomes a
   person of its own.
 
+The component of an id is what these safeguards cut up: all ids that it is linked to over any number of steps, users and
+shared ids among them. What is said of an id follows from the rows of its component and from no other.
+
 Where no id is shared, no component holds two users and none is too large, persons are the connected components.
 """
 
@@ -82,10 +85,49 @@ def build_identities(visitor_days: pl.LazyFrame | pl.DataFrame, *, largest: int 
         .with_columns(owner=pl.when(is_user).then("id").when(~pl.col("is_shared")).then("owner"))
     )
     nodes = _settle(nodes, members.filter(pl.col("user_id").is_null()).select("row", "node"), largest)
-    nodes = nodes.with_columns(person_id=_person_ids(nodes))
+    nodes = nodes.with_columns(person_id=_person_ids(nodes), component_id=_component_ids(nodes, ids))
     spans = _spans(rows, seen, nodes, members)
     table = _table(nodes, spans, seen)
     return _with_first_dates(table, rows, seen).select(Identities.column_names()).sort(*_NODE, "span")
+
+
+def seen_ids(visitor_days: pl.LazyFrame) -> pl.Series:
+    """Every id on rows of visitor_days (property, anonymous_id, user_id, further_ids), whatever its type."""
+    rows = visitor_days.select("anonymous_id", "user_id", "further_ids").unique().collect()
+    further = further_ids_of(rows["further_ids"])
+    return pl.concat([rows["anonymous_id"], rows["user_id"], further["id"]]).drop_nulls().unique().alias("id")
+
+
+def rows_of_components(visitor_days: pl.LazyFrame, changed: pl.LazyFrame, identities: pl.DataFrame) -> pl.LazyFrame:
+    """The rows of some components of ids, and of the ids on some rows besides.
+
+    A row without an anonymous id has a user id; so its further ids need not be looked at.
+
+    Args:
+        visitor_days: all rows.
+        changed: some of them, whose ids are wanted too.
+        identities: all rows of `contracts.Identities` of the components.
+    """
+    ids, rows = identities.lazy(), changed.lazy()
+    anonymous = pl.concat(
+        [
+            ids.filter(pl.col("id_type") == ANONYMOUS).select("property", anonymous_id="id"),
+            rows.filter(pl.col("anonymous_id").is_not_null()).select("property", "anonymous_id"),
+        ]
+    ).unique()
+    users = pl.concat(
+        [
+            ids.filter(pl.col("id_type") == USER).select(user_id="id"),
+            rows.filter(pl.col("user_id").is_not_null()).select("user_id"),
+        ]
+    ).unique()
+    known = pl.lit(value=True)
+    return (
+        visitor_days.join(anonymous.with_columns(by_device=known), on=["property", "anonymous_id"], how="left")
+        .join(users.with_columns(by_user=known), on="user_id", how="left")
+        .filter(pl.col("by_device") | pl.col("by_user"))
+        .drop("by_device", "by_user")
+    )
 
 
 def further_ids_of(texts: pl.Series) -> pl.DataFrame:
@@ -161,6 +203,13 @@ def _members(ids: pl.DataFrame, nodes: pl.DataFrame) -> pl.DataFrame:
     """The nodes, user ids aside, on every row."""
     others = ids.filter(pl.col("id_type") != USER).select("row", *_NODE)
     return others.join(nodes.select("node", *_NODE), on=_NODE, how="inner").select("row", "node")
+
+
+def _component_ids(nodes: pl.DataFrame, ids: pl.DataFrame) -> pl.Series:
+    """The component of every node, users and shared ids among its links, named after its smallest id."""
+    links = ids.join(nodes.select("node", *_NODE), on=_NODE).with_columns(first=pl.col("node").min().over("row"))
+    heads = _components(links["first"], links["node"]).sort("node")["head"]
+    return person_ids(nodes.select(pl.col(_NODE).gather(heads)))
 
 
 def _settle(nodes: pl.DataFrame, members: pl.DataFrame, largest: int) -> pl.DataFrame:
@@ -265,13 +314,25 @@ def _spans(rows: pl.LazyFrame, seen: pl.DataFrame, nodes: pl.DataFrame, members:
 
 def _table(nodes: pl.DataFrame, spans: pl.DataFrame, seen: pl.DataFrame) -> pl.DataFrame:
     """`contracts.Identities` but for the first dates."""
-    columns = (*_NODE, "span", "person_id", "valid_from", "valid_to", "is_shared", "is_cut", *_TIMES, *_DATES)
+    columns = (
+        *_NODE,
+        "span",
+        "person_id",
+        "component_id",
+        "valid_from",
+        "valid_to",
+        "is_shared",
+        "is_cut",
+        *_TIMES,
+        *_DATES,
+    )
     never = pl.lit(None, dtype=pl.Datetime("us", "UTC"))
     single = nodes.filter(~pl.col("is_shared")).with_columns(
         span=pl.lit(1, dtype=pl.Int64), valid_from=never, valid_to=never
     )
-    persons = nodes.filter(pl.col("id_type") == USER).select(pl.col("id").alias("user_id"), "person_id")
-    shared = nodes.drop("person_id").join(spans, on="node").join(persons, on="user_id")
+    users = nodes.filter(pl.col("id_type") == USER)
+    persons = users.select("person_id", "component_id", user_id="id")
+    shared = nodes.drop("person_id").join(spans, on="node").join(persons.drop("component_id"), on="user_id")
     # Visitors that are a user id in a property are no ids of their own.
     by_user = (
         seen.filter(pl.col("anonymous_id").is_null())

@@ -57,6 +57,7 @@ def build_order_days(events: pl.LazyFrame | pl.DataFrame, days: Sequence[date]) 
         .group_by(_DAY_KEY)
         .agg(
             first_at=pl.col("occurred_at").min(),
+            last_at=pl.col("occurred_at").max(),
             ordered_at=pl.col("occurred_at").filter(order).min(),
             refunded_at=pl.col("occurred_at").filter(refund).min(),
             order_events=order.sum().cast(pl.Int64),
@@ -79,7 +80,8 @@ def build_orders(order_days: pl.LazyFrame | pl.DataFrame, *, rates: Rates) -> pl
     partly refunded; a refund whose order is not known counts as refunded. What a day adds is converted by the rate of
     that day, and the amounts in the reporting currency are null where one part has no rate.
 
-    Reads all order days, which are a fraction of the events, and nothing else.
+    Reads all order days, which are a fraction of the events, and nothing else; where only some days have changed, the
+    rows of the orders on them.
 
     Args:
         order_days: all rows of `contracts.OrderDays`.
@@ -97,7 +99,8 @@ def build_orders(order_days: pl.LazyFrame | pl.DataFrame, *, rates: Rates) -> pl
         )
         .group_by(_KEY)
         .agg(
-            pl.col("ordered_at", "refunded_at").min(),
+            pl.col("first_at", "ordered_at", "refunded_at").min(),
+            pl.col("last_at").max(),
             pl.col("order_events", "quantity").sum(),
             *(_complete_sum(part) for part in (*parts, *reporting)),
             order_date=pl.col("activity_date").filter(pl.col("order_events") > 0).min(),

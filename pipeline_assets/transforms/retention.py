@@ -16,7 +16,7 @@ _TO_MONDAY = {"monday": 0, "sunday": 1, "saturday": 2}
 def build_retention(activity: pl.LazyFrame | pl.DataFrame, *, retention: Retention) -> pl.DataFrame:
     """The retention triangle, per `contracts.Retentions`.
 
-    Reads one or a few rows per entity and active day of the whole history, never the events themselves.
+    Reads one row per entity and active day of the whole history, never the events themselves.
 
     An entity begins on its first day with `is_cohort`; before that it does not come back, and without one it is in no
     cohort. It is retained in a period in which it has a day with `is_return`, on or after the day it began; that holds
@@ -30,19 +30,14 @@ def build_retention(activity: pl.LazyFrame | pl.DataFrame, *, retention: Retenti
     day lies before that last activity_date: the newest day may still be going on.
 
     Args:
-        activity: activity_date (Date), entity (String; what has none takes no part), is_cohort, is_return (Boolean);
-            several rows per entity and day may be there. Without bots.
+        activity: activity_date (Date), entity (String), is_cohort, is_return (Boolean); several rows per entity and day
+            may be there. Without bots.
         retention: the declaration; its period, counting, week_start and periods are used.
     """
     # Numbers take a fraction of the memory and time of texts. Which number an entity has is all one, but it may be
     # another one in the next query: hence one frame that all that follows reads.
     entity = pl.col("entity").cast(pl.Categorical).to_physical()
-    rows = (
-        activity.lazy()
-        .filter(pl.col("entity").is_not_null())
-        .select("activity_date", entity, "is_cohort", "is_return")
-        .collect()
-    )
+    rows = activity.lazy().select("activity_date", entity, "is_cohort", "is_return").collect()
     members = (
         rows.filter("is_cohort")
         .group_by("entity")

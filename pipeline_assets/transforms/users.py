@@ -7,8 +7,6 @@ import polars as pl
 
 from pipeline_assets.contracts.users import Users
 from pipeline_assets.transforms.currencies import total
-from pipeline_assets.transforms.identities import USER
-from pipeline_assets.transforms.person_days import PERSON_KEY, with_persons
 
 _COUNTS = ("sessions", "engaged_sessions", "engaged_seconds", "page_views", "events", "conversions")
 _FIRST_TOUCH = {
@@ -20,50 +18,46 @@ _FIRST_TOUCH = {
     "first_entry_page": "entry_page",
 }
 
-LIFETIME_COLUMNS = tuple(
-    dict.fromkeys(
-        (
-            *PERSON_KEY,
-            "visitor_day_id",
-            "is_bot",
-            "last_seen_at",
-            *_COUNTS,
-            "revenue",
-            "first_session_at",
-            "last_session_at",
-        )
-    )
+LIFETIME_COLUMNS = (
+    "activity_date",
+    "property",
+    "visitor_id",
+    "user_id",
+    "person_id",
+    "visitor_day_id",
+    "is_bot",
+    "first_seen_at",
+    "last_seen_at",
+    *_COUNTS,
+    "revenue",
+    "first_session_at",
+    "last_session_at",
 )
-"""Columns of visitor_days that `with_persons` and `lifetimes` need."""
+"""Columns of person_days that `lifetimes` needs."""
 
 
-def build_users(visitor_days: pl.LazyFrame | pl.DataFrame, identities: pl.LazyFrame | pl.DataFrame) -> pl.DataFrame:
+def build_users(person_days: pl.LazyFrame | pl.DataFrame) -> pl.DataFrame:
     """Every person over all time, per `contracts.Users`; the rules are those of `lifetimes`.
 
-    Rows belong to persons as in `person_days`. A person that no row belongs to (a further id that was seen with a
-    shared anonymous id only) is none.
-
     Args:
-        visitor_days: all rows of all days (`contracts.VisitorDays`).
-        identities: all of `contracts.Identities`.
+        person_days: all rows of all days (`contracts.PersonDays`).
 
     Reads:
-        all visitor_days, identities.
+        all person_days; where only some days have changed, the rows of the persons who were there on them.
     """
-    rows = with_persons(visitor_days.lazy().select(LIFETIME_COLUMNS).collect().rechunk(), identities)
-    names = (
-        identities.lazy().filter(pl.col("id_type") == USER).select("person_id", pl.col("id").alias("user_id")).collect()
-    )
+    rows = person_days.lazy().select(LIFETIME_COLUMNS).collect().rechunk()
+    # Every row with a user id belongs to that user's person.
+    names = rows.group_by("person_id").agg(pl.col("user_id").max())
     return (
-        lifetimes(rows, ["person_id"], visitor_days)
+        lifetimes(rows, ["person_id"], person_days)
         .join(names, on="person_id", how="left")
         .select(Users.column_names())
         .sort("person_id")
     )
 
 
-def lifetimes(rows: pl.DataFrame, by: Sequence[str], visitor_days: pl.LazyFrame | pl.DataFrame) -> pl.DataFrame:
-    """Add up visitor days.
+def lifetimes(rows: pl.DataFrame, by: Sequence[str], person_days: pl.LazyFrame | pl.DataFrame) -> pl.DataFrame:
+    """Add up person days.
 
     Whoever has a row that is not a bot's is no bot, and bots' rows count in nothing of them. The first touch is the
     session that started first, the last touch the one that started last; of several at one moment those of the
@@ -72,7 +66,7 @@ def lifetimes(rows: pl.DataFrame, by: Sequence[str], visitor_days: pl.LazyFrame 
     Args:
         rows: `LIFETIME_COLUMNS` and `by`.
         by: whom to add up for.
-        visitor_days: what the rows come from, to look up the touches.
+        person_days: what the rows come from, to look up the touches.
 
     Returns:
         The columns of `contracts.Users` but for its ids, and `by`; in any order.
@@ -93,8 +87,8 @@ def lifetimes(rows: pl.DataFrame, by: Sequence[str], visitor_days: pl.LazyFrame 
         table.join(days, on=by, how="left")
         .join(_count(visitors, by, ["property", "visitor_id"], "visitors"), on=by, how="left")
         .join(_count(visitors, by, ["property"], "properties"), on=by, how="left")
-        .join(_touches(first, visitor_days).select(*by, **_FIRST_TOUCH), on=by, how="left")
-        .join(_touches(last, visitor_days).select(*by, "last_channel"), on=by, how="left")
+        .join(_touches(first, person_days).select(*by, **_FIRST_TOUCH), on=by, how="left")
+        .join(_touches(last, person_days).select(*by, "last_channel"), on=by, how="left")
         .with_columns(pl.col("days_active").fill_null(0))
     )
 
@@ -113,7 +107,7 @@ def _session_row(
     return found.sort("visitor_day_id").unique(by, keep=keep, maintain_order=True)
 
 
-def _touches(found: pl.DataFrame, visitor_days: pl.LazyFrame | pl.DataFrame) -> pl.DataFrame:
+def _touches(found: pl.DataFrame, person_days: pl.LazyFrame | pl.DataFrame) -> pl.DataFrame:
     """The touches on these rows; they are read for these alone, as all of them take much memory."""
-    touches = visitor_days.lazy().select("visitor_day_id", *_FIRST_TOUCH.values(), "last_channel")
+    touches = person_days.lazy().select("visitor_day_id", *_FIRST_TOUCH.values(), "last_channel")
     return touches.join(found.lazy(), on="visitor_day_id", how="inner").collect()

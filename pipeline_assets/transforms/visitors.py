@@ -3,36 +3,28 @@
 import polars as pl
 
 from pipeline_assets.contracts.visitors import Visitors
-from pipeline_assets.transforms.person_days import with_persons
 from pipeline_assets.transforms.users import LIFETIME_COLUMNS, lifetimes
 
 _KEY = ["property", "visitor_id"]
 
 
-def build_visitors(visitor_days: pl.LazyFrame | pl.DataFrame, identities: pl.LazyFrame | pl.DataFrame) -> pl.DataFrame:
+def build_visitors(person_days: pl.LazyFrame | pl.DataFrame) -> pl.DataFrame:
     """Every visitor over all time, per `contracts.Visitors`; the rules are those of `lifetimes`.
 
-    person_id is the person of the visitor's row that was seen last, bots' rows included; of several at one moment that
-    of the greatest visitor_day_id.
+    person_id is the person of the row that was seen last of those that count; of several at one moment that of the
+    greatest visitor_day_id.
 
     Args:
-        visitor_days: all rows of all days (`contracts.VisitorDays`).
-        identities: all of `contracts.Identities`.
+        person_days: all rows of all days (`contracts.PersonDays`).
 
     Reads:
-        all visitor_days, identities.
+        all person_days; where only some days have changed, the rows of the visitors who were there on them.
     """
-    rows = visitor_days.lazy().select(LIFETIME_COLUMNS).collect().rechunk()
-    ends = rows.group_by(_KEY).agg(pl.col("last_seen_at").max())
+    rows = person_days.lazy().select(LIFETIME_COLUMNS).collect().rechunk()
+    table = lifetimes(rows, _KEY, person_days)
     latest = (
-        rows.join(ends, on=[*_KEY, "last_seen_at"], how="semi")
+        rows.join(table.select(*_KEY, "is_bot", "last_seen_at"), on=[*_KEY, "is_bot", "last_seen_at"], how="semi")
         .sort("visitor_day_id")
         .unique(_KEY, keep="last", maintain_order=True)
     )
-    persons = with_persons(latest, identities)
-    return (
-        lifetimes(rows, _KEY, visitor_days)
-        .join(persons.select(*_KEY, "person_id"), on=_KEY, how="left")
-        .select(Visitors.column_names())
-        .sort(_KEY)
-    )
+    return table.join(latest.select(*_KEY, "person_id"), on=_KEY, how="left").select(Visitors.column_names()).sort(_KEY)

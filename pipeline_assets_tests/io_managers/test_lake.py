@@ -244,3 +244,9 @@ def test_nothing_is_visible_when_the_commit_fails_before_publishing(tmp_path: Pa
     manager.fail = False
     store(tmp_path, ALL, manager=manager, **between("2024-01-01", "2024-01-03"))
     assert len(files(tmp_path)) == 3
+
+
+def test_some_rows_of_a_file_cannot_be_replaced(tmp_path: Path):
+    with pytest.raises(ContractError, match="replaces whole partitions and tables"):
+        store(tmp_path, FrameStream([ALL], replaces=ALL), partitions=None)
+    assert files(tmp_path) == []

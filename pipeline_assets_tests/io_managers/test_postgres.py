@@ -152,6 +152,31 @@ def test_without_partitions_only_the_rows_that_differ_are_written(postgres_url: 
     assert {name for name in after if after[name] == places.get(name)} == {"a", "n"}
 
 
+def test_without_partitions_a_stream_may_replace_some_rows_and_leave_the_others_alone(postgres_url: str):
+    store(postgres_url, visits("2024-01-01", "a", "b", "c", "d"))
+    places = dict(rows(postgres_url, "select visit_id, ctid::text from marts.visits"))
+    some = visits("2024-01-01", "b", "e").with_columns(views=pl.lit(9, pl.Int64))
+    result = store(postgres_url, FrameStream([some], replaces=visits("2024-01-01", "b", "c")))
+    assert rows(postgres_url) == [("a", 0), ("b", 9), ("d", 3), ("e", 9)]
+    after = dict(rows(postgres_url, "select visit_id, ctid::text from marts.visits"))
+    assert {name for name in after if after[name] == places.get(name)} == {"a", "d"}
+    assert metadata_of(result)["dagster/row_count"] == 4
+
+
+def test_a_stream_that_replaces_some_rows_by_none_deletes_them(postgres_url: str):
+    store(postgres_url, visits("2024-01-01", "a", "b"))
+    store(postgres_url, FrameStream([visits("2024-01-01")], replaces=visits("2024-01-01", "b")))
+    assert rows(postgres_url) == [("a", 0)]
+
+
+def test_some_rows_cannot_be_replaced_in_a_table_with_partitions_or_without_a_key(postgres_url: str):
+    some = FrameStream([visits("2024-01-01", "a")], replaces=visits("2024-01-01", "b"))
+    with pytest.raises(ContractError, match="a primary key and no partitions"):
+        store_day(postgres_url, "2024-01-01", some)
+    with pytest.raises(ContractError, match="a primary key and no partitions"):
+        store(postgres_url, some, contract=None)
+
+
 def test_without_partitions_an_empty_frame_empties_the_table(postgres_url: str):
     store(postgres_url, visits("2024-01-01", "a", "b"))
     store(postgres_url, visits("2024-01-01"))

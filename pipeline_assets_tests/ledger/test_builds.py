@@ -273,3 +273,60 @@ def test_a_table_without_partitions_reads_nothing_before_the_first_day(engine: s
     assert later.staleness(staged(2, 3), until=LAST).tables["identities"] == {WHOLE}
     run(engine, staged(2, 3), {}, since=date(2026, 3, 2))
     assert not any(later.staleness(staged(2, 3), until=LAST).tables.values())
+
+
+def claim_people(engine: sa.Engine, recipe: Recipe, name: str, *, finish: bool = True) -> set[date] | None:
+    """Claim a table without partitions that reads sessions, and confirm it; the days that its inputs changed on."""
+    recipes = [*RECIPES, recipe]
+    changed = BuildLedger(engine, recipes).claim(recipe.table, [WHOLE], [], name, until=LAST)
+    if finish:
+        with engine.begin() as connection:
+            connection.execute(confirmation(recipe, [WHOLE], name))
+    return changed
+
+
+PEOPLE = Recipe("people", "1", (Input("sessions"),), daily=False)
+
+
+def test_a_claim_of_a_table_without_partitions_tells_on_which_days_its_inputs_changed_since_it_was_built(
+    engine: sa.Engine,
+) -> None:
+    build(engine, RECIPES, staged(1, 2, 3), march(1, 2, 3))
+    assert claim_people(engine, PEOPLE, "first") is None
+    assert claim_people(engine, PEOPLE, "again") == set()
+    # The new day, and the day before it, whose sessions read it.
+    build(engine, RECIPES, staged(1, 2, 3, 4), march(3, 4))
+    assert claim_people(engine, PEOPLE, "next") == set(march(3, 4))
+    assert claim_people(engine, PEOPLE, "last") == set()
+
+
+def test_a_day_that_somebody_is_building_may_have_changed_every_time(engine: sa.Engine) -> None:
+    build(engine, RECIPES, staged(1, 2), march(1, 2))
+    claim_people(engine, PEOPLE, "first")
+    BuildLedger(engine, RECIPES).claim("sessions", march(2), [], "other")
+    assert claim_people(engine, PEOPLE, "second") == set(march(2))
+    assert claim_people(engine, PEOPLE, "third") == set(march(2))
+    build(engine, RECIPES, staged(1, 2), march(2))
+    assert claim_people(engine, PEOPLE, "fourth") == set(march(2))
+    assert claim_people(engine, PEOPLE, "fifth") == set()
+
+
+def test_after_a_build_that_failed_and_with_another_version_nothing_is_known_of_what_changed(engine: sa.Engine) -> None:
+    build(engine, RECIPES, staged(1), march(1))
+    claim_people(engine, PEOPLE, "first")
+    claim_people(engine, PEOPLE, "fails", finish=False)
+    assert claim_people(engine, PEOPLE, "second") is None
+    newer = Recipe("people", "2", PEOPLE.inputs, daily=False)
+    assert claim_people(engine, newer, "newer") is None
+    assert claim_people(engine, newer, "newest") == set()
+
+
+def test_a_day_that_is_no_longer_read_has_changed(engine: sa.Engine) -> None:
+    build(engine, RECIPES, staged(1, 2), march(1, 2))
+    claim_people(engine, PEOPLE, "first")
+    later = BuildLedger(engine, [*RECIPES, PEOPLE], since=march(2)[0])
+    assert later.claim("people", [WHOLE], [], "later", until=LAST) == set(march(1))
+
+
+def test_a_claim_of_days_tells_nothing_of_changes(engine: sa.Engine) -> None:
+    assert BuildLedger(engine, RECIPES).claim("sessions", march(1), [], "run") is None

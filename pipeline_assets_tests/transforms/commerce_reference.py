@@ -77,6 +77,7 @@ def order_days(events: Sequence[Row], days: Sequence[date]) -> list[Row]:
             {
                 **dict(zip(("activity_date", "property", "order_id", "currency"), key, strict=True)),
                 "first_at": min(row["occurred_at"] for row in own),
+                "last_at": max(row["occurred_at"] for row in own),
                 "ordered_at": min((row["occurred_at"] for row in ordered), default=None),
                 "refunded_at": min((row["occurred_at"] for row in refunds), default=None),
                 "order_events": len(ordered),
@@ -117,6 +118,8 @@ def orders(events: Sequence[Row], days: Sequence[date], rates: Rates) -> list[Ro
                 "order_date": min((row["event_date"] for row in ordered), default=None),
                 "ordered_at": min((row["occurred_at"] for row in ordered), default=None),
                 "refunded_at": min((row["occurred_at"] for row in refunds), default=None),
+                "first_at": min(row["occurred_at"] for row in own),
+                "last_at": max(row["occurred_at"] for row in own),
                 "visitor_id": first(in_order(own), "visitor_id"),
                 "user_id": first(in_order(own), "user_id"),
                 "order_events": len(ordered),

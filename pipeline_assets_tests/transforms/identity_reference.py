@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 
 from pipeline_assets.contracts.identities import Identities
 from pipeline_assets.contracts.visitor_days import VisitorDays
+from pipeline_assets.transforms.identities import build_identities
+from pipeline_assets.transforms.person_days import build_person_days
 from pipeline_assets_tests.transforms.frames import NOON, Row
 
 Node = tuple[str, str, str]
@@ -43,6 +45,12 @@ def visitor_day(seen_at: datetime = NOON, timezone: str = "UTC", **values: Any) 
 def visitor_days_frame(rows: Iterable[Row]) -> pl.DataFrame:
     """A frame per `contracts.VisitorDays`."""
     return pl.DataFrame(list(rows), schema=VISITOR_DAY_SCHEMA, orient="row")
+
+
+def person_days_frame(rows: Iterable[Row]) -> pl.DataFrame:
+    """A frame per `contracts.PersonDays`: the persons as they follow from these very visitor days."""
+    frame = visitor_days_frame(rows)
+    return build_person_days(frame, build_identities(frame), frame["activity_date"].to_list())
 
 
 def hex_of(text: str) -> str:
@@ -93,19 +101,23 @@ def reference_identities(rows: Sequence[Row], largest: int) -> list[Row]:
     person |= {node: node for node in cut}
 
     table = []
+    components = connected(all_ids, rows)
     for node in all_ids:
         spans = [(person[node], None, None)] if node in person else shared_spans(node, rows)
         own = [row for row in rows if node in ids_of(row)]
         dated = [row for row in rows if same_visitor(row, own[0])] if node[1] == "anonymous_id" else own
+        (component,) = [group for group in components if node in group]
         for number, (head, start, end) in enumerate(spans, start=1):
-            values = {"span": number, "valid_from": start, "valid_to": end}
+            values = {"span": number, "valid_from": start, "valid_to": end, "component": component}
             flags = {"is_shared": node in shared, "is_cut": node in cut}
             table.append(identity(node, head, own, dated, **values, **flags))
     by_user = [row for row in rows if row["anonymous_id"] is None]
     for node, user in {((row["property"], "visitor_id", row["visitor_id"]), row["user_id"]) for row in by_user}:
         own = [row for row in by_user if (row["property"], row["visitor_id"]) == (node[0], node[2])]
         dated = [row for row in rows if same_visitor(row, own[0])]
-        table.append(identity(node, ("*", "user_id", user), own, dated))
+        head = ("*", "user_id", user)
+        (component,) = [group for group in components if head in group]
+        table.append(identity(node, head, own, dated, component=component))
     for row in table:
         days = [day for day in rows if reference_person(day, table) == row["person_id"]]
         of_ids = [other["id_first_date"] for other in table if other["person_id"] == row["person_id"]]
@@ -141,7 +153,9 @@ def same_visitor(row: Row, other: Row) -> bool:
     return (row["property"], row["visitor_id"]) == (other["property"], other["visitor_id"])
 
 
-def identity(node: Node, head: Node, own: Sequence[Row], dated: Sequence[Row], **values: Any) -> Row:
+def identity(
+    node: Node, head: Node, own: Sequence[Row], dated: Sequence[Row], component: set[Node], **values: Any
+) -> Row:
     """A row of `contracts.Identities` but for person_first_date; `own` and `dated` are its times and its days."""
     return {
         "property": node[0],
@@ -149,6 +163,7 @@ def identity(node: Node, head: Node, own: Sequence[Row], dated: Sequence[Row], *
         "id": node[2],
         "span": 1,
         "person_id": person_of_node(head),
+        "component_id": person_of_node(min(component)),
         "valid_from": None,
         "valid_to": None,
         "is_shared": False,

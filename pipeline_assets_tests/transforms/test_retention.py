@@ -98,11 +98,6 @@ def test_periods_are_counted_up_to_the_declared_number() -> None:
     assert [row[1] for row in retained(rows, period="day", periods=2) if row[0] == MONDAY] == [0, 1, 2]
 
 
-def test_activity_of_nobody_takes_no_part() -> None:
-    rows = [active(MONDAY), active(MONDAY) | {"entity": None}, active(MONDAY + DAY) | {"entity": None}]
-    assert built(rows, period="day").rows() == [(MONDAY, 0, 1, 1, 1.0, False)]
-
-
 @pytest.mark.parametrize("counting", ["calendar", "rolling"])
 @pytest.mark.parametrize("period", ["day", "week", "month"])
 def test_the_retention_of_nothing_is_an_empty_frame_that_keeps_the_contract(period: str, counting: str) -> None:

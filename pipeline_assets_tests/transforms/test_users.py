@@ -8,10 +8,12 @@ from hypothesis import strategies as st
 
 from pipeline_assets.contracts.users import Users
 from pipeline_assets.transforms.identities import build_identities
+from pipeline_assets.transforms.person_days import with_persons
 from pipeline_assets.transforms.users import build_users
 from pipeline_assets_tests.transforms.frames import NOON, Row, columns_of, only
 from pipeline_assets_tests.transforms.identity_reference import (
     in_batches,
+    person_days_frame,
     reference_person,
     visitor_day,
     visitor_days,
@@ -22,8 +24,7 @@ DAY = timedelta(days=1)
 
 
 def users(*rows: Row) -> list[Row]:
-    frame = visitor_days_frame(rows)
-    return Users.validate(build_users(frame, build_identities(frame))).to_dicts()
+    return Users.validate(build_users(person_days_frame(rows))).to_dicts()
 
 
 def test_a_person_has_one_row_over_all_its_visitors_and_properties() -> None:
@@ -118,9 +119,9 @@ def reference(rows: Iterable[Row], identities: Sequence[Row]) -> list[Row]:
     people: dict[str, list[Row]] = {}
     for row in rows:
         people.setdefault(reference_person(row, identities), []).append(row)
-    names = {row["person_id"]: row["id"] for row in only(identities, id_type="user_id")}
     return [
-        {"person_id": person, "user_id": names.get(person)} | reference_lifetime(own)
+        {"person_id": person, "user_id": next((row["user_id"] for row in own if row["user_id"]), None)}
+        | reference_lifetime(own)
         for person, own in sorted(people.items())
     ]
 
@@ -129,6 +130,6 @@ def reference(rows: Iterable[Row], identities: Sequence[Row]) -> list[Row]:
 @settings(max_examples=40, deadline=None)
 def test_users_agree_with_a_plain_reading_of_the_rules_whatever_the_order(rows: list[Row], random: Random) -> None:
     identities = build_identities(visitor_days_frame(rows))
-    result = Users.validate(build_users(visitor_days_frame(rows).lazy(), identities.lazy()))
+    result = Users.validate(build_users(person_days_frame(rows).lazy()))
     assert result.to_dicts() == reference(rows, identities.to_dicts())
-    assert in_batches(rows, random, lambda frame: build_users(frame, identities)).equals(result)
+    assert in_batches(rows, random, lambda frame: build_users(with_persons(frame, identities))).equals(result)

@@ -7,10 +7,12 @@ from hypothesis import strategies as st
 
 from pipeline_assets.contracts.visitors import Visitors
 from pipeline_assets.transforms.identities import build_identities
+from pipeline_assets.transforms.person_days import with_persons
 from pipeline_assets.transforms.visitors import build_visitors
-from pipeline_assets_tests.transforms.frames import NOON, Row, columns_of
+from pipeline_assets_tests.transforms.frames import NOON, Row, columns_of, only
 from pipeline_assets_tests.transforms.identity_reference import (
     in_batches,
+    person_days_frame,
     person_of_node,
     reference_person,
     visitor_day,
@@ -23,8 +25,7 @@ DAY = timedelta(days=1)
 
 
 def visitors(*rows: Row) -> list[Row]:
-    frame = visitor_days_frame(rows)
-    return Visitors.validate(build_visitors(frame, build_identities(frame))).to_dicts()
+    return Visitors.validate(build_visitors(person_days_frame(rows))).to_dicts()
 
 
 def test_a_visitor_has_one_row_in_each_property_and_is_the_person_it_was_when_last_seen() -> None:
@@ -50,6 +51,11 @@ def test_bots_are_flagged_and_kept_and_whoever_has_a_human_event_is_none() -> No
     assert [columns_of(row, "is_bot", "events") for row in visitors(*rows)] == [(True, 1), (False, 1)]
 
 
+def test_a_visitor_with_human_events_is_the_person_of_those() -> None:
+    rows = [visitor_day(user_id="u"), visitor_day(NOON + DAY, user_id="w", is_bot=True)]
+    assert [row["person_id"] for row in visitors(*rows)] == [person_of_node(("*", "user_id", "u"))]
+
+
 def test_the_visitors_of_nothing_are_an_empty_frame_that_keeps_the_contract() -> None:
     assert visitors() == []
 
@@ -60,7 +66,8 @@ def reference(rows: Iterable[Row], identities: Sequence[Row]) -> list[Row]:
         groups.setdefault((row["property"], row["visitor_id"]), []).append(row)
     table = []
     for (shop, visitor), own in sorted(groups.items()):
-        latest = max(own, key=lambda row: columns_of(row, "last_seen_at", "visitor_day_id"))
+        counted = only(own, is_bot=all(row["is_bot"] for row in own))
+        latest = max(counted, key=lambda row: columns_of(row, "last_seen_at", "visitor_day_id"))
         row = {"property": shop, "visitor_id": visitor, "person_id": reference_person(latest, identities)}
         table.append(row | reference_lifetime(own))
         del table[-1]["visitors"], table[-1]["properties"]
@@ -71,6 +78,6 @@ def reference(rows: Iterable[Row], identities: Sequence[Row]) -> list[Row]:
 @settings(max_examples=40, deadline=None)
 def test_visitors_agree_with_a_plain_reading_of_the_rules_whatever_the_order(rows: list[Row], random: Random) -> None:
     identities = build_identities(visitor_days_frame(rows))
-    result = Visitors.validate(build_visitors(visitor_days_frame(rows).lazy(), identities.lazy()))
+    result = Visitors.validate(build_visitors(person_days_frame(rows).lazy()))
     assert result.to_dicts() == reference(rows, identities.to_dicts())
-    assert in_batches(rows, random, lambda frame: build_visitors(frame, identities)).equals(result)
+    assert in_batches(rows, random, lambda frame: build_visitors(with_persons(frame, identities))).equals(result)

@@ -102,6 +102,12 @@ def upgrade() -> None:
         ),
         sa.Column("built_at", sa.TIMESTAMP(timezone=True)),
         sa.Column("first_built_at", sa.TIMESTAMP(timezone=True)),
+        sa.Column(
+            "reading",
+            JSONB,
+            comment="Of a table without partitions: version of its recipe, and the fingerprint of each day of its "
+            "inputs",
+        ),
         sa.CheckConstraint("state in ('building', 'built')", name="builds_state"),
         schema=SCHEMA,
         comment="From which inputs each asset and day was built. "

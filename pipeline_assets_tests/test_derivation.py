@@ -1,0 +1,131 @@
+"""Tables that fall into groups: made again in part they are what they would be made again as a whole."""
+
+from collections.abc import Callable, Collection
+from datetime import date, datetime, timedelta
+from datetime import time as clock
+from random import Random
+from zoneinfo import ZoneInfo
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline_assets.analyses.loading import Analyses
+from pipeline_assets.derivation import Derived, Groups, build_part
+from pipeline_assets.model import Model
+from pipeline_assets.settings import Settings
+from pipeline_assets.transforms.orders import build_order_days
+from pipeline_assets.transforms.person_days import identity_revisions
+from pipeline_assets_tests.transforms.commerce_events import shop_events
+from pipeline_assets_tests.transforms.frames import NOON, Row, events_frame
+from pipeline_assets_tests.transforms.identity_reference import (
+    person_days_frame,
+    visitor_day,
+    visitor_days,
+    visitor_days_frame,
+)
+
+BERLIN = ZoneInfo("Europe/Berlin")
+DAY = timedelta(days=1)
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Derived]:
+    """How every table of an empty deployment is made."""
+    return dict(Model.of([], Analyses(), Settings.for_data_dir(tmp_path_factory.mktemp("data"))).derived)
+
+
+def midnight(day: date) -> datetime:
+    return datetime.combine(day, clock(), BERLIN)
+
+
+def rows_of_groups(
+    derived: Derived, table: pl.DataFrame, days: Collection[date]
+) -> Callable[[pl.Series], pl.DataFrame]:
+    """The rows of all groups with a row of a seed, or with one that may be made of rows on some days."""
+    assert derived.groups is not None
+    groups: Groups = derived.groups
+
+    def found(seeds: pl.Series) -> pl.DataFrame:
+        wanted = set(seeds.to_list())
+        keys = {
+            row[groups.key]
+            for row in table.to_dicts()
+            if row[groups.seed] in wanted
+            or any(row[groups.last] >= midnight(day) and row[groups.first] < midnight(day + DAY) for day in days)
+        }
+        return table.filter(pl.col(groups.key).is_in(list(keys)))
+
+    return found
+
+
+def assert_part_makes_the_whole(
+    derived: Derived, before: pl.DataFrame, after: pl.DataFrame, changed: Collection[date]
+) -> None:
+    (source,) = (reads.table.name for reads in derived.reads)
+    was, wanted = (derived.build({source: frame.lazy()}, ()) for frame in (before, after))
+    told = {
+        name: dict(derived.revisions({source: frame.lazy()}, rows).iter_rows()) if derived.revisions else {}
+        for name, frame, rows in (("before", before, was), ("after", after, wanted))
+    }
+    part = build_part(derived, {source: after.lazy()}, changed, rows_of_groups(derived, was, changed), told["before"])
+    key = derived.table.contract.primary_key()
+    result = pl.concat([was.join(part.so_far, on=key, how="anti"), part.rows])
+    assert result.sort(key).equals(wanted.sort(key))
+    assert (part.revisions or {}) == told["after"]
+    touched = pl.concat([part.so_far.select(key), part.rows.select(key)]).unique()
+    differing = wanted.join(was, on=wanted.columns, how="anti", nulls_equal=True)
+    assert differing.join(touched, on=key, how="anti").is_empty()
+
+
+def differing_days(frame: pl.DataFrame, other: pl.DataFrame, day: str) -> set[date]:
+    parts = [{key: part for (key,), part in each.partition_by(day, as_dict=True).items()} for each in (frame, other)]
+    nothing = frame.clear()
+    return {
+        key
+        for key in parts[0].keys() | parts[1].keys()
+        if not parts[0].get(key, nothing).equals(parts[1].get(key, nothing))
+    }
+
+
+@given(visitor_days(most=24), visitor_days(most=24), st.randoms(use_true_random=False))
+@settings(max_examples=60, deadline=None)
+def test_people_made_again_for_the_days_that_changed_are_the_people_of_all_days(
+    tables: dict[str, Derived], rows: list[Row], others: list[Row], random: Random
+) -> None:
+    days = sorted({row["activity_date"] for row in (*rows, *others)})
+    changed = set(random.sample(days, random.randrange(len(days) + 1)))
+    now = [row for row in rows if row["activity_date"] not in changed]
+    now += [row for row in others if row["activity_date"] in changed]
+    before, after = visitor_days_frame(rows), visitor_days_frame(now)
+    assert_part_makes_the_whole(tables["identities"], before, after, changed)
+
+    persons = person_days_frame(rows), person_days_frame(now)
+    told_otherwise = differing_days(*persons, "activity_date")
+    for name in ("users", "visitors"):
+        assert_part_makes_the_whole(tables[name], *persons, told_otherwise)
+
+
+@given(shop_events(), shop_events(), st.randoms(use_true_random=False))
+@settings(max_examples=60, deadline=None)
+def test_orders_made_again_for_the_days_that_changed_are_the_orders_of_all_days(
+    tables: dict[str, Derived], rows: list[Row], others: list[Row], random: Random
+) -> None:
+    days = sorted({row["event_date"] for row in (*rows, *others)})
+    changed = set(random.sample(days, random.randrange(len(days) + 1)))
+    now = [row for row in rows if row["event_date"] not in changed]
+    now += [row for row in others if row["event_date"] in changed]
+    before, after = (build_order_days(events_frame(events), days) for events in (rows, now))
+    assert_part_makes_the_whole(tables["orders"], before, after, changed)
+
+
+def test_only_the_groups_of_the_days_that_changed_are_made_again(tables: dict[str, Derived]) -> None:
+    rows = [visitor_day(NOON + day * DAY, anonymous_id=name) for day, name in enumerate("abcd")]
+    before, after = visitor_days_frame(rows), visitor_days_frame([*rows, visitor_day(NOON + 4 * DAY, anonymous_id="b")])
+    identities = tables["identities"]
+    was = identities.build({"visitor_days": before.lazy()}, ())
+    days = {(NOON + 4 * DAY).date()}
+    told = dict(identity_revisions(before, was).iter_rows())
+    part = build_part(identities, {"visitor_days": after.lazy()}, days, rows_of_groups(identities, was, days), told)
+    assert part.so_far["id"].to_list() == part.rows["id"].to_list() == ["b"]
