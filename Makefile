@@ -16,7 +16,9 @@ $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv
 	@# uv installs the whole lock in seconds; its own version is in the lock too.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv==$$(sed -n 's/^uv==\([^ ;]*\).*/\1/p' requirements.lock)"
-	$(BIN)/uv pip sync --quiet --python $(BIN)/python requirements.lock
+	@# Compiled here once: where Python may not write what it has compiled (PYTHONDONTWRITEBYTECODE, as in many
+	@# containers; a folder of another user) every start of a program would compile two thousand modules again.
+	$(BIN)/uv pip sync --quiet --compile-bytecode --python $(BIN)/python requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $(READY)
 
