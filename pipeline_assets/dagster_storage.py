@@ -7,7 +7,7 @@ anything about the pipeline's own tables.
 
 import json
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -20,7 +20,8 @@ from dagster._core.storage.local_compute_log_manager import LocalComputeLogManag
 from dagster._core.storage.root import LocalArtifactStorage
 from dagster._core.storage.tags import GRPC_INFO_TAG
 from dagster._serdes import ConfigurableClassData
-from dagster_postgres import DagsterPostgresStorage
+from dagster_postgres import DagsterPostgresStorage, PostgresEventLogStorage
+from sqlalchemy.engine import Connection
 
 from pipeline_assets.postgres import connect, server_url, sqlalchemy_url
 from pipeline_assets.runs import WORKER_TAG, worker_is_alive
@@ -50,6 +51,33 @@ def _local_dir(settings: Settings) -> Path:
     return folder
 
 
+class _EventLog(PostgresEventLogStorage):
+    """Dagster's event log, which does not ask again for tables and columns that were there before.
+
+    Dagster asks with nearly every event of an asset, for the table of tags even on a new connection, because somebody
+    may have skipped its migrations.
+    """
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self._seen: set[tuple[str, str]] = set()
+
+    def has_table(self, table_name: str) -> bool:
+        return self._once("table", table_name, lambda: super(_EventLog, self).has_table(table_name))
+
+    def has_asset_key_col(self, column_name: str) -> bool:
+        return self._once("column", column_name, lambda: super(_EventLog, self).has_asset_key_col(column_name))
+
+    def _has_asset_key_col_on_connection(self, conn: Connection, column_name: str) -> bool:
+        ask = super()._has_asset_key_col_on_connection
+        return self._once("column", column_name, lambda: ask(conn, column_name))
+
+    def _once(self, kind: str, name: str, is_there: Callable[[], bool]) -> bool:
+        if (kind, name) not in self._seen and is_there():
+            self._seen.add((kind, name))
+        return (kind, name) in self._seen
+
+
 class PipelinePostgresStorage(DagsterPostgresStorage):
     """Runs, events and schedules in the schema `dagster` of the project's server, which is started if need be."""
 
@@ -68,7 +96,9 @@ class PipelinePostgresStorage(DagsterPostgresStorage):
             connection.execute("select pg_advisory_lock(%s)", (_SCHEMA_LOCK,))
             if connection.execute("select 1 from pg_namespace where nspname = %s", (SCHEMA,)).fetchone() is None:
                 connection.execute("create schema dagster")
-            return cls(inst_data=inst_data, postgres_url=_with_search_path(server))
+            storage = cls(inst_data=inst_data, postgres_url=_with_search_path(server))
+            storage._event_log_storage = _EventLog(storage.postgres_url)
+            return storage
 
 
 def _with_search_path(url: str) -> str:
