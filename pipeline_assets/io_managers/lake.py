@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import dagster as dg
 import dataframely as dy
@@ -182,9 +182,9 @@ class ParquetLakeIOManager(dg.IOManager):
         cut = _Cut.of(context, metadata)
         if cut:
             # Most of the days since the platform's first were never written: the folder is listed once instead.
-            written = {folder.name for folder in (self.root / table).glob(f"{quote(cut.column, safe='')}=*")}
-            wanted = (self.path(table, cut.column, key) for key in context.asset_partition_keys)
-            paths = [path for path in wanted if path.parent.name in written]
+            prefix = f"{quote(cut.column, safe='')}="
+            written = {unquote(folder.name[len(prefix) :]) for folder in (self.root / table).glob(f"{prefix}*")}
+            paths = [self.path(table, cut.column, key) for key in context.asset_partition_keys if key in written]
         else:
             paths = [self.path(table)]
         found = [path for path in paths if path.exists()]
