@@ -15,6 +15,7 @@ Readers see the old rows or the new ones. Types must fit exactly: ADBC copies a 
 a wrong width would store garbage, so what a frame has and what the table has is compared before a row is sent.
 """
 
+import weakref
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -263,6 +264,7 @@ class PostgresClient(DbClient):
     def __init__(self, url: str | Callable[[], str]) -> None:
         """Remember where the server is; nothing is connected yet."""
         self._url = url
+        self._first: tuple[str, adbc.Connection] | None = None
 
     def __repr__(self) -> str:
         """Without the URL, which may hold a password."""
@@ -279,10 +281,9 @@ class PostgresClient(DbClient):
         Raises:
             TableError: PostgreSQL cannot be reached or refused a statement.
         """
-        url = self._url if isinstance(self._url, str) else self._url()
         name = self.get_table_name(table_slice)
         try:
-            connection = adbc.connect(url)
+            connection = self._connection()
         except adbc.Error as error:
             # The driver's message may hold a part of the URL, and so of the password.
             state = f" (SQLSTATE {error.sqlstate})" if error.sqlstate else ""
@@ -304,6 +305,21 @@ class PostgresClient(DbClient):
             except BaseException:
                 connection.rollback()
                 raise
+
+    def _connection(self) -> adbc.Connection:
+        """A connection of its own for every transaction, so that none finds what another has left.
+
+        On the first one the driver reads all types of the server, which takes twenty times as long as to connect.
+        Its copies share what was read. It is kept for that and runs no statement: a fork may inherit it, any thread
+        copy it, and the server close it.
+        """
+        url = self._url if isinstance(self._url, str) else self._url()
+        if self._first is None or self._first[0] != url:
+            connection = adbc.connect(url, autocommit=True)
+            # Closed with this client, or when the program ends.
+            weakref.finalize(self, connection.close)
+            self._first = url, connection
+        return self._first[1].adbc_clone()
 
     @staticmethod
     def get_table_name(table_slice: TableSlice) -> str:

@@ -496,6 +496,31 @@ def test_what_before_commit_books_commits_with_the_rows_or_not_at_all(postgres_u
     assert rows(postgres_url, "select day from booked") == [("2024-01-01",)]
 
 
+def test_nothing_that_one_write_leaves_in_its_session_reaches_the_next(postgres_url: str):
+    class Careless(PostgresPolarsIOManager):
+        def before_commit(self, context: dg.OutputContext, connection: Any) -> None:
+            execute(connection, "set search_path = nowhere")
+            execute(connection, f"create temporary table left_over (day text default '{context.partition_key}')")
+
+    manager = Careless(postgres_url, schema="marts", contracts={"visits": Visits})
+    store_day(postgres_url, "2024-01-01", visits("2024-01-01", "a"), manager=manager)
+    store_day(postgres_url, "2024-01-02", visits("2024-01-02", "b"), manager=manager)
+    assert rows(postgres_url) == [("a", 0), ("b", 0)]
+
+
+def test_a_server_that_was_started_again_is_found_again(postgres_url: str):
+    manager = PostgresPolarsIOManager(postgres_url, schema="marts", contracts={"visits": Visits})
+    store_day(postgres_url, "2024-01-01", visits("2024-01-01", "a"), manager=manager)
+    ended = rows(
+        postgres_url,
+        "select pg_terminate_backend(pid) from pg_stat_activity "
+        "where datname = current_database() and pid <> pg_backend_pid()",
+    )
+    assert ended
+    store_day(postgres_url, "2024-01-02", visits("2024-01-02", "b"), manager=manager)
+    assert rows(postgres_url) == [("a", 0), ("b", 0)]
+
+
 def test_nothing_is_connected_before_something_is_stored_and_no_password_is_shown():
     asked = []
     PostgresPolarsIOManager(lambda: asked.append(1) or "")
