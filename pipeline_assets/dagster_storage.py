@@ -6,16 +6,19 @@ anything about the pipeline's own tables.
 """
 
 import json
+import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import dagster as dg
+from dagster._core.events.log import EventLogEntry
 from dagster._core.instance.ref import InstanceRef
 from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
 from dagster._core.storage.dagster_run import DagsterRun
+from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
 from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
 from dagster._core.storage.root import LocalArtifactStorage
 from dagster._core.storage.tags import GRPC_INFO_TAG
@@ -31,6 +34,8 @@ SCHEMA = "dagster"
 
 # Any number; every process that creates the schema or Dagster's tables takes the same lock.
 _SCHEMA_LOCK = 0x6461677374657200
+
+_EVENT_BATCH = "1000"
 
 _CONFIG = {
     "data_dir": dg.Field(dg.StringSource, is_required=False),
@@ -52,10 +57,11 @@ def _local_dir(settings: Settings) -> Path:
 
 
 class _EventLog(PostgresEventLogStorage):
-    """Dagster's event log, which does not ask again for tables and columns that were there before.
+    """Dagster's event log, with less work for the events of assets.
 
-    Dagster asks with nearly every event of an asset, for the table of tags even on a new connection, because somebody
-    may have skipped its migrations.
+    Dagster asks with nearly every event of an asset whether tables and columns are there, on a new connection even,
+    because somebody may have skipped its migrations; here what was there once is not asked for again. And what a run
+    plans to materialize is written at once; it has an event for each asset and day.
     """
 
     def __init__(self, url: str) -> None:
@@ -71,6 +77,22 @@ class _EventLog(PostgresEventLogStorage):
     def _has_asset_key_col_on_connection(self, conn: Connection, column_name: str) -> bool:
         ask = super()._has_asset_key_col_on_connection
         return self._once("column", column_name, lambda: ask(conn, column_name))
+
+    def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
+        plans = dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
+        planned = [event for event in events if event.dagster_event_type == plans]
+        if planned:
+            insert = self.prepare_insert_event_batch(planned).returning(SqlEventLogStorageTable.c.id)
+            with self.index_transaction() as conn:
+                ids = list(conn.execute(insert).scalars())
+                # Of an asset the table of assets knows the last event only.
+                last = {
+                    event.get_dagster_event().asset_key: (event, number)
+                    for event, number in zip(planned, ids, strict=True)
+                }
+                for event, number in last.values():
+                    self._store_asset_event(conn, event, number)
+        super().store_event_batch([event for event in events if event.dagster_event_type != plans])
 
     def _once(self, kind: str, name: str, is_there: Callable[[], bool]) -> bool:
         if (kind, name) not in self._seen and is_there():
@@ -98,6 +120,8 @@ class PipelinePostgresStorage(DagsterPostgresStorage):
                 connection.execute("create schema dagster")
             storage = cls(inst_data=inst_data, postgres_url=_with_search_path(server))
             storage._event_log_storage = _EventLog(storage.postgres_url)
+            # Dagster then writes the events of all days of an asset, and those that plan a run, in batches.
+            os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", _EVENT_BATCH)
             return storage
 
 

@@ -12,7 +12,7 @@ import yaml
 from dagster._core.instance.ref import InstanceRef
 from dagster._core.launcher.base import WorkerStatus
 from dagster._core.storage.dagster_run import DagsterRun
-from dagster._core.storage.tags import GRPC_INFO_TAG
+from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG, GRPC_INFO_TAG
 
 from pipeline_assets.dagster_storage import pipeline_instance
 from pipeline_assets.postgres import connect
@@ -64,6 +64,26 @@ def test_a_table_of_the_event_log_that_is_missing_is_asked_for_again(postgres_ur
         with connect(postgres_url) as connection:
             connection.execute("create table dagster.later ()")
         assert storage.has_table("later")  # ty: ignore[missing-attribute]
+
+
+def test_a_run_of_a_range_of_days_records_every_day(postgres_url: str, tmp_path: Path):
+    days = dg.DailyPartitionsDefinition(start_date="2024-01-01", end_date="2024-01-04")
+
+    @dg.asset(partitions_def=days, backfill_policy=dg.BackfillPolicy.single_run())
+    def daily() -> None: ...
+
+    tags = {ASSET_PARTITION_RANGE_START_TAG: "2024-01-01", ASSET_PARTITION_RANGE_END_TAG: "2024-01-03"}
+    with pipeline_instance(Settings.for_data_dir(tmp_path, postgres_url=postgres_url)) as instance:
+        result = dg.materialize([daily, nothing], instance=instance, tags=tags)
+        assert result.success
+        recorded = instance.all_logs(result.run_id)
+        for kind in (dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED, dg.DagsterEventType.ASSET_MATERIALIZATION):
+            found = [event.get_dagster_event() for event in recorded if event.dagster_event_type == kind]
+            assert [event.partition for event in found if event.asset_key == daily.key] == days.get_partition_keys()
+            assert [event.partition for event in found if event.asset_key == nothing.key] == [None]
+        assert instance.get_materialized_partitions(daily.key) == set(days.get_partition_keys())
+        assert instance.get_latest_planned_materialization_info(daily.key, "2024-01-02") is not None
+        assert set(instance.all_asset_keys()) == {daily.key, nothing.key}
 
 
 def test_the_instance_is_described_without_paths_and_passwords(tmp_path: Path):
