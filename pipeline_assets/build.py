@@ -11,6 +11,7 @@ from pipeline_assets.assets.events import events_asset
 from pipeline_assets.assets.staging import staging_key
 from pipeline_assets.assets.tables import table_asset
 from pipeline_assets.checks.events import events_checks
+from pipeline_assets.checks.grouping import grouped
 from pipeline_assets.checks.marts import table_checks
 from pipeline_assets.components.loading import component_definitions, declared
 from pipeline_assets.io_managers.booked import BookedLakeIOManager, BookedPostgresIOManager
@@ -52,7 +53,7 @@ def build_defs(
         tables += [table_asset(derived, settings, made_of) for derived in model.derived.values()]
     core = dg.Definitions(
         assets=tables,
-        asset_checks=[*events_checks(), *table_checks(model)],
+        asset_checks=grouped([*events_checks(), *table_checks(model)]),
         jobs=[load_job(staging), build_job([table.key for table in tables])],
         sensors=[new_files, stale_days],
         # On this workload a process for every step costs more than the step.

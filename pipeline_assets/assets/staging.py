@@ -7,6 +7,7 @@ import dagster as dg
 from dagster_duckdb import DuckDBResource
 from duckdb import Error as DuckDBError
 
+from pipeline_assets.checks.grouping import grouped
 from pipeline_assets.checks.staging import staging_checks
 from pipeline_assets.contracts.staged_events import StagedEvents
 from pipeline_assets.ledger.files import Load
@@ -80,7 +81,7 @@ def staging_assets(source: Source) -> dg.Definitions:
             }
         )
 
-    return dg.Definitions(assets=[staging], asset_checks=staging_checks(source, staging_key(source.name)))
+    return dg.Definitions(assets=[staging], asset_checks=grouped(staging_checks(source, staging_key(source.name))))
 
 
 def tidy_up(platform: Platform, source: str, log: Logger) -> None:

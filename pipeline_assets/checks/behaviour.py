@@ -13,6 +13,7 @@ import duckdb
 import sqlalchemy as sa
 from dagster_duckdb import DuckDBResource
 
+from pipeline_assets.checks.grouping import Check, asset_check
 from pipeline_assets.checks.results import checked_days, compared, result
 from pipeline_assets.contracts.attributions import Attributions
 from pipeline_assets.contracts.funnels import Funnels
@@ -27,7 +28,7 @@ Rows = dict[Any, Any]
 _TOLERANCE = 1e-6
 
 
-def behaviour_checks(model: Model) -> list[dg.AssetChecksDefinition]:
+def behaviour_checks(model: Model) -> list[Check]:
     """The checks of people, commerce and analyses."""
     checks = [
         _compared(
@@ -196,14 +197,14 @@ def behaviour_checks(model: Model) -> list[dg.AssetChecksDefinition]:
     return [
         check
         for check in checks
-        if all(other.asset_key.path[-1] in model.tables for spec in check.check_specs for other in spec.additional_deps)
+        if all(other.asset_key.path[-1] in model.tables for other in check.spec.additional_deps)
     ]
 
 
 # --- Declared analyses --------------------------------------------------------------------------------
 
 
-def _funnel(table: Table) -> dg.AssetChecksDefinition:
+def _funnel(table: Table) -> Check:
     return _compared(
         table.name,
         "never_widens",
@@ -219,7 +220,7 @@ def _funnel(table: Table) -> dg.AssetChecksDefinition:
     )
 
 
-def _retention(table: Table) -> dg.AssetChecksDefinition:
+def _retention(table: Table) -> Check:
     return _compared(
         table.name,
         "within_cohorts",
@@ -232,7 +233,7 @@ def _retention(table: Table) -> dg.AssetChecksDefinition:
     )
 
 
-def _attribution(table: Table) -> dg.AssetChecksDefinition:
+def _attribution(table: Table) -> Check:
     return _compared(
         table.name,
         "credits_add_up",
@@ -300,10 +301,10 @@ _Question = Callable[[_At], Rows]
 
 def _compared(
     table: str, name: str, description: str, *, expected: _Question, actual: _Question, also_reads: Sequence[str] = ()
-) -> dg.AssetChecksDefinition:
+) -> Check:
     """A blocking check that two questions have the same answer."""
 
-    @dg.asset_check(asset=table, name=name, blocking=True, description=description, additional_deps=list(also_reads))
+    @asset_check(asset=table, name=name, blocking=True, description=description, additional_deps=also_reads)
     def check(
         context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform], duckdb: DuckDBResource
     ) -> dg.AssetCheckResult:
@@ -319,10 +320,10 @@ def _compared(
     return check
 
 
-def _warning(table: str, name: str, description: str, query: str) -> dg.AssetChecksDefinition:
+def _warning(table: str, name: str, description: str, query: str) -> Check:
     """A warning if any number of the only row is not 0."""
 
-    @dg.asset_check(asset=table, name=name, description=description)
+    @asset_check(asset=table, name=name, description=description)
     def check(context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform]) -> dg.AssetCheckResult:
         with platform.engine.connect() as connection:
             days = checked_days(context, platform, table)

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from dagster_duckdb import DuckDBResource
 
 from pipeline_assets.checks.footers import read_footers
+from pipeline_assets.checks.grouping import Check, asset_check
 from pipeline_assets.checks.results import checked_days, result
 from pipeline_assets.contracts.tables import EVENTS
 from pipeline_assets.io_managers.lake import ParquetLakeIOManager
@@ -27,10 +28,10 @@ def events_files(platform: Platform, days: list[date]) -> dict[date, Path]:
     return {day: path for day, path in paths.items() if path.exists()}
 
 
-def events_checks() -> list[dg.AssetChecksDefinition]:
+def events_checks() -> list[Check]:
     """The checks of `events`."""
 
-    @dg.asset_check(
+    @asset_check(
         asset=EVENTS.name,
         name="contract",
         blocking=True,
@@ -45,7 +46,7 @@ def events_checks() -> list[dg.AssetChecksDefinition]:
             {"rows": found.rows, "nulls_in_required_columns": found.nulls, "days_with_other_columns": wrong[:10]},
         )
 
-    @dg.asset_check(
+    @asset_check(
         asset=EVENTS.name,
         name="days_balance",
         blocking=True,
@@ -87,7 +88,7 @@ def events_checks() -> list[dg.AssetChecksDefinition]:
             },
         )
 
-    @dg.asset_check(
+    @asset_check(
         asset=EVENTS.name,
         name="bots_share",
         description="Share of events that machines caused, per source, against the declared bounds.",
@@ -112,7 +113,7 @@ def events_checks() -> list[dg.AssetChecksDefinition]:
             warn=True,
         )
 
-    @dg.asset_check(
+    @asset_check(
         asset=EVENTS.name,
         name="ids_repeat_beyond_window",
         description="Event ids that occur on several days although duplicates are dropped within `dedup_days`; "
@@ -136,7 +137,7 @@ def events_checks() -> list[dg.AssetChecksDefinition]:
             )
         return result(repeated == 0, {"ids": repeated, "days_searched": len(paths)}, warn=True)
 
-    @dg.asset_check(
+    @asset_check(
         asset=EVENTS.name,
         name="consent_denied",
         description="Events that refuse analytics, per source, none of which may have an identifier; and rows that "
@@ -197,10 +198,10 @@ def events_checks() -> list[dg.AssetChecksDefinition]:
     ]
 
 
-def _counted(name: str, column: str, what: str, description: str) -> dg.AssetChecksDefinition:
+def _counted(name: str, column: str, what: str, description: str) -> Check:
     """A warning if a column of `events` says anything; events per source and value."""
 
-    @dg.asset_check(asset=EVENTS.name, name=name, description=description)
+    @asset_check(asset=EVENTS.name, name=name, description=description)
     def check(
         context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform], duckdb: DuckDBResource
     ) -> dg.AssetCheckResult:

@@ -10,6 +10,7 @@ from dagster_duckdb import DuckDBResource
 from pipeline_assets.checks.behaviour import behaviour_checks
 from pipeline_assets.checks.events import events_files
 from pipeline_assets.checks.footers import read_footers
+from pipeline_assets.checks.grouping import Check, asset_check
 from pipeline_assets.checks.recount import UNKNOWN_ID, SessionCounts, count_activity, count_sessions
 from pipeline_assets.checks.results import checked_days, compared, result
 from pipeline_assets.contracts.tables import DAILY_ACTIVITY, EVENTS, PAGE_VIEWS, SESSIONS, Table
@@ -21,21 +22,21 @@ from pipeline_assets.transforms.sessionize import supplied_sources
 MARTS_SCHEMA = "marts"
 
 
-def table_checks(model: Model) -> list[dg.AssetChecksDefinition]:
+def table_checks(model: Model) -> list[Check]:
     """The checks of all tables that are made from events."""
     made = [table for table in model.tables.values() if table is not EVENTS]
     contracts = [_contract(table) if table.store == "marts" else _lake_contract(table) for table in made]
     checks = [*contracts, _session_check(), _page_views_check(), _activity_check(), *behaviour_checks(model)]
     # A deployment need not make all tables.
-    return [check for check in checks if all(key.asset_key.path[-1] in model.tables for key in check.check_keys)]
+    return [check for check in checks if check.spec.asset_key.path[-1] in model.tables]
 
 
 def _table(table: Table) -> sa.TableClause:
     return sa.table(table.name, *(sa.column(name) for name in table.contract.columns()), schema=MARTS_SCHEMA)
 
 
-def _contract(table: Table) -> dg.AssetChecksDefinition:
-    @dg.asset_check(
+def _contract(table: Table) -> Check:
+    @asset_check(
         asset=table.name,
         name="contract",
         blocking=True,
@@ -60,8 +61,8 @@ def _contract(table: Table) -> dg.AssetChecksDefinition:
     return contract
 
 
-def _lake_contract(table: Table) -> dg.AssetChecksDefinition:
-    @dg.asset_check(
+def _lake_contract(table: Table) -> Check:
+    @asset_check(
         asset=table.name,
         name="contract",
         blocking=True,
@@ -82,10 +83,10 @@ def _lake_contract(table: Table) -> dg.AssetChecksDefinition:
     return contract
 
 
-def _session_check() -> dg.AssetChecksDefinition:
+def _session_check() -> Check:
     s = _table(SESSIONS).c
 
-    @dg.asset_check(
+    @asset_check(
         asset=SESSIONS.name,
         name="every_event_in_one_session",
         blocking=True,
@@ -137,10 +138,10 @@ def _recounted(platform: Platform, duckdb: DuckDBResource, days: list[date]) -> 
         )
 
 
-def _page_views_check() -> dg.AssetChecksDefinition:
+def _page_views_check() -> Check:
     s, p = _table(SESSIONS).c, _table(PAGE_VIEWS).c
 
-    @dg.asset_check(
+    @asset_check(
         asset=PAGE_VIEWS.name,
         name="matches_sessions",
         blocking=True,
@@ -166,10 +167,10 @@ def _page_views_check() -> dg.AssetChecksDefinition:
     return matches_sessions
 
 
-def _activity_check() -> dg.AssetChecksDefinition:
+def _activity_check() -> Check:
     a, s = _table(DAILY_ACTIVITY).c, _table(SESSIONS).c
 
-    @dg.asset_check(
+    @asset_check(
         asset=DAILY_ACTIVITY.name,
         name="matches_events_and_sessions",
         blocking=True,

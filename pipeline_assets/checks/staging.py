@@ -6,6 +6,7 @@ import dagster as dg
 import pyarrow.parquet as pq
 
 from pipeline_assets.checks.footers import read_footers
+from pipeline_assets.checks.grouping import Check, asset_check
 from pipeline_assets.checks.results import result
 from pipeline_assets.contracts.staged_events import StagedEvents
 from pipeline_assets.ledger.summary import SourceSummary, summarise
@@ -18,13 +19,13 @@ _FOOTERS = 200
 _BESIDE = ("reason", "raw")
 
 
-def staging_checks(source: Source, asset: dg.AssetKey) -> list[dg.AssetChecksDefinition]:
+def staging_checks(source: Source, asset: dg.AssetKey) -> list[Check]:
     """The checks of one source's staging asset."""
 
     def summary(platform: Platform) -> SourceSummary:
         return summarise(platform.engine, source.name)
 
-    @dg.asset_check(
+    @asset_check(
         asset=asset,
         name="ledger_balances",
         blocking=True,
@@ -58,7 +59,7 @@ def staging_checks(source: Source, asset: dg.AssetKey) -> list[dg.AssetChecksDef
             },
         )
 
-    @dg.asset_check(
+    @asset_check(
         asset=asset,
         name="contract",
         blocking=True,
@@ -83,7 +84,7 @@ def staging_checks(source: Source, asset: dg.AssetKey) -> list[dg.AssetChecksDef
             },
         )
 
-    @dg.asset_check(
+    @asset_check(
         asset=asset,
         name="quarantined_share",
         description="Share of lines in quarantine, and files that cannot be read at all, against the declared bounds.",
@@ -102,7 +103,7 @@ def staging_checks(source: Source, asset: dg.AssetKey) -> list[dg.AssetChecksDef
             warn=True,
         )
 
-    @dg.asset_check(
+    @asset_check(
         asset=asset,
         name="late_share",
         description="Share of rows that landed after their day had been built, against the declared bound.",
@@ -115,7 +116,7 @@ def staging_checks(source: Source, asset: dg.AssetKey) -> list[dg.AssetChecksDef
             warn=True,
         )
 
-    @dg.asset_check(
+    @asset_check(
         asset=asset,
         name="freshness",
         description="Hours since the newest file of the source was booked, against the declared bound, if any.",
