@@ -9,7 +9,6 @@ from datetime import date
 from typing import Any
 
 import dagster as dg
-import duckdb
 import sqlalchemy as sa
 from dagster_duckdb import DuckDBResource
 
@@ -255,9 +254,9 @@ def _attribution(table: Table) -> Check:
 class _At:
     """The tables, as a check asks for them."""
 
-    def __init__(self, platform: Platform, database: duckdb.DuckDBPyConnection, days: Sequence[date]) -> None:
+    def __init__(self, platform: Platform, duckdb: DuckDBResource, days: Sequence[date]) -> None:
         self._platform = platform
-        self._database = database
+        self._duckdb = duckdb
         self._days = list(days)
 
     def lake(self, table: Table, query: str, *, all_days: bool = False) -> Rows:
@@ -267,9 +266,10 @@ class _At:
         paths = [str(path) for path in platform.lake_files(table, days[0], days[-1])] if days else []
         if not paths:
             return {}
-        self._database.execute("set TimeZone = 'UTC'")
-        self._database.from_parquet(paths, hive_partitioning=False).create_view("files", replace=True)
-        return {row[0]: row[1] if len(row) == 2 else tuple(row[1:]) for row in self._database.execute(query).fetchall()}
+        with self._duckdb.get_connection() as database:
+            database.execute("set TimeZone = 'UTC'")
+            database.from_parquet(paths, hive_partitioning=False).create_view("files")
+            return {row[0]: row[1] if len(row) == 2 else tuple(row[1:]) for row in database.execute(query).fetchall()}
 
     @property
     def value_column(self) -> str:
@@ -313,9 +313,8 @@ def _compared(
             # Asked by itself, of all days: those that await their rebuild have nothing to say.
             stale = platform.staleness().tables[table]
             days = [day for day in days if day not in stale]
-        with duckdb.get_connection() as connection:
-            at = _At(platform, connection, days)
-            return compared(expected(at), actual(at), name.replace("_", " "))
+        at = _At(platform, duckdb, days)
+        return compared(expected(at), actual(at), name.replace("_", " "))
 
     return check
 
