@@ -37,6 +37,9 @@ _SCHEMA_LOCK = 0x6461677374657200
 
 _EVENT_BATCH = "1000"
 
+# Without a pool Dagster connects anew for every statement. No timeout: a long query is no mistake here.
+_POOL = {"statement_timeout": 0, "pool_recycle": 3600, "max_overflow": 20}
+
 _CONFIG = {
     "data_dir": dg.Field(dg.StringSource, is_required=False),
     "postgres_url": dg.Field(dg.StringSource, is_required=False),
@@ -67,6 +70,12 @@ class _EventLog(PostgresEventLogStorage):
     def __init__(self, url: str) -> None:
         super().__init__(url)
         self._seen: set[tuple[str, str]] = set()
+        # A run in a process of its own would write every event on a new connection.
+        self.optimize_for_webserver(**_POOL)
+
+    def dispose(self) -> None:
+        super().dispose()
+        self._engine.dispose()
 
     def has_table(self, table_name: str) -> bool:
         return self._once("table", table_name, lambda: super(_EventLog, self).has_table(table_name))
@@ -229,6 +238,5 @@ def pipeline_instance(settings: Settings) -> dg.DagsterInstance:
     }
     ref = InstanceRef.from_dir(str(_local_dir(settings)), config_dir=str(PROJECT_ROOT), overrides=overrides)
     instance = dg.DagsterInstance.from_ref(ref)
-    # Without this every event is written on a new connection. No timeout: a long query is no mistake here.
-    instance.optimize_for_webserver(statement_timeout=0, pool_recycle=3600, max_overflow=20)
+    instance.optimize_for_webserver(**_POOL)
     return instance

@@ -4,6 +4,7 @@ import json
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from dagster._core.launcher.base import WorkerStatus
 from dagster._core.storage.dagster_run import DagsterRun
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG, GRPC_INFO_TAG
 
-from pipeline_assets.dagster_storage import pipeline_instance
+from pipeline_assets.dagster_storage import PipelinePostgresStorage, pipeline_instance
 from pipeline_assets.postgres import connect
 from pipeline_assets.runs import WORKER_TAG, worker_tags
 from pipeline_assets.settings import PROJECT_ROOT, Settings
@@ -64,6 +65,35 @@ def test_a_table_of_the_event_log_that_is_missing_is_asked_for_again(postgres_ur
         with connect(postgres_url) as connection:
             connection.execute("create table dagster.later ()")
         assert storage.has_table("later")  # ty: ignore[missing-attribute]
+
+
+def test_events_are_written_on_one_connection_which_is_closed_in_the_end(postgres_url: str, tmp_path: Path):
+    settings = Settings.for_data_dir(tmp_path, postgres_url=postgres_url)
+    pipeline_instance(settings).dispose()
+    config = {"data_dir": str(tmp_path), "postgres_url": postgres_url}
+    with connect(postgres_url, autocommit=True) as connection:
+
+        def others() -> set[int]:
+            query = (
+                "select pid from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid() "
+                "and backend_type = 'client backend'"
+            )
+            return {pid for (pid,) in connection.execute(query)}
+
+        before = others()
+        # As the process of a run makes it.
+        storage = PipelinePostgresStorage.from_config_value(None, config).event_log_storage
+        seen = set()
+        for _ in range(3):
+            storage.get_logs_for_run("none")
+            seen |= others() - before
+        assert len(seen) == 1
+        storage.dispose()
+        for _ in range(100):
+            if not others() & seen:
+                break
+            time.sleep(0.05)
+        assert not others() & seen
 
 
 def test_a_run_of_a_range_of_days_records_every_day(postgres_url: str, tmp_path: Path):
