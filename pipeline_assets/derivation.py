@@ -137,9 +137,9 @@ def build_part(
     derived: Derived,
     frames: Frames,
     changed: Collection[date],
-    rows_of_groups: Callable[[pl.Series], pl.DataFrame],
+    rows_of_groups: Callable[[pl.Series], pl.DataFrame | None],
     revisions: Mapping[date, str],
-) -> Part:
+) -> Part | None:
     """Make a table's groups again that have or had input rows on some days.
 
     Args:
@@ -147,14 +147,19 @@ def build_part(
         frames: all rows of its inputs, as they are now.
         changed: the days of them that may have changed since the table was built.
         rows_of_groups: the table's rows of all groups that have a row with one of these values of `seed`, or one whose
-            `first` and `last` show that its input rows may lie on one of the changed days.
+            `first` and `last` show that its input rows may lie on one of the changed days; None if it is not there.
         revisions: what the table says so far of each day.
+
+    Returns:
+        None if the table is not there.
     """
     groups = derived.groups
     assert groups is not None  # noqa: S101
     days = {each.table.name: pl.col(each.table.partition_column or "").is_in(list(changed)) for each in derived.reads}
     on_changed = {name: frame.filter(days[name]).collect().lazy() for name, frame in frames.items()}
     so_far = rows_of_groups(groups.seeds(on_changed))
+    if so_far is None:
+        return None
     members = {
         name: frame.collect().rechunk().lazy() for name, frame in groups.members(frames, on_changed, so_far).items()
     }

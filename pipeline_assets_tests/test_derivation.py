@@ -70,6 +70,7 @@ def assert_part_makes_the_whole(
         for name, frame, rows in (("before", before, was), ("after", after, wanted))
     }
     part = build_part(derived, {source: after.lazy()}, changed, rows_of_groups(derived, was, changed), told["before"])
+    assert part is not None
     key = derived.table.contract.primary_key()
     result = pl.concat([was.join(part.so_far, on=key, how="anti"), part.rows])
     assert result.sort(key).equals(wanted.sort(key))
@@ -128,4 +129,5 @@ def test_only_the_groups_of_the_days_that_changed_are_made_again(tables: dict[st
     days = {(NOON + 4 * DAY).date()}
     told = dict(identity_revisions(before, was).iter_rows())
     part = build_part(identities, {"visitor_days": after.lazy()}, days, rows_of_groups(identities, was, days), told)
+    assert part is not None
     assert part.so_far["id"].to_list() == part.rows["id"].to_list() == ["b"]

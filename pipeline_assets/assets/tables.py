@@ -1,6 +1,7 @@
 """The assets of all tables that are made from others: load, call the transform, return."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from datetime import date, timedelta
 
 import dagster as dg
@@ -12,8 +13,8 @@ from pipeline_assets.assets.building import claimed_days, table_arguments
 from pipeline_assets.batching import Batch, batches
 from pipeline_assets.contracts.tables import EVENTS, Table
 from pipeline_assets.derivation import Derived, Frames, Part, Reads, build_part
+from pipeline_assets.io_managers.booked import BookedPostgresIOManager
 from pipeline_assets.io_managers.frames import FrameStream
-from pipeline_assets.io_managers.marts import marts_reader
 from pipeline_assets.partitions import ONLY_STALE_TAG
 from pipeline_assets.platform import Platform
 from pipeline_assets.progress import Progress
@@ -47,21 +48,24 @@ def table_asset(
         platform: dg.ResourceParam[Platform],
         progress: dg.ResourceParam[Progress],
         duckdb: DuckDBResource,
+        marts: dg.ResourceParam[BookedPostgresIOManager],
         **inputs: pl.LazyFrame | pl.DataFrame,
     ) -> FrameStream:
         days = claimed_days(context, platform, table)
         loaded = {name: frame.lazy() for name, frame in inputs.items()}
 
         if table.partition_column is None:
-            return _whole(derived, loaded, context, platform)
+            return _whole(derived, loaded, context, platform, marts)
 
         def daily() -> Iterator[pl.DataFrame]:
             work = _work(derived, days, platform)
-            with progress.track(table.name, len(work), context.log) as advance, duckdb.get_connection() as connection:
+            selects = any(each.select for each in derived.reads)
+            database = duckdb.get_connection() if selects else nullcontext()
+            with progress.track(table.name, len(work), context.log) as advance, database as connection:
                 for batch in work:
                     near = {
                         each.table.name: _near(each, batch, derived.key, loaded[each.table.name])
-                        if each.select is None
+                        if connection is None or each.select is None
                         else _selected(each, batch, platform, connection)
                         for each in derived.reads
                     }
@@ -73,10 +77,16 @@ def table_asset(
     return asset
 
 
-def _whole(derived: Derived, frames: Frames, context: dg.AssetExecutionContext, platform: Platform) -> FrameStream:
+def _whole(
+    derived: Derived,
+    frames: Frames,
+    context: dg.AssetExecutionContext,
+    platform: Platform,
+    marts: BookedPostgresIOManager,
+) -> FrameStream:
     """A table without partitions; of one that falls into groups those that have to be made again, if that is known."""
     key = context.run.run_id, derived.table.name
-    if part := _part(derived, frames, context, platform):
+    if part := _part(derived, frames, context, platform, marts):
         if part.revisions is not None:
             platform.revisions[key] = part.revisions
         return FrameStream([part.rows], replaces=part.so_far)
@@ -86,22 +96,25 @@ def _whole(derived: Derived, frames: Frames, context: dg.AssetExecutionContext, 
     return FrameStream([rows])
 
 
-def _part(derived: Derived, frames: Frames, context: dg.AssetExecutionContext, platform: Platform) -> Part | None:
+def _part(
+    derived: Derived,
+    frames: Frames,
+    context: dg.AssetExecutionContext,
+    platform: Platform,
+    marts: BookedPostgresIOManager,
+) -> Part | None:
     table, groups = derived.table, derived.groups
     changed = platform.changed_days.pop((context.run.run_id, table.name), None)
     # Whoever asks for the table itself, not for what is stale, gets all of it anew.
     if groups is None or changed is None or ONLY_STALE_TAG not in context.run.tags:
         return None
-    with marts_reader(platform, table) as reader:
-        if not reader.exists:
-            return None
-        return build_part(
-            derived,
-            frames,
-            changed,
-            lambda seeds: reader.rows_of_groups(groups, seeds, changed),
-            platform.builds.revisions(table.name),
-        )
+    return build_part(
+        derived,
+        frames,
+        changed,
+        lambda seeds: marts.rows_of_groups(table, groups, seeds, changed),
+        platform.builds.revisions(table.name),
+    )
 
 
 def _work(derived: Derived, days: Sequence[date], platform: Platform) -> list[Batch]:

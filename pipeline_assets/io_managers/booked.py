@@ -1,8 +1,9 @@
 """The project's IO managers: those of any project, plus the ledger's booking in the transaction that publishes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 import dagster as dg
 import dataframely as dy
@@ -11,9 +12,10 @@ import sqlalchemy as sa
 from dagster._core.storage.db_io_manager import TableSlice
 from sqlalchemy.dialects.postgresql.asyncpg import dialect as numbered_parameters
 
-from pipeline_assets.contracts.tables import EVENTS, Store
+from pipeline_assets.contracts.tables import EVENTS, Store, Table
+from pipeline_assets.derivation import Groups
 from pipeline_assets.io_managers.lake import ParquetLakeIOManager
-from pipeline_assets.io_managers.marts import MARTS
+from pipeline_assets.io_managers.marts import MARTS, rows_of_groups
 from pipeline_assets.io_managers.postgres import PostgresPolarsIOManager
 from pipeline_assets.ledger.builds import book_counts, book_revisions, confirmation, require_all
 from pipeline_assets.platform import Platform
@@ -69,6 +71,13 @@ class BookedPostgresIOManager(PostgresPolarsIOManager):
         """Load, and remember when the run began to read."""
         self._platform.read_begins(context.step_context.run_id)
         return super().load_input(context)
+
+    def rows_of_groups(
+        self, table: Table, groups: Groups, seeds: pl.Series, days: Collection[date]
+    ) -> pl.DataFrame | None:
+        """See `marts.rows_of_groups`."""
+        timezone = ZoneInfo(self._platform.settings.timezone)
+        return rows_of_groups(self.client, table, groups, seeds, days, timezone=timezone)
 
     def _get_table_slice(self, context: Any, output_context: dg.OutputContext) -> TableSlice:
         """The table, and where rows are written the days that the run has claimed."""

@@ -99,10 +99,10 @@ class PostgresPolarsIOManager(DbIOManager):
             contracts: by table name: the columns with types, nullability, keys, indexes
                 (`metadata={"index": True}`) and comments. A table without one has the frame's columns.
         """
-        client = PostgresClient(url)
-        handler = PolarsTypeHandler(client, contracts or {})
+        self.client = PostgresClient(url)
+        handler = PolarsTypeHandler(self.client, contracts or {})
         super().__init__(
-            type_handlers=[handler], db_client=client, database="", schema=schema, default_load_type=pl.DataFrame
+            type_handlers=[handler], db_client=self.client, database="", schema=schema, default_load_type=pl.DataFrame
         )
 
     def before_commit(self, context: dg.OutputContext, connection: adbc.Connection) -> None:
