@@ -26,6 +26,19 @@ Select = Callable[[duckdb.DuckDBPyConnection, list[str], date, date], pl.DataFra
 
 
 @dataclass(frozen=True)
+class Among:
+    """Which rows of a table in PostgreSQL are wanted.
+
+    Attributes:
+        column: a column of it, of texts, with an index.
+        values: the values wanted, from the other inputs.
+    """
+
+    column: str
+    values: Callable[[Frames], pl.Series]
+
+
+@dataclass(frozen=True)
 class Reads:
     """An input of a table.
 
@@ -35,6 +48,7 @@ class Reads:
         after: days after it.
         columns: the columns that are read; empty means all.
         select: how the rows wanted are taken from the files of the lake, where those are few.
+        among: for an input without partitions: the rows wanted for some days, where those are few.
     """
 
     table: Table
@@ -42,6 +56,7 @@ class Reads:
     after: int = 0
     columns: tuple[str, ...] = ()
     select: Select | None = None
+    among: Among | None = None
 
 
 @dataclass(frozen=True)

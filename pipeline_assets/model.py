@@ -53,7 +53,7 @@ from pipeline_assets.contracts.users import Users
 from pipeline_assets.contracts.visitor_days import VisitorDays
 from pipeline_assets.contracts.visitors import Visitors
 from pipeline_assets.declarations.problems import suggestion
-from pipeline_assets.derivation import Derived, Frames, Groups, Reads, recipe_version
+from pipeline_assets.derivation import Among, Derived, Frames, Groups, Reads, recipe_version
 from pipeline_assets.ledger.builds import STAGING, Input, Recipe
 from pipeline_assets.settings import Settings, SettingsError
 from pipeline_assets.sources.declaration import Source
@@ -72,7 +72,12 @@ from pipeline_assets.transforms.orders import build_order_days, build_orders
 from pipeline_assets.transforms.page_views import build_page_views
 from pipeline_assets.transforms.pages import build_pages
 from pipeline_assets.transforms.paths import build_paths
-from pipeline_assets.transforms.person_days import build_person_days, identity_revisions
+from pipeline_assets.transforms.person_days import (
+    SPAN_COLUMNS,
+    build_person_days,
+    identity_revisions,
+    seen_visitors,
+)
 from pipeline_assets.transforms.products import build_products
 from pipeline_assets.transforms.retention import build_retention
 from pipeline_assets.transforms.retention_days import build_retention_days
@@ -309,7 +314,14 @@ def _people(rates: Rates) -> list[Derived]:
         ),
         Derived(
             PERSON_DAYS,
-            (Reads(VISITOR_DAYS), Reads(IDENTITIES)),
+            (
+                Reads(VISITOR_DAYS),
+                Reads(
+                    IDENTITIES,
+                    columns=SPAN_COLUMNS,
+                    among=Among("id", lambda frames: seen_visitors(frames["visitor_days"])),
+                ),
+            ),
             lambda frames, days: build_person_days(frames["visitor_days"], frames["identities"], days),
         ),
         Derived(

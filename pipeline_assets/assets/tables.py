@@ -29,17 +29,15 @@ def table_asset(
 ) -> dg.AssetsDefinition:
     """The asset of a table; see `table_arguments`."""
     table = derived.table
+    # Of these few rows are wanted, day by day.
+    asked = [each for each in derived.reads if each.select or each.among]
     arguments = table_arguments(
         table,
         settings,
         version=derived.version,
         made_of=made_of,
-        ins={each.table.name: _loaded(each, table) for each in derived.reads if not each.select},
-        deps=[
-            dg.AssetDep(each.table.name, partition_mapping=_mapping(each, table))
-            for each in derived.reads
-            if each.select
-        ],
+        ins={each.table.name: _loaded(each, table) for each in derived.reads if each not in asked},
+        deps=[dg.AssetDep(each.table.name, partition_mapping=_mapping(each, table)) for each in asked],
     )
 
     @dg.asset(**arguments)
@@ -59,16 +57,22 @@ def table_asset(
 
         def daily() -> Iterator[pl.DataFrame]:
             work = _work(derived, days, platform)
-            selects = any(each.select for each in derived.reads)
-            database = duckdb.get_connection() if selects else nullcontext()
+            database = duckdb.get_connection() if any(each.select for each in asked) else nullcontext()
             with progress.track(table.name, len(work), context.log) as advance, database as connection:
                 for batch in work:
                     near = {
                         each.table.name: _near(each, batch, derived.key, loaded[each.table.name])
-                        if connection is None or each.select is None
-                        else _selected(each, batch, platform, connection)
                         for each in derived.reads
+                        if each not in asked
                     }
+                    for each in asked:
+                        if each.among:
+                            values = each.among.values(near)
+                            rows = marts.rows_among(each.table, each.among.column, values, columns=each.columns)
+                        else:
+                            assert connection is not None  # noqa: S101
+                            rows = _selected(each, batch, platform, connection)
+                        near[each.table.name] = rows.lazy()
                     yield derived.build(near, batch.days)
                     advance(f"{batch.days[0]} to {batch.days[-1]}")
 
@@ -134,12 +138,12 @@ def _near(each: Reads, batch: Batch, key: tuple[str, ...], frame: pl.LazyFrame) 
     return batch.select(frame, *key) if key and each.table is EVENTS else frame
 
 
-def _selected(each: Reads, batch: Batch, platform: Platform, connection: DuckDBPyConnection) -> pl.LazyFrame:
+def _selected(each: Reads, batch: Batch, platform: Platform, connection: DuckDBPyConnection) -> pl.DataFrame:
     """The rows that are wanted of an input's days, taken from its files."""
     assert each.select is not None  # noqa: S101
     first, last = _span(each, batch)
     paths = [str(path) for path in platform.lake_files(each.table, first, last)]
-    return each.select(connection, paths, first, last).lazy()
+    return each.select(connection, paths, first, last)
 
 
 def _span(each: Reads, batch: Batch) -> tuple[date, date]:

@@ -53,9 +53,12 @@ def behaviour_checks(model: Model) -> list[Check]:
                 "select 'users of a person', count(*) from (select person_id from marts.identities "
                 "where id_type = 'user_id' group by 1 having count(*) > 1) wrong having count(*) > 0 "
                 "union all select 'spans', count(*) from (select valid_from, lag(valid_to) over ids as before, "
-                "row_number() over ids as position from marts.identities "
+                "row_number() over ids as position from marts.identities where is_shared "
                 "window ids as (partition by property, id_type, id order by span)) spans "
                 "where case when position = 1 then valid_from is not null else valid_from is distinct from before end "
+                "having count(*) > 0 "
+                "union all select 'spans of ids that are not shared', count(*) from marts.identities "
+                "where not is_shared and (span, valid_from is null, valid_to is null) <> (1, true, true) "
                 "having count(*) > 0"
             ),
         ),

@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql.asyncpg import dialect as numbered_parameter
 from pipeline_assets.contracts.tables import EVENTS, Store, Table
 from pipeline_assets.derivation import Groups
 from pipeline_assets.io_managers.lake import ParquetLakeIOManager
-from pipeline_assets.io_managers.marts import MARTS, rows_of_groups
+from pipeline_assets.io_managers.marts import MARTS, rows_among, rows_of_groups
 from pipeline_assets.io_managers.postgres import PostgresPolarsIOManager
 from pipeline_assets.ledger.builds import book_counts, book_revisions, confirmation, require_all
 from pipeline_assets.platform import Platform
@@ -71,6 +71,10 @@ class BookedPostgresIOManager(PostgresPolarsIOManager):
         """Load, and remember when the run began to read."""
         self._platform.read_begins(context.step_context.run_id)
         return super().load_input(context)
+
+    def rows_among(self, table: Table, column: str, values: pl.Series, *, columns: Sequence[str]) -> pl.DataFrame:
+        """See `marts.rows_among`."""
+        return rows_among(self.client, table, column, values, columns=columns)
 
     def rows_of_groups(
         self, table: Table, groups: Groups, seeds: pl.Series, days: Collection[date]

@@ -1,6 +1,6 @@
-"""What a table in PostgreSQL holds already, for making it again in part."""
+"""Some rows of a table in PostgreSQL, where all of them would be too many."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
@@ -10,10 +10,32 @@ from dagster._core.storage.db_io_manager import TableSlice
 from pipeline_assets.contracts.tables import Table
 from pipeline_assets.derivation import Groups
 from pipeline_assets.io_managers.frames import contract_schema
-from pipeline_assets.io_managers.postgres import PostgresClient, quoted, read
+from pipeline_assets.io_managers.postgres import PostgresClient, TableError, quoted, read
 
 MARTS = "marts"
 """The schema of the tables for people and BI tools."""
+
+
+def rows_among(
+    client: PostgresClient, table: Table, column: str, values: pl.Series, *, columns: Sequence[str]
+) -> pl.DataFrame:
+    """The rows of a table with one of some values.
+
+    Args:
+        client: of the server.
+        table: the table.
+        column: a column of texts.
+        values: those wanted.
+        columns: columns wanted.
+
+    Raises:
+        TableError: there is no such table, PostgreSQL cannot be reached or refused a statement.
+    """
+    condition = f"{quoted(column)} = ANY($1::text[])"
+    rows = _rows(client, table, condition, [values.to_list()], columns=columns)
+    if rows is None:
+        raise TableError(f"{MARTS}.{table.name} does not exist. Materialize {table.name} first.")
+    return rows
 
 
 def rows_of_groups(
@@ -41,7 +63,6 @@ def rows_of_groups(
     Raises:
         TableError: PostgreSQL cannot be reached or refused a statement.
     """
-    table_slice = TableSlice(table.name, MARTS)
     spans = _spans(days, timezone)
     key, seed, first, last = map(quoted, (groups.key, groups.seed, groups.first, groups.last))
     name = quoted(MARTS, table.name)
@@ -55,13 +76,26 @@ def rows_of_groups(
         )
     """  # noqa: S608
     parameters = [seeds.to_list(), *([span[end].isoformat() for span in spans] for end in (0, 1))]
-    types = contract_schema(table.contract)
+    return _rows(client, table, condition, parameters, columns=table.contract.column_names())
+
+
+def _rows(
+    client: PostgresClient, table: Table, condition: str, parameters: Sequence[object], *, columns: Sequence[str]
+) -> pl.DataFrame | None:
+    """Rows with the types of the contract; None if there is no such table."""
+    table_slice = TableSlice(table.name, MARTS)
     with client.connect(None, table_slice) as connection:
         found = client.describe(table_slice, connection)
         if found is None:
             return None
         return read(
-            connection, name, found, columns=list(types), condition=condition, parameters=parameters, types=types
+            connection,
+            quoted(MARTS, table.name),
+            found,
+            columns=columns,
+            condition=condition,
+            parameters=parameters,
+            types=contract_schema(table.contract),
         )
 
 

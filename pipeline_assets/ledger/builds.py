@@ -15,14 +15,14 @@ that read it depend on the revisions of their days, and on nothing else of it.
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from functools import cached_property
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 
 from pipeline_assets.ledger.files import StagedFile
 from pipeline_assets.ledger.schema import builds, event_days, revisions
@@ -33,6 +33,7 @@ WHOLE = date.min
 """The day under which a table without partitions is booked."""
 _ABSENT = "-"
 _BUILDING = "building"
+_TEXTS = ARRAY(sa.Text)
 # Days without anything that two stale days of one run may lie apart.
 _BRIDGED_DAYS = 31
 LONGEST_STRETCH = 366
@@ -195,82 +196,50 @@ class Staleness:
         return replace(stretch, tables=tuple(tables))
 
 
-Fingerprint = Callable[[str, date], str]
-"""The fingerprint of a table and day."""
+Fingerprints = Mapping[str, Mapping[date, str]]
+"""Of tables and days; the day of a table without partitions is `WHOLE`."""
 
 
-def combined(
-    recipe: Recipe,
-    day: date,
-    *,
-    daily: Collection[str],
-    days: Iterable[date],
-    known: Fingerprint,
-    revision: Fingerprint,
-) -> str:
+def combined(recipe: Recipe, day: date, days: Iterable[date], known: Fingerprints, revised: Fingerprints) -> str:
     """The fingerprint of a table's day from what is known of its inputs.
 
     Args:
         recipe: the table.
         day: the day, or `WHOLE`.
-        daily: the tables with daily partitions.
         days: all days that exist, in order; what a table without partitions reads.
-        known: fingerprints of the inputs.
-        revision: revisions of the inputs without partitions.
+        known: fingerprints of the inputs with daily partitions, and where the table has none, of the others too.
+        revised: revisions of the inputs without partitions.
     """
-    parts: list[str] = []
+    parts = [recipe.table, recipe.version]
     for needed in recipe.inputs:
-        is_daily = needed.table == STAGING or needed.table in daily
-        if recipe.daily:
-            parts += [(known if is_daily else revision)(needed.table, other) for other in needed.days(day)]
-        elif is_daily:
-            parts += [f"{other}:{known(needed.table, other)}" for other in days]
+        if needed.table in revised and recipe.daily:
+            parts += [revised[needed.table].get(other, _ABSENT) for other in needed.days(day)]
+        elif recipe.daily:
+            parts += [known[needed.table].get(other, _ABSENT) for other in needed.days(day)]
+        elif needed.table in revised:
+            parts.append(known[needed.table].get(WHOLE, _ABSENT))
         else:
-            parts.append(known(needed.table, WHOLE))
-    return _digest([recipe.table, recipe.version, *parts])
+            parts += [f"{other}:{known[needed.table].get(other, _ABSENT)}" for other in days]
+    return _digest(parts)
 
 
-class Plan:
+def planned(
+    recipes: Iterable[Recipe], staged: Mapping[date, str], present: Collection[date], revised: Fingerprints
+) -> Fingerprints:
     """The fingerprints every table and day should have.
 
     Args:
         recipes: every table, inputs before the tables that read them.
-        staged: the staged files that count.
+        staged: of the staged files that count.
         present: the days that exist at all.
-        revised: the revisions booked, by table and day.
+        revised: the revisions booked of every table without partitions.
     """
-
-    def __init__(
-        self,
-        recipes: Sequence[Recipe],
-        staged: Mapping[date, str],
-        present: Collection[date],
-        revised: Mapping[tuple[str, date], str],
-    ) -> None:
-        self._recipes = {recipe.table: recipe for recipe in recipes}
-        self._daily = {recipe.table for recipe in recipes if recipe.daily}
-        self._staged = staged
-        self._present = sorted(present)
-        self._days = set(present)
-        self._revised = revised
-        self._known: dict[tuple[str, date], str] = {}
-
-    def fingerprint(self, table: str, day: date) -> str:
-        """Fingerprint of what `table` should be built from on `day`."""
-        if table == STAGING:
-            return self._staged.get(day, _ABSENT)
-        if day != WHOLE and day not in self._days:
-            return _ABSENT
-        if (table, day) not in self._known:
-            self._known[table, day] = combined(
-                self._recipes[table],
-                day,
-                daily=self._daily,
-                days=self._present,
-                known=self.fingerprint,
-                revision=lambda needed, other: self._revised.get((needed, other), _ABSENT),
-            )
-        return self._known[table, day]
+    days = sorted(present)
+    known: dict[str, Mapping[date, str]] = {STAGING: staged}
+    for recipe in recipes:
+        own = days if recipe.daily else [WHOLE]
+        known[recipe.table] = {day: combined(recipe, day, days, known, revised) for day in own}
+    return known
 
 
 def staged_fingerprints(staged: Iterable[StagedFile]) -> dict[date, str]:
@@ -307,33 +276,41 @@ class BuildLedger:
         with self._engine.connect() as connection:
             booked = self._booked(connection, self._recipes, self._since, until)
             revised = self._revised(connection, self._recipes, self._since, until)
-        present.update(day for _, day in booked if day != WHOLE)
-        plan = Plan(list(self._recipes.values()), files, present, revised)
+        present.update(*booked.values())
+        present.discard(WHOLE)
+        plan = planned(self._recipes.values(), files, present, revised)
         stale: dict[str, set[date]] = {}
-        for table, recipe in self._recipes.items():
-            days = present if recipe.daily else {WHOLE} if present else set()
-            stale[table] = {day for day in days if booked.get((table, day)) != plan.fingerprint(table, day)}
-        wanted = {(table, day): plan.fingerprint(table, day) for table, days in stale.items() for day in days}
+        for table in self._recipes:
+            stale[table] = {day for day, text in plan[table].items() if present and booked[table].get(day) != text}
+        wanted = {(table, day): plan[table][day] for table, days in stale.items() for day in days}
         return Staleness(list(self._recipes.values()), stale, present, wanted)
 
     def _booked(
-        self, connection: sa.Connection, tables: Collection[str], first: date, last: date
-    ) -> dict[tuple[str, date], str]:
+        self, connection: sa.Connection, tables: Iterable[str], first: date, last: date
+    ) -> dict[str, dict[date, str]]:
         """What some tables were built from on some days; `_BUILDING` where a claim was not confirmed."""
         b = builds.c
+        found: dict[str, dict[date, str]] = {table: {} for table in tables}
         inputs = sa.case((b.state == "built", b.inputs), else_=_BUILDING)
         query = sa.select(b.asset, b.day, inputs).where(
-            b.asset.in_(tables), sa.or_(b.day == WHOLE, b.day.between(first, last))
+            b.asset.in_(found), sa.or_(b.day == WHOLE, b.day.between(first, last))
         )
-        return {(asset, day): text for asset, day, text in connection.execute(query)}
+        for asset, day, text in connection.execute(query):
+            found[asset][day] = text
+        return found
 
     def _revised(
-        self, connection: sa.Connection, tables: Collection[str], first: date, last: date
-    ) -> dict[tuple[str, date], str]:
-        """What some tables without partitions say of some days."""
+        self, connection: sa.Connection, tables: Iterable[str], first: date, last: date
+    ) -> dict[str, dict[date, str]]:
+        """What those of some tables that have no partitions say of some days."""
         r = revisions.c
-        query = sa.select(r.asset, r.day, r.revision).where(r.asset.in_(tables), r.day.between(first, last))
-        return {(asset, day): text for asset, day, text in connection.execute(query)}
+        found: dict[str, dict[date, str]] = {
+            table: {} for table in tables if table != STAGING and not self._recipes[table].daily
+        }
+        query = sa.select(r.asset, r.day, r.revision).where(r.asset.in_(found), r.day.between(first, last))
+        for asset, day, text in connection.execute(query):
+            found[asset][day] = text
+        return found
 
     def built_days(self, table: str) -> list[date]:
         """The days a table was built for, in order; `WHOLE` for one without partitions."""
@@ -381,7 +358,6 @@ class BuildLedger:
         since = read_since or self.now()
         recipe = self._recipes[table]
         files = staged_fingerprints(staged)
-        daily = {name for name, other in self._recipes.items() if other.daily}
         needed = [each.table for each in recipe.inputs]
         first, last = self._since, until
         if recipe.daily:
@@ -390,24 +366,11 @@ class BuildLedger:
         with self._engine.begin() as connection:
             built = self._booked(connection, needed, first, last)
             revised = self._revised(connection, needed, first, last)
-            existing = sorted({day for _, day in built if day != WHOLE})
-
-            def known(needed: str, day: date) -> str:
-                return files.get(day, _ABSENT) if needed == STAGING else built.get((needed, day), _ABSENT)
-
-            def fingerprint(day: date) -> str:
-                return combined(
-                    recipe,
-                    day,
-                    daily=daily,
-                    days=existing,
-                    known=known,
-                    revision=lambda needed, other: revised.get((needed, other), _ABSENT),
-                )
-
+            existing = sorted(set().union(*built.values()) - {WHOLE})
+            known = {**built, STAGING: files}
             reading = None
-            if not recipe.daily and daily.issuperset(needed):
-                inputs = {name: {str(day): known(name, day) for day in existing} for name in needed}
+            if not recipe.daily and not revised:
+                inputs = {name: {str(day): text for day, text in built[name].items()} for name in needed}
                 reading = {"version": recipe.version, "inputs": inputs}
             changed = _changed_days(connection, table, reading) if reading else None
             claim = insert(builds).values(
@@ -415,7 +378,7 @@ class BuildLedger:
                     {
                         "asset": table,
                         "day": day,
-                        "inputs": fingerprint(day),
+                        "inputs": combined(recipe, day, existing, known, revised),
                         "state": "building",
                         "run_id": run_id,
                         "read_since": since,
@@ -439,7 +402,7 @@ class BuildLedger:
     def revisions(self, table: str) -> dict[date, str]:
         """What a table without partitions says of each day."""
         with self._engine.connect() as connection:
-            return {day: text for (_, day), text in self._revised(connection, [table], date.min, date.max).items()}
+            return self._revised(connection, [table], date.min, date.max)[table]
 
 
 def _changed_days(connection: sa.Connection, table: str, reading: Mapping[str, Any]) -> set[date] | None:
@@ -506,13 +469,13 @@ def require_all(table: str, days: Sequence[date], confirmed: int) -> None:
 def book_revisions(table: str, revised: Mapping[date, str]) -> list[sa.UpdateBase]:
     """The statements that book what a table says of each day; run them in the transaction that publishes its rows."""
     r = revisions.c
-    gone = sa.delete(revisions).where(r.asset == table)
-    if not revised:
-        return [gone]
-    values = [{"asset": table, "day": day, "revision": revision} for day, revision in sorted(revised.items())]
-    new = insert(revisions).values(values)
+    # Two values however many days there are. As texts, for those any driver binds.
+    days = sa.cast(sa.cast([str(day) for day in revised], _TEXTS), ARRAY(sa.Date))
+    texts = sa.cast(list(revised.values()), _TEXTS)
+    given = sa.func.unnest(days, texts).table_valued("day", "revision").render_derived()
+    new = insert(revisions).from_select(["asset", "day", "revision"], sa.select(sa.literal(table), *given.c))
     return [
-        gone.where(r.day.not_in(list(revised))),
+        sa.delete(revisions).where(r.asset == table, r.day != sa.all_(days)),
         new.on_conflict_do_update(
             index_elements=["asset", "day"],
             set_={"revision": new.excluded.revision},

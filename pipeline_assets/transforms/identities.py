@@ -37,6 +37,9 @@ VISITOR = "visitor_id"
 
 _NODE = ("property", "id_type", "id")
 _VISITOR = ("property", "visitor_id", "anonymous_id", "user_id", "further_ids")
+COMPONENT_COLUMNS = ("visitor_day_id", *_VISITOR, "activity_date", "first_seen_at", "last_seen_at", "is_bot", "events")
+"""Columns of visitor_days that say who is whom."""
+
 _DATES = ("human_date", "any_date")
 _TIMES = ("first_seen_at", "last_seen_at")
 
@@ -108,26 +111,24 @@ def rows_of_components(visitor_days: pl.LazyFrame, changed: pl.LazyFrame, identi
         changed: some of them, whose ids are wanted too.
         identities: all rows of `contracts.Identities` of the components.
     """
-    ids, rows = identities.lazy(), changed.lazy()
-    anonymous = pl.concat(
+    devices = pl.concat(
         [
-            ids.filter(pl.col("id_type") == ANONYMOUS).select("property", anonymous_id="id"),
-            rows.filter(pl.col("anonymous_id").is_not_null()).select("property", "anonymous_id"),
+            identities.filter(pl.col("id_type") == ANONYMOUS).select("property", anonymous_id="id"),
+            changed.select("property", "anonymous_id").collect(),
         ]
-    ).unique()
+    ).drop_nulls()
     users = pl.concat(
         [
-            ids.filter(pl.col("id_type") == USER).select(user_id="id"),
-            rows.filter(pl.col("user_id").is_not_null()).select("user_id"),
+            identities.filter(pl.col("id_type") == USER)["id"],
+            changed.select(pl.col("user_id").alias("id")).collect()["id"],
         ]
-    ).unique()
-    known = pl.lit(value=True)
-    return (
-        visitor_days.join(anonymous.with_columns(by_device=known), on=["property", "anonymous_id"], how="left")
-        .join(users.with_columns(by_user=known), on="user_id", how="left")
-        .filter(pl.col("by_device") | pl.col("by_user"))
-        .drop("by_device", "by_user")
     )
+    # Reading is most of the work: what neither `build_identities` nor `identity_revisions` asks for is left out.
+    wanted = pl.col("user_id").is_in(users.drop_nulls().unique().implode())
+    for (shop,), own in devices.partition_by("property", as_dict=True).items():
+        of_shop = pl.col("anonymous_id").is_in(own["anonymous_id"].unique().implode())
+        wanted |= (pl.col("property") == shop) & of_shop
+    return visitor_days.select(COMPONENT_COLUMNS).filter(wanted)
 
 
 def further_ids_of(texts: pl.Series) -> pl.DataFrame:

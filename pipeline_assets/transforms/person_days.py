@@ -16,6 +16,9 @@ PERSON_KEY = ("activity_date", "property", "visitor_id", "anonymous_id", "user_i
 _PERSON = ("person_id", "person_first_date")
 _HEX_DIGITS = 15
 
+SPAN_COLUMNS = ("property", "id_type", "id", "span", "valid_from", "is_shared", *_PERSON, "id_first_date")
+"""Columns of identities that `with_persons` needs."""
+
 
 def build_person_days(
     visitor_days: pl.LazyFrame | pl.DataFrame, identities: pl.LazyFrame | pl.DataFrame, days: Sequence[date]
@@ -24,11 +27,12 @@ def build_person_days(
 
     Args:
         visitor_days: at least all rows (`contracts.VisitorDays`) of `days`.
-        identities: all of `contracts.Identities`.
+        identities: of `contracts.Identities` at least the rows of all `seen_visitors`.
         days: activity dates to build.
 
     Reads:
-        visitor_days of the day, identities. Rebuild a day when its visitor_days or its `identity_revisions` change.
+        visitor_days of the day, identities of their ids. Rebuild a day when its visitor_days or its
+        `identity_revisions` change.
     """
     rows = visitor_days.lazy().filter(pl.col("activity_date").is_in(sorted(set(days)))).collect()
     return (
@@ -36,6 +40,12 @@ def build_person_days(
         .select(PersonDays.column_names())
         .sort("activity_date", "property", "visitor_id", "user_id", "further_ids", "is_bot")
     )
+
+
+def seen_visitors(visitor_days: pl.LazyFrame) -> pl.Series:
+    """The visitor ids, which for most are anonymous ids, and user ids on rows of visitor_days."""
+    rows = visitor_days.select("visitor_id", "user_id").unique().collect()
+    return pl.concat([rows["visitor_id"], rows["user_id"]]).drop_nulls().unique()
 
 
 def with_persons(rows: pl.DataFrame, identities: pl.LazyFrame | pl.DataFrame) -> pl.DataFrame:
@@ -46,14 +56,12 @@ def with_persons(rows: pl.DataFrame, identities: pl.LazyFrame | pl.DataFrame) ->
 
     Args:
         rows: `PERSON_KEY` and whatever else.
-        identities: all of `contracts.Identities`.
+        identities: of `contracts.Identities` at least the rows of all `seen_visitors`.
 
     Returns:
         The rows in their order with person_id, visitor_first_date and person_first_date.
     """
-    known = identities.lazy().select(
-        "property", "id_type", "id", "span", "valid_from", "is_shared", *_PERSON, "id_first_date"
-    )
+    known = identities.lazy().select(SPAN_COLUMNS)
     visitors = (
         known.filter(pl.col("id_type").is_in([ANONYMOUS, VISITOR]), pl.col("span") == 1)
         .select(
