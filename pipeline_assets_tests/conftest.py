@@ -11,6 +11,21 @@ import pytest
 from pipeline_assets.postgres import connect, leave_server, server_url
 from pipeline_assets.settings import Settings
 
+# A worker takes one module after the other. Those that take minutes come first, so that no worker is left with one of
+# them while the others have nothing to do.
+LONGEST_FIRST = ("ui/", "end_to_end/test_crashes.py", "end_to_end/test_convergence.py", "end_to_end/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests into the order in which their modules begin."""
+    here = Path(__file__).parent
+
+    def turn(item: pytest.Item) -> int:
+        path = item.path.relative_to(here).as_posix()
+        return next((turn for turn, start in enumerate(LONGEST_FIRST) if path.startswith(start)), len(LONGEST_FIRST))
+
+    items.sort(key=turn)
+
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[str]:

@@ -20,10 +20,7 @@ DECLARATION = ROOT / "pipeline_assets_tests/declarations/access_log/defs.yaml"
 SOURCE = "access_log"
 MALFORMED = 8899
 
-pytestmark = [
-    pytest.mark.skipif(not LOG.exists(), reason=f"the real access log is not there: {LOG}"),
-    pytest.mark.xdist_group("access_logs"),
-]
+pytestmark = pytest.mark.skipif(not LOG.exists(), reason=f"the real access log is not there: {LOG}")
 
 
 @pytest.fixture(scope="module")

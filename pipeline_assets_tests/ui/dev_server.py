@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import psutil
 
 from pipeline_assets.build import build_defs, build_platform
 from pipeline_assets.dagster_storage import pipeline_instance
@@ -26,7 +28,7 @@ from pipeline_assets.refresh import Refresh
 from pipeline_assets.settings import PROJECT_ROOT, Settings
 
 START_SECONDS = 240
-STOP_SECONDS = 60
+STOP_SECONDS = 120
 
 
 @dataclass
@@ -92,7 +94,7 @@ def dev_server(platform: Platform, definitions: dg.Definitions) -> Generator[Dev
     }
     port = _free_port()
     log = settings.data_dir / "dev.log"
-    with log.open("wb") as output:
+    with log.open("wb") as output, _heeding_interrupts():
         process = subprocess.Popen(
             [Path(sys.executable).with_name("dg"), "dev", "--port", str(port)],
             cwd=PROJECT_ROOT,
@@ -110,8 +112,10 @@ def dev_server(platform: Platform, definitions: dg.Definitions) -> Generator[Dev
         leave_server(settings)
         os.killpg(process.pid, signal.SIGINT)
         assert process.wait(STOP_SECONDS) == 0, server.said()
+        _wait_until_alone(process.pid)
         assert not (settings.postgres_dir / "postmaster.pid").exists(), "PostgreSQL outlived its last user"
-        _wait_until_tidy(before)
+        left = {*(_litter() - before), *(home for home in _homes(server) if home.exists())}
+        assert not left, f"The dev server left {left} in the project's folder:\n{server.said()}"
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -128,12 +132,32 @@ def _wait_until_loaded(server: DevServer, process: "subprocess.Popen[bytes]") ->
     raise AssertionError(f"The dev server did not start:\n{server.said()}")
 
 
-def _wait_until_tidy(before: set[Path]) -> None:
-    """Dagster's helpers tidy up after its main process has ended, and tests beside this one run Dagster here too."""
+def _wait_until_alone(group: int) -> None:
+    """The main process does not wait for the run workers and code servers of its group, which tidy up themselves."""
     deadline = time.monotonic() + STOP_SECONDS
-    while (left := _litter() - before) and time.monotonic() < deadline:
-        time.sleep(0.5)
-    assert not left, f"The dev server left {sorted(left)} in the project's folder"
+    while (left := _members(group)) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not left, f"Processes of the dev server outlived it: {left}"
+
+
+def _members(group: int) -> list[psutil.Process]:
+    """The processes of a group that have not ended; nobody may collect those that have."""
+    found: list[psutil.Process] = []
+    for process in psutil.process_iter():
+        with suppress(psutil.NoSuchProcess, ProcessLookupError):
+            if os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
+
+
+@contextmanager
+def _heeding_interrupts() -> Generator[None]:
+    """What is started in the background of a shell ignores Ctrl-C, and so would all that it starts in turn."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _free_port() -> int:
@@ -144,5 +168,12 @@ def _free_port() -> int:
 
 def _litter() -> set[Path]:
     """What Dagster writes into the project's folder if it is not told otherwise."""
-    names = (".tmp_dagster_home_*", ".logs_queue", "logs", "history", "schedules", "storage", ".dg")
-    return {path for name in names for path in PROJECT_ROOT.glob(name)}
+    names = (".logs_queue", "logs", "history", "schedules", "storage", ".dg")
+    return {PROJECT_ROOT / name for name in names if (PROJECT_ROOT / name).exists()}
+
+
+def _homes(server: DevServer) -> list[Path]:
+    """The temporary homes in the project's folder that this server has announced; other servers have others there."""
+    homes = [Path(home) for home in re.findall(r"Using temporary directory (\S+) for storage", server.said())]
+    assert homes, server.said()
+    return homes

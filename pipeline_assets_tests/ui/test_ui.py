@@ -1,32 +1,141 @@
-"""The pages people look at, seen through a headless Chromium.
+"""The dev server at work: dropped files lead to tables by themselves, and the pages people look at tell so.
 
-`PIPELINE_SCREENSHOTS=docs/images make test-ui` keeps pictures of them; those of the README are made so.
+All in one module, which runs in one worker, so that there is one server. Pages are seen through a headless Chromium;
+`PIPELINE_SCREENSHOTS=docs/images make test-ui` keeps pictures of them, and those of the README are made so.
 """
 
+import json
 import os
 import re
 import shutil
+import tempfile
+import time
+import uuid
 from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime, timedelta
+from datetime import time as clock
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
+import sqlalchemy as sa
 
 from pipeline_assets.contracts.tables import SESSIONS
 from pipeline_assets.jobs import BUILD_JOB, LOAD_JOB
-from pipeline_assets_tests.ui.conftest import DAYS
-from pipeline_assets_tests.ui.dev_server import DevServer
+from pipeline_assets.partitions import day_range
+from pipeline_assets_tests.ui.dev_server import DevServer, dev_server, small_deployment
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (make setup installs it)")
-expect = sync_api.expect
+try:
+    from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+    PLAYWRIGHT = True
+except ImportError:
+    PLAYWRIGHT = False
+
+DAYS = 6
+LIMIT_SECONDS = 180
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[DevServer]:
+    """A dev server on a demo of six days, for all tests: it takes half a minute to start."""
+    # Not below pytest's own folder, which root's PostgreSQL cannot enter.
+    folder = Path(tempfile.mkdtemp(prefix="pipeline-ui-"))
+    try:
+        with dev_server(*small_deployment(folder, days=DAYS)) as running:
+            yield running
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+# --- Without anybody looking --------------------------------------------------------------------------
+
+
+def page_view(moment: datetime, visitor: str) -> str:
+    """A line as the demo shop's tracker writes it."""
+    at = moment.isoformat().replace("+00:00", "Z")
+    return json.dumps(
+        {
+            "messageId": str(uuid.uuid4()),
+            "type": "page",
+            "timestamp": at,
+            "sentAt": at,
+            "receivedAt": at,
+            "anonymousId": visitor,
+            "context": {"page": {"url": "https://shop.example/dropped"}, "consent": {"analytics": True}},
+        }
+    )
+
+
+def wait_for(what: Callable[[], bool], server: DevServer) -> None:
+    deadline = time.monotonic() + LIMIT_SECONDS
+    while not what():
+        assert time.monotonic() < deadline, server.said()[-5000:]
+        time.sleep(1)
+
+
+def built(server: DevServer) -> dict[date, str]:
+    """The run that built each day of the sessions."""
+    with server.platform.engine.connect() as connection:
+        rows = connection.execute(sa.text("select day, run_id from ledger.builds where asset = 'sessions'"))
+        return {row.day: row.run_id for row in rows}
+
+
+def test_a_file_dropped_into_landing_leads_to_rows_in_the_marts_by_itself_and_rebuilds_only_the_days_around_it(
+    server: DevServer,
+) -> None:
+    day = server.platform.settings.first_day + timedelta(days=1)
+    before = built(server)
+    runs_before = {run["runId"] for run in server.runs()}
+    assert len(before) == DAYS
+    noon = datetime.combine(day, clock(12), UTC)
+    lines = [page_view(noon + timedelta(seconds=second), "dropped-visitor") for second in range(5)]
+    landing = server.platform.settings.landing_dir / "web"
+    (landing / "dropped.jsonl").write_text("\n".join(lines) + "\n")
+
+    def has_arrived() -> bool:
+        with server.platform.engine.connect() as connection:
+            query = sa.text("select page_views from marts.sessions where visitor_id = 'dropped-visitor'")
+            return connection.execute(query).scalars().all() == [len(lines)]
+
+    def new_runs() -> list[tuple[str, str]]:
+        runs = [run for run in server.runs() if run["runId"] not in runs_before]
+        return [(run["jobName"], run["status"]) for run in reversed(runs)]
+
+    def is_settled() -> bool:
+        finished = all(status in ("SUCCESS", "FAILURE") for _, status in new_runs())
+        return finished and not any(server.platform.staleness().tables.values())
+
+    wait_for(has_arrived, server)
+    wait_for(is_settled, server)
+    load, *builds = new_runs()
+    assert load == (LOAD_JOB, "SUCCESS")
+    assert set(builds) == {(BUILD_JOB, "SUCCESS")}
+    # Duplicates are looked for one day later too, and sessions reach into the days before and after those.
+    around = day_range(day - timedelta(days=1), day + timedelta(days=2))
+    after = built(server)
+    assert [other for other in sorted(after) if after[other] != before[other]] == around
+
+
+def test_nothing_that_looks_like_trouble_is_printed(server: DevServer) -> None:
+    said = server.said()
+    assert "Sensor stale_days" in said
+    for trouble in ("ERROR", "CRITICAL", "WARNING", "Warning", "Traceback", "virtual environment", "DEBUG"):
+        assert trouble not in said, said
+
+
+# --- In a browser -------------------------------------------------------------------------------------
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
-pytestmark = [
-    pytest.mark.ui,
-    pytest.mark.xdist_group("ui"),
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the path (apt-get install chromium)"),
-]
+
+def in_browser(test: Callable[..., None]) -> Callable[..., None]:
+    """Mark a test that needs Chromium."""
+    no_playwright = pytest.mark.skipif(not PLAYWRIGHT, reason="playwright is not installed (make setup installs it)")
+    no_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the path (apt-get install chromium)")
+    return pytest.mark.ui(no_playwright(no_chromium(test)))
+
 
 # Nothing but the pages asked for: no sandbox (root has none), no updates, no services.
 SWITCHES = [
@@ -42,17 +151,17 @@ WAIT = 30_000
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator["sync_api.Browser"]:
+def browser() -> Iterator["Browser"]:
     """Chromium without a window."""
     expect.set_options(timeout=WAIT)
-    with sync_api.sync_playwright() as playwright:
+    with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=SWITCHES)
         yield browser
         browser.close()
 
 
 @pytest.fixture
-def page(browser: "sync_api.Browser") -> Iterator["sync_api.Page"]:
+def page(browser: "Browser") -> Iterator["Page"]:
     """An empty page, wide enough for the whole graph."""
     context = browser.new_context(viewport={"width": 1900, "height": 900}, color_scheme="light", timezone_id="UTC")
     context.set_default_timeout(WAIT)
@@ -61,10 +170,10 @@ def page(browser: "sync_api.Browser") -> Iterator["sync_api.Page"]:
 
 
 @pytest.fixture
-def keep(page: "sync_api.Page") -> Callable[..., None]:
+def keep(page: "Page") -> Callable[..., None]:
     """A function that keeps a picture of the page, if anybody wants pictures."""
 
-    def keep_picture(name: str, **options: object) -> None:
+    def keep_picture(name: str, **options: Any) -> None:
         folder = os.environ.get("PIPELINE_SCREENSHOTS")
         if folder:
             Path(folder).mkdir(parents=True, exist_ok=True)
@@ -80,8 +189,9 @@ def checks_of(server: DevServer, asset: dg.AssetKey) -> list[str]:
     return sorted(key.name for key in graph.asset_check_keys if key.asset_key == asset)
 
 
+@in_browser
 def test_the_graph_shows_every_asset_in_its_group_with_all_checks_passed_and_its_days_filled(
-    server: DevServer, page: "sync_api.Page", keep: Callable[..., None]
+    server: DevServer, page: "Page", keep: Callable[..., None]
 ) -> None:
     specs = server.definitions.resolve_all_asset_specs()
     groups = sorted({str(spec.group_name) for spec in specs})
@@ -107,8 +217,9 @@ def test_the_graph_shows_every_asset_in_its_group_with_all_checks_passed_and_its
     keep("asset_graph", clip={"x": left, "y": top, "width": right - left, "height": bottom - top})
 
 
+@in_browser
 def test_the_partitions_of_a_table_are_green_from_the_first_day_on(
-    server: DevServer, page: "sync_api.Page", keep: Callable[..., None]
+    server: DevServer, page: "Page", keep: Callable[..., None]
 ) -> None:
     first_day = server.platform.settings.first_day.isoformat()
     page.goto(f"{server.url}/assets/{SESSIONS.name}?view=partitions&partition={first_day}")
@@ -119,8 +230,9 @@ def test_the_partitions_of_a_table_are_green_from_the_first_day_on(
     keep("partitions")
 
 
+@in_browser
 def test_the_checks_of_a_table_have_passed_and_tell_their_numbers(
-    server: DevServer, page: "sync_api.Page", keep: Callable[..., None]
+    server: DevServer, page: "Page", keep: Callable[..., None]
 ) -> None:
     page.goto(f"{server.url}/assets/{SESSIONS.name}?view=checks&checkDetail=every_event_in_one_session")
     names = checks_of(server, dg.AssetKey(SESSIONS.name))
@@ -135,8 +247,9 @@ def test_the_checks_of_a_table_have_passed_and_tell_their_numbers(
     keep("checks", clip={"x": 238, "y": 0, "width": 1270, "height": 610})
 
 
+@in_browser
 def test_the_columns_of_a_table_are_listed_with_descriptions_and_keys(
-    server: DevServer, page: "sync_api.Page", keep: Callable[..., None]
+    server: DevServer, page: "Page", keep: Callable[..., None]
 ) -> None:
     page.goto(f"{server.url}/assets/{SESSIONS.name}?view=overview")
     table = page.get_by_role("table").filter(has_text="Column name")
@@ -149,8 +262,9 @@ def test_the_columns_of_a_table_are_listed_with_descriptions_and_keys(
     keep("columns")
 
 
+@in_browser
 def test_the_list_of_runs_tells_what_was_loaded_and_which_days_were_built(
-    server: DevServer, page: "sync_api.Page", keep: Callable[..., None]
+    server: DevServer, page: "Page", keep: Callable[..., None]
 ) -> None:
     page.goto(f"{server.url}/runs")
     expect(page.get_by_text(LOAD_JOB).first).to_be_visible()
@@ -161,7 +275,8 @@ def test_the_list_of_runs_tells_what_was_loaded_and_which_days_were_built(
     keep("runs")
 
 
-def test_both_sensors_are_switched_on(server: DevServer, page: "sync_api.Page", keep: Callable[..., None]) -> None:
+@in_browser
+def test_both_sensors_are_switched_on(server: DevServer, page: "Page", keep: Callable[..., None]) -> None:
     page.goto(f"{server.url}/automation")
     for name in ("new_files", "stale_days"):
         expect(page.get_by_text(name, exact=True)).to_be_visible()
