@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 
 from pipeline_assets.settings import Settings
-from pipeline_assets_tests.end_to_end.deployment import BACKBONE_TABLES, Deployment
+from pipeline_assets_tests.end_to_end.deployment import BACKBONE_TABLES, FIRST_DAY, Deployment
 
 
 @pytest.fixture
@@ -28,6 +28,7 @@ def new_deployment(tmp_path: Path, new_database: Callable[[], str]) -> Iterator[
                 "postgres_url": new_database(),
                 "defs_dir": folder / "defs",
                 "tables": BACKBONE_TABLES,
+                "first_day": FIRST_DAY,
                 **changes,
             }
             settings = Settings.for_data_dir(folder, **changes)

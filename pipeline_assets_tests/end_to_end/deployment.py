@@ -2,6 +2,8 @@
 
 import logging
 from collections.abc import Iterable, Mapping
+from datetime import date
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,8 @@ from pipeline_assets.settings import Settings
 
 BACKBONE_TABLES = tuple(table.name for table in BACKBONE)
 """All tables take several times as long as those that every other is made of: tests about these do without them."""
+FIRST_DAY = date(2026, 2, 1)
+"""A month before the demo and the clicks of most tests: Dagster lists its partitions, one for every day since."""
 CHECKS_JOB = "every_check"
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 """Run configuration of runs whose events nobody wants to see on the terminal."""
@@ -57,21 +61,29 @@ class Deployment:
     def __init__(self, settings: Settings, instance: dg.DagsterInstance) -> None:
         self.settings = settings
         self.instance = instance
-        self.platform: Platform | Any = None
         logging.getLogger("dagster").setLevel(logging.CRITICAL)
-        self.reload()
+
+    @cached_property
+    def platform(self) -> Platform:
+        """The deployment with what is declared now."""
+        return build_platform(self.settings)
+
+    @cached_property
+    def definitions(self) -> dg.Definitions:
+        """The code location on the same platform, with a job of all checks."""
+        checks = dg.define_asset_job(CHECKS_JOB, selection=dg.AssetSelection.all_asset_checks())
+        return dg.Definitions.merge(build_defs(platform=self.platform), dg.Definitions(jobs=[checks]))
 
     def close(self) -> None:
         """Close the connections."""
-        if self.platform is not None and "engine" in vars(self.platform):
+        if "platform" in vars(self) and "engine" in vars(self.platform):
             self.platform.engine.dispose()
 
     def reload(self) -> None:
-        """Read the declarations again, as a new process would."""
+        """Read the declarations again when they are needed next, as a new process would."""
         self.close()
-        self.platform = build_platform(self.settings)
-        checks = dg.define_asset_job(CHECKS_JOB, selection=dg.AssetSelection.all_asset_checks())
-        self.definitions = dg.Definitions.merge(build_defs(platform=self.platform), dg.Definitions(jobs=[checks]))
+        for known in ("platform", "definitions"):
+            vars(self).pop(known, None)
 
     def declare(self, name: str, declaration: str) -> None:
         """Write a declaration (again) and load it."""

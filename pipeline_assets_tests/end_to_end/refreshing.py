@@ -23,7 +23,7 @@ import pipeline_assets.refresh
 from pipeline_assets import cli
 from pipeline_assets.postgres import leave_server
 from pipeline_assets.settings import Settings
-from pipeline_assets_tests.end_to_end.deployment import BACKBONE_TABLES
+from pipeline_assets_tests.end_to_end.deployment import BACKBONE_TABLES, FIRST_DAY
 
 _IMPORTED = (pipeline_assets.build, pipeline_assets.dagster_storage, pipeline_assets.refresh)
 _CONTEXT = multiprocessing.get_context("forkserver")
@@ -106,6 +106,7 @@ def _refresh(data_dir: Path, dies_at: Point | None, tables: Sequence[str]) -> No
         del os.environ[name]
     os.environ["PIPELINE_DATA_DIR"] = str(data_dir)
     os.environ["PIPELINE_TABLES"] = ",".join(tables)
+    os.environ["PIPELINE_FIRST_DAY"] = FIRST_DAY.isoformat()
     log = os.open(data_dir / "refresh.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)

@@ -8,7 +8,7 @@ import pytest
 import typer.testing
 
 from pipeline_assets.cli import app
-from pipeline_assets_tests.end_to_end.deployment import BACKBONE_TABLES, CLICKS
+from pipeline_assets_tests.end_to_end.deployment import BACKBONE_TABLES, CLICKS, FIRST_DAY
 from pipeline_assets_tests.end_to_end.test_files import click
 
 Run = Callable[..., tuple[int, str, str]]
@@ -36,6 +36,7 @@ def run(tmp_path: Path, postgres_url: str, landing: Path, declaration: Path, mon
     """A function that runs a command line on a deployment: exit code, output and errors."""
     monkeypatch.setenv("PIPELINE_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("PIPELINE_TABLES", ",".join(BACKBONE_TABLES))
+    monkeypatch.setenv("PIPELINE_FIRST_DAY", FIRST_DAY.isoformat())
     monkeypatch.setenv("PIPELINE_POSTGRES_URL", postgres_url)
     monkeypatch.setenv("PIPELINE_DEFS_DIR", str(declaration.parents[1]))
     runner = typer.testing.CliRunner()

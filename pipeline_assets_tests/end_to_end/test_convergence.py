@@ -13,7 +13,7 @@ import pytest
 
 from pipeline_assets.demo.generator import Demo, DemoConfig, DemoFile, build_demo
 from pipeline_assets.settings import Settings
-from pipeline_assets_tests.end_to_end.deployment import BACKBONE_TABLES, CLICKS, Deployment, differences
+from pipeline_assets_tests.end_to_end.deployment import BACKBONE_TABLES, CLICKS, FIRST_DAY, Deployment, differences
 
 NewDeployment = Callable[..., Deployment]
 Tables = dict[str, pl.DataFrame]
@@ -31,7 +31,7 @@ def clean_batch(
 ) -> Iterator[Tables]:
     """The tables after everything was loaded once, in one batch."""
     folder = tmp_path_factory.mktemp("clean_batch")
-    settings = Settings.for_data_dir(folder, postgres_url=new_database(), tables=BACKBONE_TABLES)
+    settings = Settings.for_data_dir(folder, postgres_url=new_database(), tables=BACKBONE_TABLES, first_day=FIRST_DAY)
     with dg.DagsterInstance.ephemeral() as instance:
         deployment = Deployment(settings, instance)
         for file in everything_of(demo):

@@ -21,7 +21,7 @@ from pipeline_assets.ledger.files import FileLedger
 from pipeline_assets.postgres import leave_server
 from pipeline_assets.settings import Settings
 from pipeline_assets.staging.loading import SourceLoader
-from pipeline_assets_tests.end_to_end.deployment import BACKBONE_TABLES, Deployment, differences
+from pipeline_assets_tests.end_to_end.deployment import BACKBONE_TABLES, FIRST_DAY, Deployment, differences
 from pipeline_assets_tests.end_to_end.refreshing import Point, kill, kill_postgres, start_refresh, warm_up
 
 MOMENTS = 20
@@ -106,7 +106,7 @@ def state(
 ) -> tuple[dict[str, pl.DataFrame], list[str], bool]:
     """All tables, the checks that fail, and whether nothing is pending, stale or out of balance."""
     with dg.DagsterInstance.ephemeral() as instance:
-        deployment = Deployment(Settings.for_data_dir(folder, tables=tables), instance)
+        deployment = Deployment(Settings.for_data_dir(folder, tables=tables, first_day=FIRST_DAY), instance)
         failing = deployment.check_everything() if checks else []
         found = deployment.everything(), failing, deployment.is_settled()
         deployment.close()
