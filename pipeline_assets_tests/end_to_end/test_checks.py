@@ -17,10 +17,10 @@ WITH_CONSENT = CLICKS.replace("    page_url", "    consent: ok\n    page_url")
 def evaluation(deployment: Deployment, asset: str, check: str) -> dg.AssetCheckEvaluation:
     """One check of all days."""
     key = dg.AssetCheckKey(dg.AssetKey(asset.split("/")), check)
-    result = deployment.definitions.resolve_job_def(CHECKS_JOB).execute_in_process(
-        instance=deployment.instance, run_config=QUIET, raise_on_error=False
-    )
-    (found,) = [found for found in result.get_asset_check_evaluations() if found.asset_check_key == key]
+    job = deployment.definitions.resolve_job_def(CHECKS_JOB).get_subset(asset_check_selection={key})
+    result = job.execute_in_process(instance=deployment.instance, run_config=QUIET, raise_on_error=False)
+    (found,) = result.get_asset_check_evaluations()
+    assert found.asset_check_key == key
     return found
 
 
