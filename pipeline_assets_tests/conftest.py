@@ -13,7 +13,7 @@ from pipeline_assets.settings import Settings
 
 # A worker takes one module after the other. Those that take minutes come first, so that no worker is left with one of
 # them while the others have nothing to do.
-LONGEST_FIRST = ("ui/", "end_to_end/test_crashes.py", "end_to_end/test_convergence.py", "end_to_end/")
+LONGEST_FIRST = ("ui/", "end_to_end/test_crashes.py", "end_to_end/test_whole_model.py", "end_to_end/")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
