@@ -151,6 +151,8 @@ class Part:
 def build_part(
     derived: Derived,
     frames: Frames,
+    on_changed: Frames,
+    *,
     changed: Collection[date],
     rows_of_groups: Callable[[pl.Series], pl.DataFrame | None],
     revisions: Mapping[date, str],
@@ -160,7 +162,8 @@ def build_part(
     Args:
         derived: a table with `groups`.
         frames: all rows of its inputs, as they are now.
-        changed: the days of them that may have changed since the table was built.
+        on_changed: those of the days that may have changed since the table was built.
+        changed: these days.
         rows_of_groups: the table's rows of all groups that have a row with one of these values of `seed`, or one whose
             `first` and `last` show that its input rows may lie on one of the changed days; None if it is not there.
         revisions: what the table says so far of each day.
@@ -170,8 +173,6 @@ def build_part(
     """
     groups = derived.groups
     assert groups is not None  # noqa: S101
-    days = {each.table.name: pl.col(each.table.partition_column or "").is_in(list(changed)) for each in derived.reads}
-    on_changed = {name: frame.filter(days[name]).collect().lazy() for name, frame in frames.items()}
     so_far = rows_of_groups(groups.seeds(on_changed))
     if so_far is None:
         return None
@@ -181,7 +182,8 @@ def build_part(
     rows = derived.build(members, ())
     if derived.revisions is None:
         return Part(so_far, rows, None)
-    elsewhere = {name: frame.filter(~days[name]) for name, frame in members.items()}
+    days = {each.table.name: pl.col(each.table.partition_column or "") for each in derived.reads}
+    elsewhere = {name: frame.filter(~days[name].is_in(list(changed))) for name, frame in members.items()}
     before = dict(derived.revisions(elsewhere, so_far).iter_rows())
     after = dict(derived.revisions(members, rows).iter_rows())
     # The other days have the input rows that they had; only what the table says of them may be new.

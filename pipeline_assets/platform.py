@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from pipeline_assets.analyses.loading import Analyses
 from pipeline_assets.contracts.tables import Table
-from pipeline_assets.io_managers.frames import lake_path
+from pipeline_assets.io_managers.frames import lake_files
 from pipeline_assets.ledger.builds import BuildLedger, Recipe, Staleness
 from pipeline_assets.ledger.files import FileLedger, StagedFile
 from pipeline_assets.ledger.migrate import migrate
@@ -143,14 +143,17 @@ class Platform:
         """The current day in the reporting time zone."""
         return datetime.now(ZoneInfo(self.settings.timezone)).date()
 
-    def staleness(self) -> Staleness:
-        """The days of every table that are not built from what is there now; days to come are not among them."""
+    def staleness(self, of: str | None = None) -> Staleness:
+        """The days of every table that are not built from what is there now; days to come are not among them.
+
+        Args:
+            of: only this table is asked for, and what it is made of.
+        """
         until = self.today()
-        return self.builds.staleness(self.staged_files(self.settings.first_day, until), until=until)
+        return self.builds.staleness(self.staged_files(self.settings.first_day, until), until=until, of=of)
 
     def lake_files(self, table: Table, first: date, last: date) -> list[Path]:
         """The files in the lake that hold a daily table's rows of the days from `first` to `last`, in order."""
-        days = (first + timedelta(days=offset) for offset in range((last - first).days + 1))
-        lake = self.settings.lake_dir
-        paths = (lake_path(lake, table.name, table.partition_column, day.isoformat()) for day in days)
-        return [path for path in paths if path.exists()]
+        assert table.partition_column is not None  # noqa: S101
+        days = ((first + timedelta(days=offset)).isoformat() for offset in range((last - first).days + 1))
+        return lake_files(self.settings.lake_dir, table.name, table.partition_column, days)

@@ -60,6 +60,12 @@ def rows_of_groups(
     return found
 
 
+def on_days(frame: pl.DataFrame, derived: Derived, days: Collection[date]) -> pl.LazyFrame:
+    """The rows of a table's only input on some days."""
+    (reads,) = derived.reads
+    return frame.lazy().filter(pl.col(reads.table.partition_column or "").is_in(list(days)))
+
+
 def assert_part_makes_the_whole(
     derived: Derived, before: pl.DataFrame, after: pl.DataFrame, changed: Collection[date]
 ) -> None:
@@ -69,7 +75,14 @@ def assert_part_makes_the_whole(
         name: dict(derived.revisions({source: frame.lazy()}, rows).iter_rows()) if derived.revisions else {}
         for name, frame, rows in (("before", before, was), ("after", after, wanted))
     }
-    part = build_part(derived, {source: after.lazy()}, changed, rows_of_groups(derived, was, changed), told["before"])
+    part = build_part(
+        derived,
+        {source: after.lazy()},
+        {source: on_days(after, derived, changed)},
+        changed=changed,
+        rows_of_groups=rows_of_groups(derived, was, changed),
+        revisions=told["before"],
+    )
     assert part is not None
     key = derived.table.contract.primary_key()
     result = pl.concat([was.join(part.so_far, on=key, how="anti"), part.rows])
@@ -128,6 +141,13 @@ def test_only_the_groups_of_the_days_that_changed_are_made_again(tables: dict[st
     was = identities.build({"visitor_days": before.lazy()}, ())
     days = {(NOON + 4 * DAY).date()}
     told = dict(identity_revisions(before, was).iter_rows())
-    part = build_part(identities, {"visitor_days": after.lazy()}, days, rows_of_groups(identities, was, days), told)
+    part = build_part(
+        identities,
+        {"visitor_days": after.lazy()},
+        {"visitor_days": on_days(after, identities, days)},
+        changed=days,
+        rows_of_groups=rows_of_groups(identities, was, days),
+        revisions=told,
+    )
     assert part is not None
     assert part.so_far["id"].to_list() == part.rows["id"].to_list() == ["b"]

@@ -13,7 +13,7 @@ from pipeline_assets.assets.building import claimed_days, table_arguments
 from pipeline_assets.batching import Batch, batches
 from pipeline_assets.contracts.tables import EVENTS, Table
 from pipeline_assets.derivation import Derived, Frames, Part, Reads, build_part
-from pipeline_assets.io_managers.booked import BookedPostgresIOManager
+from pipeline_assets.io_managers.booked import BookedLakeIOManager, BookedPostgresIOManager
 from pipeline_assets.io_managers.frames import FrameStream
 from pipeline_assets.partitions import ONLY_STALE_TAG
 from pipeline_assets.platform import Platform
@@ -43,17 +43,19 @@ def table_asset(
     @dg.asset(**arguments)
     def asset(
         context: dg.AssetExecutionContext,
+        *,
         platform: dg.ResourceParam[Platform],
         progress: dg.ResourceParam[Progress],
         duckdb: DuckDBResource,
         marts: dg.ResourceParam[BookedPostgresIOManager],
+        lake: dg.ResourceParam[BookedLakeIOManager],
         **inputs: pl.LazyFrame | pl.DataFrame,
     ) -> FrameStream:
         days = claimed_days(context, platform, table)
         loaded = {name: frame.lazy() for name, frame in inputs.items()}
 
         if table.partition_column is None:
-            return _whole(derived, loaded, context, platform, marts)
+            return _whole(derived, loaded, context, platform=platform, marts=marts, lake=lake)
 
         def daily() -> Iterator[pl.DataFrame]:
             work = _work(derived, days, platform)
@@ -85,12 +87,14 @@ def _whole(
     derived: Derived,
     frames: Frames,
     context: dg.AssetExecutionContext,
+    *,
     platform: Platform,
     marts: BookedPostgresIOManager,
+    lake: BookedLakeIOManager,
 ) -> FrameStream:
     """A table without partitions; of one that falls into groups those that have to be made again, if that is known."""
     key = context.run.run_id, derived.table.name
-    if part := _part(derived, frames, context, platform, marts):
+    if part := _part(derived, frames, context, platform=platform, marts=marts, lake=lake):
         if part.revisions is not None:
             platform.revisions[key] = part.revisions
         return FrameStream([part.rows], replaces=part.so_far)
@@ -104,20 +108,24 @@ def _part(
     derived: Derived,
     frames: Frames,
     context: dg.AssetExecutionContext,
+    *,
     platform: Platform,
     marts: BookedPostgresIOManager,
+    lake: BookedLakeIOManager,
 ) -> Part | None:
     table, groups = derived.table, derived.groups
     changed = platform.changed_days.pop((context.run.run_id, table.name), None)
     # Whoever asks for the table itself, not for what is stale, gets all of it anew.
     if groups is None or changed is None or ONLY_STALE_TAG not in context.run.tags:
         return None
+    on_changed = {each.table.name: lake.scan_days(each.table, changed) for each in derived.reads}
     return build_part(
         derived,
         frames,
-        changed,
-        lambda seeds: marts.rows_of_groups(table, groups, seeds, changed),
-        platform.builds.revisions(table.name),
+        on_changed,
+        changed=changed,
+        rows_of_groups=lambda seeds: marts.rows_of_groups(table, groups, seeds, changed),
+        revisions=platform.builds.revisions(table.name),
     )
 
 

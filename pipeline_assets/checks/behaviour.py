@@ -314,7 +314,7 @@ def _compared(
         days = checked_days(context, platform, table)
         if not tagged_days(context.run.tags):
             # Asked by itself, of all days: those that await their rebuild have nothing to say.
-            stale = platform.staleness().tables[table]
+            stale = platform.staleness(table).tables[table]
             days = [day for day in days if day not in stale]
         at = _At(platform, duckdb, days)
         return compared(expected(at), actual(at), name.replace("_", " "))

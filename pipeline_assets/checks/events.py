@@ -67,7 +67,7 @@ def events_checks() -> list[Check]:
                 row.event_date: row for row in connection.execute(sa.select(event_days).where(e.event_date.in_(days)))
             }
         # Asked last: whatever was booked while the numbers above were read makes its days stale.
-        stale = platform.staleness().tables[EVENTS.name].intersection(days)
+        stale = platform.staleness(EVENTS.name).tables[EVENTS.name].intersection(days)
         settled = [day for day in days if day not in stale]
         totals = {
             name: sum(getattr(booked[day], name) for day in settled if day in booked)

@@ -49,6 +49,10 @@ class BookedLakeIOManager(ParquetLakeIOManager):
                 connection.execute(statement)
             publish()
 
+    def scan_days(self, table: Table, days: Collection[date]) -> pl.LazyFrame:
+        """A daily table's rows of some days."""
+        return self.scan(table.name, table.partition_column, [day.isoformat() for day in sorted(days)])
+
     def load_input(self, context: dg.InputContext) -> pl.LazyFrame | pl.DataFrame:
         """Load, and remember when the run began to read."""
         self._platform.read_begins(context.step_context.run_id)

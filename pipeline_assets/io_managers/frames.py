@@ -6,7 +6,7 @@ And where the lake keeps what. Shared by the IO managers. No Dagster here, and n
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import dataframely as dy
 import polars as pl
@@ -42,6 +42,20 @@ def lake_path(root: Path, table: str, column: str | None = None, key: str | None
     if column is not None and key is not None:
         folder /= f"{quote(column, safe='')}={quote(key, safe='')}"
     return folder / _FILE
+
+
+def lake_files(root: Path, table: str, column: str, keys: Iterable[str]) -> list[Path]:
+    """The files there are of some partitions of a table, in the order of the keys.
+
+    The table's folder is listed once, as most of the days since a platform's first were never written.
+    """
+    prefix = f"{quote(column, safe='')}="
+    try:
+        folders = [folder for folder in (root / table).iterdir() if folder.name.startswith(prefix)]
+    except FileNotFoundError:
+        return []
+    written = {unquote(folder.name[len(prefix) :]): folder / _FILE for folder in folders}
+    return [written[key] for key in keys if key in written and written[key].exists()]
 
 
 def iterate(frames: Frames, batch_rows: int = BATCH_ROWS) -> Iterator[pl.DataFrame]:

@@ -12,11 +12,10 @@ the partitions they were asked for, so that anything else in the folder is as go
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote
 
 import dagster as dg
 import dataframely as dy
@@ -30,6 +29,7 @@ from pipeline_assets.io_managers.frames import (
     checked,
     contract_schema,
     iterate,
+    lake_files,
     lake_path,
     subset,
     type_name,
@@ -177,35 +177,43 @@ class ParquetLakeIOManager(dg.IOManager):
             ContractError: nothing was written yet and no contract says which columns there would be.
         """
         table = context.asset_key.path[-1]
-        contract = self.contracts.get(table)
         metadata = context.upstream_output.definition_metadata if context.upstream_output else None
         cut = _Cut.of(context, metadata)
-        if cut:
-            # Most of the days since the platform's first were never written: the folder is listed once instead.
-            prefix = f"{quote(cut.column, safe='')}="
-            written = {unquote(folder.name[len(prefix) :]) for folder in (self.root / table).glob(f"{prefix}*")}
-            paths = [self.path(table, cut.column, key) for key in context.asset_partition_keys if key in written]
-        else:
-            paths = [self.path(table)]
-        found = [path for path in paths if path.exists()]
-        if found:
-            options: dict[str, Any] = {"hive_partitioning": False, "glob": False}
-            if contract:
-                # Files written before the contract grew lack its new columns, which are nullable.
-                options |= {"schema": contract_schema(contract), "missing_columns": "insert"}
-            frame = pl.scan_parquet(found, **options)
-        elif contract:
-            frame = pl.LazyFrame(schema=contract_schema(contract))
-        else:
-            raise ContractError(
-                f"{table}: none of the asked partitions was written yet, and without a contract the columns are "
-                "not known. Materialize it first."
-            )
+        frame = self.scan(table, cut.column if cut else None, context.asset_partition_keys if cut else ())
         if columns := (context.definition_metadata or {}).get("columns"):
             frame = frame.select(subset(columns, frame.collect_schema().names(), table))
         if context.dagster_type.typing_type is pl.DataFrame:
             return frame.collect()
         return frame
+
+    def scan(self, table: str, column: str | None, keys: Iterable[str]) -> pl.LazyFrame:
+        """The rows of some partitions; those that were never written have none.
+
+        Args:
+            table: name of the table.
+            column: its partition column; None for a table without partitions.
+            keys: keys of the partitions.
+
+        Raises:
+            ContractError: nothing was written yet and no contract says which columns there would be.
+        """
+        contract = self.contracts.get(table)
+        if column is None:
+            found = [path for path in [self.path(table)] if path.exists()]
+        else:
+            found = lake_files(self.root, table, column, keys)
+        if found:
+            options: dict[str, Any] = {"hive_partitioning": False, "glob": False}
+            if contract:
+                # Files written before the contract grew lack its new columns, which are nullable.
+                options |= {"schema": contract_schema(contract), "missing_columns": "insert"}
+            return pl.scan_parquet(found, **options)
+        if contract:
+            return pl.LazyFrame(schema=contract_schema(contract))
+        raise ContractError(
+            f"{table}: none of the asked partitions was written yet, and without a contract the columns are "
+            "not known. Materialize it first."
+        )
 
 
 class _Cut:

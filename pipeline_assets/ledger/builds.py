@@ -268,22 +268,37 @@ class BuildLedger:
         self._recipes = {recipe.table: recipe for recipe in recipes}
         self._since = since
 
-    def staleness(self, staged: Iterable[StagedFile], *, until: date) -> Staleness:
-        """The stale days of every table up to `until`; days that never had rows are not stale."""
+    def staleness(self, staged: Iterable[StagedFile], *, until: date, of: str | None = None) -> Staleness:
+        """The stale days of every table up to `until`; days that never had rows are not stale.
+
+        Args:
+            staged: all staged files that count.
+            until: the current day.
+            of: only this table is asked for, and what it is made of.
+        """
+        recipes = self._recipes if of is None else self._made_of(of)
         files = staged_fingerprints(staged)
         # Days to come cannot be built yet; until they can, they are no input of their neighbours either.
         present = {day for day in files if self._since <= day <= until}
         with self._engine.connect() as connection:
-            booked = self._booked(connection, self._recipes, self._since, until)
-            revised = self._revised(connection, self._recipes, self._since, until)
+            booked = self._booked(connection, recipes, self._since, until)
+            revised = self._revised(connection, recipes, self._since, until)
         present.update(*booked.values())
         present.discard(WHOLE)
-        plan = planned(self._recipes.values(), files, present, revised)
+        plan = planned(recipes.values(), files, present, revised)
         stale: dict[str, set[date]] = {}
-        for table in self._recipes:
+        for table in recipes:
             stale[table] = {day for day, text in plan[table].items() if present and booked[table].get(day) != text}
         wanted = {(table, day): plan[table][day] for table, days in stale.items() for day in days}
-        return Staleness(list(self._recipes.values()), stale, present, wanted)
+        return Staleness(list(recipes.values()), stale, present, wanted)
+
+    def _made_of(self, table: str) -> dict[str, Recipe]:
+        """The recipes of a table and of everything it is made of, inputs first."""
+        wanted = {table}
+        for name in reversed(self._recipes):
+            if name in wanted:
+                wanted.update(needed.table for needed in self._recipes[name].inputs)
+        return {name: recipe for name, recipe in self._recipes.items() if name in wanted}
 
     def _booked(
         self, connection: sa.Connection, tables: Iterable[str], first: date, last: date
