@@ -43,7 +43,6 @@ LONGEST_ID = 500
 """Bytes that an identifier may have; a longer one is a mistake, and PostgreSQL could not index it."""
 
 _KEYS = ("property", "event_id", "anonymous_id", "user_id", "session_id_supplied", "view_id", "order_id")
-_KNOWN_TYPES = "'" + "', '".join(EVENT_TYPES) + "'"
 _DEFAULTED = ("property", "event_type", "is_conversion")
 # PostgreSQL cannot hold U+0000, whose escape a JSON text may contain behind an even number of backslashes.
 _NULL_ESCAPES = r"'((?:^|[^\\])(?:\\\\)*)(?:\\u0000)+'"
@@ -104,8 +103,8 @@ def staging_query(source: Source, *, fields: Sequence[str] | None, timezone: str
 
     It reads the relation `raw_rows`, whose columns are taken by position: for text formats (line BIGINT, raw VARCHAR),
     one JSON value, log line or CSV record each; for W3C logs also (fields VARCHAR, day VARCHAR), the names of its
-    fields and the date that directives give; for Parquet (line BIGINT, then the columns named in `fields`). The
-    variables `load_id` and `booked_at` (TIMESTAMPTZ) must be set, and the session's TimeZone must be UTC.
+    fields and the date that directives give; for Parquet (line BIGINT, then the columns named in `fields`). Its
+    parameters are `load_id` and `booked_at` (TIMESTAMPTZ), and the session's TimeZone must be UTC.
 
     Args:
         source: a declaration without mistakes (see `checking`).
@@ -656,8 +655,7 @@ class _Plan:
             elif column in TIME_COLUMNS:
                 value = f"make_timestamptz({self._value(column, 'NULL::BIGINT')})"
             elif column == "event_type":
-                kind = f"lower({self._value(column)})"
-                value = f"CASE WHEN {kind} IN ({_KNOWN_TYPES}) THEN {kind} ELSE 'track' END"
+                value = _by_type(self._value(column), {kind: quote(kind) for kind in EVENT_TYPES}, "'track'")
             elif column == "property":
                 value = f"coalesce({self._value(column)}, {quote(_property(self.source))})"
             elif column == "is_conversion":
@@ -678,7 +676,7 @@ class _Plan:
         """`~reason`: why a row is quarantined, the first that holds; and whether it refuses analytics."""
         beginning = datetime.combine(first_day, time(), ZoneInfo(timezone))
         earliest = int(beginning.timestamp()) * 1_000_000
-        latest = f"""coalesce("~received", epoch_us(getvariable('booked_at')::TIMESTAMPTZ)) + {5 * _MINUTE}"""
+        latest = f"""coalesce("~received", epoch_us($booked_at::TIMESTAMPTZ)) + {5 * _MINUTE}"""
         cases = [
             ('"~bad" IS NOT NULL', '"~bad"'),
             ('"~unparsable" IS NOT NULL', "'unparsable:' || \"~unparsable\""),
@@ -733,7 +731,7 @@ class _Plan:
         raw = 'to_json("~raw")::VARCHAR' if self.is_parquet else '"~raw"'
         computed = {
             "source": quote(self.source.name),
-            "load_id": "getvariable('load_id')::VARCHAR",
+            "load_id": "$load_id::VARCHAR",
             "line": '"~line"',
             "row_hash": f'CASE WHEN "event_id" IS NULL THEN sha256({quote(self.source.name)} || chr(10) || {raw}) END',
             "clock_skew_ms": '"~skew" // 1000',
@@ -743,7 +741,7 @@ class _Plan:
             "excluded": "CASE WHEN \"~refused\" THEN 'consent_denied' END" if drop else "NULL::VARCHAR",
         }
         given = '"~event_type"'
-        computed["event_type_given"] = f"CASE WHEN lower({given}) NOT IN ({_KNOWN_TYPES}) THEN {given} END"
+        computed["event_type_given"] = _by_type(given, dict.fromkeys(EVENT_TYPES, "NULL"), given)
         computed["further_ids"] = self._further_ids()
         computed |= {column: f'CASE WHEN NOT "~refused" THEN {_name(column)} END' for column in ID_COLUMNS}
         day = 'make_timestamp("~occurred")'
@@ -794,6 +792,13 @@ def _object(names: str, absent: str) -> str:
     """SQL of a record's object, `~json`, from the list of its names and the list `~values`."""
     pairs = f"""list_filter(list_zip({names}, "~values"), lambda pair: pair[2] <> '' AND pair[2] <> {absent})"""
     return f'CASE WHEN "~bad" IS NULL THEN to_json(map_from_entries({pairs})) END AS "~json"'
+
+
+def _by_type(given: str, values: Mapping[str, str], otherwise: str) -> str:
+    """SQL of a value for each known type of event, in any case of letters."""
+    # DuckDB would make a join of an IN with so many values.
+    cases = " ".join(f"WHEN {quote(kind)} THEN {value}" for kind, value in values.items())
+    return f"CASE lower({given}) {cases} ELSE {otherwise} END"
 
 
 def _blank(column: str, delimiter: str = "") -> str:

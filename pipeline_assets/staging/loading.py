@@ -1,17 +1,21 @@
 """Load files from landing: read, stage as Parquet, book. Exactly once, whatever crashes when.
 
 A file is read in one streaming pass: records are cut in `reading`, DuckDB maps them with the source's declaration and
-writes one Parquet file per event day into a temporary folder. Only when the source file has not changed meanwhile are
-the Parquet files renamed to the names that their content gives them, and then one ledger transaction makes them count.
-A crash leaves files that no reader looks at, and the next attempt writes the same names again.
+writes one Parquet file per event day into a temporary folder; the query for that is planned once for many files. Only
+when the source file has not changed meanwhile are the Parquet files renamed to the names that their content gives them,
+and then one ledger transaction makes them count. A crash leaves files that no reader looks at, and the next attempt
+writes the same names again.
 """
 
+import itertools
 import logging
 import os
 import re
+import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -119,6 +123,8 @@ class SourceLoader:
         self._settings = settings
         self._ledger = ledger
         self._database = database
+        self._drafts = settings.lake_dir / "staging" / source.name / DRAFTS
+        self._idle: list[_Writer] = []
         self.rules = rules_version(source, settings.timezone, settings.first_day)
 
     def load(self, files: Sequence[LandingFile], report: Callable[[Outcome], None] | None = None) -> LoadSummary:
@@ -129,11 +135,15 @@ class SourceLoader:
             report: called after every file.
         """
         summary = LoadSummary()
-        with ThreadPoolExecutor(_WORKERS, thread_name_prefix="load") as pool:
-            for outcome in pool.map(self._load_file, files):
-                summary.outcomes.append(outcome)
-                if report is not None:
-                    report(outcome)
+        try:
+            with ThreadPoolExecutor(_WORKERS, thread_name_prefix="load") as pool:
+                for outcome in pool.map(self._load_file, files):
+                    summary.outcomes.append(outcome)
+                    if report is not None:
+                        report(outcome)
+        finally:
+            while self._idle:
+                self._idle.pop().close()
         return summary
 
     def _load_file(self, file: LandingFile) -> Outcome:
@@ -163,16 +173,14 @@ class SourceLoader:
             self._ledger.book_known(source, file.name, file.stamp, content)
             return Outcome(file.name, "repeat")
         booked_at = self._ledger.reserve(content, file.size)
-        temporary = self._settings.lake_dir / "staging" / source / DRAFTS
-        temporary.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=temporary, prefix=f"{content[:16]}-") as folder:
+        with self._writer() as writer:
             try:
-                load = self._stage(file, content, booked_at, Path(folder))
+                load = self._stage(writer, file, content, booked_at)
             except UnreadableError as error:
                 load = Load(content, self.rules, error=str(error))
             if not file.unchanged():
                 return None
-            self._publish(load, Path(folder))
+            self._publish(load, writer.folder)
         self._ledger.book(source, file.name, file.stamp, load)
         if load.error is not None:
             logger.error("%s cannot be read: %s", file.name, load.error)
@@ -186,37 +194,30 @@ class SourceLoader:
             for file in self._ledger.staged_of(self._source.name, content)
         )
 
-    def _stage(self, file: LandingFile, content: str, booked_at: datetime, folder: Path) -> Load:
-        """Write the rows of a file into `folder`, one Parquet file per day, and account for every line."""
-        tally = Tally()
-        broken: list[Exception] = []
-        with self._database.cursor() as cursor:
-            # Row order is kept in the column `line`; the writer need not keep it too.
-            cursor.execute("set preserve_insertion_order = false")
-            cursor.execute("set TimeZone = 'UTC'")
-            cursor.execute("set variable load_id = $1", [content])
-            cursor.execute("set variable booked_at = $1::timestamptz", [booked_at.astimezone(UTC)])
-            try:
-                fields = self._register(cursor, file, tally, broken)
-                query = staging_query(
-                    self._source, fields=fields, timezone=self._settings.timezone, first_day=self._settings.first_day
-                )
-                cursor.execute(f"copy ({query}) to {_literal(folder)} (format parquet, partition_by (event_date))")
-            except duckdb.Error as error:
-                # An error while cutting records reaches us wrapped into one of DuckDB's. Any other one (a full disk,
-                # say) is not the file's fault: the file stays pending.
-                if broken and isinstance(broken[0], UnreadableError):
-                    raise broken[0] from error
-                if self._source.record_format == "parquet" and isinstance(error, duckdb.InvalidInputException):
-                    raise UnreadableError(f"the Parquet file is damaged: {_reason(error)}") from error
-                raise
-            bad_rows, blank = self._bad_rows(cursor, folder)
+    @contextmanager
+    def _writer(self) -> Generator["_Writer"]:
+        """A writer for one file at a time; the next file gets it too, unless something failed that is not the file."""
+        try:
+            writer = self._idle.pop()
+        except IndexError:
+            writer = _Writer(self._source, self._settings, self._database, self._drafts)
+        try:
+            yield writer
+        except BaseException:
+            writer.close()
+            raise
+        self._idle.append(writer)
+
+    def _stage(self, writer: "_Writer", file: LandingFile, content: str, booked_at: datetime) -> Load:
+        """Write the rows of a file into the writer's folder, one Parquet file per day, and account for every line."""
+        tally = writer.write(file.path, content, booked_at)
+        bad_rows, blank = self._bad_rows(writer.folder)
         quarantined = sorted([*bad_rows, *tally.invalid], key=lambda bad: bad.line)
         days = {
             date.fromisoformat(day.name.removeprefix("event_date=")): sum(
                 pq.read_metadata(part).num_rows for part in day.glob("*.parquet")
             )
-            for day in folder.iterdir()
+            for day in writer.folder.iterdir()
             if day.name != _BAD_ROWS
         }
         return Load(
@@ -229,50 +230,12 @@ class SourceLoader:
             quarantined=quarantined,
         )
 
-    def _register(
-        self, cursor: duckdb.DuckDBPyConnection, file: LandingFile, tally: Tally, broken: list[Exception]
-    ) -> list[str] | None:
-        """Make the file's records visible as the relation `raw_rows`; the names of its columns, if it has any.
-
-        An error that ends the stream of records is put into `broken`.
-        """
-        source = self._source
-        if source.record_format == "parquet":
-            try:
-                metadata = pq.read_metadata(file.path)
-            except pa.ArrowInvalid as error:
-                raise UnreadableError("this is no complete Parquet file; deliver it again") from error
-            tally.lines = metadata.num_rows
-            # Temporary, because all cursors share one catalogue and another file is loaded at the same time.
-            cursor.execute(
-                "create or replace temp view raw_rows as "  # noqa: S608 - a view takes no bound values
-                "select file_row_number + 1 as line, * exclude (file_row_number) "
-                f"from read_parquet({_literal(file.path)}, file_row_number = true)"
-            )
-            return metadata.schema.to_arrow_schema().names
-        stream = reading.open_stream(file.path, source.compression)
-        schema = reading.SCHEMA
-        if source.record_format in ("csv", "tsv"):
-            batches = reading.read_csv_records(stream, tally, delimiter="," if source.record_format == "csv" else "\t")
-        elif source.record_format == "json_array":
-            batches = reading.read_json_array(stream, tally)
-        elif source.record_format == "w3c_lines":
-            batches, schema = reading.read_w3c_log(stream, tally), reading.W3C_SCHEMA
-        else:
-            batches = reading.read_lines(stream, tally)
-        # The first batch is read now because a CSV file's header must be known before the query can be written.
-        first = next(batches, None)
-        cursor.register(
-            "raw_rows",
-            pa.RecordBatchReader.from_batches(schema, _chain(first, batches, broken)),
-        )
-        return tally.header
-
-    def _bad_rows(self, cursor: duckdb.DuckDBPyConnection, folder: Path) -> tuple[list[QuarantinedLine], int]:
+    def _bad_rows(self, folder: Path) -> tuple[list[QuarantinedLine], int]:
         parts = [str(part) for part in (folder / _BAD_ROWS).glob("*.parquet")]
         if not parts:
             return [], 0
-        rows = cursor.from_parquet(parts).project("line, reason, encode(raw)").fetchall()
+        with self._database.cursor() as cursor:
+            rows = cursor.from_parquet(parts).project("line, reason, encode(raw)").fetchall()
         bad = [QuarantinedLine(line, reason, raw) for line, reason, raw in rows if reason != "blank"]
         return bad, len(rows) - len(bad)
 
@@ -296,17 +259,123 @@ class SourceLoader:
         return merged
 
 
-def _chain(
-    first: pa.RecordBatch | None, rest: Iterable[pa.RecordBatch], broken: list[Exception]
-) -> Iterator[pa.RecordBatch]:
-    if first is None:
-        return
-    yield first
-    try:
-        yield from rest
-    except Exception as error:
-        broken.append(error)
-        raise
+class _Records:
+    """The records of the file at hand, as something that DuckDB can read again and again: another file each time."""
+
+    def __init__(self, schema: pa.Schema) -> None:
+        self.batches: Iterator[pa.RecordBatch] = iter(())
+        self.error: Exception | None = None
+        """What ended the stream before its time."""
+        self._schema = schema
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        return pa.RecordBatchReader.from_batches(self._schema, self._watched()).__arrow_c_stream__(requested_schema)
+
+    def _watched(self) -> Iterator[pa.RecordBatch]:
+        try:
+            yield from self.batches
+        except Exception as error:
+            self.error = error
+            raise
+
+
+class _Writer:
+    """A DuckDB session that stages one file after another into a folder of its own.
+
+    The query is prepared and planned anew only for a file with other columns: that costs as much as staging a few
+    thousand rows.
+
+    Attributes:
+        folder: where the rows of the last file are, in one folder per event day and one for the bad rows.
+    """
+
+    def __init__(self, source: Source, settings: Settings, database: duckdb.DuckDBPyConnection, drafts: Path) -> None:
+        self._source = source
+        self._settings = settings
+        self._records = _Records(reading.W3C_SCHEMA if source.record_format == "w3c_lines" else reading.SCHEMA)
+        self._prepared: tuple[list[str] | None] | None = None
+        drafts.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as stack:
+            temporary = stack.enter_context(tempfile.TemporaryDirectory(dir=drafts))
+            self.folder = Path(temporary) / "rows"
+            self._cursor = stack.enter_context(database.cursor())
+            # Row order is kept in the column `line`; the writer need not keep it too.
+            self._cursor.execute("set preserve_insertion_order = false")
+            self._cursor.execute("set TimeZone = 'UTC'")
+            if source.record_format != "parquet":
+                self._cursor.register("raw_rows", self._records)
+            self._closing = stack.pop_all()
+
+    def close(self) -> None:
+        """End the session and remove the folder."""
+        self._closing.close()
+
+    def write(self, path: Path, content: str, booked_at: datetime) -> Tally:
+        """Stage a file in place of the one before; what was counted while reading it."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir()
+        tally = Tally()
+        self._records.error = None
+        try:
+            self._prepare(self._open(path, tally), again=self._source.record_format == "parquet")
+            self._cursor.execute("set variable load_id = $1", [content])
+            self._cursor.execute("set variable booked_at = $1::timestamptz", [booked_at.astimezone(UTC)])
+            # EXECUTE itself takes no bound values.
+            self._cursor.execute(
+                "execute stage(load_id := getvariable('load_id'), booked_at := getvariable('booked_at'))"
+            )
+        except duckdb.Error as error:
+            # An error while cutting records reaches us wrapped into one of DuckDB's. Any other one (a full disk, say)
+            # is not the file's fault: the file stays pending.
+            if isinstance(self._records.error, UnreadableError):
+                raise self._records.error from error
+            if self._source.record_format == "parquet" and isinstance(error, duckdb.InvalidInputException):
+                raise UnreadableError(f"the Parquet file is damaged: {_reason(error)}") from error
+            raise
+        finally:
+            self._records.batches = iter(())
+        return tally
+
+    def _prepare(self, fields: list[str] | None, *, again: bool) -> None:
+        if self._prepared == (fields,) and not again:
+            return
+        query = staging_query(
+            self._source, fields=fields, timezone=self._settings.timezone, first_day=self._settings.first_day
+        )
+        self._cursor.execute(
+            f"prepare stage as copy ({query}) to {_literal(self.folder)} (format parquet, partition_by (event_date))"
+        )
+        self._prepared = (fields,)
+
+    def _open(self, path: Path, tally: Tally) -> list[str] | None:
+        """Make a file's records visible as the relation `raw_rows`; the names of its columns, if it has any."""
+        source = self._source
+        if source.record_format == "parquet":
+            try:
+                metadata = pq.read_metadata(path)
+            except pa.ArrowInvalid as error:
+                raise UnreadableError("this is no complete Parquet file; deliver it again") from error
+            tally.lines = metadata.num_rows
+            # Temporary, because all cursors share one catalogue and another file is loaded at the same time.
+            self._cursor.execute(
+                "create or replace temp view raw_rows as "  # noqa: S608 - a view takes no bound values
+                "select file_row_number + 1 as line, * exclude (file_row_number) "
+                f"from read_parquet({_literal(path)}, file_row_number = true)"
+            )
+            return metadata.schema.to_arrow_schema().names
+        stream = reading.open_stream(path, source.compression)
+        if source.record_format in ("csv", "tsv"):
+            batches = reading.read_csv_records(stream, tally, delimiter="," if source.record_format == "csv" else "\t")
+        elif source.record_format == "json_array":
+            batches = reading.read_json_array(stream, tally)
+        elif source.record_format == "w3c_lines":
+            batches = reading.read_w3c_log(stream, tally)
+        else:
+            batches = reading.read_lines(stream, tally)
+        # The first batch is read now because a CSV file's header must be known before the query can be written.
+        first = next(batches, None)
+        self._records.batches = batches if first is None else itertools.chain([first], batches)
+        return tally.header
 
 
 def _literal(path: Path) -> str:

@@ -25,7 +25,8 @@ from pipeline_assets.sources.mapping import column_names
 SCHEMA = pa.schema([("line", pa.int64()), ("raw", pa.string())])
 W3C_SCHEMA = pa.schema([*SCHEMA, pa.field("fields", pa.string()), pa.field("day", pa.string())])
 
-_CHUNK = 4 << 20
+# Memory of this size is used again; larger blocks are got from the operating system and given back each time.
+_CHUNK = 1 << 20
 # DuckDB hands one Arrow batch to one thread, so a batch must be neither the whole file nor a handful of lines.
 _BATCH_LINES = 8192
 # A CSV record that is longer than this has an opening quote that nobody closed.

@@ -45,8 +45,7 @@ def stage(
     query = staging_query(declared, fields=fields, timezone=timezone, first_day=FIRST_DAY)
     with duckdb.connect(config={"enable_external_access": "false"}) as connection:
         connection.execute("set TimeZone = 'UTC'")
-        connection.execute("set variable load_id = 'content'")
-        connection.execute("set variable booked_at = $1::timestamptz", [BOOKED_AT])
         connection.register("raw_rows", rows)
-        table = connection.sql(f"select * from ({query}) order by line").to_arrow_table()
+        parameters = {"load_id": "content", "booked_at": BOOKED_AT}
+        table = connection.sql(f"select * from ({query}) order by line", params=parameters).to_arrow_table()
     return table.to_pylist()
