@@ -808,9 +808,9 @@ def _blank(column: str, delimiter: str = "") -> str:
 
 
 def _trimmed(text: str) -> str:
-    # DuckDB's trim costs ten times as much as looking whether there is anything to trim.
-    spaced = f"starts_with({text}, ' ') OR ends_with({text}, ' ')"
-    return f"CASE WHEN {spaced} THEN nullif(trim({text}), '') ELSE nullif({text}, '') END"
+    # DuckDB's trim costs ten times as much as looking whether there may be anything to trim: what is less than the
+    # character after the space is empty, or begins with a space or a control character.
+    return f"CASE WHEN {text} < '!' OR ends_with({text}, ' ') THEN nullif(trim({text}), '') ELSE {text} END"
 
 
 def _nulls(structure: Any) -> Any:
