@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -73,7 +74,9 @@ def server_processes(data_dir: Path) -> list[psutil.Process]:
 
 def kill_server(data_dir: Path) -> None:
     for process in server_processes(data_dir):
-        process.kill()
+        # It may end by itself meanwhile.
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 def wait_until_stopped(data_dir: Path) -> None:
