@@ -134,18 +134,24 @@ class Derived:
 
 
 @dataclass(frozen=True)
-class Part:
-    """What is made again of a table that falls into groups.
+class Made:
+    """What is made of a table without partitions.
 
     Attributes:
-        so_far: the table's rows so far of the groups.
-        rows: the rows that take their place.
+        rows: its rows, or some of them.
+        so_far: the rows so far that they take the place of; None for all.
         revisions: what the whole table says of each day; None where no table asks.
     """
 
-    so_far: pl.DataFrame
     rows: pl.DataFrame
+    so_far: pl.DataFrame | None
     revisions: dict[date, str] | None
+
+
+def build_whole(derived: Derived, frames: Frames) -> Made:
+    """Make all of a table without partitions from all rows of its inputs."""
+    rows = derived.build(frames, ())
+    return Made(rows, None, dict(derived.revisions(frames, rows).iter_rows()) if derived.revisions else None)
 
 
 def build_part(
@@ -156,7 +162,7 @@ def build_part(
     changed: Collection[date],
     rows_of_groups: Callable[[pl.Series], pl.DataFrame | None],
     revisions: Mapping[date, str],
-) -> Part | None:
+) -> Made | None:
     """Make a table's groups again that have or had input rows on some days.
 
     Args:
@@ -181,7 +187,7 @@ def build_part(
     }
     rows = derived.build(members, ())
     if derived.revisions is None:
-        return Part(so_far, rows, None)
+        return Made(rows, so_far, None)
     days = {each.table.name: pl.col(each.table.partition_column or "") for each in derived.reads}
     elsewhere = {name: frame.filter(~days[name].is_in(list(changed))) for name, frame in members.items()}
     before = dict(derived.revisions(elsewhere, so_far).iter_rows())
@@ -189,7 +195,7 @@ def build_part(
     # The other days have the input rows that they had; only what the table says of them may be new.
     exchanged = {day: _exchanged(revisions[day], before[day], text) for day, text in after.items() if day in before}
     kept = {day: text for day, text in revisions.items() if day not in changed}
-    return Part(so_far, rows, kept | after | exchanged)
+    return Made(rows, so_far, kept | after | exchanged)
 
 
 def _exchanged(whole: str, before: str, after: str) -> str:

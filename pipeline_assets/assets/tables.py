@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import date, timedelta
+from functools import partial
 
 import dagster as dg
 import polars as pl
@@ -12,7 +13,7 @@ from duckdb import DuckDBPyConnection
 from pipeline_assets.assets.building import claimed_days, table_arguments
 from pipeline_assets.batching import Batch, batches
 from pipeline_assets.contracts.tables import EVENTS, Table
-from pipeline_assets.derivation import Derived, Frames, Part, Reads, build_part
+from pipeline_assets.derivation import Derived, Frames, Reads, build_part, build_whole
 from pipeline_assets.io_managers.booked import BookedLakeIOManager, BookedPostgresIOManager
 from pipeline_assets.io_managers.frames import FrameStream
 from pipeline_assets.partitions import ONLY_STALE_TAG
@@ -93,40 +94,25 @@ def _whole(
     lake: BookedLakeIOManager,
 ) -> FrameStream:
     """A table without partitions; of one that falls into groups those that have to be made again, if that is known."""
-    key = context.run.run_id, derived.table.name
-    if part := _part(derived, frames, context, platform=platform, marts=marts, lake=lake):
-        if part.revisions is not None:
-            platform.revisions[key] = part.revisions
-        return FrameStream([part.rows], replaces=part.so_far)
-    rows = derived.build(frames, ())
-    if derived.revisions:
-        platform.revisions[key] = dict(derived.revisions(frames, rows).iter_rows())
-    return FrameStream([rows])
-
-
-def _part(
-    derived: Derived,
-    frames: Frames,
-    context: dg.AssetExecutionContext,
-    *,
-    platform: Platform,
-    marts: BookedPostgresIOManager,
-    lake: BookedLakeIOManager,
-) -> Part | None:
     table, groups = derived.table, derived.groups
-    changed = platform.changed_days.pop((context.run.run_id, table.name), None)
+    key = context.run.run_id, table.name
+    changed = platform.changed_days.pop(key, None)
+    part = None
     # Whoever asks for the table itself, not for what is stale, gets all of it anew.
-    if groups is None or changed is None or ONLY_STALE_TAG not in context.run.tags:
-        return None
-    on_changed = {each.table.name: lake.scan_days(each.table, changed) for each in derived.reads}
-    return build_part(
-        derived,
-        frames,
-        on_changed,
-        changed=changed,
-        rows_of_groups=lambda seeds: marts.rows_of_groups(table, groups, seeds, changed),
-        revisions=platform.builds.revisions(table.name),
-    )
+    if groups is not None and changed is not None and ONLY_STALE_TAG in context.run.tags:
+        part = build_part(
+            derived,
+            frames,
+            {each.table.name: lake.scan_days(each.table, changed) for each in derived.reads},
+            changed=changed,
+            rows_of_groups=partial(marts.rows_of_groups, table, groups, days=changed),
+            revisions=platform.builds.revisions(table.name),
+        )
+    if part is None:
+        part = build_whole(derived, frames)
+    if part.revisions is not None:
+        platform.revisions[key] = part.revisions
+    return FrameStream([part.rows], replaces=part.so_far)
 
 
 def _work(derived: Derived, days: Sequence[date], platform: Platform) -> list[Batch]:
