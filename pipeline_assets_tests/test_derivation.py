@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection
 from datetime import date, datetime, timedelta
 from datetime import time as clock
+from decimal import Decimal
 from random import Random
 from zoneinfo import ZoneInfo
 
@@ -18,7 +19,7 @@ from pipeline_assets.settings import Settings
 from pipeline_assets.transforms.orders import build_order_days
 from pipeline_assets.transforms.person_days import identity_revisions
 from pipeline_assets_tests.transforms.commerce_events import shop_events
-from pipeline_assets_tests.transforms.frames import NOON, Row, events_frame
+from pipeline_assets_tests.transforms.frames import NOON, Row, event, events_frame
 from pipeline_assets_tests.transforms.identity_reference import (
     person_days_frame,
     visitor_day,
@@ -146,3 +147,25 @@ def test_only_the_groups_of_the_days_that_changed_are_made_again(tables: dict[st
     assert part is not None
     assert part.so_far is not None
     assert part.so_far["id"].to_list() == part.rows["id"].to_list() == ["b"]
+
+
+@pytest.mark.parametrize("lost", [0, 1, 2])
+def test_what_has_lost_its_rows_on_a_day_is_made_again_though_nothing_there_names_it_any_more(
+    tables: dict[str, Derived], lost: int
+) -> None:
+    days = [NOON + day * DAY for day in range(3)]
+    seen = [visitor_day(day, user_id="u", events=number + 1) for number, day in enumerate(days)]
+    left = [row for number, row in enumerate(seen) if number != lost]
+    changed = {days[lost].date()}
+    assert_part_makes_the_whole(tables["identities"], visitor_days_frame(seen), visitor_days_frame(left), changed)
+    for name in ("users", "visitors"):
+        assert_part_makes_the_whole(tables[name], person_days_frame(seen), person_days_frame(left), changed)
+
+    paid = {"order_id": "1", "currency": "EUR"}
+    events = [event(day, revenue=Decimal(number - 1), **paid) for number, day in enumerate(days)]
+    dates = [day.date() for day in days]
+    before, after = (
+        build_order_days(events_frame(rows), dates)
+        for rows in (events, [row for number, row in enumerate(events) if number != lost])
+    )
+    assert_part_makes_the_whole(tables["orders"], before, after, changed)
