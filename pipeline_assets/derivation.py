@@ -179,12 +179,19 @@ def build_part(
     """
     groups = derived.groups
     assert groups is not None  # noqa: S101
-    so_far = rows_of_groups(groups.seeds(on_changed))
-    if so_far is None:
-        return None
-    members = {
-        name: frame.collect().rechunk().lazy() for name, frame in groups.members(frames, on_changed, so_far).items()
-    }
+    seeds = groups.seeds(on_changed)
+    while True:
+        so_far = rows_of_groups(seeds)
+        if so_far is None:
+            return None
+        found = groups.members(frames, on_changed, so_far)
+        members = {name: frame.collect().rechunk().lazy() for name, frame in found.items()}
+        # What the table says of a row may name groups that no row of the table holds together.
+        more = groups.seeds(members)
+        more = more.filter(~more.is_in(pl.concat([seeds, so_far[groups.seed]]).unique().implode()))
+        if more.is_empty():
+            break
+        seeds = pl.concat([seeds, more])
     rows = derived.build(members, ())
     if derived.revisions is None:
         return Made(rows, so_far, None)

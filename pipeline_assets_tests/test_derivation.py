@@ -149,6 +149,19 @@ def test_only_the_groups_of_the_days_that_changed_are_made_again(tables: dict[st
     assert part.so_far["id"].to_list() == part.rows["id"].to_list() == ["b"]
 
 
+def test_an_anonymous_id_that_reads_like_the_visitor_of_a_user_is_made_again_with_it(
+    tables: dict[str, Derived],
+) -> None:
+    user, namesake = (
+        visitor_day(anonymous_id=None, user_id="u"),
+        visitor_day(NOON + DAY, anonymous_id="user:u"),
+    )
+    frames = [visitor_days_frame(rows) for rows in ([user, namesake], [namesake], [user])]
+    days = [{NOON.date()}, {(NOON + DAY).date()}]
+    for before, after, changed in ((0, 1, 0), (1, 0, 0), (0, 2, 1), (2, 0, 1)):
+        assert_part_makes_the_whole(tables["identities"], frames[before], frames[after], days[changed])
+
+
 @pytest.mark.parametrize("lost", [0, 1, 2])
 def test_what_has_lost_its_rows_on_a_day_is_made_again_though_nothing_there_names_it_any_more(
     tables: dict[str, Derived], lost: int

@@ -88,17 +88,17 @@ def build_identities(visitor_days: pl.LazyFrame | pl.DataFrame, *, largest: int 
         .with_columns(owner=pl.when(is_user).then("id").when(~pl.col("is_shared")).then("owner"))
     )
     nodes = _settle(nodes, members.filter(pl.col("user_id").is_null()).select("row", "node"), largest)
-    nodes = nodes.with_columns(person_id=_person_ids(nodes), component_id=_component_ids(nodes, ids))
+    nodes = nodes.with_columns(person_id=_person_ids(nodes), component_id=_component_ids(nodes, ids, seen))
     spans = _spans(rows, seen, nodes, members)
     table = _table(nodes, spans, seen)
     return _with_first_dates(table, rows, seen).select(Identities.column_names()).sort(*_NODE, "span")
 
 
 def seen_ids(visitor_days: pl.LazyFrame) -> pl.Series:
-    """Every id on rows of visitor_days (property, anonymous_id, user_id, further_ids), whatever its type."""
-    rows = visitor_days.select("anonymous_id", "user_id", "further_ids").unique().collect()
+    """Every id on rows of visitor_days (visitor_id, user_id, further_ids), whatever its type."""
+    rows = visitor_days.select("visitor_id", "user_id", "further_ids").unique().collect()
     further = further_ids_of(rows["further_ids"])
-    return pl.concat([rows["anonymous_id"], rows["user_id"], further["id"]]).drop_nulls().unique().alias("id")
+    return pl.concat([rows["visitor_id"], rows["user_id"], further["id"]]).drop_nulls().unique().alias("id")
 
 
 def rows_of_components(visitor_days: pl.LazyFrame, changed: pl.LazyFrame, identities: pl.DataFrame) -> pl.LazyFrame:
@@ -206,9 +206,17 @@ def _members(ids: pl.DataFrame, nodes: pl.DataFrame) -> pl.DataFrame:
     return others.join(nodes.select("node", *_NODE), on=_NODE, how="inner").select("row", "node")
 
 
-def _component_ids(nodes: pl.DataFrame, ids: pl.DataFrame) -> pl.Series:
+def _component_ids(nodes: pl.DataFrame, ids: pl.DataFrame, seen: pl.DataFrame) -> pl.Series:
     """The component of every node, users and shared ids among its links, named after its smallest id."""
-    links = ids.join(nodes.select("node", *_NODE), on=_NODE).with_columns(first=pl.col("node").min().over("row"))
+    # An anonymous id may read like the visitor that a user without one is, and first dates are those of visitors.
+    namesakes = seen.filter(pl.col("anonymous_id").is_null()).select(
+        "row", "property", pl.lit(ANONYMOUS).alias("id_type"), pl.col("visitor_id").alias("id")
+    )
+    links = (
+        pl.concat([ids.select("row", *_NODE), namesakes])
+        .join(nodes.select("node", *_NODE), on=_NODE)
+        .with_columns(first=pl.col("node").min().over("row"))
+    )
     heads = _components(links["first"], links["node"]).sort("node")["head"]
     return person_ids(nodes.select(pl.col(_NODE).gather(heads)))
 

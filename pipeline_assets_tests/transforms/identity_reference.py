@@ -101,7 +101,9 @@ def reference_identities(rows: Sequence[Row], largest: int) -> list[Row]:
     person |= {node: node for node in cut}
 
     table = []
-    components = connected(all_ids, rows)
+    components = connected(
+        all_ids, rows, lambda row: ids_of(row) | {(row["property"], "anonymous_id", row["visitor_id"])}
+    )
     for node in all_ids:
         spans = [(person[node], None, None)] if node in person else shared_spans(node, rows)
         own = [row for row in rows if node in ids_of(row)]
@@ -125,13 +127,13 @@ def reference_identities(rows: Sequence[Row], largest: int) -> list[Row]:
     return sorted(table, key=lambda row: tuple(row[name] for name in ("property", "id_type", "id", "span")))
 
 
-def connected(nodes: set[Node], rows: Sequence[Row]) -> list[set[Node]]:
+def connected(nodes: set[Node], rows: Sequence[Row], linked: Callable[[Row], set[Node]] = ids_of) -> list[set[Node]]:
     """The connected components of some ids, linked by the rows."""
     groups = []
     left = set(nodes)
     while left:
         group = {left.pop()}
-        while more := set().union(*(ids_of(row) & nodes for row in rows if ids_of(row) & group)) - group:
+        while more := set().union(*(linked(row) & nodes for row in rows if linked(row) & group)) - group:
             group |= more
         groups.append(group)
         left -= group
