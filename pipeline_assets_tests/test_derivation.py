@@ -162,6 +162,18 @@ def test_an_anonymous_id_that_reads_like_the_visitor_of_a_user_is_made_again_wit
         assert_part_makes_the_whole(tables["identities"], frames[before], frames[after], days[changed])
 
 
+def test_a_row_without_events_that_names_two_components_is_told_by_both_though_only_one_was_there_on_the_day(
+    tables: dict[str, Derived],
+) -> None:
+    later = [
+        visitor_day(NOON + DAY, anonymous_id=None, user_id="u"),
+        visitor_day(NOON + 2 * DAY, anonymous_id="b"),
+        visitor_day(NOON + 3 * DAY, anonymous_id="b", user_id="u", events=0, sessions=1),
+    ]
+    before, after = (visitor_days_frame(rows) for rows in ([visitor_day(anonymous_id="b"), *later], later))
+    assert_part_makes_the_whole(tables["identities"], before, after, {NOON.date()})
+
+
 @pytest.mark.parametrize("lost", [0, 1, 2])
 def test_what_has_lost_its_rows_on_a_day_is_made_again_though_nothing_there_names_it_any_more(
     tables: dict[str, Derived], lost: int
