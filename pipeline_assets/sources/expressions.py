@@ -83,12 +83,21 @@ def _reserved_words() -> frozenset[str]:
 @cache
 def function_kinds() -> dict[str, str]:
     """Function name -> why it may not be called; functions that may be called are missing."""
+    # Where only some overloads are not consistent, it is those for times with a zone: DuckDB calls them consistent
+    # within a query, as they follow the session's setting. Expressions are only ever evaluated in sessions whose time
+    # zone is UTC, so that these are as stable as the rest. A function that is volatile, or varies whatever it is given
+    # (now, current_setting), is not.
     rows = (
         database()
         .cursor()
         .execute(
-            "SELECT lower(function_name), bool_or(function_type = 'scalar' AND stability <> 'CONSISTENT'),"
-            " bool_and(function_type = 'aggregate') FROM duckdb_functions() GROUP BY ALL"
+            """
+            SELECT lower(function_name),
+                coalesce(bool_or(stability = 'VOLATILE') FILTER (function_type = 'scalar'), false)
+                OR coalesce(bool_and(stability <> 'CONSISTENT') FILTER (function_type = 'scalar'), false),
+                bool_and(function_type = 'aggregate')
+            FROM duckdb_functions() GROUP BY ALL
+            """
         )
         .fetchall()
     )
