@@ -14,6 +14,7 @@ from pipeline_assets.checks.events import events_checks
 from pipeline_assets.checks.grouping import grouped
 from pipeline_assets.checks.marts import table_checks
 from pipeline_assets.components.loading import component_definitions, declared
+from pipeline_assets.contracts.tables import EVENTS
 from pipeline_assets.io_managers.booked import BookedLakeIOManager, BookedPostgresIOManager
 from pipeline_assets.jobs import build_job, load_job
 from pipeline_assets.platform import Platform
@@ -49,8 +50,12 @@ def build_defs(
     with warnings.catch_warnings():
         # Single-run backfills are in beta; the lock pins the version they were tried with.
         warnings.simplefilter("ignore", dg.BetaWarning)
-        tables = [events_asset(settings, staging, made_of)]
-        tables += [table_asset(derived, settings, made_of) for derived in model.derived.values()]
+        versions = {name: recipe.version for name, recipe in model.recipes.items()}
+        tables = [events_asset(settings, staging, version=versions[EVENTS.name], made_of=made_of)]
+        tables += [
+            table_asset(derived, settings, version=versions[name], made_of=made_of)
+            for name, derived in model.derived.items()
+        ]
     core = dg.Definitions(
         assets=tables,
         asset_checks=grouped([*events_checks(), *table_checks(model)]),

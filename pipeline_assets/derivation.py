@@ -5,13 +5,15 @@ No Dagster here. `assets.tables` turns a `Derived` into an asset, `ledger.builds
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from typing import Any
 
 import duckdb
 import polars as pl
 
+from pipeline_assets.code_version import code_version
 from pipeline_assets.contracts.tables import Table
 from pipeline_assets.ledger.builds import Input, Recipe
 
@@ -105,8 +107,8 @@ class Derived:
         table: the table.
         reads: its inputs, no table twice. A table without partitions reads all days of them.
         build: the transform.
-        version: raised when the transform gives other rows for the same input.
         rules: whatever else its rows depend on: settings, declarations, versions of rules. Anything JSON can write.
+            The code need not be among them, see `code_version`.
         key: columns of `events` that must stay together when a day is too large to be built at once; empty where the
             transform needs little memory.
         days_at_once: days that are built at a time, where they are not cut by key.
@@ -119,7 +121,6 @@ class Derived:
     table: Table
     reads: tuple[Reads, ...]
     build: Build
-    version: int = 1
     rules: object = None
     key: tuple[str, ...] = ()
     days_at_once: int = 7
@@ -129,8 +130,18 @@ class Derived:
     def recipe(self, timezone: str) -> Recipe:
         """What the ledger knows of it."""
         inputs = tuple(Input(each.table.name, each.before, each.after) for each in self.reads)
-        version = recipe_version(self.table, self.version, timezone, self.rules)
+        version = recipe_version(self.table, self.functions, timezone, self.rules)
         return Recipe(self.table.name, version, inputs, daily=self.table.partition_column is not None)
+
+    @property
+    def functions(self) -> list[Callable[..., Any]]:
+        """Every function that has a part in its rows."""
+        found: list[Callable[..., Any] | None] = [self.build, self.revisions]
+        if self.groups:
+            found += [self.groups.seeds, self.groups.members]
+        for each in self.reads:
+            found += [each.select, each.among.values if each.among else None]
+        return [function for function in found if function is not None]
 
 
 @dataclass(frozen=True)
@@ -211,8 +222,8 @@ def _exchanged(whole: str, before: str, after: str) -> str:
     return "-".join(str(w - b + a) for w, b, a in zip(*numbers, strict=True))
 
 
-def recipe_version(table: Table, version: int, timezone: str, rules: object) -> str:
-    """Changes with the transform, the contract's columns, the reporting time zone and the rules."""
+def recipe_version(table: Table, functions: Iterable[Callable[..., Any]], timezone: str, rules: object) -> str:
+    """Changes with the code of the functions, the contract's columns, the reporting time zone and the rules."""
     columns = {name: str(column.dtype) for name, column in table.contract.columns().items()}
-    text = json.dumps([version, columns, timezone, rules], sort_keys=True, default=str)
+    text = json.dumps([code_version(*functions), columns, timezone, rules], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

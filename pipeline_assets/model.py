@@ -57,6 +57,7 @@ from pipeline_assets.derivation import Among, Derived, Frames, Groups, Reads, re
 from pipeline_assets.ledger.builds import STAGING, Input, Recipe
 from pipeline_assets.settings import Settings, SettingsError
 from pipeline_assets.sources.declaration import Source
+from pipeline_assets.staging.staged import scan_staged
 from pipeline_assets.transforms import channels, user_agents
 from pipeline_assets.transforms.active_users import WINDOW_DAYS, build_active_users
 from pipeline_assets.transforms.attribution import build_attribution
@@ -65,7 +66,7 @@ from pipeline_assets.transforms.conversions import build_conversions
 from pipeline_assets.transforms.currencies import Rate, Rates
 from pipeline_assets.transforms.daily_activity import build_daily_activity
 from pipeline_assets.transforms.entities import entity
-from pipeline_assets.transforms.events import look_back_days
+from pipeline_assets.transforms.events import build_events, look_back_days
 from pipeline_assets.transforms.funnels import build_funnel, days_after
 from pipeline_assets.transforms.identities import build_identities, rows_of_components, seen_ids
 from pipeline_assets.transforms.orders import build_order_days, build_orders
@@ -93,9 +94,6 @@ from pipeline_assets.transforms.supplied_sessions import (
 from pipeline_assets.transforms.users import build_users
 from pipeline_assets.transforms.visitor_days import build_visitor_days
 from pipeline_assets.transforms.visitors import build_visitors
-
-EVENTS_VERSION = 1
-"""Version of the transform of events: raise it when the transform gives other rows for the same input."""
 
 SUPPLIED_SESSION_DAYS = Table("supplied_session_days", SuppliedSessionDays, "activity_date", "lake", "behaviour")
 SUPPLIED_SESSIONS = Table("supplied_sessions", SuppliedSessions, None, "lake", "behaviour")
@@ -199,7 +197,7 @@ def declared_rates(currencies: Currencies | None) -> Rates:
 def _events_recipe(sources: Sequence[Source], settings: Settings) -> Recipe:
     dedup_days = {source.name: source.dedup_days for source in sources}
     rules = [dedup_days, user_agents.rules_version()]
-    version = recipe_version(EVENTS, EVENTS_VERSION, settings.timezone, rules)
+    version = recipe_version(EVENTS, [build_events, scan_staged], settings.timezone, rules)
     return Recipe(EVENTS.name, version, (Input(STAGING, before=look_back_days(dedup_days)),))
 
 

@@ -1,14 +1,28 @@
 """Every table of a deployment: what it reads, and what makes it stale."""
 
 import dataclasses
+import importlib
+import inspect
+import pkgutil
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipeline_assets.analyses.declaration import Attribution, Conversion, Currencies, Funnel, Rate, Retention, Step
+from pipeline_assets import transforms
+from pipeline_assets.analyses.declaration import (
+    Attribution,
+    Conversion,
+    Currencies,
+    Funnel,
+    Paths,
+    Rate,
+    Retention,
+    Step,
+)
 from pipeline_assets.analyses.loading import STANDARD_TABLES, Analyses, declared_analyses
+from pipeline_assets.code_version import reached
 from pipeline_assets.contracts.staged_events import StagedEvents
 from pipeline_assets.contracts.tables import BACKBONE
 from pipeline_assets.ledger.builds import STAGING, Input
@@ -16,8 +30,8 @@ from pipeline_assets.model import Model
 from pipeline_assets.settings import Settings, SettingsError
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.sources.loading import declared_sources
-from pipeline_assets.transforms import channels, user_agents
-from pipeline_assets.transforms.events import look_back_days
+from pipeline_assets.transforms import channels, events, user_agents
+from pipeline_assets.transforms.events import build_events, look_back_days
 from pipeline_assets_tests.sources.staging_rows import source
 
 SUPPLIED = {"mode": "supplied", "max_session_days": 3}
@@ -49,6 +63,36 @@ def test_events_get_a_new_version_with_the_rules_of_user_agents_and_sessions_wit
     with monkeypatch.context() as newer:
         newer.setattr(channels, "rules_version", lambda _: ("ga4", "999", ""))
         assert changed(before, versions(tmp_path)) == ["sessions"]
+
+
+def test_the_code_of_every_transform_is_part_of_the_version_of_a_table(tmp_path: Path) -> None:
+    analyses = Analyses(
+        conversions=(Conversion(name="sale", event="bought"),),
+        funnels=(FUNNEL,),
+        retentions=(Retention(name="r", by="person"),),
+        paths=(Paths(name="p"), Paths(name="e", of="events")),
+        attributions=(Attribution(name="credit", conversion="sale"),),
+    )
+    whole = model(tmp_path, source(mapping=MAPPING, sessions=SUPPLIED), analyses=analyses)
+    functions = [function for each in whole.derived.values() for function in each.functions]
+    found = reached(*functions, build_events)
+    defined = {
+        (name, each)
+        for name in (f"{transforms.__name__}.{info.name}" for info in pkgutil.iter_modules(transforms.__path__))
+        for each, value in vars(importlib.import_module(name)).items()
+        if inspect.isfunction(value) and value.__module__ == name and each.startswith(("build_", "_"))
+    }
+    assert len(defined) > 100
+    # The roots themselves are not among what they reach, and `__getattr__` serves tests and documentation.
+    assert defined - found == {(events.__name__, "build_events"), (channels.__name__, "__getattr__")}
+
+
+def test_a_helper_of_the_identities_makes_them_stale_and_not_what_they_are_made_of(tmp_path: Path) -> None:
+    derived = model(tmp_path).derived
+    helper = ("pipeline_assets.transforms.identities", "_component_ids")
+    of = {name for name, each in derived.items() if helper in reached(*each.functions)}
+    assert "identities" in of
+    assert not of & {"sessions", "visitor_days", "page_views"}
 
 
 def test_the_rules_of_user_agents_are_those_of_the_installed_packages() -> None:

@@ -17,14 +17,14 @@ from pipeline_assets.settings import Settings
 
 
 def table_arguments(
-    table: Table, settings: Settings, *, version: int, made_of: Mapping[str, Sequence[dg.AssetKey]], **arguments: Any
+    table: Table, settings: Settings, *, version: str, made_of: Mapping[str, Sequence[dg.AssetKey]], **arguments: Any
 ) -> dict[str, Any]:
     """Arguments of `@dg.asset` for a table.
 
     Args:
         table: the table.
         settings: the deployment's.
-        version: of its transform.
+        version: of its recipe.
         made_of: the assets that its column lineage may name, by the name that contracts use.
         arguments: further ones.
     """
@@ -46,7 +46,7 @@ def table_arguments(
         "group_name": table.group,
         "kinds": {"polars", "parquet" if table.store == "lake" else "postgres"},
         "io_manager_key": table.store,
-        "code_version": str(version),
+        "code_version": version,
         "metadata": metadata,
         **daily,
         **arguments,

@@ -11,7 +11,6 @@ from pipeline_assets.batching import Batch, batches
 from pipeline_assets.contracts.tables import EVENTS
 from pipeline_assets.io_managers.frames import FrameStream
 from pipeline_assets.ledger.files import StagedFile
-from pipeline_assets.model import EVENTS_VERSION
 from pipeline_assets.platform import Platform
 from pipeline_assets.progress import Progress
 from pipeline_assets.settings import Settings
@@ -23,11 +22,11 @@ _SHOWN_COUNTS = ("landed", "duplicates", "conflicts", "excluded")
 
 
 def events_asset(
-    settings: Settings, staging: Sequence[dg.AssetKey], made_of: Mapping[str, Sequence[dg.AssetKey]]
+    settings: Settings, staging: Sequence[dg.AssetKey], *, version: str, made_of: Mapping[str, Sequence[dg.AssetKey]]
 ) -> dg.AssetsDefinition:
     """The asset `events`, fed by the staging assets of all sources; see `table_arguments`."""
 
-    @dg.asset(**table_arguments(EVENTS, settings, version=EVENTS_VERSION, made_of=made_of, deps=staging))
+    @dg.asset(**table_arguments(EVENTS, settings, version=version, made_of=made_of, deps=staging))
     def events(
         context: dg.AssetExecutionContext,
         platform: dg.ResourceParam[Platform],

@@ -26,7 +26,7 @@ _ROW_BUDGET = 1_000_000
 
 
 def table_asset(
-    derived: Derived, settings: Settings, made_of: Mapping[str, Sequence[dg.AssetKey]]
+    derived: Derived, settings: Settings, *, version: str, made_of: Mapping[str, Sequence[dg.AssetKey]]
 ) -> dg.AssetsDefinition:
     """The asset of a table; see `table_arguments`."""
     table = derived.table
@@ -35,7 +35,7 @@ def table_asset(
     arguments = table_arguments(
         table,
         settings,
-        version=derived.version,
+        version=version,
         made_of=made_of,
         ins={each.table.name: _loaded(each, table) for each in derived.reads if each not in asked},
         deps=[dg.AssetDep(each.table.name, partition_mapping=_mapping(each, table)) for each in asked],

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
+from pipeline_assets.code_version import code_version
 from pipeline_assets.contracts.staged_events import EVENT_TYPES, StagedEvents
 from pipeline_assets.sources.declaration import (
     ID_COLUMNS,
@@ -25,8 +26,8 @@ from pipeline_assets.sources.declaration import (
 )
 from pipeline_assets.sources.expressions import Expression, Path, parse
 
-STAGING_VERSION = 2
-"""Raise it whenever the same declaration and file would give other staged rows than before."""
+_STAGING_CODE = ("pipeline_assets.sources.mapping:staging_query", "pipeline_assets.staging.reading:")
+"""What makes staged rows of a file, given its declaration."""
 
 LOG_GROUPS = (
     "remote_host", "remote_user", "time", "request", "method", "target", "protocol", "status", "bytes", "referrer",
@@ -79,7 +80,7 @@ def rules_version(source: Source, timezone: str, first_day: date) -> str:
     Attributes that only choose files or act later (path, sessions, dedup_days, bounds) do not count.
     """
     parts = {
-        "version": STAGING_VERSION,
+        "code": code_version(*_STAGING_CODE),
         "name": source.name,
         "format": source.record_format,
         "columns": source.ready.columns if source.ready else (),
