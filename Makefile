@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test test-ui lint bench lock setup clean
+.PHONY: help demo dev test test-newest test-ui lint bench lock setup clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -33,6 +33,15 @@ dev: $(READY) ## the Dagster UI on http://localhost:3000 with sensors running
 test: $(READY) ## run the tests
 	$(BIN)/python -m pytest
 
+NEWEST_TESTS := sources staging formats io_managers transforms/test_identities.py transforms/test_sessions.py \
+	end_to_end/test_definitions.py end_to_end/test_access_logs.py
+
+test-newest: $(READY) ## a short test with the newest versions that pyproject.toml allows, in .venv-newest
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-newest
+	$(BIN)/uv pip install --quiet --python .venv-newest/bin/python --upgrade --editable ".[dev]"
+	$(BIN)/uv pip freeze --python .venv-newest/bin/python | grep -E '^(dagster|duckdb|polars|pyarrow|sqlalchemy|adbc)'
+	.venv-newest/bin/python -m pytest $(addprefix pipeline_assets_tests/,$(NEWEST_TESTS))
+
 test-ui: $(READY) ## look at the UI with Debian's Chromium (apt-get install chromium)
 	$(BIN)/python -m pytest -m ui
 
@@ -50,4 +59,4 @@ lock: $(READY) ## renew requirements.lock from the ranges in pyproject.toml
 
 clean: ## remove .venv and all data
 	-@test ! -x $(BIN)/pipeline-assets -o ! -d data/postgres || $(BIN)/pipeline-assets stop
-	rm -rf .venv data
+	rm -rf .venv .venv-newest data
