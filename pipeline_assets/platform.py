@@ -3,8 +3,9 @@
 Assets, checks, sensors and the command line all work through it. No Dagster here.
 """
 
-from collections.abc import Mapping, Sequence
-from datetime import date, datetime, timedelta
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime
 from functools import cached_property
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -14,8 +15,8 @@ import sqlalchemy as sa
 
 from pipeline_assets.analyses.loading import Analyses
 from pipeline_assets.contracts.tables import Table
-from pipeline_assets.io_managers.frames import lake_files
-from pipeline_assets.ledger.builds import BuildLedger, Recipe, Staleness
+from pipeline_assets.io_managers.frames import lake_files, lake_path
+from pipeline_assets.ledger.builds import WHOLE, BuildLedger, Recipe, Staleness
 from pipeline_assets.ledger.files import FileLedger, StagedFile
 from pipeline_assets.ledger.migrate import migrate
 from pipeline_assets.model import Model
@@ -25,7 +26,14 @@ from pipeline_assets.sources.declaration import Source
 from pipeline_assets.sources.mapping import rules_version
 from pipeline_assets.staging.landing import LandingFile
 from pipeline_assets.staging.loading import SourceLoader, pending_files
+from pipeline_assets.staging.staged import missing
 from pipeline_assets.transforms.events import DayCounts
+
+logger = logging.getLogger(__name__)
+
+
+class LostRowsError(RuntimeError):
+    """Rows that were built or staged are not in the lake any more; the message says what makes them again."""
 
 
 class Platform:
@@ -125,15 +133,33 @@ class Platform:
             self.settings.landing_dir, self.sources[source].path, self.files.booked(source), self.rules(source)
         )
 
-    def restage_lost(self) -> int:
-        """Have files read again whose staged rows count but have gone from the lake; how many."""
-        lost: dict[str, set[str]] = {}
-        for file in self.staged_files(date.min, date.max):
-            if not (self.settings.lake_dir / file.relative_path).exists():
-                lost.setdefault(file.source, set()).add(file.content)
-        for source, contents in lost.items():
-            self.files.read_again(source, contents)
-        return sum(len(contents) for contents in lost.values())
+    def restage_lost(self, source: str) -> int:
+        """Have files of a source read again whose staged rows count but have gone from the lake; how many."""
+        staged = self.files.staged_files([source], date.min, date.max)
+        lost = {file.content for file in missing(self.settings.lake_dir, staged)}
+        if lost:
+            logger.warning("%s: the lake has lost the staged rows of %s files; they are read again.", source, len(lost))
+            self.files.read_again(source, lost)
+        return len(lost)
+
+    def require_staged(self, staged: Sequence[StagedFile]) -> None:
+        """Make sure that the rows of staged files are there.
+
+        Raises:
+            LostRowsError: some are not. Their files are pending now.
+        """
+        gone = missing(self.settings.lake_dir, staged)
+        if not gone:
+            return
+        first = gone[0]
+        for source in {file.source for file in gone}:
+            self.restage_lost(source)
+        paths = self.files.paths(first.source, first.content)
+        raise LostRowsError(
+            f"The lake has lost {len(gone)} staged files, the first of {first.source} and {first.event_date}. The next "
+            "load reads their files in landing again. Where they are gone from there too, deliver them again; the "
+            f"first was {paths[0] if paths else 'superseded meanwhile'}."
+        )
 
     def staged_files(self, first: date, last: date) -> list[StagedFile]:
         """The staged files of the declared sources that count for some days, both included."""
@@ -150,10 +176,45 @@ class Platform:
             of: only this table is asked for, and what it is made of.
         """
         until = self.today()
-        return self.builds.staleness(self.staged_files(self.settings.first_day, until), until=until, of=of)
+        staged = self.staged_files(self.settings.first_day, until)
+        return self.builds.staleness(staged, until=until, of=of, lost=self.lost_days())
 
-    def lake_files(self, table: Table, first: date, last: date) -> list[Path]:
-        """The files in the lake that hold a daily table's rows of the days from `first` to `last`, in order."""
-        assert table.partition_column is not None  # noqa: S101
-        days = ((first + timedelta(days=offset)).isoformat() for offset in range((last - first).days + 1))
-        return lake_files(self.settings.lake_dir, table.name, table.partition_column, days)
+    def lost_days(self) -> dict[str, set[date]]:
+        """The days of every table in the lake that were built, and whose file is gone; `WHOLE` without partitions."""
+        found: dict[str, set[date]] = {}
+        for table in self.model.tables.values():
+            if table.store == "lake":
+                built = self.builds.built_days(table.name)
+                if gone := set(built) - set(self._files_there(table, built)):
+                    found[table.name] = gone
+        return found
+
+    def lake_files(self, table: Table, days: Iterable[date]) -> dict[date, Path]:
+        """The files in the lake that hold a table's rows of some days, in order; days never built have none.
+
+        Args:
+            table: a table in the lake.
+            days: the days wanted; `[WHOLE]` of a table without partitions.
+
+        Raises:
+            LostRowsError: a day was built, and its file is gone: it does not count as a day without rows.
+        """
+        days = sorted(days)
+        found = self._files_there(table, days)
+        if len(found) < len(days):
+            gone = sorted(set(self.builds.built_days(table.name)).intersection(days) - found.keys())
+            if gone:
+                what = "its rows" if gone == [WHOLE] else f"the rows of {len(gone)} days, the first of them {gone[0]}"
+                raise LostRowsError(
+                    f"{table.name}: the lake has lost {what}. They are stale now: `pipeline-assets refresh`, or the "
+                    "sensor, makes them again."
+                )
+        return found
+
+    def _files_there(self, table: Table, days: Sequence[date]) -> dict[date, Path]:
+        lake = self.settings.lake_dir
+        if table.partition_column is None:
+            path = lake_path(lake, table.name)
+            return {WHOLE: path} if path.exists() else {}
+        files = lake_files(lake, table.name, table.partition_column, (day.isoformat() for day in days))
+        return {date.fromisoformat(key): path for key, path in files.items()}

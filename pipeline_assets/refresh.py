@@ -108,7 +108,8 @@ class Refresh:
         return {name: [file.name for file in files] for name, files in found.items() if files}
 
     def _load(self, report: RefreshReport) -> None:
-        self._platform.restage_lost()
+        for source in self._platform.sources:
+            self._platform.restage_lost(source)
         pending = self.pending()
         while pending:
             self._execute(LOAD_JOB, report, selection=[staging_key(name) for name in pending])

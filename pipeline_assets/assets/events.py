@@ -37,6 +37,7 @@ def events_asset(
         dedup_days = {source.name: source.dedup_days for source in platform.sources.values()}
         look_back = timedelta(days=look_back_days(dedup_days))
         staged = platform.staged_files(wanted[0] - look_back, wanted[-1])
+        platform.require_staged(staged)
         days = claimed_days(context, platform, EVENTS, staged)
         counts = dict.fromkeys(days, DayCounts())
         platform.day_counts[context.run.run_id] = counts

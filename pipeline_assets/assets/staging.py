@@ -53,6 +53,7 @@ def staging_assets(source: Source) -> dg.Definitions:
         note_worker(context)
         with duckdb.get_connection() as connection:
             loader = platform.loader(source.name, connection)
+            platform.restage_lost(source.name)
             pending = platform.pending(source.name)
             files = pending[: config.max_files]
             with progress.track(f"staging {source.name}", len(files), context.log) as advance:
@@ -90,7 +91,7 @@ def tidy_up(platform: Platform, source: str, log: Logger) -> None:
     staged = platform.staged_files(date.min, date.max)
     try:
         write_views(lake, staged)
-        remove_uncounted(lake, source, platform.files, staged)
+        remove_uncounted(lake, source, platform.files)
     except (OSError, DuckDBError) as error:
         log.warning("The staging folder could not be tidied up (%s); the next load tries again.", type(error).__name__)
 

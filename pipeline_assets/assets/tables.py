@@ -16,7 +16,7 @@ from pipeline_assets.contracts.tables import EVENTS, Table
 from pipeline_assets.derivation import Derived, Frames, Reads, build_part, build_whole
 from pipeline_assets.io_managers.booked import BookedLakeIOManager, BookedPostgresIOManager
 from pipeline_assets.io_managers.frames import FrameStream
-from pipeline_assets.partitions import ONLY_STALE_TAG
+from pipeline_assets.partitions import ONLY_STALE_TAG, day_range
 from pipeline_assets.platform import Platform
 from pipeline_assets.progress import Progress
 from pipeline_assets.settings import Settings
@@ -136,7 +136,7 @@ def _selected(each: Reads, batch: Batch, platform: Platform, connection: DuckDBP
     """The rows that are wanted of an input's days, taken from its files."""
     assert each.select is not None  # noqa: S101
     first, last = _span(each, batch)
-    paths = [str(path) for path in platform.lake_files(each.table, first, last)]
+    paths = [str(path) for path in platform.lake_files(each.table, day_range(first, last)).values()]
     return each.select(connection, paths, first, last)
 
 

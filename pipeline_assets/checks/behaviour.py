@@ -19,7 +19,6 @@ from pipeline_assets.contracts.funnels import Funnels
 from pipeline_assets.contracts.retentions import Retentions
 from pipeline_assets.contracts.tables import EVENTS, Table
 from pipeline_assets.model import ORDER_DAYS, PERSON_DAYS, VISITOR_DAYS, Model
-from pipeline_assets.partitions import tagged_days
 from pipeline_assets.platform import Platform
 
 Rows = dict[Any, Any]
@@ -266,7 +265,7 @@ class _At:
         """Second column by first of a query over `files`: the table's files of the days."""
         platform = self._platform
         days = platform.builds.built_days(table.name) if all_days else self._days
-        paths = [str(path) for path in platform.lake_files(table, days[0], days[-1])] if days else []
+        paths = [str(path) for path in platform.lake_files(table, days).values()]
         if not paths:
             return {}
         with self._duckdb.get_connection() as database:
@@ -311,12 +310,7 @@ def _compared(
     def check(
         context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform], duckdb: DuckDBResource
     ) -> dg.AssetCheckResult:
-        days = checked_days(context, platform, table)
-        if not tagged_days(context.run.tags):
-            # Asked by itself, of all days: those that await their rebuild have nothing to say.
-            stale = platform.staleness(table).tables[table]
-            days = [day for day in days if day not in stale]
-        at = _At(platform, duckdb, days)
+        at = _At(platform, duckdb, checked_days(context, platform, table))
         return compared(expected(at), actual(at), name.replace("_", " "))
 
     return check

@@ -1,7 +1,6 @@
 """Checks of the asset `events`."""
 
 from datetime import date, timedelta
-from pathlib import Path
 
 import dagster as dg
 import pyarrow.parquet as pq
@@ -12,20 +11,12 @@ from pipeline_assets.checks.footers import read_footers
 from pipeline_assets.checks.grouping import Check, asset_check
 from pipeline_assets.checks.results import checked_days, result
 from pipeline_assets.contracts.tables import EVENTS
-from pipeline_assets.io_managers.lake import ParquetLakeIOManager
 from pipeline_assets.ledger.schema import event_days
 from pipeline_assets.platform import Platform
 
 # Days before the run's that are searched for ids beyond the window of deduplication.
 _REPEATS_DAYS = 7
 _SHOWN_VALUES = 20
-
-
-def events_files(platform: Platform, days: list[date]) -> dict[date, Path]:
-    """The lake's file of each day that has one."""
-    lake = ParquetLakeIOManager(platform.settings.lake_dir)
-    paths = {day: lake.path(EVENTS.name, EVENTS.partition_column, day.isoformat()) for day in days}
-    return {day: path for day, path in paths.items() if path.exists()}
 
 
 def events_checks() -> list[Check]:
@@ -38,7 +29,7 @@ def events_checks() -> list[Check]:
         description="The stored files have the contract's columns and types, and no null where it allows none.",
     )
     def contract(context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform]) -> dg.AssetCheckResult:
-        paths = events_files(platform, checked_days(context, platform, EVENTS.name))
+        paths = platform.lake_files(EVENTS, checked_days(context, platform, EVENTS.name))
         found = read_footers(paths.values(), EVENTS.contract)
         wrong = [day.isoformat() for day, path in paths.items() if path in found.differing]
         return result(
@@ -60,7 +51,7 @@ def events_checks() -> list[Check]:
         landed: dict[date, int] = dict.fromkeys(days, 0)
         for file in platform.staged_files(days[0], days[-1]) if days else []:
             landed[file.event_date] = landed.get(file.event_date, 0) + file.rows
-        stored = {day: pq.read_metadata(path).num_rows for day, path in events_files(platform, days).items()}
+        stored = {day: pq.read_metadata(path).num_rows for day, path in platform.lake_files(EVENTS, days).items()}
         e = event_days.c
         with platform.engine.connect() as connection:
             booked = {
@@ -96,7 +87,7 @@ def events_checks() -> list[Check]:
     def bots_share(
         context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform], duckdb: DuckDBResource
     ) -> dg.AssetCheckResult:
-        paths = events_files(platform, checked_days(context, platform, EVENTS.name))
+        paths = platform.lake_files(EVENTS, checked_days(context, platform, EVENTS.name))
         if not paths:
             return result(True, {"events": 0})
         with duckdb.get_connection() as connection:
@@ -124,7 +115,7 @@ def events_checks() -> list[Check]:
     ) -> dg.AssetCheckResult:
         days = checked_days(context, platform, EVENTS.name)
         earlier = [days[0] - timedelta(days=offset) for offset in range(1, _REPEATS_DAYS + 1)] if days else []
-        paths = events_files(platform, [*earlier, *days])
+        paths = platform.lake_files(EVENTS, [*earlier, *days])
         if not paths:
             return result(True, {"ids": 0})
         with duckdb.get_connection() as connection:
@@ -147,7 +138,7 @@ def events_checks() -> list[Check]:
         context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform], duckdb: DuckDBResource
     ) -> dg.AssetCheckResult:
         days = checked_days(context, platform, EVENTS.name)
-        paths = events_files(platform, days)
+        paths = platform.lake_files(EVENTS, days)
         rows: list[tuple[str, int, int]] = []
         if paths:
             with duckdb.get_connection() as connection:
@@ -205,7 +196,7 @@ def _counted(name: str, column: str, what: str, description: str) -> Check:
     def check(
         context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform], duckdb: DuckDBResource
     ) -> dg.AssetCheckResult:
-        paths = events_files(platform, checked_days(context, platform, EVENTS.name))
+        paths = platform.lake_files(EVENTS, checked_days(context, platform, EVENTS.name))
         if not paths:
             return result(True, {"events": 0})
         with duckdb.get_connection() as connection:

@@ -8,15 +8,15 @@ import sqlalchemy as sa
 from dagster_duckdb import DuckDBResource
 
 from pipeline_assets.checks.behaviour import behaviour_checks
-from pipeline_assets.checks.events import events_files
 from pipeline_assets.checks.footers import read_footers
 from pipeline_assets.checks.grouping import Check, asset_check
 from pipeline_assets.checks.recount import UNKNOWN_ID, SessionCounts, count_activity, count_sessions
 from pipeline_assets.checks.results import checked_days, compared, result
 from pipeline_assets.contracts.tables import DAILY_ACTIVITY, EVENTS, PAGE_VIEWS, SESSIONS, Table
-from pipeline_assets.io_managers.frames import lake_path
 from pipeline_assets.io_managers.marts import MARTS
+from pipeline_assets.ledger.builds import WHOLE
 from pipeline_assets.model import SUPPLIED_SESSIONS, Model, session_rules
+from pipeline_assets.partitions import day_range
 from pipeline_assets.platform import Platform
 from pipeline_assets.transforms.sessionize import supplied_sources
 
@@ -68,12 +68,8 @@ def _lake_contract(table: Table) -> Check:
         description="The stored files have the contract's columns and types, and no null where it allows none.",
     )
     def contract(context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform]) -> dg.AssetCheckResult:
-        if table.partition_column is None:
-            paths = [path for path in [lake_path(platform.settings.lake_dir, table.name)] if path.exists()]
-        else:
-            days = checked_days(context, platform, table.name)
-            paths = platform.lake_files(table, days[0], days[-1]) if days else []
-        found = read_footers(paths, table.contract)
+        files = platform.lake_files(table, checked_days(context, platform, table.name))
+        found = read_footers(files.values(), table.contract)
         return result(
             found.keep_contract,
             {"rows": found.rows, "nulls_in_required_columns": found.nulls, "files_that_differ": len(found.differing)},
@@ -123,17 +119,17 @@ def _session_check() -> Check:
 def _recounted(platform: Platform, duckdb: DuckDBResource, days: list[date]) -> SessionCounts:
     rules = session_rules(list(platform.sources.values()))
     after = max([1, *(rules[name].max_session_days for name in supplied_sources(rules))])
-    supplied = lake_path(platform.settings.lake_dir, SUPPLIED_SESSIONS.name)
-    paths = platform.lake_files(EVENTS, days[0] - timedelta(days=2), days[-1] + timedelta(days=after))
+    supplied = platform.lake_files(SUPPLIED_SESSIONS, [WHOLE])
+    near = day_range(days[0] - timedelta(days=2), days[-1] + timedelta(days=after))
     with duckdb.get_connection() as connection:
         return count_sessions(
             connection,
-            [str(path) for path in paths],
+            [str(path) for path in platform.lake_files(EVENTS, near).values()],
             days[0],
             days[-1],
             rules=rules,
             timezone=platform.settings.timezone,
-            supplied=[str(supplied)] if supplied.exists() else (),
+            supplied=[str(path) for path in supplied.values()],
         )
 
 
@@ -180,7 +176,7 @@ def _activity_check() -> Check:
         context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform], duckdb: DuckDBResource
     ) -> dg.AssetCheckResult:
         days = checked_days(context, platform, DAILY_ACTIVITY.name)
-        paths = [str(path) for path in events_files(platform, days).values()]
+        paths = [str(path) for path in platform.lake_files(EVENTS, days).values()]
         with duckdb.get_connection() as connection:
             recounted = count_activity(connection, paths)
         query = sa.select(a.activity_date, a.property, a.events, a.visitors, a.revenue, a.sessions).where(

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 import dagster as dg
 
+from pipeline_assets.ledger.builds import WHOLE
 from pipeline_assets.partitions import tagged_days
 from pipeline_assets.platform import Platform
 
@@ -16,9 +17,17 @@ Key = TypeVar("Key")
 
 
 def checked_days(context: dg.AssetCheckExecutionContext, platform: Platform, table: str) -> list[date]:
-    """The days of the run the check belongs to; all built days where it was started by itself."""
-    days = tagged_days(context.run.tags)
-    return days or platform.builds.built_days(table)
+    """The days of the table that the check's run has built; where it was started by itself, all that are built.
+
+    A run is asked for a range of days and need not build all of them: not those that are up to date, and not those
+    without anything that lie between two others. Days that are stale again await their rebuild and have nothing to say.
+    """
+    if own := platform.builds.built_by(table, context.run.run_id):
+        return own
+    asked = set(tagged_days(context.run.tags))
+    stale = platform.staleness(table).tables[table]
+    built = (day for day in platform.builds.built_days(table) if day not in stale)
+    return [day for day in built if not asked or day in asked or day == WHOLE]
 
 
 def result(

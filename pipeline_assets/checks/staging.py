@@ -12,6 +12,7 @@ from pipeline_assets.contracts.staged_events import StagedEvents
 from pipeline_assets.ledger.summary import SourceSummary, summarise
 from pipeline_assets.platform import Platform
 from pipeline_assets.sources.declaration import Source
+from pipeline_assets.staging.staged import missing
 
 # Staged files whose footers are read by one check, the newest ones; the others only have to exist.
 _FOOTERS = 200
@@ -36,16 +37,16 @@ def staging_checks(source: Source, asset: dg.AssetKey) -> list[Check]:
         found = summary(platform)
         lake = platform.settings.lake_dir
         files = platform.files.staged_files([source.name], platform.settings.first_day, date.max)
-        missing = [file for file in files if not (lake / file.relative_path).exists()]
+        gone = missing(lake, files)
         wrong = [
             file
             for file in files[-_FOOTERS:]
-            if file not in missing and pq.read_metadata(lake / file.relative_path).num_rows != file.rows
+            if file not in gone and pq.read_metadata(lake / file.relative_path).num_rows != file.rows
         ]
         staged = sum(file.rows for file in files)
         balanced = found.lines == found.landed + found.quarantined + found.blank and found.landed == staged
         return result(
-            balanced and not missing and not wrong,
+            balanced and not gone and not wrong,
             {
                 "files": found.files,
                 "lines": found.lines,
@@ -54,7 +55,7 @@ def staging_checks(source: Source, asset: dg.AssetKey) -> list[Check]:
                 "blank": found.blank,
                 "staged_rows": staged,
                 "staged_files": len(files),
-                "staged_files_missing": len(missing),
+                "staged_files_missing": len(gone),
                 "staged_files_with_wrong_rows": len(wrong),
             },
         )

@@ -1,6 +1,6 @@
 """The project's IO managers: those of any project, plus the ledger's booking in the transaction that publishes."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
@@ -14,10 +14,10 @@ from sqlalchemy.dialects.postgresql.asyncpg import dialect as numbered_parameter
 
 from pipeline_assets.contracts.tables import EVENTS, Store, Table
 from pipeline_assets.derivation import Groups
-from pipeline_assets.io_managers.lake import ParquetLakeIOManager
+from pipeline_assets.io_managers.lake import ParquetLakeIOManager, Publish
 from pipeline_assets.io_managers.marts import MARTS, rows_among, rows_of_groups
 from pipeline_assets.io_managers.postgres import PostgresPolarsIOManager
-from pipeline_assets.ledger.builds import book_counts, book_revisions, confirmation, require_all
+from pipeline_assets.ledger.builds import WHOLE, book_counts, book_revisions, confirmation, require_all
 from pipeline_assets.platform import Platform
 
 if TYPE_CHECKING:
@@ -36,18 +36,41 @@ class BookedLakeIOManager(ParquetLakeIOManager):
         """The days that the run has claimed."""
         return [day.isoformat() for day in _written(context, self._platform)[1]]
 
-    def commit(self, context: dg.OutputContext, publish: Callable[[], None]) -> None:
+    def commit(self, context: dg.OutputContext, publish: Publish) -> None:
         """Confirm the claim, book the days' counts, publish."""
         table, days = _written(context, self._platform)
         run_id = context.run_id
-        with self._platform.engine.begin() as connection:
-            confirmed = connection.execute(confirmation(self._platform.recipes[table], days, run_id)).all()
-            require_all(table, days, len(confirmed))
-            if table == EVENTS.name:
-                book_counts(connection, self._platform.day_counts.pop(run_id))
-            for statement in _revisions(self._platform, run_id, table):
-                connection.execute(statement)
-            publish()
+        published = False
+        try:
+            with self._platform.engine.begin() as connection:
+                confirmed = connection.execute(confirmation(self._platform.recipes[table], days, run_id)).all()
+                require_all(table, days, len(confirmed))
+                if table == EVENTS.name:
+                    book_counts(connection, self._platform.day_counts.pop(run_id))
+                for statement in _revisions(self._platform, run_id, table):
+                    connection.execute(statement)
+                published = True
+                # The transaction keeps others from these days. Without it somebody may have built them since, from
+                # newer inputs: no file may be put over theirs.
+                publish(lambda: connection.execute(sa.select(1)))
+        except BaseException:
+            if published:
+                # Whose files are in place now is not known.
+                self._platform.builds.build_again(table, days)
+            raise
+
+    def scan(self, table: str, column: str | None, keys: Iterable[str]) -> pl.LazyFrame:
+        """The rows of some days.
+
+        Raises:
+            LostRowsError: a day was built, and its file is gone.
+        """
+        keys = list(keys)
+        if table in self._platform.model.tables:
+            self._platform.lake_files(
+                self._platform.model.tables[table], [date.fromisoformat(key) for key in keys] if column else [WHOLE]
+            )
+        return super().scan(table, column, keys)
 
     def scan_days(self, table: Table, days: Collection[date]) -> pl.LazyFrame:
         """A daily table's rows of some days."""

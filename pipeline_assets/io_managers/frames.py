@@ -44,8 +44,8 @@ def lake_path(root: Path, table: str, column: str | None = None, key: str | None
     return folder / _FILE
 
 
-def lake_files(root: Path, table: str, column: str, keys: Iterable[str]) -> list[Path]:
-    """The files there are of some partitions of a table, in the order of the keys.
+def lake_files(root: Path, table: str, column: str, keys: Iterable[str]) -> dict[str, Path]:
+    """The files there are of some partitions of a table, by key and in the order of the keys.
 
     The table's folder is listed once, as most of the days since a platform's first were never written.
     """
@@ -53,9 +53,9 @@ def lake_files(root: Path, table: str, column: str, keys: Iterable[str]) -> list
     try:
         folders = [folder for folder in (root / table).iterdir() if folder.name.startswith(prefix)]
     except FileNotFoundError:
-        return []
+        return {}
     written = {unquote(folder.name[len(prefix) :]): folder / _FILE for folder in folders}
-    return [written[key] for key in keys if key in written and written[key].exists()]
+    return {key: written[key] for key in keys if key in written and written[key].exists()}
 
 
 def iterate(frames: Frames, batch_rows: int = BATCH_ROWS) -> Iterator[pl.DataFrame]:

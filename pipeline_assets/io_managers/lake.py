@@ -39,6 +39,9 @@ _DRAFT_PREFIX = ".part-"
 # Longer than any run writes; a younger draft may belong to a living process.
 _DRAFT_SECONDS = 24 * 3600
 
+Publish = Callable[[Callable[[], object]], None]
+"""Puts files in their places; see `ParquetLakeIOManager.commit`."""
+
 
 class ParquetLakeIOManager(dg.IOManager):
     """Stores DataFrames, LazyFrames and FrameStreams; loads LazyFrames, or DataFrames where annotated so.
@@ -59,12 +62,13 @@ class ParquetLakeIOManager(dg.IOManager):
 
     # --- To be overridden -----------------------------------------------------------------------------
 
-    def commit(self, context: dg.OutputContext, publish: Callable[[], None]) -> None:  # noqa: ARG002
+    def commit(self, context: dg.OutputContext, publish: Publish) -> None:  # noqa: ARG002
         """Make the written files visible by calling `publish`.
 
-        Override it to book the write somewhere, say in a transaction around the call.
+        Override it to book the write somewhere, say in a transaction around the call. `publish` takes a function that
+        it calls before each file, which may raise to keep this file and all others from being published.
         """
-        publish()
+        publish(lambda: None)
 
     def partition_keys(self, context: dg.OutputContext) -> Sequence[str]:
         """The partitions that are written. Override it where a run does not write all of its own."""
@@ -124,8 +128,9 @@ class ParquetLakeIOManager(dg.IOManager):
             for draft in files.values():
                 draft.finish(schema, contract, table)
 
-            def publish() -> None:
+            def publish(before_each: Callable[[], object]) -> None:
                 for draft in files.values():
+                    before_each()
                     draft.publish()
 
             self.commit(context, publish)
@@ -201,7 +206,7 @@ class ParquetLakeIOManager(dg.IOManager):
         if column is None:
             found = [path for path in [self.path(table)] if path.exists()]
         else:
-            found = lake_files(self.root, table, column, keys)
+            found = list(lake_files(self.root, table, column, keys).values())
         if found:
             options: dict[str, Any] = {"hive_partitioning": False, "glob": False}
             if contract:

@@ -268,13 +268,21 @@ class BuildLedger:
         self._recipes = {recipe.table: recipe for recipe in recipes}
         self._since = since
 
-    def staleness(self, staged: Iterable[StagedFile], *, until: date, of: str | None = None) -> Staleness:
+    def staleness(
+        self,
+        staged: Iterable[StagedFile],
+        *,
+        until: date,
+        of: str | None = None,
+        lost: Mapping[str, Collection[date]] | None = None,
+    ) -> Staleness:
         """The stale days of every table up to `until`; days that never had rows are not stale.
 
         Args:
             staged: all staged files that count.
             until: the current day.
             of: only this table is asked for, and what it is made of.
+            lost: days of tables whose rows are gone although they were built; they are stale.
         """
         recipes = self._recipes if of is None else self._made_of(of)
         files = staged_fingerprints(staged)
@@ -288,7 +296,9 @@ class BuildLedger:
         plan = planned(recipes.values(), files, present, revised)
         stale: dict[str, set[date]] = {}
         for table in recipes:
+            gone = set((lost or {}).get(table, ())) & {*present, WHOLE}
             stale[table] = {day for day, text in plan[table].items() if present and booked[table].get(day) != text}
+            stale[table] |= gone
         wanted = {(table, day): plan[table][day] for table, days in stale.items() for day in days}
         return Staleness(list(recipes.values()), stale, present, wanted)
 
@@ -333,6 +343,21 @@ class BuildLedger:
         query = sa.select(b.day).where(b.asset == table, b.state == "built").order_by(b.day)
         with self._engine.connect() as connection:
             return list(connection.execute(query).scalars())
+
+    def built_by(self, table: str, run_id: str) -> list[date]:
+        """The days of a table that a run has built and that nobody has touched since, in order; maybe `WHOLE`."""
+        b = builds.c
+        query = sa.select(b.day).where(b.asset == table, b.state == "built", b.run_id == run_id).order_by(b.day)
+        with self._engine.connect() as connection:
+            return list(connection.execute(query).scalars())
+
+    def build_again(self, table: str, days: Iterable[date]) -> None:
+        """Let days count as stale that were built, because it is not certain any more that their rows are there."""
+        b = builds.c
+        with self._engine.begin() as connection:
+            connection.execute(
+                sa.update(builds).where(b.asset == table, b.day.in_(list(days))).values(state="building")
+            )
 
     def event_rows(self, first: date, last: date) -> dict[date, int]:
         """Events of the days `first` to `last`, both included."""

@@ -4,7 +4,8 @@ Everything about one file is booked in one transaction. Whatever the order in wh
 contents count depends only on the newest content of every path, and ties between equal contents are broken by path.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
@@ -156,10 +157,25 @@ class FileLedger:
             _copy_quarantine(connection, source, load)
             _point(connection, source, path, stamp, {"content": load.content, **counts})
 
-    def book_known(self, source: str, path: str, stamp: str, content: str) -> None:
-        """Book that `path` now has a content that was loaded before."""
+    def book_known(
+        self, source: str, path: str, stamp: str, content: str, *, is_staged: Callable[[], bool] = lambda: True
+    ) -> bool:
+        """Book that `path` now has a content that was loaded before.
+
+        Args:
+            source: the source.
+            path: path below landing.
+            stamp: of the file.
+            content: SHA-256 of the file's bytes, hex.
+            is_staged: whether its rows are still there, asked when nobody can remove them any more.
+
+        Returns:
+            False, and nothing is booked, where they are not.
+        """
         with self._engine.begin() as connection:
             _lock(connection, source)
+            if not is_staged():
+                return False
             c = files.c
             row = connection.execute(
                 sa.select(c.content, c.rules, c.lines, c.landed, c.quarantined, c.blank, c.error)
@@ -167,6 +183,14 @@ class FileLedger:
                 .limit(1)
             ).one()
             _point(connection, source, path, stamp, dict(row._mapping))
+        return True
+
+    @contextmanager
+    def bookings_wait(self, source: str) -> Generator[None]:
+        """Keep everybody from booking files of a source meanwhile."""
+        with self._engine.begin() as connection:
+            _lock(connection, source)
+            yield
 
     def staged_files(self, sources: Iterable[str], first: date, last: date) -> list[StagedFile]:
         """The staged files that count for the days `first` to `last`, both included, in a fixed order."""
@@ -188,6 +212,13 @@ class FileLedger:
         )
         with self._engine.connect() as connection:
             return [StagedFile(*row) for row in connection.execute(query)]
+
+    def paths(self, source: str, content: str) -> list[str]:
+        """The paths below landing that a content was last seen under, in order."""
+        f = files.c
+        query = sa.select(f.path).where(f.source == source, f.content == content, f.newest).order_by(f.path)
+        with self._engine.connect() as connection:
+            return list(connection.execute(query).scalars())
 
     def settled(self, source: str, contents_: Iterable[str], since: timedelta) -> set[str]:
         """Those of some contents of a source whose bookings have not changed for so long."""

@@ -3,7 +3,7 @@
 import shutil
 import time
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 
 import duckdb
@@ -45,29 +45,43 @@ def write_views(lake: Path, staged: Iterable[StagedFile]) -> Path:
     return final
 
 
-def remove_uncounted(lake: Path, source: str, ledger: FileLedger, staged: Iterable[StagedFile]) -> int:
+def remove_uncounted(lake: Path, source: str, ledger: FileLedger) -> int:
     """Remove staged files of a source that have not counted for a day; how many.
 
     Should such a content count again, it is staged again. What killed loads left behind is removed too, after a day.
 
+    A file that another load has just published, and not yet booked, is not among them: it is young. And nothing is
+    booked while files are removed, so that none can begin to count in the meantime.
+
     Args:
         lake: the lake's folder.
         source: the source.
-        ledger: knows when a content ceased to count.
-        staged: all staged files that count.
+        ledger: knows what counts, and when a content ceased to.
     """
     folder = lake / "staging" / source
-    counted = {lake / file.relative_path for file in staged if file.source == source}
-    by_content: dict[str, list[Path]] = {}
+    uncounted: dict[str, list[Path]] = {}
+    counted = {lake / file.relative_path for file in ledger.staged_files([source], date.min, date.max)}
     for path in folder.glob("event_date=*/*.parquet"):
-        if path not in counted:
-            by_content.setdefault(path.name.split("-", 1)[0], []).append(path)
+        if path not in counted and _is_old(path):
+            uncounted.setdefault(path.name.split("-", 1)[0], []).append(path)
     removed = 0
-    for content in ledger.settled(source, by_content, _KEEP):
-        for path in by_content[content]:
-            path.unlink(missing_ok=True)
-            removed += 1
+    if uncounted:
+        with ledger.bookings_wait(source):
+            # Asked again, now that it cannot change.
+            counted = {lake / file.relative_path for file in ledger.staged_files([source], date.min, date.max)}
+            for content in ledger.settled(source, uncounted, _KEEP):
+                for path in uncounted[content]:
+                    if path not in counted:
+                        path.unlink(missing_ok=True)
+                        removed += 1
     for draft in (folder / DRAFTS).glob("*"):
-        if time.time() - draft.stat().st_mtime > _KEEP.total_seconds():
+        if _is_old(draft):
             shutil.rmtree(draft, ignore_errors=True)
     return removed
+
+
+def _is_old(path: Path) -> bool:
+    try:
+        return time.time() - path.stat().st_mtime > _KEEP.total_seconds()
+    except FileNotFoundError:
+        return False

@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 
 import duckdb
@@ -167,11 +168,12 @@ class SourceLoader:
         """Load a file; None if it changed meanwhile."""
         source = self._source.name
         content = file.content()
-        if self._ledger.has_load(source, content, self.rules) and self._is_staged(content):
+        if self._ledger.has_load(source, content, self.rules):
             if not file.unchanged():
                 return None
-            self._ledger.book_known(source, file.name, file.stamp, content)
-            return Outcome(file.name, "repeat")
+            is_staged = partial(self._is_staged, content)
+            if self._ledger.book_known(source, file.name, file.stamp, content, is_staged=is_staged):
+                return Outcome(file.name, "repeat")
         booked_at = self._ledger.reserve(content, file.size)
         with self._writer() as writer:
             try:

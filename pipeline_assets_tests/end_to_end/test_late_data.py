@@ -1,9 +1,12 @@
 """What comes late changes the days it belongs to and their neighbours, and nothing else."""
 
+from collections.abc import Callable
 from datetime import date, timedelta
 
+import dagster as dg
 import pytest
 
+from pipeline_assets.jobs import BUILD_JOB
 from pipeline_assets_tests.end_to_end.deployment import CLICKS, Deployment
 from pipeline_assets_tests.end_to_end.test_sensors import on
 
@@ -103,3 +106,30 @@ def test_an_event_after_midnight_that_comes_late_extends_the_session_of_the_day_
     assert built.sql(
         "select session_date, events::int, events_next_day::int from marts.sessions where visitor_id = 'night'"
     ) == [(midnight - timedelta(days=1), 2, 1)]
+
+
+def test_a_late_file_before_a_silent_day_builds_and_checks_just_the_days_it_makes_stale(
+    new_deployment: Callable[..., Deployment],
+) -> None:
+    # Who was active within 28 days makes days stale that lie far beyond the silent ones.
+    deployment = new_deployment(tables=("active_users",))
+    deployment.declare("clicks", CLICKS)
+    for name, day in (("friday", 6), ("monday", 9), ("late", 6), ("later", 2), ("latest", 20)):
+        deployment.deliver(f"clicks/{name}.jsonl", on(day, hour=len(name)))
+        assert not deployment.refreshed().stale_days
+    assert deployment.check_everything() == []
+    assert deployment.is_settled()
+
+
+def test_a_check_is_about_the_days_that_its_run_has_built(built: Deployment) -> None:
+    built.deliver("clicks/late.jsonl", on(LATE, hour=20))
+    report = built.refreshed()
+    (stretch,) = report.stretches
+    assert (stretch.first, stretch.last) == (date(2026, 3, LATE - 1), date(2026, 3, LATE + 2))
+    runs = built.instance.get_run_records(dg.RunsFilter(job_name=BUILD_JOB), limit=1)
+    key = dg.AssetCheckKey(dg.AssetKey("events"), "days_balance")
+    latest = built.instance.event_log_storage.get_latest_asset_check_execution_by_key([key])[key]
+    assert latest.run_id == runs[0].dagster_run.run_id
+    assert latest.event is not None and latest.event.dagster_event is not None
+    evaluation = latest.event.dagster_event.asset_check_evaluation_data
+    assert evaluation.metadata["days"].value == 2

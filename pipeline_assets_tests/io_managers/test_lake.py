@@ -14,7 +14,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from pipeline_assets.io_managers.frames import ContractError, FrameStream
-from pipeline_assets.io_managers.lake import ParquetLakeIOManager
+from pipeline_assets.io_managers.lake import ParquetLakeIOManager, Publish
 
 DAYS = dg.DailyPartitionsDefinition(start_date="2024-01-01", end_date="2024-02-01")
 
@@ -229,7 +229,7 @@ def test_drafts_of_a_killed_process_are_ignored_and_removed_once_they_are_old(tm
 class Ledger(ParquetLakeIOManager):
     fail = False
 
-    def commit(self, context: dg.OutputContext, publish: Callable[[], None]) -> None:
+    def commit(self, context: dg.OutputContext, publish: Publish) -> None:
         if self.fail:
             raise ZeroDivisionError
         super().commit(context, publish)
