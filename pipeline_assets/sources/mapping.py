@@ -800,10 +800,12 @@ def _log_value(value: str, escapes: str) -> str:
 def _unfitting(log: LogFormat) -> str:
     """SQL of the reason why a line does not fit a format: the first field that does not, and what the line may be."""
     fields = " ".join(f"WHEN \"~beginning\".{_name(field)} = '' THEN {quote(field)}" for field in log.stages)
-    known = [(name, pattern) for name, pattern in looking_like() if pattern != log.pattern]
+    known = {name: log_format(text) for name, text in NAMED_FORMATS.items()}
+    known |= {ready.name: ready.log for ready in READY_FORMATS.values() if ready.log}
     formats = " ".join(
-        f'WHEN regexp_matches("~raw", {quote(pattern)}) THEN {quote(f"; it looks like {name}")}'
-        for name, pattern in known
+        f'WHEN regexp_matches("~raw", {quote(other.pattern)}) THEN {quote(f"; it looks like {name}")}'
+        for name, other in known.items()
+        if other.pattern != log.pattern
     )
     return f"""'not_a_log_line: ' || CASE {fields} ELSE {quote(f"more after {log.stages[-1]}")} END
         || CASE {formats} WHEN starts_with(ltrim("~raw"), '{{') THEN '; it looks like JSON' ELSE '' END"""
