@@ -51,7 +51,8 @@ class LogFormat:
         partly: regular expression that fits the beginning of any line, as far as it fits the format.
         stages: for each group of `partly` the field that is there where the group is not empty.
         times: field that is a time -> its format: `iso8601`, `epoch_s`, `epoch_ms`, `epoch_us` or strptime's.
-        escapes: how the server writes what cannot stand between quotes: `backslash`, `json` or `none`.
+        escapes: how the server writes what cannot stand between quotes: `backslash`, `hash` (HAProxy's
+            `#22`), `json` or `none`.
     """
 
     fields: tuple[str, ...]
@@ -244,7 +245,14 @@ def log_format(text: str) -> LogFormat:
     )
 
 
-def lines_of(text: str, kinds: Mapping[str, str], *, appended: str | None = None, bare_dash: bool = False) -> LogFormat:
+def lines_of(
+    text: str,
+    kinds: Mapping[str, str],
+    *,
+    appended: str | None = None,
+    bare_dash: bool = False,
+    escapes: str = "backslash",
+) -> LogFormat:
     """Compile a format whose fields have their own documentation, for ready formats.
 
     Args:
@@ -253,6 +261,7 @@ def lines_of(text: str, kinds: Mapping[str, str], *, appended: str | None = None
             that is missing is a word, or a text where it is between quotes.
         appended: the first field that older lines do not have; what follows the last one is `further_fields`.
         bare_dash: whether a field between quotes is written `-` without them where it is absent.
+        escapes: see `LogFormat`.
     """
     pieces: list[_Piece] = []
     for piece in _split(text, _VARIABLE):
@@ -268,7 +277,7 @@ def lines_of(text: str, kinds: Mapping[str, str], *, appended: str | None = None
             pieces.append(_Field(name, pattern=rest))
         else:
             pieces.append(_Field(name, kind))
-    return _compiled(_with_dashes(pieces) if bare_dash else pieces, "backslash", appended)
+    return _compiled(_with_dashes(pieces) if bare_dash else pieces, escapes, appended)
 
 
 def _unquoted(text: str) -> str:
@@ -537,16 +546,20 @@ def _compiled(pieces: Sequence[_Piece], escapes: str, appended: str | None = Non
         witness = "~beginning"
         parts[0] = f"({_literal(before[0])}){values[0]}"
     groups = [*(("~beginning",) if witness == "~beginning" else ()), *names]
-    tail = r"\s*$"
-    kept = len(parts)
+    kept = len(parts) if appended is None else names.index(appended)
+    for index in range(kept, len(parts)):
+        # A quote that closes the field before is part of what older lines have.
+        closing, space, opening = before[index].partition(" ")
+        parts[index - 1] += _literal(closing)
+        parts[index] = _literal(space + opening) + values[index]
+    parts[-1] += _literal(before[-1])
+    further = ""
     if appended is not None:
-        kept = names.index(appended)
         groups.append("further_fields")
-        optional = f"(?:{parts[-1]}(?: (.*))?)?"
-        for part in reversed(parts[kept:-1]):
-            optional = f"(?:{part}{optional})?"
-        tail = optional + tail
-    pattern = "^" + "".join(parts[:kept]) + _literal(before[-1]) + tail
+        further = "(?: (.*))?"
+        for part in reversed(parts[kept:]):
+            further = f"(?:{part}{further})?"
+    pattern = "^" + "".join(parts[:kept]) + further + r"\s*$"
     readable: list[str] = []
     for name in groups:
         if not name.startswith("~"):
@@ -587,7 +600,7 @@ def _grouped(value: str) -> str:
 
 def _check_apart(fields: Sequence[_Field], before: Sequence[str]) -> None:
     for left, right, between in zip(fields, fields[1:], before[1:], strict=False):
-        if between or left.kind in ("path", "mark"):
+        if between or left.kind in ("path", "mark") or (left.pattern or "").endswith("?"):
             continue
         raise LogFormatError(
             f"nothing stands between {left.shown or left.name} and {right.shown or right.name}, so they cannot be told "

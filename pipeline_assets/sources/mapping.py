@@ -788,12 +788,16 @@ def _log_value(value: str, escapes: str) -> str:
         plain = f"""TRY_CAST('"' || {value} || '"' AS JSON) ->> '$'"""
     else:
         # Every escape becomes one of URLs, because the bytes of several make one character.
-        escaped = f"replace(replace({value}, '%', '%25'), '\\\\', '%5C')"
-        escaped = rf"""replace(regexp_replace({escaped}, '\\x([0-9A-Fa-f]{{2}})', '%\1', 'g'), '\"', '"')"""
-        for letter, byte in (("n", "0A"), ("t", "09"), ("r", "0D"), ("v", "0B"), ("f", "0C"), ("b", "08")):
-            escaped = rf"replace({escaped}, '\{letter}', '%{byte}')"
+        escaped = f"replace({value}, '%', '%25')"
+        if escapes == "hash":
+            escaped = f"regexp_replace({escaped}, '#([0-9A-Fa-f]{{2}})', '%\\1', 'g')"
+        else:
+            escaped = rf"regexp_replace(replace({escaped}, '\\', '%5C'), '\\x([0-9A-Fa-f]{{2}})', '%\1', 'g')"
+            for letter, byte in (('"', "22"), ("n", "0A"), ("t", "09"), ("r", "0D"), ("v", "0B"), ("f", "0C")):
+                escaped = rf"replace({escaped}, '\{letter}', '%{byte}')"
         plain = f"TRY(url_decode({escaped}))"
-    return f"""CASE WHEN contains({value}, '\\') THEN nullif(replace(coalesce({plain}, {value}), chr(0), ''), '')
+    sign = "#" if escapes == "hash" else "\\"
+    return f"""CASE WHEN contains({value}, '{sign}') THEN nullif(replace(coalesce({plain}, {value}), chr(0), ''), '')
         ELSE {given} END"""
 
 
