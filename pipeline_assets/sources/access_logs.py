@@ -31,6 +31,14 @@ NAMED_FORMATS: Mapping[str, str] = {
 CLF_TIME = "%d/%b/%Y:%H:%M:%S %z"
 """strptime format of the times in access logs."""
 
+UNFITTING = "not_a_log_line: "
+"""How the reason of a line begins that does not fit its format; behind it stands what does not fit."""
+
+LIKELY = "; it looks like "
+"""What stands between that and the known format that the line does fit, if there is one."""
+
+JSON_LINES = "JSON"
+
 REQUEST_PARTS = ("method", "target", "protocol")
 """What a request line is divided into: `GET /a?b HTTP/1.1`."""
 
@@ -243,6 +251,26 @@ def log_format(text: str) -> LogFormat:
     raise LogFormatError(
         "no directive such as %h (Apache's LogFormat) and no variable such as $remote_addr (nginx's log_format)"
     )
+
+
+def advice(declared: str, reasons: Mapping[str, int]) -> str | None:
+    """What to declare where no line of a file or source fits its format; None where that is not what is wrong.
+
+    Args:
+        declared: the declared format.
+        reasons: quarantined lines by reason, of a file or source without a good line.
+    """
+    unfitting = {reason: count for reason, count in reasons.items() if reason.startswith(UNFITTING)}
+    if not unfitting or len(unfitting) < len(reasons):
+        return None
+    field, _, likely = max(unfitting, key=lambda reason: unfitting[reason]).removeprefix(UNFITTING).partition(LIKELY)
+    if likely == JSON_LINES:
+        hint = "The lines look like JSON: declare `format: jsonl`, or a ready format of JSON"
+    elif likely:
+        hint = f"The lines look like {likely}: declare `format: {likely}`"
+    else:
+        hint = "Declare `format: access_log` and, as `log_format`, the format string of the server's configuration"
+    return f"no line fits the format {declared} (what does not fit: {field}). {hint}."
 
 
 def lines_of(

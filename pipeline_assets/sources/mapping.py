@@ -15,7 +15,15 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from pipeline_assets.contracts.staged_events import EVENT_TYPES, StagedEvents
-from pipeline_assets.sources.access_logs import NAMED_FORMATS, REQUEST_PARTS, LogFormat, log_format
+from pipeline_assets.sources.access_logs import (
+    JSON_LINES,
+    LIKELY,
+    NAMED_FORMATS,
+    REQUEST_PARTS,
+    UNFITTING,
+    LogFormat,
+    log_format,
+)
 from pipeline_assets.sources.declaration import (
     ID_COLUMNS,
     JSON_FORMATS,
@@ -807,12 +815,12 @@ def _unfitting(log: LogFormat) -> str:
     known = {name: log_format(text) for name, text in NAMED_FORMATS.items()}
     known |= {ready.name: ready.log for ready in READY_FORMATS.values() if ready.log}
     formats = " ".join(
-        f'WHEN regexp_matches("~raw", {quote(other.pattern)}) THEN {quote(f"; it looks like {name}")}'
+        f'WHEN regexp_matches("~raw", {quote(other.pattern)}) THEN {quote(LIKELY + name)}'
         for name, other in known.items()
         if other.pattern != log.pattern
     )
-    return f"""'not_a_log_line: ' || CASE {fields} ELSE {quote(f"more after {log.stages[-1]}")} END
-        || CASE {formats} WHEN starts_with(ltrim("~raw"), '{{') THEN '; it looks like JSON' ELSE '' END"""
+    return f"""{quote(UNFITTING)} || CASE {fields} ELSE {quote(f"more after {log.stages[-1]}")} END
+        || CASE {formats} WHEN starts_with(ltrim("~raw"), '{{') THEN {quote(LIKELY + JSON_LINES)} ELSE '' END"""
 
 
 def _by_type(given: str, values: Mapping[str, str], otherwise: str) -> str:
