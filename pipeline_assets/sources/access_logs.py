@@ -114,7 +114,7 @@ _APACHE: Mapping[str, tuple[str, str]] = {
     "b": ("bytes", "number"),
     "B": ("bytes", "number"),
     "D": ("request_time_us", "number"),
-    "f": ("file", "text"),
+    "f": ("file", "any"),
     "h": ("remote_host", "address"),
     "H": ("protocol", "word"),
     "I": ("bytes_received", "number"),
@@ -127,7 +127,7 @@ _APACHE: Mapping[str, tuple[str, str]] = {
     "P": ("process_id", "number"),
     "q": ("query", "query"),
     "r": ("request", "text"),
-    "R": ("handler", "text"),
+    "R": ("handler", "any"),
     "s": ("status", "status"),
     "S": ("bytes_transferred", "number"),
     "T": ("request_time", "decimal"),
@@ -157,9 +157,9 @@ _APACHE_ARGUMENTS: Mapping[tuple[str, str], tuple[str, str]] = {
     ("us", "T"): ("request_time_us", "number"),
 }
 _HEADERS: Mapping[str, tuple[str, str]] = {
-    "referer": ("referrer", "text"),
+    "referer": ("referrer", "any"),
     "user_agent": ("user_agent", "text"),
-    "host": ("host", "word"),
+    "host": ("host", "any"),
     "x_forwarded_for": ("forwarded_for", "list"),
     "x_real_ip": ("http_x_real_ip", "address"),
 }
@@ -185,19 +185,19 @@ _NGINX: Mapping[str, tuple[str, str]] = {
     "bytes_sent": ("bytes_sent", "number"),
     "request_length": ("bytes_received", "number"),
     "request_time": ("request_time", "decimal"),
-    "host": ("host", "word"),
+    "host": ("host", "any"),
     "server_name": ("virtual_host", "host"),
     "server_addr": ("local_address", "address"),
     "server_port": ("port", "number"),
     "scheme": ("scheme", "word"),
-    "https": ("https", "word"),
+    "https": ("https", "any"),
     "hostname": ("hostname", "word"),
     "connection": ("connection", "number"),
     "connection_requests": ("keepalive_requests", "number"),
     "request_id": ("request_id", "word"),
     "pid": ("process_id", "number"),
     "pipe": ("pipe", "word"),
-    "request_completion": ("request_completion", "word"),
+    "request_completion": ("request_completion", "any"),
     "gzip_ratio": ("gzip_ratio", "decimal"),
     "ssl_protocol": ("ssl_protocol", "word"),
     "ssl_cipher": ("ssl_cipher", "word"),
@@ -325,11 +325,11 @@ def _split(text: str, fields: re.Pattern[str]) -> Iterator[str | re.Match[str]]:
 
 
 def _slug(name: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_") or "unnamed"
 
 
 def _header(name: str) -> tuple[str, str]:
-    return _HEADERS.get(_slug(name), (f"http_{_slug(name)}", "text"))
+    return _HEADERS.get(_slug(name), (f"http_{_slug(name)}", "any"))
 
 
 # -- Apache ------------------------------------------------------------------------------------------------------------
@@ -370,7 +370,7 @@ def _apache_field(found: re.Match[str], place: str) -> list[_Piece]:
         if (argument, letter) in _APACHE_ARGUMENTS:
             return [_Field(*_APACHE_ARGUMENTS[argument, letter], shown=shown)]
         if letter in _APACHE_NAMED:
-            return [_Field(f"{_APACHE_NAMED[letter]}{_slug(argument)}", "text", shown=shown)]
+            return [_Field(f"{_APACHE_NAMED[letter]}{_slug(argument)}", "any", shown=shown)]
         if letter in _APACHE:
             known = [name for name, of in _APACHE_ARGUMENTS if of == letter]
             hint = f"; in the braces of %{letter} may stand {', '.join(known)}" if known else f"; write %{letter}"
@@ -479,8 +479,7 @@ def _nginx(text: str) -> list[_Piece]:
                 raise LogFormatError(
                     f"unknown variable '{shown}' at character {piece.start() + 1}; did you mean '${near[0]}'?"
                 )
-            given = name.startswith(("sent_http_", "cookie_", "arg_"))
-            pieces.append(_Field(name.lower(), "text" if given else "word", shown=shown))
+            pieces.append(_Field(name.lower(), "any", shown=shown))
     return pieces
 
 
@@ -498,9 +497,9 @@ def _without_groups(pattern: str) -> str:
 def _value(field: _Field, *, quoted: bool, escapes: str, stop: str | None) -> str:
     r"""The regular expression of what a field may hold.
 
-    Kinds: `address`, `number`, `decimal`, `status` (strict); `word` (no space unless between quotes); `host` (a word
-    without a port); `list` (words with commas); `path`, `query` and `mark` (its `?`); `text` (anything up to what
-    follows).
+    Kinds: `address`, `number`, `decimal`, `status` (strict); `word` (no space unless between quotes), `any` (a word, or
+    nothing); `host` (a word without a port); `list` (words with commas); `path`, `query` and `mark` (its `?`); `text`
+    (anything up to what follows).
 
     Args:
         field: the field.
@@ -529,11 +528,11 @@ def _value(field: _Field, *, quoted: bool, escapes: str, stop: str | None) -> st
         one = rf"[^\s,{others}]+"
         return rf"{one}(?:(?:, ?| : ){one})*"
     if field.kind == "host":
-        return r"\[[^\]\s]*\]|[^\s:\[]+"
+        return r"\[[^\]\s]*\]|[^\s:\[]*"
     if field.kind == "path":
         return rf"[^\s?{others}]*"
     word = rf"[^\s{others}]" if others else r"\S"
-    return f"{word}{'*' if field.kind == 'query' else '+'}"
+    return f"{word}{'*' if field.kind in ('any', 'query') else '+'}"
 
 
 def _in_class(sign: str) -> str:
@@ -559,28 +558,41 @@ def _compiled(pieces: Sequence[_Piece], escapes: str, appended: str | None = Non
     values: list[str] = []
     witness = None
     quotes = 0
+    free: list[_Field] = []
     for index, field in enumerate(fields):
         quotes += before[index].count('"')
         last = index == len(fields) - 1
         following = before[index + 1] or ("" if last else "?")
         # What an older line ends with ends with the line.
         value = _value(field, quoted=quotes % 2 == 1, escapes=escapes, stop=following[:1] or None)
+        if field.kind == "text" and field.pattern is None and quotes % 2 == 0 and following[:1] in ("", " "):
+            free.append(field)
         values.append(value if re.search(r"(?<!\\)\((?!\?)", value) else f"({value})")
         if witness is None and not re.fullmatch(_without_groups(value), ""):
             witness = names[index]
-    parts = [_literal(text) + value for text, value in zip(before, values, strict=False)]
+    if len(free) > 1:
+        raise LogFormatError(
+            f"{free[0].shown} and {free[1].shown} may hold spaces and are not between quotes, so they cannot be told "
+            "apart; put quotes around them in the server's configuration"
+        )
+    groups = list(names)
+    literals = [_literal(text) for text in before]
     if witness is None:
-        # Every field may be empty, so it is what stands before the first one that tells.
-        witness = "~beginning"
-        parts[0] = f"({_literal(before[0])}){values[0]}"
-    groups = [*(("~beginning",) if witness == "~beginning" else ()), *names]
+        # Every field may be empty, so it is something between them that tells whether a line fits.
+        certain = next((index for index, text in enumerate(before) if text), None)
+        if certain is None:
+            raise LogFormatError("it holds nothing that is there in every line")
+        witness = "~between"
+        literals[certain] = f"({literals[certain]})"
+        groups.insert(certain, witness)
+    parts = [text + value for text, value in zip(literals, values, strict=False)]
     kept = len(parts) if appended is None else names.index(appended)
     for index in range(kept, len(parts)):
         # A quote that closes the field before is part of what older lines have.
         closing, space, opening = before[index].partition(" ")
         parts[index - 1] += _literal(closing)
         parts[index] = _literal(space + opening) + values[index]
-    parts[-1] += _literal(before[-1])
+    parts[-1] += literals[-1]
     further = ""
     if appended is not None:
         groups.append("further_fields")
@@ -641,7 +653,8 @@ def _distinct(names: Sequence[str]) -> list[str]:
     found: list[str] = []
     for name in names:
         own, number = name, 1
-        while own in found:
+        # `raw` is the whole line.
+        while own in (*found, "raw"):
             number += 1
             own = f"{name}_{number}"
         found.append(own)

@@ -351,6 +351,9 @@ class _Plan:
         text = "replace(\"raw\", chr(0), '')"
         fits = f"\"~parts\".{_name(log.witness)} <> ''"
         values = {group: _log_value(f'"~parts".{_name(group)}', log.escapes) for group in log.groups}
+        if "remote_user" in values:
+            # Apache's way to write a name that is empty.
+            values["remote_user"] = f"nullif({values['remote_user']}, '\"\"')"
         split = "NULL"
         if "request" in log.groups:
             split = f'regexp_extract("~parts".request, {quote(_REQUEST_PATTERN)}, {list(REQUEST_PARTS)})'

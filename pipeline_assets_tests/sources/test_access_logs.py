@@ -239,6 +239,10 @@ def _headers() -> Source:
             r'{"ip":"::1","status":404,"trace":"","own":"a\"b"}',
             {"remote_host": "::1", "status": "404", "http_x_trace": None, "mine": 'a"b'},
         ),
+        ('%h %u %{X-Id}i "%{X-B}i" $', '::1 ""  "a b" $', {"remote_user": None, "http_x_id": None, "http_x_b": "a b"}),
+        ('"%{User-agent}i"', '""', {"user_agent": None}),
+        ("%h %r %>s", "::1 GET /a b HTTP/1.1 200", {"target": "/a b", "status": "200"}),
+        ("$remote_addr $own $https $status", "::1   200", {"own": None, "https": None, "status": "200"}),
         ("$host $uri$is_args$args", "h /a?b=c", {"host": "h", "path": "/a", "is_args": "?", "query": "b=c"}),
     ],
 )  # fmt: skip
@@ -294,10 +298,12 @@ def test_each_time_of_a_line_has_its_own_format_and_a_declared_one_wins():
         ("%h %{%Q}t", "'%{%Q}t' at character 4: the time's '%Q' cannot be read"),
         ("%h %{msec_frac}t", "'%{msec_frac}t' is part of a time; put it next to the rest of the time"),
         ("%h%u", "nothing stands between %h and %u, so they cannot be told apart"),
+        ("%h %r %{User-Agent}i", "%r and %{User-Agent}i may hold spaces and are not between quotes"),
         ("$remote_adr [$time_local]", "unknown variable '$remote_adr' at character 1; did you mean '$remote_addr'?"),
         ("%h $status", "both '%h' (Apache) and '$status' (nginx); give the whole directive"),
         ("combined", "no directive such as %h (Apache's LogFormat) and no variable such as $remote_addr"),
         ("", "no directive such as %h"),
+        ("%{User-agent}i", "it holds nothing that is there in every line"),
     ],
 )  # fmt: skip
 def test_a_mistake_in_a_format_string_is_told_with_its_place(declared: str, message: str):
@@ -314,6 +320,7 @@ def test_any_text_is_a_format_with_fields_or_a_mistake_that_is_told(text: str):
         assert str(error)
     else:
         assert compiled.fields
+        assert "raw" not in compiled.fields
         assert len(set(compiled.groups)) == len(compiled.groups)
         for pattern, groups in ((compiled.pattern, compiled.groups), (compiled.partly, compiled.stages)):
             assert re.compile(pattern).groups == len(groups)
