@@ -102,6 +102,8 @@ _STRICT = {
     "number": r"\d+|-",
     "decimal": r"-?\d+(?:\.\d+)?|-",
     "status": r"\d{3}|-",
+    # No address: there it would be the field after a virtual host that nobody declared.
+    "ident": r"[^\s\d:][^\s:]*|\d[^\s.:]*",
 }
 _CLF = r"\d{2}/[A-Z][a-z]{2}/\d{4}:\d{2}:\d{2}:\d{2} [+-]\d{4}"
 _ISO = r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:[.,]\d+)?(?:Z|[+-]\d{2}:?\d{2})"
@@ -119,7 +121,7 @@ _APACHE: Mapping[str, tuple[str, str]] = {
     "H": ("protocol", "word"),
     "I": ("bytes_received", "number"),
     "k": ("keepalive_requests", "number"),
-    "l": ("ident", "word"),
+    "l": ("ident", "ident"),
     "L": ("log_id", "word"),
     "m": ("method", "word"),
     "O": ("bytes_sent", "number"),
@@ -497,7 +499,7 @@ def _without_groups(pattern: str) -> str:
 def _value(field: _Field, *, quoted: bool, escapes: str, stop: str | None) -> str:
     r"""The regular expression of what a field may hold.
 
-    Kinds: `address`, `number`, `decimal`, `status` (strict); `word` (no space unless between quotes), `any` (a word, or
+    Kinds: `address`, `number`, `decimal`, `status`, `ident` (strict); `word` (no space unless between quotes), `any` (a word, or
     nothing); `host` (a word without a port); `list` (words with commas); `path`, `query` and `mark` (its `?`); `text`
     (anything up to what follows).
 

@@ -70,7 +70,6 @@ def rules_version(source: Source, timezone: str, first_day: date) -> str:
         "name": source.name,
         "format": source.record_format,
         "columns": source.ready.columns if source.ready else (),
-        "log": [source.log.pattern, source.log.fields, source.log.escapes] if source.log else [],
         "reshape": [dict(step) for step in source.ready.reshape] if source.ready else [],
         "compression": source.compression,
         "property": _property(source),
@@ -83,6 +82,8 @@ def rules_version(source: Source, timezone: str, first_day: date) -> str:
         "timezone": timezone,
         "first_day": first_day.isoformat(),
     }
+    if source.log is not None:
+        parts["log"] = [source.log.pattern, source.log.fields, source.log.escapes]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -348,7 +349,6 @@ class _Plan:
         return made
 
     def _read_log(self, log: LogFormat) -> list[_Step]:
-        text = "replace(\"raw\", chr(0), '')"
         fits = f"\"~parts\".{_name(log.witness)} <> ''"
         values = {group: _log_value(f'"~parts".{_name(group)}', log.escapes) for group in log.groups}
         if "remote_user" in values:
@@ -368,15 +368,17 @@ class _Plan:
                 (
                     '"~line"',
                     '"raw" AS "~raw"',
-                    f'regexp_extract({text}, {quote(log.pattern)}, {list(log.groups)}) AS "~parts"',
+                    f"""regexp_extract(replace("raw", chr(0), ''), {quote(log.pattern)}, {list(log.groups)})
+                    AS "~parts\"""",
                 ),
                 _TEXT_RECORD,
             ),
             _Step(
                 (
                     *whole,
-                    f"CASE WHEN NOT ({fits}) THEN regexp_extract({text.replace('raw', '~raw')}, "
-                    f'{quote(log.partly)}, {list(log.stages)}) END AS "~beginning"',
+                    f"""CASE WHEN NOT ({fits}) THEN
+                    regexp_extract(replace("~raw", chr(0), ''), {quote(log.partly)}, {list(log.stages)}) END
+                    AS "~beginning\"""",
                     f'{split} AS "~request"',
                 )
             ),
@@ -505,7 +507,7 @@ class _Plan:
             return f'CASE WHEN "~bad" IS NULL THEN ({rest})::VARCHAR END'
         kept_names = {path[0].casefold() for path in self._kept() if len(path) == 1}
         values = {name: _name(name) for name in self.names if name.casefold() not in kept_names}
-        if self.log and "request" in values:
+        if self.log and "request" in values and not {*REQUEST_PARTS} & {*self.log.groups}:
             # Its three parts say the same, unless it could not be divided.
             values["request"] = 'CASE WHEN "method" IS NULL THEN "request" END'
         if not values:

@@ -245,3 +245,25 @@ def test_a_line_of_another_log_is_quarantined_and_told_what_it_looks_like(name: 
     for other, reason in told.items():
         assert reason.startswith("not_a_log_line: ")
         assert reason.endswith(f"; it looks like {other}")
+
+
+def test_a_file_in_which_no_line_fits_is_told_with_what_to_declare(caplog: pytest.LogCaptureFixture):
+    source = declare("combined_log", mapping={"occurred_at": "time", "anonymous_id": "remote_host"})
+    load_text(source, f"www.example.com:443 {TRAEFIK}\n")
+    load_text(source, f"{TRAEFIK}\n{TRAEFIK}\n")
+    load_text(source, TRAEFIK.split(' 7 "web', maxsplit=1)[0])
+    unknown, known = [record.getMessage() for record in caplog.records]
+    assert unknown == (
+        "events.txt: no line fits the format combined_log (what does not fit: remote_host). "
+        "Declare `format: access_log` and, as `log_format`, the format string of the server's configuration."
+    )
+    assert known == (
+        "events.txt: no line fits the format combined_log (what does not fit: more after user_agent). "
+        "The lines look like traefik_log: declare `format: traefik_log`."
+    )
+
+
+def test_the_secure_log_of_haproxy_keeps_what_it_says_of_tls():
+    tls = "0/0000000000000000/0/0/0 shop.example/TLSv1.3/TLS_AES_256_GCM_SHA384"
+    (row,) = rows_of("haproxy_http_log", f'{HAPROXY}"GET / HTTP/1.1" {tls}')
+    assert (row["page_url"], rest(row, "tls")) == ("/", {"tls": tls})

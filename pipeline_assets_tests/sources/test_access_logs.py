@@ -14,6 +14,7 @@ from pipeline_assets.sources.access_logs import NAMED_FORMATS, LogFormatError, a
 from pipeline_assets.sources.checking import find_problems
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.sources.expressions import database
+from pipeline_assets.sources.mapping import quote
 from pipeline_assets_tests.sources.staging_rows import source, stage
 
 MAPPING = {"occurred_at": '"time"', "anonymous_id": "remote_host"}
@@ -309,6 +310,59 @@ def test_each_time_of_a_line_has_its_own_format_and_a_declared_one_wins():
 def test_a_mistake_in_a_format_string_is_told_with_its_place(declared: str, message: str):
     with pytest.raises(LogFormatError, match=re.escape(message)):
         log_format(declared)
+
+
+def _matching(pattern: str) -> st.SearchStrategy[str]:
+    return st.from_regex(pattern, fullmatch=True)
+
+
+DIGITS = st.integers(0, 10**12).map(str)
+APACHE_FIELDS: dict[str, tuple[str, tuple[st.SearchStrategy[str], ...]]] = {
+    "%t": (
+        "[{}]",
+        (st.datetimes().map(lambda time: f"{time:%d}/Mar/{time.year:04}:{time:%H}:{time:%M}:{time:%S} +0100"),),
+    ),
+    "%h": ("{}", (st.ip_addresses().map(str) | _matching(r"[a-z][a-z0-9-]{0,8}(\.[a-z]{2,6}){0,2}"),)),
+    "%u": ("{}", (_matching("[!-~]{1,9}"),)),
+    "%>s": ("{}", (st.integers(100, 599).map(str) | st.just("-"),)),
+    "%O": ("{}", (DIGITS | st.just("-"),)),
+    "%T": ("{}", (st.decimals(0, 99, places=3).map(str),)),
+    "%v:%p": ("{}:{}", (_matching(r"[a-z]{1,9}\.[a-z]{2,4}"), DIGITS)),
+    '"%r"': ('"{}"', (_matching(r"[A-Z]{3,5} /[!#-\[\]-~ ]{0,20}"),)),
+    '"%{User-Agent}i"': ('"{}"', (HEADER.map(_apache_escaped),)),
+    '"%{X-B}i %U%q"': (
+        '"{} {}{}"',
+        (_matching(r"[!#-\[\]-~]{0,9}"), _matching("/[a-z]{0,5}"), _matching(r"(\?[a-z=&]{0,5})?")),
+    ),
+    "%{X-A}i": ("{}", (_matching("[!-~]{0,9}"),)),
+}
+"""Directives, how Apache writes them, and what it may write."""
+
+
+@st.composite
+def formats_and_lines(draw: st.DrawFn) -> tuple[str, str, list[str]]:
+    """A format string, a line that Apache may write with it, and the values in the line."""
+    chosen = ["%t", *draw(st.lists(st.sampled_from(list(APACHE_FIELDS)[1:]), unique=True))]
+    values = [[draw(value) for value in APACHE_FIELDS[directives][1]] for directives in chosen]
+    written = [APACHE_FIELDS[directives][0].format(*parts) for directives, parts in zip(chosen, values, strict=True)]
+    return " ".join(chosen), " ".join(written), [value for parts in values for value in parts]
+
+
+@settings(max_examples=100, deadline=None)
+@given(formats_and_lines(), _matching("[a-z]{1,5}"))
+def test_any_format_reads_the_values_of_its_own_lines_and_no_line_that_goes_on(
+    made: tuple[str, str, list[str]], word: str
+):
+    declared, line, values = made
+    compiled = log_format(declared)
+    query = f"SELECT regexp_extract($1, {quote(compiled.pattern)}, {list(compiled.groups)})"
+
+    def groups(text: str) -> dict[str, str]:
+        ((found,),) = database().cursor().execute(query, [text]).fetchall()
+        return found
+
+    assert list(groups(line).values()) == values
+    assert groups(f"{line} {word}")[compiled.witness] == ""
 
 
 @settings(max_examples=300, deadline=None)

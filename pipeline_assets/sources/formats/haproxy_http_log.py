@@ -1,7 +1,8 @@
-"""HAProxy's HTTP log (`option httplog`), with or without what syslog puts before it, which is the field `syslog`.
+"""HAProxy's HTTP log (`option httplog`, `option httpslog`).
 
-The time has no zone: it is the server's local time, `time: {zone: …}`. A line without captured headers lacks their
-braces; where only one pair is there, it is `captured_request_headers`.
+What syslog puts before it is the field `syslog`. The time has no zone: it is the server's local time,
+`time: {zone: …}`. A line without captured headers lacks their braces; where only one pair is there, it is
+`captured_request_headers`.
 
 https://docs.haproxy.org/dev/configuration.html#8.2.3
 """
@@ -19,7 +20,7 @@ FORMAT = ReadyFormat(
         "$receive_time_ms/$queue_time_ms/$connect_time_ms/$response_time_ms/$total_time_ms $status $bytes_sent "
         "$captured_request_cookie $captured_response_cookie $termination_state "
         "$actconn/$feconn/$beconn/$srv_conn/$retries $srv_queue/$backend_queue "
-        '$captured_request_headers$captured_response_headers"$request',
+        '$captured_request_headers$captured_response_headers"$request$tls',
         {
             "syslog": "pattern:(?:(.*?) )?",
             "remote_host": "address",
@@ -29,6 +30,8 @@ FORMAT = ReadyFormat(
             "captured_response_headers": r"pattern:(?:\{([^}]*)\} )?",
             # HAProxy cuts a long line, and the quote with it.
             "request": 'pattern:([^"]*)"?',
+            # `option httpslog`: errors, then server name, version and cipher.
+            "tls": r"pattern:(?: (\S+ \S+))?",
         },
         escapes="hash",
     ),
