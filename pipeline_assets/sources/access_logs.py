@@ -499,9 +499,9 @@ def _without_groups(pattern: str) -> str:
 def _value(field: _Field, *, quoted: bool, escapes: str, stop: str | None) -> str:
     r"""The regular expression of what a field may hold.
 
-    Kinds: `address`, `number`, `decimal`, `status`, `ident` (strict); `word` (no space unless between quotes), `any` (a word, or
-    nothing); `host` (a word without a port); `list` (words with commas); `path`, `query` and `mark` (its `?`); `text`
-    (anything up to what follows).
+    Kinds: `address`, `number`, `decimal`, `status`, `ident` (strict); `word` (no space unless between quotes), `any` (a
+    word, or nothing); `host` (a word without a port); `list` (words with commas); `path`, `query` and `mark` (its `?`);
+    `text` (anything up to what follows).
 
     Args:
         field: the field.
