@@ -105,6 +105,9 @@ _STRICT = {
     # No address: there it would be the field after a virtual host that nobody declared.
     "ident": r"[^\s\d:][^\s:]*|\d[^\s.:]*",
 }
+_DELIMITERS = ("\t", "|", ";")
+"""Signs that stand between fields and in none: between them a field may hold spaces."""
+
 _CLF = r"\d{2}/[A-Z][a-z]{2}/\d{4}:\d{2}:\d{2}:\d{2} [+-]\d{4}"
 _ISO = r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:[.,]\d+)?(?:Z|[+-]\d{2}:?\d{2})"
 _EPOCH = r"\d+(?:\.\d+)?"
@@ -138,6 +141,8 @@ _APACHE: Mapping[str, tuple[str, str]] = {
     "v": ("virtual_host", "host"),
     "V": ("server_name", "host"),
     "X": ("connection_status", "word"),
+    "^FB": ("first_byte_time_us", "number"),
+    "^FU": ("upload_time_us", "number"),
 }
 # Letter of a directive with a name in braces -> how its field begins.
 _APACHE_NAMED = {
@@ -364,8 +369,6 @@ def _apache_field(found: re.Match[str], place: str) -> list[_Piece]:
     argument, letter, shown = found["argument"], found["letter"], found[0]
     if letter == "t":
         return _apache_time(argument, shown, place)
-    if letter == "^FB" or letter.startswith("^F"):
-        return [_Field("first_byte_time_us", "number", shown=shown)]
     if argument is not None:
         if letter == "i":
             return [_Field(*_header(argument), shown=shown)]
@@ -496,7 +499,7 @@ def _without_groups(pattern: str) -> str:
     return re.sub(r"(?<!\\)\((?!\?)", "(?:", pattern)
 
 
-def _value(field: _Field, *, quoted: bool, escapes: str, stop: str | None) -> str:
+def _value(field: _Field, *, quoted: bool, escapes: str, before: str, stop: str | None) -> str:
     r"""The regular expression of what a field may hold.
 
     Kinds: `address`, `number`, `decimal`, `status`, `ident` (strict); `word` (no space unless between quotes), `any` (a
@@ -507,6 +510,7 @@ def _value(field: _Field, *, quoted: bool, escapes: str, stop: str | None) -> st
         field: the field.
         quoted: whether it stands between quotes.
         escapes: see `LogFormat`.
+        before: the character that stands before it, if there is one.
         stop: the character that follows; None at the end of the line.
     """
     if field.pattern is not None:
@@ -526,6 +530,8 @@ def _value(field: _Field, *, quoted: bool, escapes: str, stop: str | None) -> st
             return ".*"
         return ".*?" if stop == " " else f"[^{_in_class(stop)}]*"
     others = "" if stop is None or stop == "?" or stop.isspace() else _in_class(stop)
+    if field.kind == "any" and (stop or before) in _DELIMITERS:
+        return f"[^{_in_class(stop or before)}]*"
     if field.kind == "list":
         one = rf"[^\s,{others}]+"
         return rf"{one}(?:(?:, ?| : ){one})*"
@@ -555,6 +561,8 @@ def _compiled(pieces: Sequence[_Piece], escapes: str, appended: str | None = Non
     if not fields:
         raise LogFormatError("it holds no field")
     before.append(literal)
+    if any("\n" in text for text in before):
+        raise LogFormatError("it has a line break, and a record is one line; in YAML `>-` makes one line of several")
     _check_apart(fields, before)
     names = _distinct([field.name for field in fields])
     values: list[str] = []
@@ -564,9 +572,15 @@ def _compiled(pieces: Sequence[_Piece], escapes: str, appended: str | None = Non
     for index, field in enumerate(fields):
         quotes += before[index].count('"')
         last = index == len(fields) - 1
+        # Nothing stands but between a path and its query.
         following = before[index + 1] or ("" if last else "?")
-        # What an older line ends with ends with the line.
-        value = _value(field, quoted=quotes % 2 == 1, escapes=escapes, stop=following[:1] or None)
+        value = _value(
+            field,
+            quoted=quotes % 2 == 1,
+            escapes=escapes,
+            before=before[index][-1:],
+            stop=following[:1] or None,
+        )
         if field.kind == "text" and field.pattern is None and quotes % 2 == 0 and following[:1] in ("", " "):
             free.append(field)
         values.append(value if re.search(r"(?<!\\)\((?!\?)", value) else f"({value})")
@@ -599,8 +613,8 @@ def _compiled(pieces: Sequence[_Piece], escapes: str, appended: str | None = Non
     if appended is not None:
         groups.append("further_fields")
         further = "(?: (.*))?"
-        for part in reversed(parts[kept:]):
-            further = f"(?:{part}{further})?"
+    for part in reversed(parts[kept:]):
+        further = f"(?:{part}{further})?"
     pattern = "^" + "".join(parts[:kept]) + further + r"\s*$"
     readable: list[str] = []
     for name in groups:

@@ -244,6 +244,8 @@ def _headers() -> Source:
         ),
         ('%h %u %{X-Id}i "%{X-B}i" $', '::1 ""  "a b" $', {"remote_user": None, "http_x_id": None, "http_x_b": "a b"}),
         ('"%{User-agent}i"', '""', {"user_agent": None}),
+        ("$own|$remote_addr|$cookie_a|$own", "a b|::1||c d", {"own": "a b", "cookie_a": None, "own_2": "c d"}),
+        ("%h %^FB", "::1 42", {"first_byte_time_us": "42"}),
         ("%h %r %>s", "::1 GET /a b HTTP/1.1 200", {"target": "/a b", "status": "200"}),
         ("$remote_addr $own $https $status", "::1   200", {"own": None, "https": None, "status": "200"}),
         ("$host $uri$is_args$args", "h /a?b=c", {"host": "h", "path": "/a", "is_args": "?", "query": "b=c"}),
@@ -306,6 +308,8 @@ def test_each_time_of_a_line_has_its_own_format_and_a_declared_one_wins():
         ("%h $status", "both '%h' (Apache) and '$status' (nginx); give the whole directive"),
         ("combined", "no directive such as %h (Apache's LogFormat) and no variable such as $remote_addr"),
         ("", "no directive such as %h"),
+        ("%h %u\n%t", "it has a line break, and a record is one line"),
+        ("%h\\n%t", "it has a line break, and a record is one line"),
         ("%{User-agent}i", "it holds nothing that is there in every line"),
     ],
 )  # fmt: skip
