@@ -222,6 +222,17 @@ def test_cloudfront_json_with_milliseconds_has_them_and_needs_no_date():
     assert row["occurred_at"] == datetime.fromisoformat("2024-05-01T10:00:01.814Z")
 
 
+def test_real_time_logs_of_cloudfront_as_json():
+    record = {
+        "timestamp": "1714557601.814", "c-ip": "203.0.113.7", "cs-method": "GET", "cs-host": "shop.example",
+        "cs-uri-stem": "/cart?a=b", "cs-uri-query": "a=b", "sc-status": "200", "cs-protocol": "https",
+        "cs-user-agent": AGENT.replace(" ", "%20"), "cs-referer": "-",
+    }  # fmt: skip
+    (row,) = rows_of("cloudfront_json", json.dumps(record))
+    assert page(row) == ("page", "page_viewed", "https://shop.example/cart?a=b", None, AGENT, None)
+    assert row["occurred_at"] == datetime.fromisoformat("2024-05-01T10:00:01.814Z")
+
+
 def test_one_visitor_is_one_visitor_in_every_log_and_no_id_shows_the_address():
     (alb,), (s3,), (traefik,) = (
         rows_of("aws_alb_log", ALB),

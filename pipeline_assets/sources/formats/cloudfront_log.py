@@ -26,7 +26,7 @@ def cloudfront_mapping(read: Callable[[str], str]) -> dict[str, str]:
         path=read("cs-uri-stem"),
         url=f"""CASE WHEN {host} IS NULL THEN ''
             ELSE coalesce({read("cs-protocol")}, 'https') || '://' || {host} END
-            || {path} || coalesce('?' || {query}, '')""",
+            || {path} || CASE WHEN contains({path}, '?') THEN '' ELSE coalesce('?' || {query}, '') END""",
         referrer=percent_decoded(read("cs(Referer)")),
     )
 
