@@ -482,7 +482,8 @@ def _nginx(text: str) -> list[_Piece]:
             near = difflib.get_close_matches(name, [*_NGINX, *_NGINX_TIMES], n=1, cutoff=0.88)
             if near:
                 raise LogFormatError(
-                    f"unknown variable '{shown}' at character {piece.start() + 1}; did you mean '${near[0]}'?"
+                    f"unknown variable '{shown}' at character {piece.start() + 1}; did you mean '${near[0]}'? "
+                    "If it is one of your own, call it otherwise here"
                 )
             pieces.append(_Field(name.lower(), "any", shown=shown))
     return pieces

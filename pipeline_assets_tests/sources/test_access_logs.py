@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 from functools import cache
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -14,6 +15,7 @@ from pipeline_assets.sources.access_logs import NAMED_FORMATS, LogFormatError, a
 from pipeline_assets.sources.checking import find_problems
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.sources.expressions import database
+from pipeline_assets.sources.formats import READY_FORMATS
 from pipeline_assets.sources.mapping import quote
 from pipeline_assets_tests.sources.staging_rows import source, stage
 
@@ -427,3 +429,16 @@ def test_declarations_of_access_logs_are_checked():
 def test_where_no_line_fits_the_advice_names_what_does(reasons: dict[str, int], hint: str | None):
     found = advice("combined_log", reasons)
     assert found is None if hint is None else hint in str(found)
+
+
+def test_the_documented_names_of_formats_and_fields_are_those_that_are_read():
+    text = (Path(__file__).parents[2] / "docs/sources.md").read_text()
+    (table,) = re.findall(r"(?<=\| field \| Apache \| nginx \|\n\|---\|---\|---\|\n)(?:\|.*\n)+", text)
+    for names, *directives in (line.strip("|\n ").split("|") for line in table.splitlines()):
+        for directive in re.findall("`([%$][^`…]+)`", "".join(directives)):
+            # Between quotes and with a word behind it any field may stand alone.
+            assert log_format(f'"{directive}" end').fields[0] in re.findall("`([^`]+)`", names)
+    for name in (*NAMED_FORMATS, "log_format"):
+        assert f"`{name}`" in text
+    formats = (Path(__file__).parents[2] / "docs/formats.md").read_text()
+    assert all(f"`{name}`" in formats for name in READY_FORMATS)
