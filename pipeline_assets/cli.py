@@ -230,6 +230,8 @@ def _quiet_dagster() -> None:
 
 
 def _print_report(platform: "Platform", report: "RefreshReport") -> None:
+    from pipeline_assets.sources.access_logs import advice
+
     if report.idle:
         console.print("Nothing to do: no file is pending and every day is built from what is there.")
     for stretch in report.stretches:
@@ -253,6 +255,8 @@ def _print_report(platform: "Platform", report: "RefreshReport") -> None:
             f"{summary.unreadable} files cannot be read.[/yellow] "
             f"See: pipeline-assets quarantine list --source {name}"
         )
+        if not summary.landed and (hint := advice(platform.sources[name].format, summary.reasons)):
+            errors.print(f"[yellow]{name}: {_escaped(hint)}[/yellow]")
     for check in report.open_checks:
         errors.print(
             f"[red]Blocking check {check} has failed and was not passed since.[/red] "

@@ -14,11 +14,11 @@ import duckdb
 
 from pipeline_assets.declarations.binding import binding_error, in_words
 from pipeline_assets.declarations.problems import Problem, suggestion
+from pipeline_assets.sources.access_logs import NAMED_FORMATS, LogFormatError, log_format
 from pipeline_assets.sources.declaration import (
     COMPUTED_COLUMNS,
     ID_COLUMNS,
     JSON_FORMATS,
-    LOG_FORMATS,
     MAPPABLE_COLUMNS,
     TIME_COLUMNS,
     TIME_FORMATS,
@@ -28,7 +28,6 @@ from pipeline_assets.sources.expressions import Expression, ExpressionError, Pat
 from pipeline_assets.sources.mapping import (
     BOOLEAN_COLUMNS,
     DECIMAL_COLUMNS,
-    LOG_GROUPS,
     json_structure,
     quote,
     sql_type,
@@ -45,6 +44,7 @@ def find_problems(source: Source) -> list[Problem]:
     return [
         *_path_problems(source),
         *_records_problems(source),
+        *_log_format_problems(source),
         *_mapping_problems(source),
         *_time_problems(source),
         *_session_problems(source),
@@ -64,6 +64,23 @@ def _path_problems(source: Source) -> Iterator[Problem]:
 def _records_problems(source: Source) -> Iterator[Problem]:
     if source.records is not None and (source.ready is None or source.ready.records not in ("jsonl", "json_array")):
         yield Problem(("records",), f"`records` is for ready formats of JSON, not for '{source.format}'", at_key=True)
+
+
+def _log_format_problems(source: Source) -> Iterator[Problem]:
+    if source.format != "access_log":
+        if source.log_format is not None:
+            yield Problem(("format",), f"'{source.format}' takes no `log_format`; declare `format: access_log` with it")
+    elif source.log_format is None:
+        yield Problem(
+            ("format",),
+            "an access_log needs `log_format`: the server's format string, e.g. "
+            f"{NAMED_FORMATS['combined_log']}; or name a known one: {', '.join(NAMED_FORMATS)}",
+        )
+    else:
+        try:
+            log_format(source.log_format)
+        except LogFormatError as error:
+            yield Problem(("log_format",), f"log_format: {error}")
 
 
 def _column_problem(column: str, location: tuple[str | int, ...], *, at_key: bool) -> Problem | None:
@@ -120,11 +137,14 @@ def _mapping_problems(source: Source) -> Iterator[Problem]:
 
 
 def _check_references(source: Source, expression: Expression) -> None:
-    if source.record_format in LOG_FORMATS:
-        known = (*(group for group in LOG_GROUPS if _in_log(source, group)), "raw")
+    if source.log is not None:
+        known = (*source.log.fields, "raw")
         for path in sorted(expression.references):
             if path[0].lower() not in known:
-                raise ExpressionError(f"a {source.format} line has no field '{path[0]}'{suggestion(path[0], known)}")
+                article = "an" if source.format[0] in "aeiou" else "a"
+                raise ExpressionError(
+                    f"{article} {source.format} line has no field '{path[0]}'{suggestion(path[0], known)}"
+                )
     if source.ready is not None and source.ready.columns:
         known = (*source.ready.columns, "raw")
         for path in sorted(expression.references):
@@ -139,10 +159,6 @@ def _check_references(source: Source, expression: Expression) -> None:
                 f"{'.'.join(path)} is text here and has no elements; "
                 f"write raw ->> '$.{'.'.join(path)}[0]' for the first element of a JSON array"
             )
-
-
-def _in_log(source: Source, group: str) -> bool:
-    return source.format == "combined_log" or group not in ("referrer", "user_agent")
 
 
 def _conflicts(source: Source, parsed: dict[_Place, Expression]) -> Iterator[Problem]:
@@ -190,8 +206,8 @@ def _binding_problems(source: Source, parsed: dict[_Place, Expression]) -> Itera
 
 def _row(source: Source, references: set[Path]) -> list[tuple[str, object]]:
     """Columns of the relation that expressions are bound against; a type is a name or a nested structure."""
-    if source.record_format in LOG_FORMATS:
-        return [("raw", "VARCHAR"), *((group, "VARCHAR") for group in LOG_GROUPS)]
+    if source.log is not None:
+        return [("raw", "VARCHAR"), *((field, "VARCHAR") for field in source.log.fields)]
     return [("raw", "VARCHAR"), *json_structure(references).items()]
 
 

@@ -12,19 +12,16 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 from pipeline_assets.contracts.staged_events import StagedEvents
+from pipeline_assets.sources.access_logs import NAMED_FORMATS, LogFormat, LogFormatError, log_format
 from pipeline_assets.sources.formats import READY_FORMATS, ReadyFormat, RecordFormat
 from pipeline_assets.transforms.sessionize import DEFAULT_TIMEOUT, LONGEST_TIMEOUT
 
-PLAIN_FORMATS: tuple[RecordFormat, ...] = (
-    "jsonl", "json_array", "csv", "tsv", "parquet", "combined_log", "common_log",
-)  # fmt: skip
+PLAIN_FORMATS: tuple[RecordFormat, ...] = ("jsonl", "json_array", "csv", "tsv", "parquet", "access_log")
 """Formats of which only the records are known: what they mean is up to the declaration."""
 
-FORMATS = (*PLAIN_FORMATS, *READY_FORMATS)
+FORMATS = (*PLAIN_FORMATS, *NAMED_FORMATS, *READY_FORMATS)
 JSON_FORMATS: frozenset[RecordFormat] = frozenset({"jsonl", "json_array", "tsv_lines", "w3c_lines"})
 """Formats whose records are objects for the expressions of a mapping."""
-
-LOG_FORMATS: frozenset[RecordFormat] = frozenset({"combined_log", "common_log"})
 
 COMPUTED_COLUMNS = frozenset(
     {
@@ -48,7 +45,6 @@ TIME_COLUMNS = ("occurred_at", "received_at", "device_at", "sent_at")
 ID_COLUMNS = ("anonymous_id", "user_id", "session_id_supplied")
 
 TIME_FORMATS = ("iso8601", "epoch_s", "epoch_ms", "epoch_us")
-LOG_TIME_FORMAT = "%d/%b/%Y:%H:%M:%S %z"
 _MINUTE = timedelta(minutes=1)
 
 
@@ -146,6 +142,7 @@ class Source(_Declared):
         name: name of the source; empty in YAML means the name of the declaration's folder.
         path: glob of its files below the landing folder.
         format: format of the files; a ready one (`formats`) brings defaults for most of what follows.
+        log_format: the server's format string, for `access_log`: Apache's `LogFormat` or nginx's `log_format`.
         records: how the files of a ready format of JSON are cut into records; None means one object a line.
         compression: compression of the files; `auto` goes by suffix and magic bytes.
         property: site, app or fleet of rows that map none; None means the source's name.
@@ -163,6 +160,7 @@ class Source(_Declared):
     name: Annotated[str, Field(pattern=r"^([a-z][a-z0-9_]*)?$")] = ""
     path: Annotated[str, Field(min_length=1)]
     format: Annotated[str, AfterValidator(_known_format), Field(json_schema_extra={"enum": list(FORMATS)})]
+    log_format: Annotated[str, Field(min_length=1)] | None = None
     records: Literal["jsonl", "json_array"] | None = None
     compression: Literal["auto", "none", "gzip", "zstd", "bzip2"] = "auto"
     property: Annotated[str, Field(min_length=1)] | None = None
@@ -208,12 +206,27 @@ class Source(_Declared):
         """How the files are cut into records."""
         if self.ready is not None:
             return self.records or self.ready.records
+        if self.format in NAMED_FORMATS:
+            return "access_log"
         return next(name for name in PLAIN_FORMATS if name == self.format)
 
+    @builtins.property
+    def log(self) -> LogFormat | None:
+        """The format of the lines of an access log; None for other files, and where `log_format` cannot be read."""
+        if self.ready is not None:
+            return self.ready.log
+        text = NAMED_FORMATS.get(self.format, self.log_format if self.format == "access_log" else None)
+        try:
+            return None if text is None else log_format(text)
+        except LogFormatError:
+            return None
+
     def time_rule(self, column: str) -> tuple[str, str]:
-        """Format and zone that hold for a time column."""
+        """Format and zone that hold for a time column; by default that of the log's field from which it is mapped."""
         own = self.time.columns.get(column, TimeRule())
-        default = LOG_TIME_FORMAT if self.record_format in LOG_FORMATS else "iso8601"
+        times = self.log.times if self.log else {}
+        field = self.mapping.get(column, "").strip().strip('"').lower()
+        default = times.get(field) or next(iter(times.values()), "iso8601")
         return (
             own.format or self.time.format or default,
             own.zone or self.time.zone or "UTC",

@@ -16,24 +16,27 @@ import polars as pl
 
 from pipeline_assets.code_version import code_version
 from pipeline_assets.contracts.staged_events import EVENT_TYPES, StagedEvents
+from pipeline_assets.sources.access_logs import (
+    JSON_LINES,
+    LIKELY,
+    NAMED_FORMATS,
+    REQUEST_PARTS,
+    UNFITTING,
+    LogFormat,
+    log_format,
+)
 from pipeline_assets.sources.declaration import (
     ID_COLUMNS,
     JSON_FORMATS,
-    LOG_FORMATS,
     MAPPABLE_COLUMNS,
     TIME_COLUMNS,
     Source,
 )
 from pipeline_assets.sources.expressions import Expression, Path, parse
+from pipeline_assets.sources.formats import READY_FORMATS
 
 _STAGING_CODE = ("pipeline_assets.sources.mapping:staging_query", "pipeline_assets.staging.reading:")
 """What makes staged rows of a file, given its declaration."""
-
-LOG_GROUPS = (
-    "remote_host", "remote_user", "time", "request", "method", "target", "protocol", "status", "bytes", "referrer",
-    "user_agent",
-)  # fmt: skip
-"""What an expression over an access log can read; a value given as "-" is null."""
 
 BOOLEAN_COLUMNS = tuple(name for name, column in StagedEvents.columns().items() if column.dtype == pl.Boolean)
 DECIMAL_COLUMNS = tuple(name for name, column in StagedEvents.columns().items() if column.dtype == pl.Decimal)
@@ -51,23 +54,7 @@ _MINUTE = 60_000_000
 _FIRST_MOMENT = -62_135_596_800_000_000  # 0001-01-01 and 9999-12-31: what Python and Arrow consumers can hold
 _LAST_MOMENT = 253_402_300_799_999_999
 
-_QUOTED = r'"((?:[^"\\]|\\.)*)"'
-_COMMON_LOG = r"^(\S+) \S+ (.*?) \[([^\]]*)\] " + _QUOTED + r" (\d{3}|-) (\d+|-)"
-_LOG_PATTERNS = {
-    "common_log": _COMMON_LOG + r"\s*$",
-    "combined_log": _COMMON_LOG + f" {_QUOTED} {_QUOTED}" + r"\s*$",
-}
-_LINE_GROUPS = (
-    "remote_host",
-    "remote_user",
-    "time",
-    "request",
-    "status",
-    "bytes",
-    "referrer",
-    "user_agent",
-)
-_REQUEST_PATTERN = r"^([A-Z]+) (.*?)(?: (HTTP/[0-9.]+))?$"
+_REQUEST_PATTERN = r"^([A-Z][A-Z_-]*) (.*?)(?: (HTTP/[0-9.]+))?$"
 
 # Only what is certain is read: DuckDB's cast alone would drop an offset or a zone name it does not know.
 _WITH_OFFSET = r".*:\d{2}(:\d{2}(\.\d+)?)?[+-](0\d|1[0-8])(:?[0-5]\d)?"
@@ -96,6 +83,8 @@ def rules_version(source: Source, timezone: str, first_day: date) -> str:
         "timezone": timezone,
         "first_day": first_day.isoformat(),
     }
+    if source.log is not None:
+        parts["log"] = [source.log.pattern, source.log.fields, source.log.escapes]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -220,6 +209,9 @@ class _Plan:
         self.times = [column for column in TIME_COLUMNS if column in self.mapped]
         self.is_json = source.record_format in JSON_FORMATS
         self.is_parquet = source.record_format == "parquet"
+        self.log = source.log
+        # What the file's rows have besides `raw`, where that is known.
+        self.names = self.log.fields if self.log else fields
         self.references = {path for expression in self.mapped.values() for path in expression.references}
 
     # -- reading: one column per name an expression can use -----------------------------------------------------------
@@ -228,8 +220,8 @@ class _Plan:
         """Steps from `raw_rows` to `~line`, `~raw`, `~bad` and the columns expressions read."""
         if self.is_json:
             return self._read_json()
-        if self.source.record_format in LOG_FORMATS:
-            return self._read_log()
+        if self.log:
+            return self._read_log(self.log)
         if self.is_parquet:
             return self._read_parquet()
         return self._read_csv()
@@ -357,35 +349,46 @@ class _Plan:
         made.append(_Step((*columns[:3], f'{clean}::JSON AS "~json"')))
         return made
 
-    def _read_log(self) -> list[_Step]:
-        pattern = _LOG_PATTERNS[self.source.record_format]
-        groups = _LINE_GROUPS if self.source.record_format == "combined_log" else _LINE_GROUPS[:-2]
-        names = ", ".join(quote(group) for group in groups)
-        method, target, protocol = (f'"~request".{part}' for part in ("method", "target", "protocol"))
-        request = f"regexp_extract(\"~parts\".request, {quote(_REQUEST_PATTERN)}, ['method', 'target', 'protocol'])"
-
-        def given(value: str) -> str:
-            return rf"""nullif(nullif(replace({value}, '\"', '"'), '-'), '')"""
-
-        values = {group: f'"~parts".{group}' for group in groups}
-        values |= {"method": method, "target": target, "protocol": protocol}
+    def _read_log(self, log: LogFormat) -> list[_Step]:
+        fits = f"\"~parts\".{_name(log.witness)} <> ''"
+        values = {group: _log_value(f'"~parts".{_name(group)}', log.escapes) for group in log.groups}
+        if "remote_user" in values:
+            # Apache's way to write a name that is empty.
+            values["remote_user"] = f"nullif({values['remote_user']}, '\"\"')"
+        split = "NULL"
+        if "request" in log.groups:
+            split = f'regexp_extract("~parts".request, {quote(_REQUEST_PATTERN)}, {list(REQUEST_PARTS)})'
+            for part in REQUEST_PARTS:
+                values.setdefault(part, _log_value(f'"~request".{part}', log.escapes))
+            # What is no request, as a handshake sent to the wrong port, stays as the server wrote it.
+            asis = "nullif(nullif(\"~parts\".request, '-'), '')"
+            values["request"] = f"CASE WHEN \"~request\".method = '' THEN {asis} ELSE {values['request']} END"
+        whole = ('"~line"', '"~raw"', '"~parts"')
         return [
             _Step(
                 (
                     '"~line"',
                     '"raw" AS "~raw"',
-                    f"""regexp_extract(replace("raw", chr(0), ''), {quote(pattern)}, [{names}]) AS "~parts\"""",
+                    f"""regexp_extract(replace("raw", chr(0), ''), {quote(log.pattern)}, {list(log.groups)})
+                    AS "~parts\"""",
                 ),
                 _TEXT_RECORD,
             ),
             _Step(
                 (
-                    '"~line"',
-                    '"~raw"',
-                    '"~parts"',
-                    f"""CASE WHEN {_blank("~raw")} THEN 'blank'
-                    WHEN "~parts".remote_host = '' THEN 'not_a_log_line' END AS "~bad\"""",
-                    f'{request} AS "~request"',
+                    *whole,
+                    f"""CASE WHEN NOT ({fits}) THEN
+                    regexp_extract(replace("~raw", chr(0), ''), {quote(log.partly)}, {list(log.stages)}) END
+                    AS "~beginning\"""",
+                    f'{split} AS "~request"',
+                )
+            ),
+            _Step(
+                (
+                    *whole,
+                    f"""CASE WHEN {fits} THEN NULL WHEN {_blank("~raw")} THEN 'blank'
+                    ELSE {_unfitting(log)} END AS "~bad\"""",
+                    '"~request"',
                 )
             ),
             _Step(
@@ -394,10 +397,7 @@ class _Plan:
                     '"~raw"',
                     '"~bad"',
                     '"~raw" AS "raw"',
-                    *(
-                        f"{given(values[group]) if group in values else 'NULL::VARCHAR'} AS {_name(group)}"
-                        for group in LOG_GROUPS
-                    ),
+                    *(f"{values[field]} AS {_name(field)}" for field in log.fields),
                 )
             ),
         ]
@@ -506,10 +506,9 @@ class _Plan:
                 patch = quote(_dump(_nulls(json_structure([path]))))
                 rest = f"CASE WHEN {usable} THEN json_merge_patch({rest}, {patch}) ELSE {rest} END"
             return f'CASE WHEN "~bad" IS NULL THEN ({rest})::VARCHAR END'
-        names = LOG_GROUPS if self.source.record_format in LOG_FORMATS else self.fields
         kept_names = {path[0].casefold() for path in self._kept() if len(path) == 1}
-        values = {name: _name(name) for name in names if name.casefold() not in kept_names}
-        if self.source.record_format in LOG_FORMATS and "request" in values:
+        values = {name: _name(name) for name in self.names if name.casefold() not in kept_names}
+        if self.log and "request" in values and not {*REQUEST_PARTS} & {*self.log.groups}:
             # Its three parts say the same, unless it could not be divided.
             values["request"] = 'CASE WHEN "method" IS NULL THEN "request" END'
         if not values:
@@ -772,8 +771,7 @@ class _Plan:
         columns = (*ID_COLUMNS, *self.ids.values())
         paths = {path for column in columns if column in self.mapped for path in self.mapped[column].references}
         if not self.is_json:
-            fields = LOG_GROUPS if self.source.record_format in LOG_FORMATS else self.fields
-            names = {name.casefold(): name for name in fields}
+            names = {name.casefold(): name for name in self.names}
             whole_row = ("raw",) in paths and "raw" not in names
             paths = {(names[path[0].casefold()],) for path in paths if path[0].casefold() in names}
         else:
@@ -793,6 +791,42 @@ def _object(names: str, absent: str) -> str:
     """SQL of a record's object, `~json`, from the list of its names and the list `~values`."""
     pairs = f"""list_filter(list_zip({names}, "~values"), lambda pair: pair[2] <> '' AND pair[2] <> {absent})"""
     return f'CASE WHEN "~bad" IS NULL THEN to_json(map_from_entries({pairs})) END AS "~json"'
+
+
+def _log_value(value: str, escapes: str) -> str:
+    """SQL of a field of an access log without the server's escapes; null where it is a dash or empty."""
+    given = f"nullif(nullif({value}, '-'), '')"
+    if escapes == "none":
+        return given
+    if escapes == "json":
+        plain = f"""TRY_CAST('"' || {value} || '"' AS JSON) ->> '$'"""
+    else:
+        # Every escape becomes one of URLs, because the bytes of several make one character.
+        escaped = f"replace({value}, '%', '%25')"
+        if escapes == "hash":
+            escaped = f"regexp_replace({escaped}, '#([0-9A-Fa-f]{{2}})', '%\\1', 'g')"
+        else:
+            escaped = rf"regexp_replace(replace({escaped}, '\\', '%5C'), '\\x([0-9A-Fa-f]{{2}})', '%\1', 'g')"
+            for letter, byte in (('"', "22"), ("n", "0A"), ("t", "09"), ("r", "0D"), ("v", "0B"), ("f", "0C")):
+                escaped = rf"replace({escaped}, '\{letter}', '%{byte}')"
+        plain = f"TRY(url_decode({escaped}))"
+    sign = "#" if escapes == "hash" else "\\"
+    return f"""CASE WHEN contains({value}, '{sign}') THEN nullif(replace(coalesce({plain}, {value}), chr(0), ''), '')
+        ELSE {given} END"""
+
+
+def _unfitting(log: LogFormat) -> str:
+    """SQL of the reason why a line does not fit a format: the first field that does not, and what the line may be."""
+    fields = " ".join(f"WHEN \"~beginning\".{_name(field)} = '' THEN {quote(field)}" for field in log.stages)
+    known = {name: log_format(text) for name, text in NAMED_FORMATS.items()}
+    known |= {ready.name: ready.log for ready in READY_FORMATS.values() if ready.log}
+    formats = " ".join(
+        f'WHEN regexp_matches("~raw", {quote(other.pattern)}) THEN {quote(LIKELY + name)}'
+        for name, other in known.items()
+        if other.pattern != log.pattern
+    )
+    return f"""{quote(UNFITTING)} || CASE {fields} ELSE {quote(f"more after {log.stages[-1]}")} END
+        || CASE {formats} WHEN starts_with(ltrim("~raw"), '{{') THEN {quote(LIKELY + JSON_LINES)} ELSE '' END"""
 
 
 def _by_type(given: str, values: Mapping[str, str], otherwise: str) -> str:

@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -27,6 +28,7 @@ import pyarrow.parquet as pq
 
 from pipeline_assets.ledger.files import BookedFile, FileLedger, Load, QuarantinedLine, staged_path
 from pipeline_assets.settings import Settings
+from pipeline_assets.sources.access_logs import advice
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.sources.mapping import rules_version, staging_query
 from pipeline_assets.staging import reading
@@ -187,6 +189,8 @@ class SourceLoader:
         if load.error is not None:
             logger.error("%s cannot be read: %s", file.name, load.error)
             return Outcome(file.name, "unreadable", load)
+        if not load.landed and (hint := advice(self._source.format, Counter(bad.reason for bad in load.quarantined))):
+            logger.warning("%s: %s", file.name, hint)
         return Outcome(file.name, "loaded", load)
 
     def _is_staged(self, content: str) -> bool:

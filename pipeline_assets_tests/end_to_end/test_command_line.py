@@ -69,6 +69,22 @@ def test_refresh_exits_3_when_more_was_quarantined_than_declared_and_the_rest_ha
     assert run("sql", "select sum(events) from marts.daily_activity")[1] == "sum\n2\n"
 
 
+def test_refresh_says_what_to_declare_where_no_line_of_an_access_log_fits(
+    run: Run, landing: Path, declaration: Path
+) -> None:
+    declaration.write_text(
+        "type: pipeline_assets.components.EventSource\n"
+        "attributes:\n  path: clicks/*\n  format: combined_log\n"
+        "  mapping: {occurred_at: time, anonymous_id: remote_host}\n"
+    )
+    line = 'www.example.com:443 203.0.113.7 - - [02/Mar/2026:10:00:01 +0000] "GET / HTTP/1.1" 200 5 "-" "curl/8"\n'
+    (landing / "access.log").write_text(line)
+    code, out, err = run("refresh")
+    assert code == 3
+    assert "The lines look like vhost_combined_log: declare `format: vhost_combined_log`" in " ".join(err.split())
+    assert "203.0.113.7" not in out + err
+
+
 def test_refresh_exits_3_again_as_long_as_a_file_cannot_be_read(run: Run, landing: Path) -> None:
     whole = gzip.compress(click(0).encode() * 100)
     (landing / "a.jsonl.gz").write_bytes(whole[:-20])

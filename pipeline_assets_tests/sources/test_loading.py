@@ -199,6 +199,31 @@ def test_an_unknown_field_of_a_log_line_is_told(tmp_path: Path):
     assert mistakes(tmp_path, text) == [message]
 
 
+LOG_DIRECTIVE = """\
+  log_format: |
+    log_format timed '$remote_addr - $remote_user [$time_local] '
+                     '"$request" $status $request_time';
+"""
+
+
+def test_a_log_format_may_be_the_directive_of_the_server_over_several_lines(tmp_path: Path):
+    declare(
+        tmp_path,
+        DECLARED.replace("jsonl\n  mapping", f"access_log\n{LOG_DIRECTIVE}  mapping").replace(": id", ": remote_host"),
+    )
+    (declared,) = load_sources(tmp_path)
+    assert declared.log is not None
+    assert declared.log.fields[-2:] == ("status", "request_time")
+
+
+def test_a_mistake_in_a_log_format_is_told_with_its_place(tmp_path: Path):
+    text = DECLARED.replace("format: jsonl\n", "format: access_log\n  log_format: '%h %t %G'\n")
+    (message,) = mistakes(tmp_path, text)
+    assert message.startswith("5:15: log_format: unknown directive '%G' at character 7; one of %a, ")
+    (missing,) = mistakes(tmp_path / "other", DECLARED.replace(": jsonl\n", ": access_log\n"))
+    assert missing.startswith("4:11: an access_log needs `log_format`: ")
+
+
 def test_a_source_needs_an_id_and_a_time(tmp_path: Path):
     text = DECLARED.replace("occurred_at", "sent_at").replace("anonymous_id", "event_id")
     assert mistakes(tmp_path, text) == [

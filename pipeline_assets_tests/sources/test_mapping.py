@@ -476,7 +476,7 @@ def test_access_log_lines():
     assert json.loads(good["properties"]) == {
         "remote_user": "ann", "method": "GET", "protocol": "HTTP/1.1", "status": "200",
     }  # fmt: skip
-    assert bad["reason"] == "not_a_log_line"
+    assert bad["reason"] == "not_a_log_line: user_agent"
     assert (odd["page_url"], json.loads(odd["properties"])["request"]) == (None, "\\x16\\x03")
     common = line.split(' "-"', 1)[0]
     assert stage(source(format="common_log", mapping=LOG), [common])[0]["reason"] is None
@@ -506,7 +506,9 @@ def test_the_access_log_loses_one_malformed_line_to_quarantine():
     (declared,) = load_sources(DECLARATIONS / "access_log")
     rows = stage(declared, (DATA / "access_logs/apache_logs").read_text().splitlines())
     assert len(rows) == 10_000
-    assert [(staged["line"], staged["reason"]) for staged in rows if staged["reason"]] == [(8899, "not_a_log_line")]
+    assert [(staged["line"], staged["reason"]) for staged in rows if staged["reason"]] == [
+        (8899, "not_a_log_line: user_agent")
+    ]
     assert len({staged["anonymous_id"] for staged in rows if not staged["reason"]}) == 1753
 
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-RecordFormat = Literal[
-    "jsonl", "json_array", "csv", "tsv", "parquet", "combined_log", "common_log", "tsv_lines", "w3c_lines"
-]
+from pipeline_assets.sources.access_logs import LogFormat
+
+RecordFormat = Literal["jsonl", "json_array", "csv", "tsv", "parquet", "access_log", "tsv_lines", "w3c_lines"]
 """How a file is cut into records. The last two are for ready formats: `tsv_lines` are lines of fields between tabs,
 without a header and without quotes; `w3c_lines` are lines of fields named by `#Fields` directives."""
 
@@ -24,6 +24,7 @@ class ReadyFormat:
         mapping: column of `StagedEvents` -> DuckDB expression over a record, as in a declaration.
         aliases: other names for the same.
         columns: names of the fields of a record in their order; for `tsv_lines` only.
+        log: the format of its lines; for `access_log` only.
         added: how names begin that `reshape` adds to `columns`.
         reshape: steps that turn a record into the object that expressions see and that becomes `properties`. Each step
             maps names to SQL over `record` (the object, of type JSON) and the names of the steps before; the last step
@@ -40,6 +41,7 @@ class ReadyFormat:
     mapping: Mapping[str, str]
     aliases: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
+    log: LogFormat | None = None
     added: tuple[str, ...] = ()
     reshape: tuple[Mapping[str, str], ...] = ()
     ids: Mapping[str, str] = field(default_factory=dict)
