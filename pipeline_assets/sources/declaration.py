@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 from pipeline_assets.contracts.staged_events import StagedEvents
+from pipeline_assets.sources.dialect import Dialect
 from pipeline_assets.sources.formats import READY_FORMATS, ReadyFormat, RecordFormat
 from pipeline_assets.transforms.sessionize import DEFAULT_TIMEOUT, LONGEST_TIMEOUT
 
@@ -23,6 +24,9 @@ PLAIN_FORMATS: tuple[RecordFormat, ...] = (
 FORMATS = (*PLAIN_FORMATS, *READY_FORMATS)
 JSON_FORMATS: frozenset[RecordFormat] = frozenset({"jsonl", "json_array", "tsv_lines", "w3c_lines"})
 """Formats whose records are objects for the expressions of a mapping."""
+
+TABLE_FORMATS: frozenset[RecordFormat] = frozenset({"csv", "tsv", "parquet"})
+"""Formats whose records are rows of named columns; those of a ready format are made objects of."""
 
 LOG_FORMATS: frozenset[RecordFormat] = frozenset({"combined_log", "common_log"})
 
@@ -139,6 +143,49 @@ class Bounds(_Declared):
     freshness_hours: Annotated[float, Field(gt=0)] | None = None
 
 
+_WORDS = {None: "", False: "", "none": "", "tab": "\t", "\\t": "\t"}
+
+
+def _mark(value: Any) -> Any:
+    # YAML reads `quote: no` as false, and a tab is hard to see.
+    return _WORDS.get(value, value) if isinstance(value, str | bool | None) else value
+
+
+def _header(value: Any) -> Any:
+    if isinstance(value, bool) or (
+        isinstance(value, list | tuple) and value and all(isinstance(name, str) for name in value)
+    ):
+        return value
+    raise PydanticCustomError("header", "must be true, false or a list of names")
+
+
+Mark = Annotated[str, BeforeValidator(_mark)]
+
+
+class Csv(_Declared):
+    """How CSV and TSV files are written.
+
+    Attributes:
+        delimiter: what stands between two cells; None: a comma, in TSV a tab.
+        quote: what stands around a cell and is doubled within it; `none` where nothing does.
+        escape: makes the next character an ordinary one; `none` where nothing does.
+        comment: how lines begin that are no records.
+        header: whether the first line names the columns; or their names, where no line does.
+        skip: lines before the header.
+        decimal: the decimal mark of numbers.
+        thousands: what may stand between groups of digits; a space also stands for spaces that do not break.
+    """
+
+    delimiter: Annotated[Mark, Field(min_length=1, max_length=8)] | None = None
+    quote: Annotated[Mark, Field(max_length=1)] = '"'
+    escape: Annotated[Mark, Field(max_length=1)] = ""
+    comment: Annotated[Mark, Field(max_length=8)] = ""
+    header: Annotated[bool | tuple[str, ...], BeforeValidator(_header)] = True
+    skip: Annotated[int, Field(ge=0, le=10_000)] = 0
+    decimal: Annotated[str, Field(min_length=1, max_length=1)] = "."
+    thousands: Annotated[Mark, Field(max_length=1)] = ""
+
+
 class Source(_Declared):
     """One source of event files.
 
@@ -146,7 +193,9 @@ class Source(_Declared):
         name: name of the source; empty in YAML means the name of the declaration's folder.
         path: glob of its files below the landing folder.
         format: format of the files; a ready one (`formats`) brings defaults for most of what follows.
-        records: how the files of a ready format of JSON are cut into records; None means one object a line.
+        records: what the files of a ready format are, where they are not what it is usually delivered in.
+        encoding: encoding of text files; None means UTF-8. A byte order mark counts more.
+        csv: how CSV and TSV files are written.
         compression: compression of the files; `auto` goes by suffix and magic bytes.
         property: site, app or fleet of rows that map none; None means the source's name.
         mapping: column of `StagedEvents` -> DuckDB expression over the raw row.
@@ -163,7 +212,9 @@ class Source(_Declared):
     name: Annotated[str, Field(pattern=r"^([a-z][a-z0-9_]*)?$")] = ""
     path: Annotated[str, Field(min_length=1)]
     format: Annotated[str, AfterValidator(_known_format), Field(json_schema_extra={"enum": list(FORMATS)})]
-    records: Literal["jsonl", "json_array"] | None = None
+    records: Literal["jsonl", "json_array", "csv", "tsv", "parquet"] | None = None
+    encoding: Annotated[str, Field(min_length=1)] | None = None
+    csv: Csv = Csv()
     compression: Literal["auto", "none", "gzip", "zstd", "bzip2"] = "auto"
     property: Annotated[str, Field(min_length=1)] | None = None
     mapping: dict[str, Sql] = Field(
@@ -209,6 +260,28 @@ class Source(_Declared):
         if self.ready is not None:
             return self.records or self.ready.records
         return next(name for name in PLAIN_FORMATS if name == self.format)
+
+    @builtins.property
+    def reads_objects(self) -> bool:
+        """Whether expressions see the fields of a JSON object, and not columns or the groups of a log line."""
+        of_table = self.ready is not None and self.record_format in TABLE_FORMATS
+        return of_table or self.record_format in JSON_FORMATS
+
+    @builtins.property
+    def dialect(self) -> Dialect:
+        """How the cells of CSV and TSV files are written."""
+        header = self.csv.header
+        if header is False and self.ready is not None and self.ready.columns:
+            header = self.ready.columns
+        return Dialect(
+            delimiter=self.csv.delimiter or ("\t" if self.record_format == "tsv" else ","),
+            quote=self.csv.quote,
+            # A quote that escapes itself is one that is doubled.
+            escape="" if self.csv.escape == self.csv.quote else self.csv.escape,
+            comment=self.csv.comment,
+            skip=self.csv.skip,
+            header=header,
+        )
 
     def time_rule(self, column: str) -> tuple[str, str]:
         """Format and zone that hold for a time column."""

@@ -6,7 +6,6 @@ ends between quotes) or an element of a JSON array. DuckDB receives them as a st
 """
 
 import bz2
-import csv
 import io
 import json
 import re
@@ -20,7 +19,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline_assets.ledger.files import QuarantinedLine
+from pipeline_assets.sources.dialect import Dialect, LineEnd
 from pipeline_assets.sources.mapping import column_names
+from pipeline_assets.staging.encoding import UTF_8, Bytes, UndeclaredEncodingError, Utf8Stream, where_not_utf8
 
 SCHEMA = pa.schema([("line", pa.int64()), ("raw", pa.string())])
 W3C_SCHEMA = pa.schema([*SCHEMA, pa.field("fields", pa.string()), pa.field("day", pa.string())])
@@ -31,9 +32,9 @@ _CHUNK = 1 << 20
 _BATCH_LINES = 8192
 # A CSV record that is longer than this has an opening quote that nobody closed.
 _LONGEST_QUOTED_RECORD = 16 << 20
+# Where so much of a file has carriage returns and no line feed, its lines end in carriage returns, as on old Macs.
+_SNIFFED = 1 << 20
 _BOM = b"\xef\xbb\xbf"
-# The rest of a quoted field; a doubled quote is part of it.
-_CLOSING = re.compile(rb'(?:[^"]|"")*+"(?!")')
 # The fourth byte of bzip2 is the size of its blocks, and the next six begin a block, or the end where there is none.
 _MAGIC = [
     (re.compile(rb"\x1f\x8b"), "gzip"),
@@ -55,13 +56,24 @@ class Tally:
 
     Attributes:
         lines: records read, the header not counted.
-        invalid: records that are no valid UTF-8, or whose quote is never closed; they are not in the stream.
-        header: names of the columns, for CSV and TSV.
+        skipped: those of them that the declaration skips; they are not in the stream.
+        invalid: records that are no text in their encoding, or whose quote is never closed; they are not in the stream.
+        header: names of the columns, for CSV and TSV; empty ones where neither file nor declaration gives any.
+        text: the text that the records are cut from, where it is not a stream of UTF-8 itself.
+        hint: what is wrong with the encoding, if anything is, and what to declare.
     """
 
     lines: int = 0
+    skipped: int = 0
     invalid: list[QuarantinedLine] = field(default_factory=list)
     header: list[str] | None = None
+    text: Utf8Stream | None = None
+    hint: str | None = None
+
+    @property
+    def encoding(self) -> str:
+        """How the text is read."""
+        return self.text.encoding if self.text else UTF_8
 
 
 def detect_compression(path: Path) -> str:
@@ -97,7 +109,7 @@ def open_stream(path: Path, compression: str) -> BinaryIO:
     return raw if compression == "none" or path.stat().st_size == 0 else pa.CompressedInputStream(raw, compression)
 
 
-def read_lines(stream: BinaryIO, tally: Tally) -> Iterator[pa.RecordBatch]:
+def read_lines(stream: Bytes, tally: Tally) -> Iterator[pa.RecordBatch]:
     """Cut a stream into lines; line ends (LF or CRLF) are not part of them."""
     number = 1
     for block in _blocks(stream):
@@ -106,55 +118,70 @@ def read_lines(stream: BinaryIO, tally: Tally) -> Iterator[pa.RecordBatch]:
         number += len(ends)
 
 
-def read_csv_records(
-    stream: BinaryIO, tally: Tally, *, delimiter: str, header: bool = True
-) -> Iterator[pa.RecordBatch]:
+def read_csv_records(stream: Bytes, tally: Tally, dialect: Dialect) -> Iterator[pa.RecordBatch]:
     """Cut a stream into CSV records; the number of a record is that of its first line.
 
-    A line end between quotes belongs to the record. A quote inside a field that does not begin with one is ordinary
-    text (`5" disk`). Where a quote is never closed, only the line that opens it is lost to quarantine.
+    A line end (LF, CRLF, or CR in a file without LF) between quotes belongs to the record. A quote inside a field that
+    does not begin with one is ordinary text (`5" disk`). Where a quote is never closed, only the line that opens it is
+    lost to quarantine. Comments are records like any other here.
 
     Args:
-        stream: uncompressed bytes.
-        tally: receives the header's names and the counts.
-        delimiter: one character.
-        header: whether the first record names the columns.
+        stream: uncompressed UTF-8.
+        tally: receives the header's names, before the first batch is there, and the counts.
+        dialect: how cells are written.
     """
+    if isinstance(dialect.header, tuple):
+        tally.header = list(dialect.header)
+    held: list[pa.RecordBatch] = []
+    for batch in _csv_batches(stream, tally, dialect):
+        held.append(batch)
+        if tally.header is not None:
+            yield from held
+            held = []
+    yield from held
+
+
+def _csv_batches(stream: Bytes, tally: Tally, dialect: Dialect) -> Iterator[pa.RecordBatch]:
+    stream, end = _line_end(stream)
     number = 1
     pending = b""
-    for piece in _blocks(stream):
-        block = pending + piece
-        while True:
-            ends = _newlines(block)
-            closed = _outside_quotes(block, ends, delimiter)
+    for piece in _blocks(stream, end):
+        rest = piece
+        if tally.skipped < dialect.skip:
+            ends = _newlines(piece, end)
+            count = min(dialect.skip - tally.skipped, len(ends))
+            rest = piece[int(ends[count - 1]) + 1 :]
+            number += count
+            tally.skipped += count
+            tally.lines += count
+        block = pending + rest
+        while block:
+            ends = _newlines(block, end)
+            closed = _record_ends(block, ends, dialect)
             complete = int(ends[closed[-1]]) + 1 if len(closed) else 0
             if complete:
                 first_lines = np.concatenate(([0], closed[:-1] + 1)) + number
-                yield from _data_records(
-                    block[:complete], ends[closed], first_lines, tally, delimiter=delimiter, header=header
-                )
+                yield from _data_records(block[:complete], ends[closed], first_lines, tally, dialect)
                 number += int(closed[-1]) + 1
             block = block[complete:]
             if len(block) <= _LONGEST_QUOTED_RECORD:
                 break
-            block, number = _give_up_first_line(block, number, tally)
+            block, number = _give_up_first_line(block, number, tally, dialect, end)
         pending = block
     while pending:
         # The stream has ended inside quotes: the line that opened them is refused, and what follows is read afresh.
-        pending, number = _give_up_first_line(pending, number, tally)
-        ends = _newlines(pending)
-        closed = _outside_quotes(pending, ends, delimiter)
+        pending, number = _give_up_first_line(pending, number, tally, dialect, end)
+        ends = _newlines(pending, end)
+        closed = _record_ends(pending, ends, dialect)
         if len(closed):
             complete = int(ends[closed[-1]]) + 1
             first_lines = np.concatenate(([0], closed[:-1] + 1)) + number
-            yield from _data_records(
-                pending[:complete], ends[closed], first_lines, tally, delimiter=delimiter, header=header
-            )
+            yield from _data_records(pending[:complete], ends[closed], first_lines, tally, dialect)
             number += int(closed[-1]) + 1
             pending = pending[complete:]
 
 
-def read_w3c_log(stream: BinaryIO, tally: Tally) -> Iterator[pa.RecordBatch]:
+def read_w3c_log(stream: Bytes, tally: Tally) -> Iterator[pa.RecordBatch]:
     """Cut a W3C extended log into lines, each with the names of its fields and the date that directives before it give.
 
     The names are those of the last `#Fields`, in lower case, with `_` for anything but letters and digits, and a space
@@ -202,7 +229,7 @@ def _directive(line: bytes, fields: str | None, day: str | None) -> tuple[str | 
     return fields, day
 
 
-def read_json_array(stream: BinaryIO, tally: Tally) -> Iterator[pa.RecordBatch]:
+def read_json_array(stream: Bytes, tally: Tally) -> Iterator[pa.RecordBatch]:
     """Cut a JSON array into its elements; the number of a record is its position in the array, from 1.
 
     The whole array is held in memory; JSON lines have no such limit. What follows a damaged element cannot be told
@@ -212,7 +239,7 @@ def read_json_array(stream: BinaryIO, tally: Tally) -> Iterator[pa.RecordBatch]:
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
-        raise UnreadableError(f"byte {error.start} is no valid UTF-8; export the file as UTF-8") from error
+        raise UnreadableError(_not_text(data, 1, tally)) from error
     space = " \t\r\n"
     position = len(text) - len(text.lstrip(space))
     if position == len(text):
@@ -259,20 +286,12 @@ def _numbered(records: list[str], tally: Tally) -> pa.RecordBatch:
     return pa.record_batch([numbers, pa.array(records, pa.string())], schema=SCHEMA)
 
 
-def _blocks(stream: BinaryIO) -> Iterator[bytes]:
+def _blocks(stream: Bytes, line_end: bytes = b"\n") -> Iterator[bytes]:
     """Cut a stream into blocks that end with a line end, save the last; a byte order mark is dropped."""
     parts: list[bytes] = []
     at_start = True
     while True:
-        try:
-            chunk = stream.read(_CHUNK)
-        except OSError as error:
-            if error.errno is not None:
-                # The disk's fault and not the file's; it may be read another time.
-                raise
-            raise UnreadableError(f"{error}; the file is damaged or not completely written") from error
-        except EOFError as error:
-            raise UnreadableError("the compressed file ends too early; it is not completely written") from error
+        chunk = _chunk(stream)
         if at_start:
             chunk = chunk.removeprefix(_BOM)
             at_start = False
@@ -280,7 +299,7 @@ def _blocks(stream: BinaryIO) -> Iterator[bytes]:
                 return
         if not chunk:
             break
-        end = chunk.rfind(b"\n") + 1
+        end = chunk.rfind(line_end) + 1
         if end:
             parts.append(chunk[:end])
             yield b"".join(parts)
@@ -291,10 +310,51 @@ def _blocks(stream: BinaryIO) -> Iterator[bytes]:
         yield b"".join(parts)
 
 
-def _newlines(block: bytes) -> np.ndarray:
+def _chunk(stream: Bytes) -> bytes:
+    try:
+        return stream.read(_CHUNK)
+    except UndeclaredEncodingError as error:
+        raise UnreadableError(str(error)) from error
+    except OSError as error:
+        if error.errno is not None:
+            # The disk's fault and not the file's; it may be read another time.
+            raise
+        raise UnreadableError(f"{error}; the file is damaged or not completely written") from error
+    except EOFError as error:
+        raise UnreadableError("the compressed file ends too early; it is not completely written") from error
+
+
+class _Rejoined:
+    """A stream of which the beginning has been read already."""
+
+    def __init__(self, beginning: bytes, stream: Bytes) -> None:
+        self._beginning = beginning
+        self._stream = stream
+
+    def read(self, size: int, /) -> bytes:
+        if self._beginning:
+            beginning, self._beginning = self._beginning, b""
+            return beginning
+        return self._stream.read(size)
+
+
+def _line_end(stream: Bytes) -> tuple[Bytes, bytes]:
+    """What ends the lines of a stream, LF (also behind a CR) or CR; and the stream, not yet read."""
+    beginning: list[bytes] = []
+    read = 0
+    while read < _SNIFFED and (chunk := _chunk(stream)):
+        beginning.append(chunk)
+        read += len(chunk)
+        if b"\n" in chunk:
+            return _Rejoined(b"".join(beginning), stream), b"\n"
+    data = b"".join(beginning)
+    return _Rejoined(data, stream), b"\r" if b"\r" in data else b"\n"
+
+
+def _newlines(block: bytes, line_end: bytes = b"\n") -> np.ndarray:
     """Positions of the line ends; the end of the block counts as one if its last line has none."""
-    ends = np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n"))
-    return ends if block.endswith(b"\n") or not block else np.append(ends, len(block))
+    ends = np.flatnonzero(np.frombuffer(block, np.uint8) == ord(line_end))
+    return ends if block.endswith(line_end) or not block else np.append(ends, len(block))
 
 
 def _lines_array(block: bytes, ends: np.ndarray) -> pa.Array:
@@ -343,77 +403,101 @@ def _only_utf8(lines: pa.Array, values: pa.Array, tally: Tally) -> tuple[pa.Arra
         try:
             kept.append((line, value.decode()))
         except UnicodeDecodeError:
-            tally.invalid.append(QuarantinedLine(line, "invalid_utf8", value.rstrip(b"\r\n")))
+            text = value.rstrip(b"\r\n")
+            if tally.encoding == UTF_8:
+                tally.hint = tally.hint or where_not_utf8(text, line)
+                tally.invalid.append(QuarantinedLine(line, "invalid_utf8", text))
+            else:
+                raw = tally.text.original(text) if tally.text else text
+                tally.invalid.append(QuarantinedLine(line, f"invalid_encoding: not {tally.encoding}", raw))
     return pa.array([line for line, _ in kept], pa.int64()), pa.array([text for _, text in kept], pa.large_string())
 
 
-def _first_lines(closed: np.ndarray, number: int) -> np.ndarray:
-    """Number of the first line of each record, given the indices of their last lines; the block begins at `number`."""
-    return np.concatenate(([0], closed[:-1] + 1)) + number
-
-
-def _outside_quotes(block: bytes, ends: np.ndarray, delimiter: str) -> np.ndarray:
-    """Indices of the line ends that are not between quotes, given that the block begins outside of quotes."""
-    if b'"' not in block:
+def _record_ends(block: bytes, ends: np.ndarray, dialect: Dialect) -> np.ndarray:
+    """Indices of the line ends that end a record, given that the block begins with one."""
+    lines = None
+    special = np.zeros(len(ends), bool)
+    for mark in dialect.marks:
+        if mark in block:
+            lines = _lines_array(block, ends) if lines is None else lines
+            special |= np.asarray(pc.call_function("match_substring", [lines], pc.MatchSubstringOptions(mark.decode())))
+    if lines is None:
         return np.arange(len(ends))
-    quotes = pc.call_function("count_substring", [_lines_array(block, ends)], pc.MatchSubstringOptions('"'))
-    outside = np.ones(len(ends), bool)
-    opened = -1
-    for index in np.flatnonzero(np.asarray(quotes)):
+    comment = dialect.comment.encode()
+    closed = np.ones(len(ends), bool)
+    state: LineEnd = "closed"
+    opened = index = -1
+    candidates = iter(np.flatnonzero(special).tolist())
+    upcoming = next(candidates, None)
+    while upcoming is not None or state == "escaped":
+        if state == "escaped" and upcoming != index + 1:
+            # The line behind an escaped line end goes on with its cell, whatever it holds.
+            index += 1
+        elif upcoming is not None:
+            index, upcoming = upcoming, next(candidates, None)
+        if index >= len(ends):
+            break
         begin = int(ends[index - 1]) + 1 if index else 0
-        still_open = _ends_inside_quotes(block[begin : int(ends[index])], delimiter.encode(), inside=opened >= 0)
-        if opened >= 0 and not still_open:
-            outside[opened:index] = False
+        line = block[begin : int(ends[index])].removesuffix(b"\r")
+        if state == "closed" and comment and line.startswith(comment):
+            continue
+        before, state = state, dialect.end_of_line(line, state)
+        if before == "closed" and state != "closed":
+            opened = index
+        elif before != "closed" and state == "closed":
+            closed[opened:index] = False
             opened = -1
-        elif opened < 0 and still_open:
-            opened = int(index)
     if opened >= 0:
-        outside[opened:] = False
-    return np.flatnonzero(outside)
-
-
-def _ends_inside_quotes(line: bytes, delimiter: bytes, *, inside: bool) -> bool:
-    """Whether a line ends between quotes. Only a quote at the beginning of a field opens them (RFC 4180)."""
-    position = 0
-    while True:
-        if inside or line.startswith(b'"', position):
-            closed = _CLOSING.match(line, position if inside else position + 1)
-            if closed is None:
-                return True
-            position = closed.end()
-            inside = False
-        field_end = line.find(delimiter, position)
-        if field_end < 0:
-            return False
-        position = field_end + len(delimiter)
+        closed[opened:] = False
+    return np.flatnonzero(closed)
 
 
 def _data_records(
-    block: bytes, ends: np.ndarray, numbers: np.ndarray, tally: Tally, delimiter: str, *, header: bool
+    block: bytes, ends: np.ndarray, numbers: np.ndarray, tally: Tally, dialect: Dialect
 ) -> Iterator[pa.RecordBatch]:
-    if header and tally.header is None:
+    if tally.header is None:
+        comment = dialect.comment.encode()
         for index, end in enumerate(ends):
             begin = int(ends[index - 1]) + 1 if index else 0
-            names = block[begin : int(end)].strip(b"\r\n")
-            if names.strip():
-                tally.header = _header(names, delimiter)
-                # The blank lines before the header are records like any other; the header itself is not.
-                yield from _batches(block[:begin], ends[:index], numbers[:index], tally)
-                block, ends, numbers = block[int(end) + 1 :], ends[index + 1 :] - int(end) - 1, numbers[index + 1 :]
+            record = block[begin : int(end)].strip(b"\r\n")
+            if not record.strip() or (comment and record.startswith(comment)):
+                continue
+            tally.header = _header(record, int(numbers[index]), tally, dialect)
+            if not dialect.header:
+                # It is a record itself, and says no more than how many columns there are.
+                tally.header = [""] * len(tally.header)
                 break
+            # What is before the header are records like any other; the header itself is not.
+            yield from _batches(block[:begin], ends[:index], numbers[:index], tally)
+            block, ends, numbers = block[int(end) + 1 :], ends[index + 1 :] - int(end) - 1, numbers[index + 1 :]
+            break
     if len(ends):
         yield from _batches(block, ends, numbers, tally)
 
 
-def _header(names: bytes, delimiter: str) -> list[str]:
+def _header(record: bytes, line: int, tally: Tally, dialect: Dialect) -> list[str]:
     try:
-        return next(csv.reader(io.StringIO(names.decode(), newline=""), delimiter=delimiter))
+        text = record.decode()
     except UnicodeDecodeError as error:
-        raise UnreadableError("the header is no valid UTF-8; export the file as UTF-8") from error
+        raise UnreadableError(_not_text(record, line, tally)) from error
+    return dialect.cells(text.replace("\0", ""))
 
 
-def _give_up_first_line(block: bytes, number: int, tally: Tally) -> tuple[bytes, int]:
-    end = block.find(b"\n")
+def _not_text(data: bytes, line: int, tally: Tally) -> str:
+    if tally.encoding == UTF_8:
+        return where_not_utf8(data, line)
+    return f"line {line} is not {tally.encoding}; declare another `encoding`"
+
+
+def _give_up_first_line(
+    block: bytes, number: int, tally: Tally, dialect: Dialect, line_end: bytes
+) -> tuple[bytes, int]:
+    if tally.header is None and dialect.header:
+        raise UnreadableError(
+            f"the quote that the header opens in line {number} is never closed; if cells are not quoted, declare "
+            "`csv: {quote: none}`"
+        )
+    end = block.find(line_end)
     end = len(block) if end == -1 else end
     tally.lines += 1
     tally.invalid.append(QuarantinedLine(number, "unclosed_quote", block[:end].rstrip(b"\r")))
