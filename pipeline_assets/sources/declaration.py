@@ -159,7 +159,8 @@ def _header(value: Any) -> Any:
     raise PydanticCustomError("header", "must be true, false or a list of names")
 
 
-Mark = Annotated[str, BeforeValidator(_mark)]
+Delimiter = Annotated[str, Field(min_length=1, max_length=8), BeforeValidator(_mark)]
+Mark = Annotated[str, Field(max_length=1), BeforeValidator(_mark)]
 
 
 class Csv(_Declared):
@@ -176,14 +177,14 @@ class Csv(_Declared):
         thousands: what may stand between groups of digits; a space also stands for spaces that do not break.
     """
 
-    delimiter: Annotated[Mark, Field(min_length=1, max_length=8)] | None = None
-    quote: Annotated[Mark, Field(max_length=1)] = '"'
-    escape: Annotated[Mark, Field(max_length=1)] = ""
-    comment: Annotated[Mark, Field(max_length=8)] = ""
+    delimiter: Delimiter | None = None
+    quote: Mark = '"'
+    escape: Mark = ""
+    comment: Annotated[str, Field(max_length=8), BeforeValidator(_mark)] = ""
     header: Annotated[bool | tuple[str, ...], BeforeValidator(_header)] = True
     skip: Annotated[int, Field(ge=0, le=10_000)] = 0
     decimal: Annotated[str, Field(min_length=1, max_length=1)] = "."
-    thousands: Annotated[Mark, Field(max_length=1)] = ""
+    thousands: Mark = ""
 
 
 class Source(_Declared):

@@ -25,6 +25,7 @@ from pipeline_assets.sources.declaration import (
     TIME_COLUMNS,
     Source,
 )
+from pipeline_assets.sources.encodings import UTF_8, canonical
 from pipeline_assets.sources.expressions import Expression, Path, parse
 from pipeline_assets.sources.formats import ReadyFormat
 from pipeline_assets.sources.tabular import may_hold_json, object_sql
@@ -101,7 +102,7 @@ def rules_version(source: Source, timezone: str, first_day: date) -> str:
         "columns": source.ready.columns if source.ready else (),
         "table": vars(source.ready.table) if source.ready and source.record_format in TABLE_FORMATS else {},
         "dialect": vars(source.csv) if source.record_format in DELIMITED_FORMATS else {},
-        "encoding": source.encoding,
+        "encoding": canonical(source.encoding) if source.encoding else UTF_8,
         "reshape": [dict(step) for step in source.ready.reshape] if source.ready else [],
         "compression": source.compression,
         "property": _property(source),

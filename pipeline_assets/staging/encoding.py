@@ -9,7 +9,8 @@ import codecs
 import re
 from typing import Protocol
 
-UTF_8 = "utf-8"
+from pipeline_assets.sources.encodings import UTF_8, canonical
+
 _MARKS = (
     # The mark of UTF-32 begins like that of UTF-16.
     (codecs.BOM_UTF32_LE, "utf-32-le"),
@@ -34,12 +35,6 @@ class Bytes(Protocol):
 
 class UndeclaredEncodingError(ValueError):
     """The file is in an encoding that must be declared."""
-
-
-def canonical(encoding: str) -> str:
-    """The name of an encoding that Python's codecs know, in their spelling."""
-    name = codecs.lookup(encoding).name
-    return UTF_8 if name == "utf-8-sig" else name
 
 
 class Utf8Stream:

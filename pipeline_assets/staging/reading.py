@@ -20,8 +20,9 @@ import pyarrow.compute as pc
 
 from pipeline_assets.ledger.files import QuarantinedLine
 from pipeline_assets.sources.dialect import Dialect, LineEnd
+from pipeline_assets.sources.encodings import UTF_8
 from pipeline_assets.sources.mapping import column_names
-from pipeline_assets.staging.encoding import UTF_8, Bytes, UndeclaredEncodingError, Utf8Stream, where_not_utf8
+from pipeline_assets.staging.encoding import Bytes, UndeclaredEncodingError, Utf8Stream, where_not_utf8
 
 SCHEMA = pa.schema([("line", pa.int64()), ("raw", pa.string())])
 W3C_SCHEMA = pa.schema([*SCHEMA, pa.field("fields", pa.string()), pa.field("day", pa.string())])
