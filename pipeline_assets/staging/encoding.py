@@ -20,9 +20,11 @@ _MARKS = (
     (codecs.BOM_UTF8, UTF_8),
 )
 _LONGEST_MARK = 4
+_UNORDERED = ("utf-16", "utf-32")
 _ESCAPED = "pipeline_assets.escaped"
 # Lone surrogates cannot come from an encoding, and UTF-8 has no bytes for them.
 _FIRST_ESCAPE = 0xDC00
+_ESCAPES = re.compile("([\udc00-\udcff]+)")
 
 
 class Bytes(Protocol):
@@ -86,19 +88,24 @@ class Utf8Stream:
         else:
             if not self._declared and (found := _looks_like_utf_16(start)):
                 raise UndeclaredEncodingError(f"the file looks like UTF-16; declare `encoding: {found}`")
+        if self.encoding in _UNORDERED:
+            # Without a mark; nearly all such files come from where the lower byte comes first.
+            self.encoding = _looks_like_utf_16(start) or f"{self.encoding}-le"
         if self.encoding != UTF_8:
             self._decoder = codecs.getincrementaldecoder(self.encoding)(_ESCAPED)
         return start
 
     def original(self, line: bytes) -> bytes:
-        """The bytes that a line that was read here has in the file, as far as they can be told."""
+        """The bytes that a line that was read here has in the file."""
         if self._decoder is None:
             return line
-        try:
-            return line.decode(UTF_8, "surrogatepass").encode(self.encoding, _ESCAPED)
-        except UnicodeError:
-            # Half a character at the end of a file.
-            return line
+        text = line.decode(UTF_8, "surrogatepass")
+        return b"".join(
+            bytes(ord(escape) - _FIRST_ESCAPE for escape in part)
+            if _ESCAPES.match(part)
+            else part.encode(self.encoding)
+            for part in _ESCAPES.split(text)
+        )
 
 
 def _looks_like_utf_16(start: bytes) -> str | None:
@@ -108,15 +115,12 @@ def _looks_like_utf_16(start: bytes) -> str | None:
     return "utf-16-be" if re.fullmatch(rb"\0[^\0]\0[^\0]", first, re.DOTALL) else None
 
 
-def _escape(error: UnicodeError) -> tuple[str | bytes, int]:
-    """Keep bytes that cannot be decoded as lone surrogates, and make them bytes again."""
-    if isinstance(error, UnicodeDecodeError):
-        bad = error.object[error.start : error.end]
-        return "".join(chr(_FIRST_ESCAPE + byte) for byte in bad), error.end
-    if isinstance(error, UnicodeEncodeError):
-        found = [ord(character) - _FIRST_ESCAPE for character in error.object[error.start : error.end]]
-        return bytes(byte if 0 <= byte < 256 else ord("?") for byte in found), error.end
-    raise error
+def _escape(error: UnicodeError) -> tuple[str, int]:
+    """Keep bytes that cannot be decoded as lone surrogates."""
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    bad = error.object[error.start : error.end]
+    return "".join(chr(_FIRST_ESCAPE + byte) for byte in bad), error.end
 
 
 def where_not_utf8(data: bytes, line: int) -> str:

@@ -38,24 +38,26 @@ def header_problem(source: Source, header: Sequence[str]) -> str | None:
                     f'declare `csv: {{delimiter: "{name}"}}`'
                 )
     return (
-        f"no column that the mapping reads ({_listed(sorted(read))}) is among the {len(header)} of the header; declare "
-        "`csv: {header: false}` or the names in their order where the files have no header, `skip` where it is not the "
-        "first line"
+        f"no column that the mapping reads ({_listed(sorted(read))}) is among the {len(header)} of the header; if the "
+        "files have no header, declare `csv: {header: false}` or the names, and `skip` if it is not their first line"
     )
 
 
 def _columns_read(source: Source) -> set[str]:
-    """Names of the columns that expressions read, folded; none where they may read all of a row."""
-    if source.ready is not None:
-        # Its mapping reads more names than any file has, and they may be called otherwise.
-        return set()
+    """Names of the columns that mean something, folded; none where an expression reads the whole row."""
     expressions = [parse(text) for text in (*source.mapping.values(), *source.ids.values())]
     names = {path[0].casefold() for expression in expressions for path in expression.references}
-    return set() if "raw" in names else names
+    if source.ready is None:
+        return set() if "raw" in names else names
+    table = source.ready.table
+    parts = (source.ready.columns, table.names, table.json, table.fields)
+    return names | {name.casefold() for part in parts for name in part}
 
 
 def _folded(names: Iterable[str]) -> set[str]:
-    return {name.casefold() for name in column_names(names)}
+    """Names as they are compared; of a dotted one also the first part, which may be an object of a ready format."""
+    columns = column_names(names)
+    return {name.casefold() for name in (*columns, *(name.partition(".")[0] for name in columns))}
 
 
 def _listed(names: Sequence[str]) -> str:

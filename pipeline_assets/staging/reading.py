@@ -316,6 +316,9 @@ def _chunk(stream: Bytes) -> bytes:
         return stream.read(_CHUNK)
     except UndeclaredEncodingError as error:
         raise UnreadableError(str(error)) from error
+    except UnicodeError as error:
+        # Most codecs tell which bytes they do not know; the others know nothing of the file.
+        raise UnreadableError("the file is not in the declared encoding; declare another `encoding`") from error
     except OSError as error:
         if error.errno is not None:
             # The disk's fault and not the file's; it may be read another time.
