@@ -84,7 +84,7 @@ _WITHOUT_OFFSET = r"\d{4}-\d{1,2}-\d{1,2}([T ]\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?)?"
 
 # What is no ISO 8601, but a date or a number all the same.
 _OTHER_DATE = r"(\d{1,2}[./-]\s?(\d{1,2}|[A-Za-z]{3,9})[./-]\s?\d{2,4}|\d{4}[./]\d{1,2}[./]\d{1,2})([ T,].*)?"
-_OTHER_NUMBER = r"[+-]?[\d.,]*\d[\d.,' \x{A0}\x{202F}]*"
+_OTHER_NUMBER = r"~?\s*[+-]?[\d.,]*\d[\d.,' \x{A0}\x{202F}]*"
 _NO_BREAK_SPACES = "\u00a0\u202f"
 # As BigQuery and Snowflake write moments to CSV.
 _WITH_SPACED_OFFSET = r".*:\d{2}(\.\d+)? [+-](0\d|1[0-8]):?[0-5]\d"
@@ -580,7 +580,7 @@ class _Plan:
         paths = {column: self.mapped[column].plain for column in LENIENT_COLUMNS if column in self.mapped}
         kept = self._kept()
         return {
-            path: f"{self._lenient_value(column, _trimmed(f'{_reference(path)}::VARCHAR'))} IS NOT NULL"
+            path: f"{_lenient_value(column, self._text(column, path))} IS NOT NULL"
             for column, path in paths.items()
             if path is not None and path not in kept and path != ("raw",)
         }
@@ -621,10 +621,9 @@ class _Plan:
                 columns.append(f"{value} IS NULL AS {_name(f'~!{column}')}")
                 value = f'{value}."v"'
             text = f"{value}::VARCHAR"
-            if column in NUMBER_COLUMNS and self.decimal != ".":
-                # Only text is written in the file's way: what is a number already is brought to it.
-                written = f"replace({text}, '.', {quote(self.decimal)})"
-                text = f"CASE typeof({value}) WHEN 'VARCHAR' THEN {text} ELSE {written} END"
+            if column in NUMBER_COLUMNS and (self.decimal, self.thousands) != (".", ""):
+                # What an expression has made a number of is written with a point.
+                text = f"CASE typeof({value}) WHEN 'VARCHAR' THEN {self._number(text)} ELSE {text} END"
             if self.is_parquet:
                 text = f"replace({text}, chr(0), '')"
             columns.append(f"{_trimmed(text)} AS {_name(f'~={column}')}")
@@ -638,11 +637,11 @@ class _Plan:
             if column in BOOLEAN_COLUMNS:
                 value = f"try_cast({text} AS BOOLEAN)"
             elif column in DECIMAL_COLUMNS:
-                value = f"try_cast({self._number(text)} AS DECIMAL(18, 6))"
+                value = f"try_cast({text} AS DECIMAL(18, 6))"
             elif column in TIME_COLUMNS:
                 value = _microseconds(text, *self.source.time_rule(column))
             elif column in LENIENT_COLUMNS:
-                value = self._lenient_value(column, text)
+                value = _lenient_value(column, text)
             else:
                 continue
             columns.append(f"{value} AS {_name(f'~{column}')}")
@@ -681,22 +680,29 @@ class _Plan:
         columns.append(f'{found} AS "~unusable"')
         return _Step(columns)
 
-    def _lenient_value(self, column: str, text: str) -> str:
-        return _lenient_value(column, self._number(text) if column in NUMBER_COLUMNS else text)
+    def _text(self, column: str, path: Path) -> str:
+        """SQL of the text of a column that is mapped to a path, as `texts` makes it."""
+        text = f"{_reference(path)}::VARCHAR"
+        return _trimmed(self._number(text) if column in NUMBER_COLUMNS else text)
 
     def _number(self, text: str) -> str:
-        """SQL of a number with a point from a text in the declared notation; null where it is in another."""
+        """SQL of a number with a point from a text in the declared notation.
+
+        A text in another notation gets something before it that is in no number: 12.50 must not be read as 1250 where
+        the point stands between thousands, nor as 12.5 where it is not declared.
+        """
         if (self.decimal, self.thousands) == (".", ""):
             return text
         mark, group = re.escape(self.decimal), re.escape(self.thousands)
         grouped = rf"\d{{1,3}}(?:{group}\d{{2,3}})*{group}\d{{3}}|" if group else ""
-        pattern = rf"[+-]?(?:{grouped}\d*)(?:{mark}\d*)?(?:[eE][+-]?\d+)?"
+        pattern = rf"\s*[+-]?(?:{grouped}\d*)(?:{mark}\d*)?(?:[eE][+-]?\d+)?\s*"
+        spaced = text
         if self.thousands == " ":
             for space in _NO_BREAK_SPACES:
-                text = f"replace({text}, {quote(space)}, ' ')"
-        plain = f"replace({text}, {quote(self.thousands)}, '')" if group else text
+                spaced = f"replace({spaced}, {quote(space)}, ' ')"
+        plain = f"replace({spaced}, {quote(self.thousands)}, '')" if group else spaced
         plain = f"replace({plain}, {quote(self.decimal)}, '.')" if self.decimal != "." else plain
-        return f"CASE WHEN regexp_full_match({text}, {quote(pattern)}) THEN {plain} END"
+        return f"CASE WHEN regexp_full_match({spaced}, {quote(pattern)}) THEN {plain} ELSE '~' || {text} END"
 
     def _hint(self, column: str, text: str) -> str:
         """SQL of what a value that cannot be read looks like, and what to declare; empty where it looks like nothing.

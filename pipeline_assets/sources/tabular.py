@@ -35,7 +35,8 @@ def field_paths(ready: ReadyFormat, columns: Sequence[str], read: Collection[Pat
         elif folded.startswith(ready.added):
             paths.append((folded,))
         elif rest:
-            paths.append((rest, column))
+            # Snowflake writes all names in capitals.
+            paths.append((rest, folded if column.isupper() else column))
         else:
             paths.append((column,))
     return paths

@@ -20,6 +20,7 @@ _MARKS = (
     (codecs.BOM_UTF8, UTF_8),
 )
 _LONGEST_MARK = 4
+_SNIFFED = 1 << 20
 _UNORDERED = ("utf-16", "utf-32")
 _ESCAPED = "pipeline_assets.escaped"
 # Lone surrogates cannot come from an encoding, and UTF-8 has no bytes for them.
@@ -106,6 +107,36 @@ class Utf8Stream:
             else part.encode(self.encoding)
             for part in _ESCAPES.split(text)
         )
+
+
+class LineFeeds:
+    """A stream whose lines end in LF, also where they end in CR, as on old Macs.
+
+    They do where a mebibyte from the beginning has CR but no LF. CR between quotes become LF there as well.
+    """
+
+    def __init__(self, stream: Bytes) -> None:
+        self._stream = stream
+        self._beginning: list[bytes] = []
+        self._begun = False
+        self._translated = False
+
+    def read(self, size: int, /) -> bytes:
+        """The next bytes, about as many as asked for; none at the end."""
+        if not self._begun:
+            self._begin(size)
+        data = self._beginning.pop(0) if self._beginning else self._stream.read(size)
+        return data.replace(b"\r", b"\n") if self._translated else data
+
+    def _begin(self, size: int) -> None:
+        self._begun = True
+        read = 0
+        while read < _SNIFFED and (chunk := self._stream.read(size)):
+            self._beginning.append(chunk)
+            read += len(chunk)
+            if b"\n" in chunk:
+                return
+        self._translated = any(b"\r" in chunk for chunk in self._beginning)
 
 
 def _looks_like_utf_16(start: bytes) -> str | None:

@@ -7,6 +7,7 @@ ends between quotes) or an element of a JSON array. DuckDB receives them as a st
 
 import bz2
 import io
+import itertools
 import json
 import re
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ from pipeline_assets.ledger.files import QuarantinedLine
 from pipeline_assets.sources.dialect import Dialect, LineEnd
 from pipeline_assets.sources.encodings import UTF_8
 from pipeline_assets.sources.mapping import column_names
-from pipeline_assets.staging.encoding import Bytes, UndeclaredEncodingError, Utf8Stream, where_not_utf8
+from pipeline_assets.staging.encoding import Bytes, LineFeeds, UndeclaredEncodingError, Utf8Stream, where_not_utf8
 
 SCHEMA = pa.schema([("line", pa.int64()), ("raw", pa.string())])
 W3C_SCHEMA = pa.schema([*SCHEMA, pa.field("fields", pa.string()), pa.field("day", pa.string())])
@@ -33,8 +34,6 @@ _CHUNK = 1 << 20
 _BATCH_LINES = 8192
 # A CSV record that is longer than this has an opening quote that nobody closed.
 _LONGEST_QUOTED_RECORD = 16 << 20
-# Where so much of a file has carriage returns and no line feed, its lines end in carriage returns, as on old Macs.
-_SNIFFED = 1 << 20
 _BOM = b"\xef\xbb\xbf"
 # The fourth byte of bzip2 is the size of its blocks, and the next six begin a block, or the end where there is none.
 _MAGIC = [
@@ -57,7 +56,7 @@ class Tally:
 
     Attributes:
         lines: records read, the header not counted.
-        skipped: those of them that the declaration skips; they are not in the stream.
+        skipped: those of them that are before the header and count as blank; they are not in the stream.
         invalid: records that are no text in their encoding, or whose quote is never closed; they are not in the stream.
         header: names of the columns, for CSV and TSV; empty ones where neither file nor declaration gives any.
         text: the text that the records are cut from, where it is not a stream of UTF-8 itself.
@@ -70,6 +69,11 @@ class Tally:
     header: list[str] | None = None
     text: Utf8Stream | None = None
     hint: str | None = None
+
+    def skip(self, lines: int) -> None:
+        """Count lines before the header."""
+        self.lines += lines
+        self.skipped += lines
 
     @property
     def encoding(self) -> str:
@@ -122,9 +126,9 @@ def read_lines(stream: Bytes, tally: Tally) -> Iterator[pa.RecordBatch]:
 def read_csv_records(stream: Bytes, tally: Tally, dialect: Dialect) -> Iterator[pa.RecordBatch]:
     """Cut a stream into CSV records; the number of a record is that of its first line.
 
-    A line end (LF, CRLF, or CR in a file without LF) between quotes belongs to the record. A quote inside a field that
-    does not begin with one is ordinary text (`5" disk`). Where a quote is never closed, only the line that opens it is
-    lost to quarantine. Comments are records like any other here.
+    A line end between quotes belongs to the record. A quote inside a field that does not begin with one is ordinary
+    text (`5" disk`). Where a quote is never closed, only the line that opens it is lost to quarantine. Comments are
+    records like any other here.
 
     Args:
         stream: uncompressed UTF-8.
@@ -133,31 +137,13 @@ def read_csv_records(stream: Bytes, tally: Tally, dialect: Dialect) -> Iterator[
     """
     if isinstance(dialect.header, tuple):
         tally.header = list(dialect.header)
-    held: list[pa.RecordBatch] = []
-    for batch in _csv_batches(stream, tally, dialect):
-        held.append(batch)
-        if tally.header is not None:
-            yield from held
-            held = []
-    yield from held
-
-
-def _csv_batches(stream: Bytes, tally: Tally, dialect: Dialect) -> Iterator[pa.RecordBatch]:
-    stream, end = _line_end(stream)
-    number = 1
+    blocks = _skip_lines(_blocks(LineFeeds(stream)), dialect.skip, tally)
+    number = tally.skipped + 1
     pending = b""
-    for piece in _blocks(stream, end):
-        rest = piece
-        if tally.skipped < dialect.skip:
-            ends = _newlines(piece, end)
-            count = min(dialect.skip - tally.skipped, len(ends))
-            rest = piece[int(ends[count - 1]) + 1 :]
-            number += count
-            tally.skipped += count
-            tally.lines += count
-        block = pending + rest
-        while block:
-            ends = _newlines(block, end)
+    for piece in blocks:
+        block = pending + piece
+        while True:
+            ends = _newlines(block)
             closed = _record_ends(block, ends, dialect)
             complete = int(ends[closed[-1]]) + 1 if len(closed) else 0
             if complete:
@@ -167,12 +153,12 @@ def _csv_batches(stream: Bytes, tally: Tally, dialect: Dialect) -> Iterator[pa.R
             block = block[complete:]
             if len(block) <= _LONGEST_QUOTED_RECORD:
                 break
-            block, number = _give_up_first_line(block, number, tally, dialect, end)
+            block, number = _give_up_first_line(block, number, tally, dialect)
         pending = block
     while pending:
         # The stream has ended inside quotes: the line that opened them is refused, and what follows is read afresh.
-        pending, number = _give_up_first_line(pending, number, tally, dialect, end)
-        ends = _newlines(pending, end)
+        pending, number = _give_up_first_line(pending, number, tally, dialect)
+        ends = _newlines(pending)
         closed = _record_ends(pending, ends, dialect)
         if len(closed):
             complete = int(ends[closed[-1]]) + 1
@@ -180,6 +166,17 @@ def _csv_batches(stream: Bytes, tally: Tally, dialect: Dialect) -> Iterator[pa.R
             yield from _data_records(pending[:complete], ends[closed], first_lines, tally, dialect)
             number += int(closed[-1]) + 1
             pending = pending[complete:]
+
+
+def _skip_lines(blocks: Iterator[bytes], count: int, tally: Tally) -> Iterator[bytes]:
+    """What follows the first lines of some blocks."""
+    while tally.skipped < count and (block := next(blocks, b"")):
+        ends = _newlines(block)
+        skipped = min(count - tally.skipped, len(ends))
+        tally.skip(skipped)
+        if rest := block[int(ends[skipped - 1]) + 1 :]:
+            return itertools.chain([rest], blocks)
+    return blocks
 
 
 def read_w3c_log(stream: Bytes, tally: Tally) -> Iterator[pa.RecordBatch]:
@@ -287,12 +284,25 @@ def _numbered(records: list[str], tally: Tally) -> pa.RecordBatch:
     return pa.record_batch([numbers, pa.array(records, pa.string())], schema=SCHEMA)
 
 
-def _blocks(stream: Bytes, line_end: bytes = b"\n") -> Iterator[bytes]:
+def _blocks(stream: Bytes) -> Iterator[bytes]:
     """Cut a stream into blocks that end with a line end, save the last; a byte order mark is dropped."""
     parts: list[bytes] = []
     at_start = True
     while True:
-        chunk = _chunk(stream)
+        try:
+            chunk = stream.read(_CHUNK)
+        except UndeclaredEncodingError as error:
+            raise UnreadableError(str(error)) from error
+        except UnicodeError as error:
+            # Most codecs tell which bytes they do not know; the others know nothing of the file.
+            raise UnreadableError("the file is not in the declared encoding; declare another `encoding`") from error
+        except OSError as error:
+            if error.errno is not None:
+                # The disk's fault and not the file's; it may be read another time.
+                raise
+            raise UnreadableError(f"{error}; the file is damaged or not completely written") from error
+        except EOFError as error:
+            raise UnreadableError("the compressed file ends too early; it is not completely written") from error
         if at_start:
             chunk = chunk.removeprefix(_BOM)
             at_start = False
@@ -300,7 +310,7 @@ def _blocks(stream: Bytes, line_end: bytes = b"\n") -> Iterator[bytes]:
                 return
         if not chunk:
             break
-        end = chunk.rfind(line_end) + 1
+        end = chunk.rfind(b"\n") + 1
         if end:
             parts.append(chunk[:end])
             yield b"".join(parts)
@@ -311,54 +321,10 @@ def _blocks(stream: Bytes, line_end: bytes = b"\n") -> Iterator[bytes]:
         yield b"".join(parts)
 
 
-def _chunk(stream: Bytes) -> bytes:
-    try:
-        return stream.read(_CHUNK)
-    except UndeclaredEncodingError as error:
-        raise UnreadableError(str(error)) from error
-    except UnicodeError as error:
-        # Most codecs tell which bytes they do not know; the others know nothing of the file.
-        raise UnreadableError("the file is not in the declared encoding; declare another `encoding`") from error
-    except OSError as error:
-        if error.errno is not None:
-            # The disk's fault and not the file's; it may be read another time.
-            raise
-        raise UnreadableError(f"{error}; the file is damaged or not completely written") from error
-    except EOFError as error:
-        raise UnreadableError("the compressed file ends too early; it is not completely written") from error
-
-
-class _Rejoined:
-    """A stream of which the beginning has been read already."""
-
-    def __init__(self, beginning: bytes, stream: Bytes) -> None:
-        self._beginning = beginning
-        self._stream = stream
-
-    def read(self, size: int, /) -> bytes:
-        if self._beginning:
-            beginning, self._beginning = self._beginning, b""
-            return beginning
-        return self._stream.read(size)
-
-
-def _line_end(stream: Bytes) -> tuple[Bytes, bytes]:
-    """What ends the lines of a stream, LF (also behind a CR) or CR; and the stream, not yet read."""
-    beginning: list[bytes] = []
-    read = 0
-    while read < _SNIFFED and (chunk := _chunk(stream)):
-        beginning.append(chunk)
-        read += len(chunk)
-        if b"\n" in chunk:
-            return _Rejoined(b"".join(beginning), stream), b"\n"
-    data = b"".join(beginning)
-    return _Rejoined(data, stream), b"\r" if b"\r" in data else b"\n"
-
-
-def _newlines(block: bytes, line_end: bytes = b"\n") -> np.ndarray:
+def _newlines(block: bytes) -> np.ndarray:
     """Positions of the line ends; the end of the block counts as one if its last line has none."""
-    ends = np.flatnonzero(np.frombuffer(block, np.uint8) == ord(line_end))
-    return ends if block.endswith(line_end) or not block else np.append(ends, len(block))
+    ends = np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n"))
+    return ends if block.endswith(b"\n") or not block else np.append(ends, len(block))
 
 
 def _lines_array(block: bytes, ends: np.ndarray) -> pa.Array:
@@ -460,23 +426,34 @@ def _data_records(
     block: bytes, ends: np.ndarray, numbers: np.ndarray, tally: Tally, dialect: Dialect
 ) -> Iterator[pa.RecordBatch]:
     if tally.header is None:
-        comment = dialect.comment.encode()
-        for index, end in enumerate(ends):
-            begin = int(ends[index - 1]) + 1 if index else 0
-            record = block[begin : int(end)].strip(b"\r\n")
-            if not record.strip() or (comment and record.startswith(comment)):
-                continue
-            tally.header = _header(record, int(numbers[index]), tally, dialect)
-            if not dialect.header:
-                # It is a record itself, and says no more than how many columns there are.
-                tally.header = [""] * len(tally.header)
-                break
-            # What is before the header are records like any other; the header itself is not.
-            yield from _batches(block[:begin], ends[:index], numbers[:index], tally)
-            block, ends, numbers = block[int(end) + 1 :], ends[index + 1 :] - int(end) - 1, numbers[index + 1 :]
-            break
+        first = _first_record(block, ends, dialect)
+        # Nobody can read a record before the columns have names; what is before them is blank.
+        tally.skip(first)
+        if first == len(ends):
+            return
+        begin = int(ends[first - 1]) + 1 if first else 0
+        record = block[begin : int(ends[first])].strip(b"\r\n")
+        tally.header = _header(record, int(numbers[first]), tally, dialect)
+        if dialect.header:
+            first, begin = first + 1, int(ends[first]) + 1
+        else:
+            # It is a record itself, and says no more than how many columns there are.
+            tally.header = [""] * len(tally.header)
+        block, ends, numbers = block[begin:], ends[first:] - begin, numbers[first:]
     if len(ends):
         yield from _batches(block, ends, numbers, tally)
+
+
+def _first_record(block: bytes, ends: np.ndarray, dialect: Dialect) -> int:
+    """Index of the first record that is neither blank nor a comment; their number if there is none."""
+    comment = dialect.comment.encode()
+    begin = 0
+    for index, end in enumerate(ends.tolist()):
+        record = block[begin:end].strip(b"\r\n")
+        if record.strip() and not (comment and record.startswith(comment)):
+            return index
+        begin = end + 1
+    return len(ends)
 
 
 def _header(record: bytes, line: int, tally: Tally, dialect: Dialect) -> list[str]:
@@ -493,15 +470,13 @@ def _not_text(data: bytes, line: int, tally: Tally) -> str:
     return f"line {line} is not {tally.encoding}; declare another `encoding`"
 
 
-def _give_up_first_line(
-    block: bytes, number: int, tally: Tally, dialect: Dialect, line_end: bytes
-) -> tuple[bytes, int]:
+def _give_up_first_line(block: bytes, number: int, tally: Tally, dialect: Dialect) -> tuple[bytes, int]:
     if tally.header is None and dialect.header:
         raise UnreadableError(
             f"the quote that the header opens in line {number} is never closed; if cells are not quoted, declare "
             "`csv: {quote: none}`"
         )
-    end = block.find(line_end)
+    end = block.find(b"\n")
     end = len(block) if end == -1 else end
     tally.lines += 1
     tally.invalid.append(QuarantinedLine(number, "unclosed_quote", block[:end].rstrip(b"\r")))

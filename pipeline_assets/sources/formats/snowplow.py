@@ -9,7 +9,7 @@ entities of one schema are the array `contexts_com_acme_product_1`, the event is
 https://docs.snowplow.io/docs/fundamentals/canonical-event/understanding-the-enriched-tsv-format/
 """
 
-from pipeline_assets.sources.formats.ready import ReadyFormat, Table
+from pipeline_assets.sources.formats.ready import ReadyFormat
 
 _HEADER = """
     app_id platform etl_tstamp collector_tstamp dvce_created_tstamp event event_id txn_id name_tracker v_tracker
@@ -73,7 +73,6 @@ FORMAT = ReadyFormat(
     title="Snowplow's enriched events",
     records="tsv_lines",
     columns=COLUMNS,
-    table=Table(json=("contexts", "derived_contexts", "unstruct_event")),
     added=("contexts_", "unstruct_event_"),
     reshape=(
         {
