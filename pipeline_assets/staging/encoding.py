@@ -69,7 +69,7 @@ class Utf8Stream:
         if not self._begun:
             while 0 < len(data) < _LONGEST_MARK and (more := self._stream.read(size)):
                 data += more
-            data = self._begin(data)
+            data = self._begin(data) or self._stream.read(size)
         if self._decoder is None:
             return data
         text = self._decoder.decode(data, final=not data)

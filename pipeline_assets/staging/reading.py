@@ -351,7 +351,10 @@ def _without_line_ends(block: bytes, ends: np.ndarray) -> pa.Array | None:
     return pa.Array.from_buffers(pa.large_binary(), len(ends), [None, pa.py_buffer(offsets), pa.py_buffer(text)])
 
 
-def _batches(block: bytes, ends: np.ndarray, numbers: np.ndarray, tally: Tally) -> Iterator[pa.RecordBatch]:
+def _batches(
+    block: bytes, ends: np.ndarray, numbers: np.ndarray, tally: Tally, *, escaped: bool = False
+) -> Iterator[pa.RecordBatch]:
+    """Batches of records; where their line ends may be escaped, only the last one is no part of a record."""
     bare = _without_line_ends(block, ends)
     records = _lines_array(block, ends) if bare is None else bare
     tally.lines += len(records)
@@ -362,7 +365,10 @@ def _batches(block: bytes, ends: np.ndarray, numbers: np.ndarray, tally: Tally) 
             text = values.cast(pa.large_string())
         except pa.ArrowInvalid:
             lines, text = _only_utf8(lines, values, tally)
-        if bare is None:
+        if bare is None and escaped:
+            options = pc.ReplaceSubstringOptions(r"\r?\n$", "")
+            text = pc.call_function("replace_substring_regex", [text], options)
+        elif bare is None:
             text = pc.call_function("utf8_rtrim", [text], pc.TrimOptions("\r\n"))
         yield pa.record_batch([lines, text.cast(pa.string())], schema=SCHEMA)
 
@@ -441,7 +447,7 @@ def _data_records(
             tally.header = [""] * len(tally.header)
         block, ends, numbers = block[begin:], ends[first:] - begin, numbers[first:]
     if len(ends):
-        yield from _batches(block, ends, numbers, tally)
+        yield from _batches(block, ends, numbers, tally, escaped=bool(dialect.escape))
 
 
 def _first_record(block: bytes, ends: np.ndarray, dialect: Dialect) -> int:
