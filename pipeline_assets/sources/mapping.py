@@ -8,7 +8,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date, datetime, time
 from functools import partial
 from typing import Any
@@ -100,8 +100,10 @@ def rules_version(source: Source, timezone: str, first_day: date) -> str:
         "name": source.name,
         "format": source.record_format,
         "columns": source.ready.columns if source.ready else (),
-        "table": vars(source.ready.table) if source.ready and source.record_format in TABLE_FORMATS else {},
-        "dialect": vars(source.csv) if source.record_format in DELIMITED_FORMATS else {},
+        "table": asdict(source.ready.table) if source.ready and source.record_format in TABLE_FORMATS else {},
+        "csv": [asdict(source.dialect), source.csv.decimal, source.csv.thousands]
+        if source.record_format in DELIMITED_FORMATS
+        else [],
         "encoding": canonical(source.encoding) if source.encoding else UTF_8,
         "reshape": [dict(step) for step in source.ready.reshape] if source.ready else [],
         "compression": source.compression,
@@ -389,10 +391,9 @@ class _Plan:
         row = ", ".join(f"{_name(name)} := {cell}" for name, cell in zip(self.fields, names, strict=True))
         cells = {}
         for name, cell in zip(self.fields, names, strict=True):
-            # What is no number in JSON, such as NaN, is text.
-            typed = f"CASE WHEN {cell} IS NOT NULL THEN coalesce(TRY(json_strip_nulls(TRY_CAST(to_json({cell})::VARCHAR"
-            typed += f" AS JSON))), to_json({cell}::VARCHAR)) END"
-            cells[name] = f"CASE typeof({cell}) WHEN 'VARCHAR' THEN {_text_as_json(ready, name)} ELSE {typed} END"
+            # The fields of a nested type are there in every row.
+            nested = f"json_strip_nulls(to_json({cell}))"
+            cells[name] = f"CASE typeof({cell}) WHEN 'VARCHAR' THEN {_text_as_json(ready, name)} ELSE {nested} END"
         return [
             _Step(
                 ('"~line"', f'to_json(struct_pack({row}))::VARCHAR AS "raw"', 'NULL::VARCHAR AS "~bad"', *names),

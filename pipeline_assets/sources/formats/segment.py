@@ -38,6 +38,7 @@ _TABLE = Table(
         )},
         "context_user_agent": "context.userAgent",
         "context_session_id": "context.sessionId",
+        "products": "properties.products",
     },
     rest="properties",
     fields=(
