@@ -40,6 +40,7 @@ _Place = tuple[str, str]
 """Where an expression stands: ("mapping", column) or ("ids", kind)."""
 
 _KIND = re.compile("[a-z][a-z0-9_]*")
+_ZONED = re.compile("%[zZ]")
 
 
 def find_problems(source: Source) -> list[Problem]:
@@ -294,6 +295,10 @@ def _time_problems(source: Source) -> Iterator[Problem]:
     for location, rule in rules:
         if rule.format is not None and rule.format not in TIME_FORMATS:
             yield from _format_problems(rule.format, (*location, "format"))
+            # What is UTC by default would be hours off without a word.
+            if "%" in rule.format and not _ZONED.search(rule.format) and (rule.zone or source.time.zone) is None:
+                words = "times of this format say no zone; declare `zone` beside it, for instance Europe/Berlin or UTC"
+                yield Problem((*location, "format"), words)
         if rule.zone is not None and rule.zone not in available_timezones():
             zones = sorted(available_timezones())
             near = {zone.lower(): zone for zone in zones}

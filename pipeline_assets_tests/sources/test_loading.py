@@ -143,6 +143,12 @@ def test_a_source_is_named_after_its_folder_and_keeps_the_defaults(tmp_path: Pat
             ],
         ),
         (
+            "  time: {format: '%d.%m.%Y', columns: {occurred_at: {format: '%d.%m.%Y %z'}}}\n",
+            [
+                "8:18: times of this format say no zone; declare `zone` beside it, for instance Europe/Berlin or UTC",
+            ],
+        ),
+        (
             "  sessions: {mode: supplied, timeout_minutes: 0}\n",
             [
                 "8:20: mode 'supplied' needs the tracker's session id: map session_id_supplied",
