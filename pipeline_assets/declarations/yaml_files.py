@@ -340,7 +340,7 @@ def _shape_problem(kind: Kind[Any], details: ErrorDetails) -> Problem:
     name = next((step for step in reversed(location) if isinstance(step, str)), "attributes")
     error, given, context = details["type"], details.get("input"), details.get("ctx") or {}
     if error == "extra_forbidden":
-        known = suggestion(name, _known_keys(kind.model, location[:-1]))
+        known = _elsewhere(kind.model, location) or suggestion(name, _known_keys(kind.model, location[:-1]))
         return Problem(location, f"unknown attribute '{name}'{known}", at_key=True)
     if error == "missing":
         return Problem(location, f"attribute '{name}' is missing", at_key=True)
@@ -362,6 +362,15 @@ def _shape_problem(kind: Kind[Any], details: ErrorDetails) -> Problem:
     for subject in ("Input should", "String should", "Decimal input should"):
         message = message.replace(subject, "must")
     return Problem(location, f"{name}: {message}, not {given!r}")
+
+
+def _elsewhere(model: type[BaseModel], location: Location) -> str:
+    """Where an attribute belongs that is known, but not at this place."""
+    name = str(location[-1])
+    if len(location) > 1 and name in model.model_fields:
+        return f"; '{name}' belongs beside '{location[0]}'"
+    places = [field for field in model.model_fields if name in _known_keys(model, (field,))]
+    return f"; it belongs into '{places[0]}'" if len(location) == 1 and len(places) == 1 else ""
 
 
 def _plain(annotation: Any) -> Any:

@@ -18,16 +18,18 @@ from pipeline_assets.sources.access_logs import NAMED_FORMATS, LogFormatError, l
 from pipeline_assets.sources.declaration import (
     COMPUTED_COLUMNS,
     ID_COLUMNS,
-    JSON_FORMATS,
     MAPPABLE_COLUMNS,
+    TABLE_FORMATS,
     TIME_COLUMNS,
     TIME_FORMATS,
     Source,
 )
+from pipeline_assets.sources.encodings import COMMON, is_known
 from pipeline_assets.sources.expressions import Expression, ExpressionError, Path, database, parse
 from pipeline_assets.sources.mapping import (
     BOOLEAN_COLUMNS,
     DECIMAL_COLUMNS,
+    DELIMITED_FORMATS,
     json_structure,
     quote,
     sql_type,
@@ -37,6 +39,7 @@ _Place = tuple[str, str]
 """Where an expression stands: ("mapping", column) or ("ids", kind)."""
 
 _KIND = re.compile("[a-z][a-z0-9_]*")
+_ZONED = re.compile("%[zZ]")
 
 
 def find_problems(source: Source) -> list[Problem]:
@@ -45,6 +48,8 @@ def find_problems(source: Source) -> list[Problem]:
         *_path_problems(source),
         *_records_problems(source),
         *_log_format_problems(source),
+        *_encoding_problems(source),
+        *_csv_problems(source),
         *_mapping_problems(source),
         *_time_problems(source),
         *_session_problems(source),
@@ -62,8 +67,86 @@ def _path_problems(source: Source) -> Iterator[Problem]:
 
 
 def _records_problems(source: Source) -> Iterator[Problem]:
-    if source.records is not None and (source.ready is None or source.ready.records not in ("jsonl", "json_array")):
-        yield Problem(("records",), f"`records` is for ready formats of JSON, not for '{source.format}'", at_key=True)
+    if source.records is None:
+        return
+    usual = source.ready.records if source.ready else None
+    known: list[str] = []
+    if usual in ("jsonl", "json_array"):
+        known = ["jsonl", "json_array", *sorted(TABLE_FORMATS)]
+    elif usual == "tsv_lines":
+        known = sorted(TABLE_FORMATS)
+    if not known:
+        yield Problem(
+            ("records",), f"`records` is for ready formats of trackers, not for '{source.format}'", at_key=True
+        )
+    elif source.records not in known:
+        yield Problem(("records",), f"a '{source.format}' source can be read from {', '.join(known)}")
+
+
+def _encoding_problems(source: Source) -> Iterator[Problem]:
+    if source.encoding is None:
+        return
+    if source.record_format == "parquet":
+        yield Problem(("encoding",), "`encoding` is for text formats, not for parquet", at_key=True)
+    elif not is_known(source.encoding):
+        yield Problem(
+            ("encoding",), f"unknown encoding '{source.encoding}'{suggestion(source.encoding.lower(), COMMON)}"
+        )
+
+
+def _csv_problems(source: Source) -> Iterator[Problem]:
+    """Settings of CSV that contradict each other, or stand where there is no CSV."""
+    csv = source.csv
+    if source.record_format not in DELIMITED_FORMATS:
+        if csv.model_fields_set:
+            yield Problem(("csv",), f"`csv` is for csv and tsv, not for {source.record_format}", at_key=True)
+        return
+    dialect = source.dialect
+    if source.record_format == "tsv" and dialect.delimiter != "\t":
+        yield Problem(("csv", "delimiter"), "the delimiter of tsv is a tab; declare csv for another one")
+    for name, text in {"delimiter": dialect.delimiter, "quote": csv.quote, "escape": csv.escape, "comment": csv.comment,
+                       "decimal": csv.decimal, "thousands": csv.thousands}.items():  # fmt: skip
+        if any(character in "\r\n\0" for character in text):
+            yield Problem(("csv", name), f"{name}: must not hold line ends or NUL")
+    for name, text in {"quote": csv.quote, "escape": csv.escape}.items():
+        if text and (not text.isascii() or text.isalnum() or text == " "):
+            yield Problem(("csv", name), f"{name}: must be a sign of ASCII, or none, not {text!r}")
+    for name, text in {"quote": csv.quote, "escape": dialect.escape}.items():
+        if text and text in dialect.delimiter:
+            yield Problem(("csv", name), f"{name}: is part of the delimiter")
+    if csv.comment and (csv.comment.startswith(dialect.delimiter) or (csv.quote and csv.comment.startswith(csv.quote))):
+        yield Problem(("csv", "comment"), "comment: begins like a cell")
+    for name, text in {"decimal": csv.decimal, "thousands": csv.thousands}.items():
+        if text and (text.isalnum() or text in "+-"):
+            yield Problem(("csv", name), f"{name}: must be a sign that is no part of a number, not {text!r}")
+    if csv.decimal == csv.thousands:
+        other = '`decimal: ","`' if csv.decimal == "." else "another one"
+        place = "thousands" if "thousands" in csv.model_fields_set else "decimal"
+        yield Problem(("csv", place), f"decimal and thousands are both '{csv.decimal}'; declare {other}")
+    if isinstance(dialect.header, tuple):
+        yield from _header_problems(source, dialect.header)
+
+
+def _header_problems(source: Source, header: tuple[str, ...]) -> Iterator[Problem]:
+    seen: set[str] = set()
+    for position, name in enumerate(header):
+        if name.strip().casefold() in seen:
+            yield Problem(("csv", "header", position), f"column '{name}' is there twice")
+        seen.add(name.strip().casefold())
+    if source.ready is not None:
+        return
+    texts = {**{("mapping", key): text for key, text in source.mapping.items()},
+             **{("ids", key): text for key, text in source.ids.items()}}  # fmt: skip
+    for place, text in texts.items():
+        try:
+            expression = parse(text)
+        except ExpressionError:
+            # Told with the mapping.
+            continue
+        for path in sorted(expression.references):
+            if path[0].casefold() not in {*seen, "raw"}:
+                hint = suggestion(path[0], header)
+                yield Problem(place, f"{place[1]}: the declared header has no column '{path[0]}'{hint}")
 
 
 def _log_format_problems(source: Source) -> Iterator[Problem]:
@@ -153,7 +236,7 @@ def _check_references(source: Source, expression: Expression) -> None:
                 raise ExpressionError(
                     f"a {source.format} line has no field '{path[0]}'{suggestion(path[0], known)} (or one of {added})"
                 )
-    if source.record_format in JSON_FORMATS:
+    if source.reads_objects:
         for path in sorted(expression.indexed):
             raise ExpressionError(
                 f"{'.'.join(path)} is text here and has no elements; "
@@ -163,7 +246,7 @@ def _check_references(source: Source, expression: Expression) -> None:
 
 def _conflicts(source: Source, parsed: dict[_Place, Expression]) -> Iterator[Problem]:
     """JSON keys that one structure cannot hold: a value that is also an object, or keys that differ in case only."""
-    if source.record_format not in JSON_FORMATS:
+    if not source.reads_objects:
         return
     spelled: dict[Path, tuple[str, Path]] = {}
     leaves: dict[Path, _Place] = {}
@@ -228,6 +311,10 @@ def _time_problems(source: Source) -> Iterator[Problem]:
     for location, rule in rules:
         if rule.format is not None and rule.format not in TIME_FORMATS:
             yield from _format_problems(rule.format, (*location, "format"))
+            # What is UTC by default would be hours off without a word.
+            if "%" in rule.format and not _ZONED.search(rule.format) and (rule.zone or source.time.zone) is None:
+                words = "times of this format say no zone; declare `zone` beside it, for instance Europe/Berlin or UTC"
+                yield Problem((*location, "format"), words)
         if rule.zone is not None and rule.zone not in available_timezones():
             zones = sorted(available_timezones())
             near = {zone.lower(): zone for zone in zones}

@@ -13,6 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from pipeline_assets.contracts.staged_events import StagedEvents
 from pipeline_assets.sources.access_logs import NAMED_FORMATS, LogFormat, LogFormatError, log_format
+from pipeline_assets.sources.dialect import Dialect
 from pipeline_assets.sources.formats import READY_FORMATS, ReadyFormat, RecordFormat
 from pipeline_assets.transforms.sessionize import DEFAULT_TIMEOUT, LONGEST_TIMEOUT
 
@@ -22,6 +23,9 @@ PLAIN_FORMATS: tuple[RecordFormat, ...] = ("jsonl", "json_array", "csv", "tsv", 
 FORMATS = (*PLAIN_FORMATS, *NAMED_FORMATS, *READY_FORMATS)
 JSON_FORMATS: frozenset[RecordFormat] = frozenset({"jsonl", "json_array", "tsv_lines", "w3c_lines"})
 """Formats whose records are objects for the expressions of a mapping."""
+
+TABLE_FORMATS: frozenset[RecordFormat] = frozenset({"csv", "tsv", "parquet"})
+"""Formats whose records are rows of named columns; those of a ready format are made objects of."""
 
 COMPUTED_COLUMNS = frozenset(
     {
@@ -135,6 +139,50 @@ class Bounds(_Declared):
     freshness_hours: Annotated[float, Field(gt=0)] | None = None
 
 
+_WORDS = {None: "", False: "", "none": "", "tab": "\t", "\\t": "\t"}
+
+
+def _mark(value: Any) -> Any:
+    # YAML reads `quote: no` as false, and a tab is hard to see.
+    return _WORDS.get(value, value) if isinstance(value, str | bool | None) else value
+
+
+def _header(value: Any) -> Any:
+    if isinstance(value, bool) or (
+        isinstance(value, list | tuple) and value and all(isinstance(name, str) for name in value)
+    ):
+        return value
+    raise PydanticCustomError("header", "must be true, false or a list of names")
+
+
+Delimiter = Annotated[str, Field(min_length=1, max_length=8), BeforeValidator(_mark)]
+Mark = Annotated[str, Field(max_length=1), BeforeValidator(_mark)]
+
+
+class Csv(_Declared):
+    """How CSV and TSV files are written.
+
+    Attributes:
+        delimiter: what stands between two cells; None: a comma, in TSV a tab.
+        quote: what stands around a cell and is doubled within it; `none` where nothing does.
+        escape: makes the next character an ordinary one; `none` where nothing does.
+        comment: how lines begin that are no records.
+        header: whether the first line names the columns; or their names, where no line does.
+        skip: lines before the header.
+        decimal: the decimal mark of numbers.
+        thousands: what may stand between groups of digits; a space also stands for spaces that do not break.
+    """
+
+    delimiter: Delimiter | None = None
+    quote: Mark = '"'
+    escape: Mark = ""
+    comment: Annotated[str, Field(max_length=8), BeforeValidator(_mark)] = ""
+    header: Annotated[bool | tuple[str, ...], BeforeValidator(_header)] = True
+    skip: Annotated[int, Field(ge=0, le=10_000)] = 0
+    decimal: Annotated[str, Field(min_length=1, max_length=1)] = "."
+    thousands: Mark = ""
+
+
 class Source(_Declared):
     """One source of event files.
 
@@ -143,7 +191,9 @@ class Source(_Declared):
         path: glob of its files below the landing folder.
         format: format of the files; a ready one (`formats`) brings defaults for most of what follows.
         log_format: the server's format string, for `access_log`: Apache's `LogFormat` or nginx's `log_format`.
-        records: how the files of a ready format of JSON are cut into records; None means one object a line.
+        records: what the files of a ready format are, where they are not what it is usually delivered in.
+        encoding: encoding of text files; None means UTF-8. A byte order mark counts more.
+        csv: how CSV and TSV files are written.
         compression: compression of the files; `auto` goes by suffix and magic bytes.
         property: site, app or fleet of rows that map none; None means the source's name.
         mapping: column of `StagedEvents` -> DuckDB expression over the raw row.
@@ -161,7 +211,9 @@ class Source(_Declared):
     path: Annotated[str, Field(min_length=1)]
     format: Annotated[str, AfterValidator(_known_format), Field(json_schema_extra={"enum": list(FORMATS)})]
     log_format: Annotated[str, Field(min_length=1)] | None = None
-    records: Literal["jsonl", "json_array"] | None = None
+    records: Literal["jsonl", "json_array", "csv", "tsv", "parquet"] | None = None
+    encoding: Annotated[str, Field(min_length=1)] | None = None
+    csv: Csv = Csv()
     compression: Literal["auto", "none", "gzip", "zstd", "bzip2"] = "auto"
     property: Annotated[str, Field(min_length=1)] | None = None
     mapping: dict[str, Sql] = Field(
@@ -220,6 +272,28 @@ class Source(_Declared):
             return None if text is None else log_format(text)
         except LogFormatError:
             return None
+
+    @builtins.property
+    def reads_objects(self) -> bool:
+        """Whether expressions see the fields of a JSON object, and not columns or the groups of a log line."""
+        of_table = self.ready is not None and self.record_format in TABLE_FORMATS
+        return of_table or self.record_format in JSON_FORMATS
+
+    @builtins.property
+    def dialect(self) -> Dialect:
+        """How the cells of CSV and TSV files are written."""
+        header = self.csv.header
+        if header is False and self.ready is not None and self.ready.columns:
+            header = self.ready.columns
+        return Dialect(
+            delimiter=self.csv.delimiter or ("\t" if self.record_format == "tsv" else ","),
+            quote=self.csv.quote,
+            # A quote that escapes itself is one that is doubled.
+            escape="" if self.csv.escape == self.csv.quote else self.csv.escape,
+            comment=self.csv.comment,
+            skip=self.csv.skip,
+            header=header,
+        )
 
     def time_rule(self, column: str) -> tuple[str, str]:
         """Format and zone that hold for a time column; by default that of the log's field from which it is mapped."""

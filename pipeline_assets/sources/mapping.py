@@ -6,9 +6,11 @@ value is computed once, and a name in a user's expression can never meet one of 
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date, datetime, time
+from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -27,19 +29,26 @@ from pipeline_assets.sources.access_logs import (
 )
 from pipeline_assets.sources.declaration import (
     ID_COLUMNS,
-    JSON_FORMATS,
     MAPPABLE_COLUMNS,
+    TABLE_FORMATS,
     TIME_COLUMNS,
     Source,
 )
+from pipeline_assets.sources.encodings import UTF_8, canonical
 from pipeline_assets.sources.expressions import Expression, Path, parse
-from pipeline_assets.sources.formats import READY_FORMATS
+from pipeline_assets.sources.formats import READY_FORMATS, ReadyFormat
+from pipeline_assets.sources.tabular import may_hold_json, object_sql
 
 _STAGING_CODE = ("pipeline_assets.sources.mapping:staging_query", "pipeline_assets.staging.reading:")
 """What makes staged rows of a file, given its declaration."""
 
+DELIMITED_FORMATS = ("csv", "tsv")
+
 BOOLEAN_COLUMNS = tuple(name for name, column in StagedEvents.columns().items() if column.dtype == pl.Boolean)
 DECIMAL_COLUMNS = tuple(name for name, column in StagedEvents.columns().items() if column.dtype == pl.Decimal)
+NUMBER_COLUMNS = (*DECIMAL_COLUMNS, "scroll_depth")
+"""Columns whose text is read with the declared decimal mark."""
+
 LENIENT_COLUMNS = ("items", "scroll_depth")
 """Columns whose value counts as absent where it cannot be used; it then stays in the properties."""
 
@@ -60,6 +69,13 @@ _REQUEST_PATTERN = r"^([A-Z][A-Z_-]*) (.*?)(?: (HTTP/[0-9.]+))?$"
 _WITH_OFFSET = r".*:\d{2}(:\d{2}(\.\d+)?)?[+-](0\d|1[0-8])(:?[0-5]\d)?"
 _WITHOUT_OFFSET = r"\d{4}-\d{1,2}-\d{1,2}([T ]\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?)?"
 
+# What is no ISO 8601, but a date or a number all the same.
+_OTHER_DATE = r"(\d{1,2}[./-]\s?(\d{1,2}|[A-Za-z]{3,9})[./-]\s?\d{2,4}|\d{4}[./]\d{1,2}[./]\d{1,2})([ T,].*)?"
+_OTHER_NUMBER = r"~?\s*[+-]?[\d.,]*\d[\d.,' \x{A0}\x{202F}]*"
+_NO_BREAK_SPACES = "\u00a0\u202f"
+# As BigQuery and Snowflake write moments to CSV.
+_WITH_SPACED_OFFSET = r".*:\d{2}(\.\d+)? [+-](0\d|1[0-8]):?[0-5]\d"
+
 
 def rules_version(source: Source, timezone: str, first_day: date) -> str:
     """Version of all that decides how a file's rows are staged: 12 hex digits.
@@ -71,6 +87,11 @@ def rules_version(source: Source, timezone: str, first_day: date) -> str:
         "name": source.name,
         "format": source.record_format,
         "columns": source.ready.columns if source.ready else (),
+        "table": asdict(source.ready.table) if source.ready and source.record_format in TABLE_FORMATS else {},
+        "csv": [asdict(source.dialect), source.csv.decimal, source.csv.thousands]
+        if source.record_format in DELIMITED_FORMATS
+        else [],
+        "encoding": canonical(source.encoding) if source.encoding else UTF_8,
         "reshape": [dict(step) for step in source.ready.reshape] if source.ready else [],
         "compression": source.compression,
         "property": _property(source),
@@ -130,7 +151,8 @@ def column_names(fields: Iterable[str]) -> tuple[str, ...]:
     names: list[str] = []
     taken: set[str] = set()
     for position, field in enumerate(fields, 1):
-        base = field.strip() or f"column_{position}"
+        # The columns of the staging query begin with ~.
+        base = field.strip().lstrip("~") or f"column_{position}"
         name, repeat = base, 1
         while name.casefold() in taken:
             repeat += 1
@@ -207,8 +229,11 @@ class _Plan:
         self.ids = {kind: f"ids.{kind}" for kind in sorted(source.ids)}
         self.mapped |= {column: parse(source.ids[kind]) for kind, column in self.ids.items()}
         self.times = [column for column in TIME_COLUMNS if column in self.mapped]
-        self.is_json = source.record_format in JSON_FORMATS
-        self.is_parquet = source.record_format == "parquet"
+        self.is_json = source.reads_objects
+        # Of other formats a row is text.
+        self.is_parquet = source.record_format == "parquet" and not self.is_json
+        self.decimal = source.csv.decimal if source.record_format in DELIMITED_FORMATS else "."
+        self.thousands = source.csv.thousands if source.record_format in DELIMITED_FORMATS else ""
         self.log = source.log
         # What the file's rows have besides `raw`, where that is known.
         self.names = self.log.fields if self.log else fields
@@ -231,6 +256,9 @@ class _Plan:
         parsed = f'json_transform("~json", {quote(_dump(structure))})' if structure else "NULL"
         reshape = self.source.ready.reshape if self.source.ready else ()
         split = {"tsv_lines": self._split_tsv, "w3c_lines": self._split_w3c}.get(self.source.record_format)
+        if self.source.ready is not None and self.source.record_format in TABLE_FORMATS:
+            of_table = self._split_parquet if self.source.record_format == "parquet" else self._split_csv
+            split = partial(of_table, self.source.ready)
         # Expressions see the row as it is after reshaping, a quarantine as it was before.
         row = '"raw"' if split is None and not reshape else '"~json"::VARCHAR AS "raw"'
         return [
@@ -335,6 +363,46 @@ class _Plan:
             _Step(('"~line"', '"raw"', '"~bad"', _object('"~names"', "'-'"))),
         ]
 
+    def _split_csv(self, ready: ReadyFormat) -> list[_Step]:
+        cells = {name: f'"~values"[{n}]' for n, name in enumerate(self.fields, 1)}
+        return [
+            *self._split_cells('"raw"'),
+            _Step(
+                (
+                    '"~line"',
+                    '"raw"',
+                    '"~bad"',
+                    *(f"{_cell(value)} AS {_name(f'~cell {name}')}" for name, value in cells.items()),
+                )
+            ),
+            *self._record(ready, {name: _text_as_json(ready, name) for name in self.fields}),
+        ]
+
+    def _split_parquet(self, ready: ReadyFormat) -> list[_Step]:
+        names = [_name(f"~cell {name}") for name in self.fields]
+        row = ", ".join(f"{_name(name)} := {cell}" for name, cell in zip(self.fields, names, strict=True))
+        cells = {}
+        for name, cell in zip(self.fields, names, strict=True):
+            # The fields of a nested type are there in every row.
+            nested = f"json_strip_nulls(to_json({cell}))"
+            cells[name] = f"CASE typeof({cell}) WHEN 'VARCHAR' THEN {_text_as_json(ready, name)} ELSE {nested} END"
+        return [
+            _Step(
+                ('"~line"', f'to_json(struct_pack({row}))::VARCHAR AS "raw"', 'NULL::VARCHAR AS "~bad"', *names),
+                ('"~line"', *names),
+            ),
+            *self._record(ready, cells),
+        ]
+
+    def _record(self, ready: ReadyFormat, cells: Mapping[str, str]) -> list[_Step]:
+        """Steps from the cells of a row to the record of a ready format."""
+        json = object_sql(ready, self.fields, self.references, cells)
+        return [
+            _Step(('"~line"', '"raw"', '"~bad"', f'CASE WHEN "~bad" IS NULL THEN {json} END AS "~json"')),
+            # Text that was opened may have brought a U+0000.
+            _Step(('"~line"', '"raw"', '"~bad"', f'{_without_nulls("~json")}::JSON AS "~json"')),
+        ]
+
     def _reshape(self, steps: Sequence[Mapping[str, str]]) -> list[_Step]:
         columns = ['"~line"', '"raw"', '"~bad"']
         made = [_Step((*columns, '"~json"', '"~json" AS "record"'))]
@@ -344,9 +412,7 @@ class _Plan:
             columns += map(_name, values)
         made.append(_Step((*columns[:3], f'coalesce(TRY(({steps[-1]["record"]}\n)), "~json")::VARCHAR AS "~json"')))
         # A text that was opened may have brought a U+0000.
-        clean = f"""CASE WHEN contains("~json", '\\u0000')
-            THEN regexp_replace("~json", {_NULL_ESCAPES}, '\\1', 'g') ELSE "~json" END"""
-        made.append(_Step((*columns[:3], f'{clean}::JSON AS "~json"')))
+        made.append(_Step((*columns[:3], f'{_without_nulls("~json")}::JSON AS "~json"')))
         return made
 
     def _read_log(self, log: LogFormat) -> list[_Step]:
@@ -402,30 +468,45 @@ class _Plan:
             ),
         ]
 
-    def _read_csv(self) -> list[_Step]:
-        delimiter = "," if self.source.record_format == "csv" else "\t"
-        # RFC 4180: a field is quoted, with doubled quotes inside, or runs to the next delimiter.
-        pattern = f'("(?:[^"]|"")*"|[^{delimiter}]*){delimiter}'
+    def _split_cells(self, raw: str) -> list[_Step]:
+        """Steps that add `~bad` and the list `~values` of a CSV record; `raw` is what the record is called then."""
+        dialect = self.source.dialect
         clean = "replace(\"raw\", chr(0), '')"
-        values = f"""CASE WHEN contains("raw", '"') THEN list_transform(
-            regexp_extract_all({clean} || {quote(delimiter)}, {quote(pattern)}, 1),
-            lambda value: CASE WHEN starts_with(value, '"') AND ends_with(value, '"') AND length(value) > 1
-              THEN replace(value[2:-2], '""', '"') ELSE value END)
-          ELSE string_split({clean}, {quote(delimiter)}) END"""
+        values = f"string_split({clean}, {quote(dialect.delimiter)})"
+        within, outside = dialect.unescaping
+        if dialect.marks:
+            marked = " OR ".join(f'contains("raw", {quote(mark.decode())})' for mark in dialect.marks)
+            content = _unescaped("value", outside)
+            if dialect.quote:
+                mark = quote(dialect.quote)
+                # Taking out doubled quotes alone is cheaper without a pattern.
+                inner = f"replace(value[2:-2], {quote(dialect.quote * 2)}, {mark})"
+                inner = _unescaped("value[2:-2]", within) if dialect.escape else inner
+                content = f"""CASE WHEN starts_with(value, {mark}) AND ends_with(value, {mark}) AND length(value) > 1
+                    THEN {inner} ELSE {content} END"""
+            values = f"""CASE WHEN {marked} THEN list_transform(
+                regexp_extract_all({clean} || {quote(dialect.delimiter)}, {quote(dialect.cell_pattern)}, 1),
+                lambda value: {content}) ELSE {values} END"""
         expected = len(self.fields)
-        has_raw = "raw" in {name.casefold() for name in self.fields}
+        comment = f" OR starts_with({raw}, {quote(dialect.comment)})" if dialect.comment else ""
         return [
-            _Step(('"~line"', '"raw" AS "~raw"', f'{values} AS "~values"'), _TEXT_RECORD),
+            _Step(('"~line"', f'"raw" AS {raw}', f'{values} AS "~values"'), _TEXT_RECORD),
             _Step(
                 (
                     '"~line"',
-                    '"~raw"',
+                    raw,
                     '"~values"',
-                    f"""CASE WHEN {_blank("~raw", delimiter)} THEN 'blank'
+                    f"""CASE WHEN {_blank(raw.strip('"'), dialect.delimiter)}{comment} THEN 'blank'
                     WHEN len("~values") <> {expected}
                     THEN 'field_count: {expected} expected, ' || len("~values") || ' found' END AS "~bad\"""",
                 )
             ),
+        ]
+
+    def _read_csv(self) -> list[_Step]:
+        has_raw = "raw" in {name.casefold() for name in self.fields}
+        return [
+            *self._split_cells('"~raw"'),
             _Step(
                 (
                     '"~line"',
@@ -433,6 +514,15 @@ class _Plan:
                     '"~bad"',
                     *(() if has_raw else ('"~raw" AS "raw"',)),
                     *(f'"~values"[{n}] AS {_name(name)}' for n, name in enumerate(self.fields, 1)),
+                )
+            ),
+            _Step(
+                (
+                    '"~line"',
+                    '"~raw"',
+                    '"~bad"',
+                    *(() if has_raw else ('"raw"',)),
+                    *(f"{_cell(_name(name))} AS {_name(name)}" for name in self.fields),
                     *self._absent("raw"),
                 )
             ),
@@ -491,7 +581,7 @@ class _Plan:
         paths = {column: self.mapped[column].plain for column in LENIENT_COLUMNS if column in self.mapped}
         kept = self._kept()
         return {
-            path: f"{_lenient_value(column, _trimmed(f'{_reference(path)}::VARCHAR'))} IS NOT NULL"
+            path: f"{_lenient_value(column, self._text(column, path))} IS NOT NULL"
             for column, path in paths.items()
             if path is not None and path not in kept and path != ("raw",)
         }
@@ -513,8 +603,6 @@ class _Plan:
             values["request"] = 'CASE WHEN "method" IS NULL THEN "request" END'
         if not values:
             return "NULL::VARCHAR"
-        if not self.is_parquet:
-            values = {name: f"nullif({value}, '')" for name, value in values.items()}
         usable = {path[0].casefold(): sql for path, sql in self._lenient().items() if len(path) == 1}
         for name, value in values.items():
             if name.casefold() in usable:
@@ -533,6 +621,9 @@ class _Plan:
                 columns.append(f"{value} IS NULL AS {_name(f'~!{column}')}")
                 value = f'{value}."v"'
             text = f"{value}::VARCHAR"
+            if column in NUMBER_COLUMNS and (self.decimal, self.thousands) != (".", ""):
+                # What an expression has made a number of is written with a point.
+                text = f"CASE typeof({value}) WHEN 'VARCHAR' THEN {self._number(text)} ELSE {text} END"
             if self.is_parquet:
                 text = f"replace({text}, chr(0), '')"
             columns.append(f"{_trimmed(text)} AS {_name(f'~={column}')}")
@@ -583,11 +674,54 @@ class _Plan:
             else:
                 columns.append(f"{text} AS {_name(f'~{column}')}")
             if broken:
-                failed.append(f"WHEN {' OR '.join(broken)} THEN {quote(column)}")
+                failed.append(f"WHEN {' OR '.join(broken)} THEN {quote(column)} || {self._hint(column, text)}")
         columns.append(f'CASE {" ".join(failed)} END AS "~unparsable"' if failed else 'NULL::VARCHAR AS "~unparsable"')
         found = f"nullif(concat_ws(', ', {', '.join(unusable)}), '')" if unusable else "NULL::VARCHAR"
         columns.append(f'{found} AS "~unusable"')
         return _Step(columns)
+
+    def _text(self, column: str, path: Path) -> str:
+        """SQL of the text of a column that is mapped to a path, as `texts` makes it."""
+        text = f"{_reference(path)}::VARCHAR"
+        return _trimmed(self._number(text) if column in NUMBER_COLUMNS else text)
+
+    def _number(self, text: str) -> str:
+        """SQL of a number with a point from a text in the declared notation.
+
+        A text in another notation gets something before it that is in no number: 12.50 must not be read as 1250 where
+        the point stands between thousands, nor as 12.5 where it is not declared.
+        """
+        if (self.decimal, self.thousands) == (".", ""):
+            return text
+        mark, group = re.escape(self.decimal), re.escape(self.thousands)
+        grouped = rf"\d{{1,3}}(?:{group}\d{{2,3}})*{group}\d{{3}}|" if group else ""
+        pattern = rf"\s*[+-]?(?:{grouped}\d*)(?:{mark}\d*)?(?:[eE][+-]?\d+)?\s*"
+        spaced = text
+        if self.thousands == " ":
+            for space in _NO_BREAK_SPACES:
+                spaced = f"replace({spaced}, {quote(space)}, ' ')"
+        plain = f"replace({spaced}, {quote(self.thousands)}, '')" if group else spaced
+        plain = f"replace({plain}, {quote(self.decimal)}, '.')" if self.decimal != "." else plain
+        return f"CASE WHEN regexp_full_match({spaced}, {quote(pattern)}) THEN {plain} ELSE '~' || {text} END"
+
+    def _hint(self, column: str, text: str) -> str:
+        """SQL of what a value that cannot be read looks like, and what to declare; empty where it looks like nothing.
+
+        It says nothing of the value itself, which may be personal data.
+        """
+        hints = {}
+        if column in TIME_COLUMNS and self.source.time_rule(column)[0] == "iso8601":
+            hints = {
+                rf"\d{{{digits}}}(\.\d+)?": f": a number like {kind}, declare time.format"
+                for kind, digits in {"epoch_s": 10, "epoch_ms": 13, "epoch_us": 16}.items()
+            }
+            hints[_OTHER_DATE] = ": a date in another notation, declare time.format and time.zone"
+        elif column in DECIMAL_COLUMNS and self.source.record_format in DELIMITED_FORMATS:
+            hints[_OTHER_NUMBER] = ": a number in another notation, declare csv.decimal and csv.thousands"
+        cases = " ".join(
+            f"WHEN regexp_full_match({text}, {quote(shape)}) THEN {quote(hint)}" for shape, hint in hints.items()
+        )
+        return f"CASE {cases} ELSE '' END" if cases else "''"
 
     def _value(self, column: str, null: str = "NULL::VARCHAR") -> str:
         return _name(f"~{column}") if column in self.mapped else null
@@ -783,6 +917,37 @@ class _Plan:
         return f'CASE WHEN "~refused" THEN json_merge_patch("~rest", {patch})::VARCHAR ELSE "~rest" END'
 
 
+def _cell(value: str) -> str:
+    """SQL of a cell: a CSV file cannot tell what is empty from what is not there."""
+    # Most cells are told apart from white space by one comparison; see `_trimmed`.
+    return f"CASE WHEN {value} < '!' AND trim({value}) = '' THEN NULL ELSE {value} END"
+
+
+def _unescaped(text: str, pattern: str) -> str:
+    """SQL of a text without what a pattern finds, save its groups."""
+    if not pattern:
+        return text
+    groups = "".join(rf"\{number}" for number in range(1, re.compile(pattern).groups + 1))
+    return f"regexp_replace({text}, {quote(pattern)}, {quote(groups)}, 'g')"
+
+
+def _text_as_json(ready: ReadyFormat, column: str) -> str:
+    """SQL of the JSON of a text cell, which may be JSON itself."""
+    cell = _name(f"~cell {column}")
+    text = f"to_json({cell}::VARCHAR)"
+    if not may_hold_json(ready, column):
+        return text
+    opened = f"coalesce(TRY_CAST({cell}::VARCHAR AS JSON), {text})"
+    return f"CASE WHEN regexp_matches({cell}::VARCHAR, '^\\s*[{{\\[]') THEN {opened} ELSE {text} END"
+
+
+def _without_nulls(column: str) -> str:
+    """SQL of a JSON text without U+0000."""
+    name = _name(column)
+    return f"""CASE WHEN contains({name}, '\\u0000')
+        THEN regexp_replace({name}, {_NULL_ESCAPES}, '\\1', 'g') ELSE {name} END"""
+
+
 def _reference(path: Path) -> str:
     return ".".join(map(_name, path))
 
@@ -902,7 +1067,10 @@ def _microseconds(text: str, kind: str, zone: str) -> str:
             f"CASE WHEN ends_with({text}, 'Z') OR regexp_full_match({text}, {quote(_WITH_OFFSET)})"
             f" THEN epoch_us(try_cast({text} AS TIMESTAMPTZ))"
             f" WHEN regexp_full_match({text}, {quote(_WITHOUT_OFFSET)})"
-            f" THEN {local(f'try_cast({text} AS TIMESTAMP)')} END"
+            f" THEN {local(f'try_cast({text} AS TIMESTAMP)')}"
+            f" WHEN ends_with({text}, ' UTC') THEN epoch_us(try_cast({text} AS TIMESTAMPTZ))"
+            f" WHEN regexp_full_match({text}, {quote(_WITH_SPACED_OFFSET)})"
+            f" THEN epoch_us(try_cast(replace(replace({text}, ' +', '+'), ' -', '-') AS TIMESTAMPTZ)) END"
         )
     decimals = {"epoch_s": 6, "epoch_ms": 3, "epoch_us": 0}
     if kind in decimals:

@@ -32,6 +32,8 @@ from pipeline_assets.sources.access_logs import advice
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.sources.mapping import rules_version, staging_query
 from pipeline_assets.staging import reading
+from pipeline_assets.staging.encoding import Utf8Stream
+from pipeline_assets.staging.headers import header_problem
 from pipeline_assets.staging.landing import LandingFile, fsync_folder, scan
 from pipeline_assets.staging.reading import Tally, UnreadableError
 
@@ -217,6 +219,8 @@ class SourceLoader:
     def _stage(self, writer: "_Writer", file: LandingFile, content: str, booked_at: datetime) -> Load:
         """Write the rows of a file into the writer's folder, one Parquet file per day, and account for every line."""
         tally = writer.write(file.path, content, booked_at)
+        if tally.hint is not None:
+            logger.warning("%s: %s", file.name, tally.hint)
         bad_rows, blank = self._bad_rows(writer.folder)
         quarantined = sorted([*bad_rows, *tally.invalid], key=lambda bad: bad.line)
         days = {
@@ -231,7 +235,7 @@ class SourceLoader:
             self.rules,
             lines=tally.lines,
             landed=sum(days.values()),
-            blank=blank,
+            blank=blank + tally.skipped,
             days=days,
             quarantined=quarantined,
         )
@@ -369,9 +373,9 @@ class _Writer:
                 f"from read_parquet({_literal(path)}, file_row_number = true)"
             )
             return metadata.schema.to_arrow_schema().names
-        stream = reading.open_stream(path, source.compression)
+        stream = tally.text = Utf8Stream(reading.open_stream(path, source.compression), source.encoding)
         if source.record_format in ("csv", "tsv"):
-            batches = reading.read_csv_records(stream, tally, delimiter="," if source.record_format == "csv" else "\t")
+            batches = reading.read_csv_records(stream, tally, source.dialect)
         elif source.record_format == "json_array":
             batches = reading.read_json_array(stream, tally)
         elif source.record_format == "w3c_lines":
@@ -381,6 +385,8 @@ class _Writer:
         # The first batch is read now because a CSV file's header must be known before the query can be written.
         first = next(batches, None)
         self._records.batches = batches if first is None else itertools.chain([first], batches)
+        if tally.header is not None and (problem := header_problem(source, tally.header)):
+            raise UnreadableError(problem)
         return tally.header
 
 

@@ -6,8 +6,8 @@ ends between quotes) or an element of a JSON array. DuckDB receives them as a st
 """
 
 import bz2
-import csv
 import io
+import itertools
 import json
 import re
 from collections.abc import Iterator
@@ -20,7 +20,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline_assets.ledger.files import QuarantinedLine
+from pipeline_assets.sources.dialect import Dialect, LineEnd
+from pipeline_assets.sources.encodings import UTF_8
 from pipeline_assets.sources.mapping import column_names
+from pipeline_assets.staging.encoding import Bytes, LineFeeds, UndeclaredEncodingError, Utf8Stream, where_not_utf8
 
 SCHEMA = pa.schema([("line", pa.int64()), ("raw", pa.string())])
 W3C_SCHEMA = pa.schema([*SCHEMA, pa.field("fields", pa.string()), pa.field("day", pa.string())])
@@ -32,8 +35,6 @@ _BATCH_LINES = 8192
 # A CSV record that is longer than this has an opening quote that nobody closed.
 _LONGEST_QUOTED_RECORD = 16 << 20
 _BOM = b"\xef\xbb\xbf"
-# The rest of a quoted field; a doubled quote is part of it.
-_CLOSING = re.compile(rb'(?:[^"]|"")*+"(?!")')
 # The fourth byte of bzip2 is the size of its blocks, and the next six begin a block, or the end where there is none.
 _MAGIC = [
     (re.compile(rb"\x1f\x8b"), "gzip"),
@@ -55,13 +56,29 @@ class Tally:
 
     Attributes:
         lines: records read, the header not counted.
-        invalid: records that are no valid UTF-8, or whose quote is never closed; they are not in the stream.
-        header: names of the columns, for CSV and TSV.
+        skipped: those of them that are before the header and count as blank; they are not in the stream.
+        invalid: records that are no text in their encoding, or whose quote is never closed; they are not in the stream.
+        header: names of the columns, for CSV and TSV; empty ones where neither file nor declaration gives any.
+        text: the text that the records are cut from, where it is not a stream of UTF-8 itself.
+        hint: what is wrong with the encoding, if anything is, and what to declare.
     """
 
     lines: int = 0
+    skipped: int = 0
     invalid: list[QuarantinedLine] = field(default_factory=list)
     header: list[str] | None = None
+    text: Utf8Stream | None = None
+    hint: str | None = None
+
+    def skip(self, lines: int) -> None:
+        """Count lines before the header."""
+        self.lines += lines
+        self.skipped += lines
+
+    @property
+    def encoding(self) -> str:
+        """How the text is read."""
+        return self.text.encoding if self.text else UTF_8
 
 
 def detect_compression(path: Path) -> str:
@@ -97,7 +114,7 @@ def open_stream(path: Path, compression: str) -> BinaryIO:
     return raw if compression == "none" or path.stat().st_size == 0 else pa.CompressedInputStream(raw, compression)
 
 
-def read_lines(stream: BinaryIO, tally: Tally) -> Iterator[pa.RecordBatch]:
+def read_lines(stream: Bytes, tally: Tally) -> Iterator[pa.RecordBatch]:
     """Cut a stream into lines; line ends (LF or CRLF) are not part of them."""
     number = 1
     for block in _blocks(stream):
@@ -106,55 +123,63 @@ def read_lines(stream: BinaryIO, tally: Tally) -> Iterator[pa.RecordBatch]:
         number += len(ends)
 
 
-def read_csv_records(
-    stream: BinaryIO, tally: Tally, *, delimiter: str, header: bool = True
-) -> Iterator[pa.RecordBatch]:
+def read_csv_records(stream: Bytes, tally: Tally, dialect: Dialect) -> Iterator[pa.RecordBatch]:
     """Cut a stream into CSV records; the number of a record is that of its first line.
 
     A line end between quotes belongs to the record. A quote inside a field that does not begin with one is ordinary
-    text (`5" disk`). Where a quote is never closed, only the line that opens it is lost to quarantine.
+    text (`5" disk`). Where a quote is never closed, only the line that opens it is lost to quarantine. Comments are
+    records like any other here.
 
     Args:
-        stream: uncompressed bytes.
-        tally: receives the header's names and the counts.
-        delimiter: one character.
-        header: whether the first record names the columns.
+        stream: uncompressed UTF-8.
+        tally: receives the header's names, before the first batch is there, and the counts.
+        dialect: how cells are written.
     """
-    number = 1
+    if isinstance(dialect.header, tuple):
+        tally.header = list(dialect.header)
+    blocks = _skip_lines(_blocks(LineFeeds(stream)), dialect.skip, tally)
+    number = tally.skipped + 1
     pending = b""
-    for piece in _blocks(stream):
+    for piece in blocks:
         block = pending + piece
         while True:
             ends = _newlines(block)
-            closed = _outside_quotes(block, ends, delimiter)
+            closed = _record_ends(block, ends, dialect)
             complete = int(ends[closed[-1]]) + 1 if len(closed) else 0
             if complete:
                 first_lines = np.concatenate(([0], closed[:-1] + 1)) + number
-                yield from _data_records(
-                    block[:complete], ends[closed], first_lines, tally, delimiter=delimiter, header=header
-                )
+                yield from _data_records(block[:complete], ends[closed], first_lines, tally, dialect)
                 number += int(closed[-1]) + 1
             block = block[complete:]
             if len(block) <= _LONGEST_QUOTED_RECORD:
                 break
-            block, number = _give_up_first_line(block, number, tally)
+            block, number = _give_up_first_line(block, number, tally, dialect)
         pending = block
     while pending:
         # The stream has ended inside quotes: the line that opened them is refused, and what follows is read afresh.
-        pending, number = _give_up_first_line(pending, number, tally)
+        pending, number = _give_up_first_line(pending, number, tally, dialect)
         ends = _newlines(pending)
-        closed = _outside_quotes(pending, ends, delimiter)
+        closed = _record_ends(pending, ends, dialect)
         if len(closed):
             complete = int(ends[closed[-1]]) + 1
             first_lines = np.concatenate(([0], closed[:-1] + 1)) + number
-            yield from _data_records(
-                pending[:complete], ends[closed], first_lines, tally, delimiter=delimiter, header=header
-            )
+            yield from _data_records(pending[:complete], ends[closed], first_lines, tally, dialect)
             number += int(closed[-1]) + 1
             pending = pending[complete:]
 
 
-def read_w3c_log(stream: BinaryIO, tally: Tally) -> Iterator[pa.RecordBatch]:
+def _skip_lines(blocks: Iterator[bytes], count: int, tally: Tally) -> Iterator[bytes]:
+    """What follows the first lines of some blocks."""
+    while tally.skipped < count and (block := next(blocks, b"")):
+        ends = _newlines(block)
+        skipped = min(count - tally.skipped, len(ends))
+        tally.skip(skipped)
+        if rest := block[int(ends[skipped - 1]) + 1 :]:
+            return itertools.chain([rest], blocks)
+    return blocks
+
+
+def read_w3c_log(stream: Bytes, tally: Tally) -> Iterator[pa.RecordBatch]:
     """Cut a W3C extended log into lines, each with the names of its fields and the date that directives before it give.
 
     The names are those of the last `#Fields`, in lower case, with `_` for anything but letters and digits, and a space
@@ -202,7 +227,7 @@ def _directive(line: bytes, fields: str | None, day: str | None) -> tuple[str | 
     return fields, day
 
 
-def read_json_array(stream: BinaryIO, tally: Tally) -> Iterator[pa.RecordBatch]:
+def read_json_array(stream: Bytes, tally: Tally) -> Iterator[pa.RecordBatch]:
     """Cut a JSON array into its elements; the number of a record is its position in the array, from 1.
 
     The whole array is held in memory; JSON lines have no such limit. What follows a damaged element cannot be told
@@ -212,7 +237,7 @@ def read_json_array(stream: BinaryIO, tally: Tally) -> Iterator[pa.RecordBatch]:
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
-        raise UnreadableError(f"byte {error.start} is no valid UTF-8; export the file as UTF-8") from error
+        raise UnreadableError(_not_text(data, 1, tally)) from error
     space = " \t\r\n"
     position = len(text) - len(text.lstrip(space))
     if position == len(text):
@@ -259,13 +284,18 @@ def _numbered(records: list[str], tally: Tally) -> pa.RecordBatch:
     return pa.record_batch([numbers, pa.array(records, pa.string())], schema=SCHEMA)
 
 
-def _blocks(stream: BinaryIO) -> Iterator[bytes]:
+def _blocks(stream: Bytes) -> Iterator[bytes]:
     """Cut a stream into blocks that end with a line end, save the last; a byte order mark is dropped."""
     parts: list[bytes] = []
     at_start = True
     while True:
         try:
             chunk = stream.read(_CHUNK)
+        except UndeclaredEncodingError as error:
+            raise UnreadableError(str(error)) from error
+        except UnicodeError as error:
+            # Most codecs tell which bytes they do not know; the others know nothing of the file.
+            raise UnreadableError("the file is not in the declared encoding; declare another `encoding`") from error
         except OSError as error:
             if error.errno is not None:
                 # The disk's fault and not the file's; it may be read another time.
@@ -321,7 +351,10 @@ def _without_line_ends(block: bytes, ends: np.ndarray) -> pa.Array | None:
     return pa.Array.from_buffers(pa.large_binary(), len(ends), [None, pa.py_buffer(offsets), pa.py_buffer(text)])
 
 
-def _batches(block: bytes, ends: np.ndarray, numbers: np.ndarray, tally: Tally) -> Iterator[pa.RecordBatch]:
+def _batches(
+    block: bytes, ends: np.ndarray, numbers: np.ndarray, tally: Tally, *, escaped: bool = False
+) -> Iterator[pa.RecordBatch]:
+    """Batches of records; where their line ends may be escaped, only the last one is no part of a record."""
     bare = _without_line_ends(block, ends)
     records = _lines_array(block, ends) if bare is None else bare
     tally.lines += len(records)
@@ -332,7 +365,10 @@ def _batches(block: bytes, ends: np.ndarray, numbers: np.ndarray, tally: Tally) 
             text = values.cast(pa.large_string())
         except pa.ArrowInvalid:
             lines, text = _only_utf8(lines, values, tally)
-        if bare is None:
+        if bare is None and escaped:
+            options = pc.ReplaceSubstringOptions(r"\r?\n$", "")
+            text = pc.call_function("replace_substring_regex", [text], options)
+        elif bare is None:
             text = pc.call_function("utf8_rtrim", [text], pc.TrimOptions("\r\n"))
         yield pa.record_batch([lines, text.cast(pa.string())], schema=SCHEMA)
 
@@ -343,76 +379,109 @@ def _only_utf8(lines: pa.Array, values: pa.Array, tally: Tally) -> tuple[pa.Arra
         try:
             kept.append((line, value.decode()))
         except UnicodeDecodeError:
-            tally.invalid.append(QuarantinedLine(line, "invalid_utf8", value.rstrip(b"\r\n")))
+            text = value.rstrip(b"\r\n")
+            if tally.encoding == UTF_8:
+                tally.hint = tally.hint or where_not_utf8(text, line)
+                tally.invalid.append(QuarantinedLine(line, "invalid_utf8", text))
+            else:
+                raw = tally.text.original(text) if tally.text else text
+                tally.invalid.append(QuarantinedLine(line, f"invalid_encoding: not {tally.encoding}", raw))
     return pa.array([line for line, _ in kept], pa.int64()), pa.array([text for _, text in kept], pa.large_string())
 
 
-def _first_lines(closed: np.ndarray, number: int) -> np.ndarray:
-    """Number of the first line of each record, given the indices of their last lines; the block begins at `number`."""
-    return np.concatenate(([0], closed[:-1] + 1)) + number
-
-
-def _outside_quotes(block: bytes, ends: np.ndarray, delimiter: str) -> np.ndarray:
-    """Indices of the line ends that are not between quotes, given that the block begins outside of quotes."""
-    if b'"' not in block:
+def _record_ends(block: bytes, ends: np.ndarray, dialect: Dialect) -> np.ndarray:
+    """Indices of the line ends that end a record, given that the block begins with one."""
+    lines = None
+    special = np.zeros(len(ends), bool)
+    for mark in dialect.marks:
+        if mark in block:
+            lines = _lines_array(block, ends) if lines is None else lines
+            special |= np.asarray(pc.call_function("match_substring", [lines], pc.MatchSubstringOptions(mark.decode())))
+    if lines is None:
         return np.arange(len(ends))
-    quotes = pc.call_function("count_substring", [_lines_array(block, ends)], pc.MatchSubstringOptions('"'))
-    outside = np.ones(len(ends), bool)
-    opened = -1
-    for index in np.flatnonzero(np.asarray(quotes)):
+    comment = dialect.comment.encode()
+    closed = np.ones(len(ends), bool)
+    state: LineEnd = "closed"
+    opened = index = -1
+    candidates = iter(np.flatnonzero(special).tolist())
+    upcoming = next(candidates, None)
+    while upcoming is not None or state == "escaped":
+        if state == "escaped" and upcoming != index + 1:
+            # The line behind an escaped line end goes on with its cell, whatever it holds.
+            index += 1
+        elif upcoming is not None:
+            index, upcoming = upcoming, next(candidates, None)
+        if index >= len(ends):
+            break
         begin = int(ends[index - 1]) + 1 if index else 0
-        still_open = _ends_inside_quotes(block[begin : int(ends[index])], delimiter.encode(), inside=opened >= 0)
-        if opened >= 0 and not still_open:
-            outside[opened:index] = False
+        line = block[begin : int(ends[index])].removesuffix(b"\r")
+        if state == "closed" and comment and line.startswith(comment):
+            continue
+        before, state = state, dialect.end_of_line(line, state)
+        if before == "closed" and state != "closed":
+            opened = index
+        elif before != "closed" and state == "closed":
+            closed[opened:index] = False
             opened = -1
-        elif opened < 0 and still_open:
-            opened = int(index)
     if opened >= 0:
-        outside[opened:] = False
-    return np.flatnonzero(outside)
-
-
-def _ends_inside_quotes(line: bytes, delimiter: bytes, *, inside: bool) -> bool:
-    """Whether a line ends between quotes. Only a quote at the beginning of a field opens them (RFC 4180)."""
-    position = 0
-    while True:
-        if inside or line.startswith(b'"', position):
-            closed = _CLOSING.match(line, position if inside else position + 1)
-            if closed is None:
-                return True
-            position = closed.end()
-            inside = False
-        field_end = line.find(delimiter, position)
-        if field_end < 0:
-            return False
-        position = field_end + len(delimiter)
+        closed[opened:] = False
+    return np.flatnonzero(closed)
 
 
 def _data_records(
-    block: bytes, ends: np.ndarray, numbers: np.ndarray, tally: Tally, delimiter: str, *, header: bool
+    block: bytes, ends: np.ndarray, numbers: np.ndarray, tally: Tally, dialect: Dialect
 ) -> Iterator[pa.RecordBatch]:
-    if header and tally.header is None:
-        for index, end in enumerate(ends):
-            begin = int(ends[index - 1]) + 1 if index else 0
-            names = block[begin : int(end)].strip(b"\r\n")
-            if names.strip():
-                tally.header = _header(names, delimiter)
-                # The blank lines before the header are records like any other; the header itself is not.
-                yield from _batches(block[:begin], ends[:index], numbers[:index], tally)
-                block, ends, numbers = block[int(end) + 1 :], ends[index + 1 :] - int(end) - 1, numbers[index + 1 :]
-                break
+    if tally.header is None:
+        first = _first_record(block, ends, dialect)
+        # Nobody can read a record before the columns have names; what is before them is blank.
+        tally.skip(first)
+        if first == len(ends):
+            return
+        begin = int(ends[first - 1]) + 1 if first else 0
+        record = block[begin : int(ends[first])].strip(b"\r\n")
+        tally.header = _header(record, int(numbers[first]), tally, dialect)
+        if dialect.header:
+            first, begin = first + 1, int(ends[first]) + 1
+        else:
+            # It is a record itself, and says no more than how many columns there are.
+            tally.header = [""] * len(tally.header)
+        block, ends, numbers = block[begin:], ends[first:] - begin, numbers[first:]
     if len(ends):
-        yield from _batches(block, ends, numbers, tally)
+        yield from _batches(block, ends, numbers, tally, escaped=bool(dialect.escape))
 
 
-def _header(names: bytes, delimiter: str) -> list[str]:
+def _first_record(block: bytes, ends: np.ndarray, dialect: Dialect) -> int:
+    """Index of the first record that is neither blank nor a comment; their number if there is none."""
+    comment = dialect.comment.encode()
+    begin = 0
+    for index, end in enumerate(ends.tolist()):
+        record = block[begin:end].strip(b"\r\n")
+        if record.strip() and not (comment and record.startswith(comment)):
+            return index
+        begin = end + 1
+    return len(ends)
+
+
+def _header(record: bytes, line: int, tally: Tally, dialect: Dialect) -> list[str]:
     try:
-        return next(csv.reader(io.StringIO(names.decode(), newline=""), delimiter=delimiter))
+        text = record.decode()
     except UnicodeDecodeError as error:
-        raise UnreadableError("the header is no valid UTF-8; export the file as UTF-8") from error
+        raise UnreadableError(_not_text(record, line, tally)) from error
+    return dialect.cells(text.replace("\0", ""))
 
 
-def _give_up_first_line(block: bytes, number: int, tally: Tally) -> tuple[bytes, int]:
+def _not_text(data: bytes, line: int, tally: Tally) -> str:
+    if tally.encoding == UTF_8:
+        return where_not_utf8(data, line)
+    return f"line {line} is not {tally.encoding}; declare another `encoding`"
+
+
+def _give_up_first_line(block: bytes, number: int, tally: Tally, dialect: Dialect) -> tuple[bytes, int]:
+    if tally.header is None and dialect.header:
+        raise UnreadableError(
+            f"the quote that the header opens in line {number} is never closed; if cells are not quoted, declare "
+            "`csv: {quote: none}`"
+        )
     end = block.find(b"\n")
     end = len(block) if end == -1 else end
     tally.lines += 1

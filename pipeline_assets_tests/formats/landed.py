@@ -68,9 +68,14 @@ def load(source: Source, file: Path) -> tuple[list[dict[str, Any]], Load]:
 
 def load_text(source: Source, text: str) -> tuple[list[dict[str, Any]], Load]:
     """The staged rows of a file with this content, and what would be booked."""
+    return load_bytes(source, text.encode())
+
+
+def load_bytes(source: Source, content: bytes) -> tuple[list[dict[str, Any]], Load]:
+    """The staged rows of a file with these bytes, and what would be booked."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "events.txt"
-        file.write_text(text, encoding="utf-8")
+        file.write_bytes(content)
         return load(source, file)
 
 

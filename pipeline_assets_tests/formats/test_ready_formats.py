@@ -81,7 +81,11 @@ def test_cloudevents_must_be_told_whose_they_are(tmp_path):
         (DECLARED.format("ga4") + "  time: {zon: UTC}\n", ["5:10: unknown attribute 'zon'; did you mean 'zone'?"]),
         (
             DECLARED.format("snowplow") + "  records: json_array\n",
-            ["5:3: `records` is for ready formats of JSON, not for 'snowplow'"],
+            ["5:12: a 'snowplow' source can be read from csv, parquet, tsv"],
+        ),
+        (
+            DECLARED.format("w3c_log") + "  records: csv\n",
+            ["5:3: `records` is for ready formats of trackers, not for 'w3c_log'"],
         ),
         (
             DECLARED.format("segment") + "  records: jsonlines\n",

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from pipeline_assets.settings import Settings
+from pipeline_assets.sources.dialect import Dialect
 from pipeline_assets.sources.loading import DeclarationError, declared_sources, load_sources
 
 DECLARATIONS = Path(__file__).parents[1] / "declarations"
@@ -142,6 +143,12 @@ def test_a_source_is_named_after_its_folder_and_keeps_the_defaults(tmp_path: Pat
             ],
         ),
         (
+            "  time: {format: '%d.%m.%Y', columns: {occurred_at: {format: '%d.%m.%Y %z'}}}\n",
+            [
+                "8:18: times of this format say no zone; declare `zone` beside it, for instance Europe/Berlin or UTC",
+            ],
+        ),
+        (
             "  sessions: {mode: supplied, timeout_minutes: 0}\n",
             [
                 "8:20: mode 'supplied' needs the tracker's session id: map session_id_supplied",
@@ -175,6 +182,68 @@ def test_a_source_is_named_after_its_folder_and_keeps_the_defaults(tmp_path: Pat
 )
 def test_a_mistake_is_told_with_line_column_and_a_suggestion(tmp_path: Path, added: str, messages: list[str]):
     assert mistakes(tmp_path, DECLARED + added) == messages
+
+
+CSV = DECLARED.replace("format: jsonl", "format: csv")
+
+
+@pytest.mark.parametrize(
+    ("text", "messages"),
+    [
+        (DECLARED + "  csv: {skip: 1}\n", ["8:3: `csv` is for csv and tsv, not for jsonl"]),
+        (CSV + "  csv: {delimter: ';'}\n", ["8:9: unknown attribute 'delimter'; did you mean 'delimiter'?"]),
+        (CSV + "  csv: {delimiter: ''}\n", ["8:20: delimiter: must have at least 1 character, not ''"]),
+        (
+            CSV + "  csv: {delimiter: ';;;;;;;;;'}\n",
+            ["8:20: delimiter: must have at most 8 characters, not ';;;;;;;;;'"],
+        ),
+        (CSV + '  csv: {delimiter: "\\n"}\n', ["8:20: delimiter: must not hold line ends or NUL"]),
+        (CSV + "  csv: {delimiter: ';', quote: ';'}\n", ["8:32: quote: is part of the delimiter"]),
+        (CSV + "  csv: {quote: ab}\n", ["8:16: quote: must have at most 1 character, not 'ab'"]),
+        (CSV + "  csv: {quote: x}\n", ["8:16: quote: must be a sign of ASCII, or none, not 'x'"]),
+        (CSV + "  csv: {escape: ','}\n", ["8:17: escape: is part of the delimiter"]),
+        (CSV + "  csv: {comment: '\"#'}\n", ["8:18: comment: begins like a cell"]),
+        (
+            CSV + "  csv: {thousands: .}\n",
+            ["8:20: decimal and thousands are both '.'; declare `decimal: \",\"`"],
+        ),
+        (
+            CSV + "  csv: {decimal: ',', thousands: ','}\n",
+            ["8:34: decimal and thousands are both ','; declare another one"],
+        ),
+        (CSV + "  csv: {decimal: comma}\n", ["8:18: decimal: must have at most 1 character, not 'comma'"]),
+        (CSV + "  csv: {decimal: '5'}\n", ["8:18: decimal: must be a sign that is no part of a number, not '5'"]),
+        (CSV + "  csv: {header: maybe}\n", ["8:17: header: must be true, false or a list of names, not 'maybe'"]),
+        (
+            CSV + "  csv: {header: [tim, id, ID]}\n",
+            [
+                "6:18: occurred_at: the declared header has no column 'time'; did you mean 'tim'?",
+                "8:27: column 'ID' is there twice",
+            ],
+        ),
+        (CSV + "  csv: {skip: -1}\n", ["8:15: skip: must be greater than or equal to 0, not -1"]),
+        (CSV + "  csv: {encoding: latin-1}\n", ["8:9: unknown attribute 'encoding'; 'encoding' belongs beside 'csv'"]),
+        (CSV + "  decimal: ','\n", ["8:3: unknown attribute 'decimal'; it belongs into 'csv'"]),
+        (CSV + "  encoding: latn-1\n", ["8:13: unknown encoding 'latn-1'; did you mean 'latin-1'?"]),
+        (CSV + "  records: csv\n", ["8:3: `records` is for ready formats of trackers, not for 'csv'"]),
+        (
+            CSV.replace("format: csv", "format: tsv") + "  csv: {delimiter: ;}\n",
+            ["8:20: the delimiter of tsv is a tab; declare csv for another one"],
+        ),
+        (
+            CSV.replace("format: csv", "format: parquet") + "  encoding: latin-1\n",
+            ["8:3: `encoding` is for text formats, not for parquet"],
+        ),
+    ],
+)
+def test_a_mistake_in_how_files_are_written_is_told(tmp_path: Path, text: str, messages: list[str]):
+    assert mistakes(tmp_path, text) == messages
+
+
+def test_signs_that_are_hard_to_see_have_words(tmp_path: Path):
+    declare(tmp_path, CSV + "  csv: {delimiter: tab, quote: none, escape: '\\', comment: '#', skip: 2, header: no}\n")
+    (declared,) = load_sources(tmp_path)
+    assert declared.dialect == Dialect("\t", "", "\\", "#", 2, header=False)
 
 
 def test_all_mistakes_of_all_files_are_told(tmp_path: Path):

@@ -482,6 +482,12 @@ def test_access_log_lines():
     assert stage(source(format="common_log", mapping=LOG), [common])[0]["reason"] is None
 
 
+CSV_SETTINGS = (
+    {}, {"delimiter": ";"}, {"quote": "'"}, {"escape": "\\"}, {"comment": "#"}, {"skip": 1}, {"header": False},
+    {"header": ["id", "time", "visitor"]}, {"decimal": ","}, {"thousands": ","},
+)  # fmt: skip
+
+
 def test_the_rules_version_changes_with_what_decides_the_rows_and_with_nothing_else():
     declared = source()
     version = rules_version(declared, "UTC", FIRST_DAY)
@@ -494,11 +500,16 @@ def test_the_rules_version_changes_with_what_decides_the_rows_and_with_nothing_e
         rules_version(source(ids={"email": "mail"}), "UTC", FIRST_DAY),
         rules_version(source(time={"zone": "Europe/Berlin"}), "UTC", FIRST_DAY),
         rules_version(source(rules={"a": "true"}), "UTC", FIRST_DAY),
+        rules_version(source(encoding="latin-1"), "UTC", FIRST_DAY),
+        *(rules_version(source(format="csv", csv=csv), "UTC", FIRST_DAY) for csv in CSV_SETTINGS),
         rules_version(declared, "Europe/Berlin", FIRST_DAY),
         rules_version(declared, "UTC", date(2011, 1, 1)),
         version,
     }
-    assert len(others) == 8
+    assert len(others) == 9 + len(CSV_SETTINGS)
+    assert rules_version(source(encoding="UTF8"), "UTC", FIRST_DAY) == version
+    said = source(format="csv", csv={"delimiter": ",", "quote": '"', "escape": '"', "header": True})
+    assert rules_version(said, "UTC", FIRST_DAY) == rules_version(source(format="csv"), "UTC", FIRST_DAY)
 
 
 @needs_data

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline_assets.sources.dialect import Dialect
 from pipeline_assets.staging import reading
 from pipeline_assets.staging.reading import Tally, UnreadableError, read_csv_records, read_json_array, read_lines
 
@@ -35,7 +36,7 @@ def lines(data: bytes) -> tuple[list[tuple[int, str]], Tally]:
 
 def csv_records(data: bytes) -> tuple[list[tuple[int, str]], Tally]:
     tally = Tally()
-    return records(read_csv_records(io.BytesIO(data), tally, delimiter=",")), tally
+    return records(read_csv_records(io.BytesIO(data), tally, Dialect())), tally
 
 
 @given(st.lists(st.binary(max_size=20).map(lambda b: b.replace(b"\n", b"").replace(b"\r", b"")), max_size=30))

@@ -6,7 +6,7 @@ Parameters are lists of keys and typed values there; here they become objects of
 https://developers.google.com/analytics/bigquery/event-schema
 """
 
-from pipeline_assets.sources.formats.ready import ReadyFormat
+from pipeline_assets.sources.formats.ready import ReadyFormat, Table
 
 _PARAMETERS = (
     '[{"key":"VARCHAR","value":{"string_value":"VARCHAR","int_value":"VARCHAR","float_value":"VARCHAR",'
@@ -34,6 +34,23 @@ FORMAT = ReadyFormat(
     name="ga4",
     title="Google Analytics 4's BigQuery export",
     records="jsonl",
+    table=Table(
+        json=(
+            *_PARAMETER_LISTS,
+            "app_info",
+            "collected_traffic_source",
+            "device",
+            "ecommerce",
+            "event_dimensions",
+            "geo",
+            "items",
+            "privacy_info",
+            "publisher",
+            "session_traffic_source_last_click",
+            "traffic_source",
+            "user_ltv",
+        )
+    ),
     reshape=(
         {name: _parameters(name) for name in _PARAMETER_LISTS},
         {

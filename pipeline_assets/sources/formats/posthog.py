@@ -3,7 +3,7 @@
 https://posthog.com/docs/cdp/batch-exports/s3, https://posthog.com/docs/data/events#default-properties
 """
 
-from pipeline_assets.sources.formats.ready import ReadyFormat
+from pipeline_assets.sources.formats.ready import ReadyFormat, Table
 
 _USER = """CASE
     WHEN event = '$identify' THEN distinct_id
@@ -30,6 +30,7 @@ FORMAT = ReadyFormat(
     name="posthog",
     title="PostHog's event export",
     records="jsonl",
+    table=Table(json=("properties", "person_properties", "person")),
     reshape=({"record": f"json_merge_patch(record, {_opened('properties')}, {_opened('person_properties')})"},),
     mapping={
         "event_id": "coalesce(uuid, id)",

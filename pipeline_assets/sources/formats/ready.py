@@ -12,6 +12,28 @@ without a header and without quotes; `w3c_lines` are lines of fields named by `#
 
 
 @dataclass(frozen=True)
+class Table:
+    """How rows of a CSV, TSV or Parquet file become the records of a ready format.
+
+    A column becomes the field of its name, in any case of letters; `a.b` becomes field b of the object a, where that
+    may hold JSON. Empty cells become nothing.
+
+    Attributes:
+        json: columns that may hold JSON, as text or as nested types.
+        names: column -> the field it becomes, dots between the keys, where the two are not called the same. Of several
+            columns for one field the first in this order counts that has a value.
+        rest: the object that takes the columns that are not called like a field, in files that do not hold it as one
+            column; empty: they are fields of the record.
+        fields: what is called like a field, where `rest` is given.
+    """
+
+    json: tuple[str, ...] = ()
+    names: Mapping[str, str] = field(default_factory=dict)
+    rest: str = ""
+    fields: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class ReadyFormat:
     """A format of which everything is known that a declaration would have to say.
 
@@ -29,6 +51,7 @@ class ReadyFormat:
         reshape: steps that turn a record into the object that expressions see and that becomes `properties`. Each step
             maps names to SQL over `record` (the object, of type JSON) and the names of the steps before; the last step
             gives the new `record`. Where that is null the record stays as it is.
+        table: how its records are read from rows of columns.
         ids: kind of a further id -> expression.
         time: the attribute `time`.
         sessions: the attribute `sessions`.
@@ -44,6 +67,7 @@ class ReadyFormat:
     log: LogFormat | None = None
     added: tuple[str, ...] = ()
     reshape: tuple[Mapping[str, str], ...] = ()
+    table: Table = Table()
     ids: Mapping[str, str] = field(default_factory=dict)
     time: Mapping[str, Any] = field(default_factory=dict)
     sessions: Mapping[str, Any] = field(default_factory=dict)

@@ -4,7 +4,7 @@ https://segment.com/docs/connections/spec/common/, https://segment.com/docs/conn
 https://www.rudderstack.com/docs/event-spec/standard-events/common-fields/
 """
 
-from pipeline_assets.sources.formats.ready import ReadyFormat
+from pipeline_assets.sources.formats.ready import ReadyFormat, Table
 
 # Both spellings of an event's name are common: 'Order Completed' and 'order_completed'.
 _EVENT = "lower(replace(event, '_', ' '))"
@@ -14,14 +14,52 @@ _ITEM = """json_object(
     'sku', coalesce({0} ->> '$.sku', {0} ->> '$.product_id'), 'name', {0} ->> '$.name',
     'category', {0} ->> '$.category', 'price', {0} -> '$.price', 'quantity', {0} -> '$.quantity')"""
 
+# The tables that Segment, RudderStack and Jitsu write to a warehouse: one column for each property.
+_TABLE = Table(
+    json=("context", "properties", "traits", "integrations", "products"),
+    names={
+        "id": "messageId",
+        "message_id": "messageId",
+        "anonymous_id": "anonymousId",
+        "user_id": "userId",
+        "previous_id": "previousId",
+        "group_id": "groupId",
+        # The name as it was given; `event` holds the name of its table.
+        "event_text": "event",
+        "event": "event",
+        "original_timestamp": "originalTimestamp",
+        "sent_at": "sentAt",
+        "received_at": "receivedAt",
+        **{f"context_{path.replace('.', '_')}": f"context.{path}" for path in (
+            "ip", "locale", "timezone", "app.name", "app.version", "app.build", "campaign.source", "campaign.medium",
+            "campaign.name", "campaign.term", "campaign.content", "device.id", "device.type", "library.name",
+            "library.version", "location.country", "os.name", "os.version", "page.path", "page.referrer", "page.search",
+            "page.title", "page.url",
+        )},
+        "context_user_agent": "context.userAgent",
+        "context_session_id": "context.sessionId",
+        "products": "properties.products",
+    },
+    rest="properties",
+    fields=(
+        "anonymousId", "category", "channel", "context", "event", "groupId", "integrations", "messageId", "name",
+        "originalTimestamp", "previousId", "projectId", "properties", "receivedAt", "rudderId", "sentAt", "timestamp",
+        "traits", "type", "userId", "uuid", "uuid_ts", "loaded_at", "version", "writeKey",
+    ),
+)  # fmt: skip
+
 FORMAT = ReadyFormat(
     name="segment",
     title="Segment's common fields",
     aliases=("rudderstack", "jitsu"),
     records="jsonl",
+    table=_TABLE,
     mapping={
         "event_id": "messageId",
-        "event_type": "type",
+        # A table of a warehouse holds one type and does not say which.
+        "event_type": """coalesce(type, CASE WHEN event IS NOT NULL THEN 'track'
+            WHEN previousId IS NOT NULL THEN 'alias' WHEN groupId IS NOT NULL THEN 'group'
+            WHEN properties.url IS NOT NULL THEN 'page' END)""",
         "event_name": "coalesce(nullif(event, ''), type)",
         # `timestamp` is what Segment corrected; where there is no original it is still what the device said.
         "device_at": "coalesce(originalTimestamp, timestamp)",

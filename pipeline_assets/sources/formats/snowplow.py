@@ -61,6 +61,7 @@ _SEEN = """(100.0 * (TRY_CAST(pp_yoffset_max AS DOUBLE) + TRY_CAST(br_viewheight
     / nullif(TRY_CAST(doc_height AS DOUBLE), 0))"""
 _SCREEN = "unstruct_event_com_snowplowanalytics_mobile_screen_view_1"
 _SESSION = "contexts_com_snowplowanalytics_snowplow_client_session_1"
+_MOBILE = "contexts_com_snowplowanalytics_snowplow_mobile_context_1"
 _ECOMMERCE = "com_snowplowanalytics_snowplow_ecommerce"
 _ACTION = f"unstruct_event_{_ECOMMERCE}_snowplow_ecommerce_action_1"
 _TRANSACTION = f"contexts_{_ECOMMERCE}_transaction_1"
@@ -107,9 +108,12 @@ FORMAT = ReadyFormat(
         "sent_at": "CASE WHEN true_tstamp IS NULL THEN dvce_sent_tstamp END",
         "occurred_at": "coalesce(true_tstamp, derived_tstamp, collector_tstamp)",
         "received_at": "collector_tstamp",
-        "anonymous_id": f"coalesce(domain_userid, {_SESSION} ->> '$[0].userId', network_userid)",
+        "anonymous_id": f"""coalesce(domain_userid, {_SESSION} ->> '$[0].userId', {_SESSION} ->> '$[0].user_id',
+            network_userid)""",
         "user_id": "user_id",
-        "session_id_supplied": f"coalesce(domain_sessionid, {_SESSION} ->> '$[0].sessionId')",
+        # Warehouses write the keys of entities in snake case.
+        "session_id_supplied": f"""coalesce(domain_sessionid, {_SESSION} ->> '$[0].sessionId',
+            {_SESSION} ->> '$[0].session_id')""",
         "view_id": f"""coalesce(contexts_com_snowplowanalytics_snowplow_web_page_1 ->> '$[0].id', {_SCREEN}.id,
             contexts_com_snowplowanalytics_mobile_screen_1 ->> '$[0].id')""",
         "page_url": "page_url",
@@ -122,7 +126,7 @@ FORMAT = ReadyFormat(
         "utm_content": "mkt_content",
         "click_id": "mkt_clickid",
         "user_agent": "useragent",
-        "os": "contexts_com_snowplowanalytics_snowplow_mobile_context_1 ->> '$[0].osType'",
+        "os": f"coalesce({_MOBILE} ->> '$[0].osType', {_MOBILE} ->> '$[0].os_type')",
         "app_version": "contexts_com_snowplowanalytics_mobile_application_1 ->> '$[0].version'",
         "language": "br_lang",
         "country": "geo_country",
