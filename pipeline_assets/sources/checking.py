@@ -28,6 +28,7 @@ from pipeline_assets.sources.expressions import Expression, ExpressionError, Pat
 from pipeline_assets.sources.mapping import (
     BOOLEAN_COLUMNS,
     DECIMAL_COLUMNS,
+    INTEGER_COLUMNS,
     LOG_GROUPS,
     json_structure,
     quote,
@@ -274,6 +275,8 @@ def _staged_type(column: str) -> str:
         return "TIMESTAMPTZ"
     if column in DECIMAL_COLUMNS:
         return "DECIMAL(18, 6)"
+    if column in INTEGER_COLUMNS:
+        return "BIGINT"
     if column == "scroll_depth":
         return "DOUBLE"
     return "BOOLEAN" if column in BOOLEAN_COLUMNS else "VARCHAR"

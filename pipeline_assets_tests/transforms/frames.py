@@ -32,6 +32,7 @@ def event(occurred_at: datetime, timezone: str = "UTC", **values: Any) -> Row:
         "event_date": occurred_at.astimezone(ZoneInfo(timezone)).date(),
         "property": "shop",
         "event_id": occurred_at.isoformat(),
+        "is_id_derived": False,
         "event_type": "track",
         "occurred_at": occurred_at,
         "visitor_id": "v",
@@ -80,6 +81,19 @@ def days_between(first: date, last: date) -> list[date]:
 def nulls_last(value: Any) -> tuple[bool, Any]:
     """Sort key that puts None after everything else."""
     return (value is None, value)
+
+
+def event_key(row: Row) -> tuple[Any, ...]:
+    """What events are sorted by: the order within one moment, written out once more."""
+    place = (row["load_id"], row["line"]) if row["is_id_derived"] else ("", 0)
+    return (
+        row["occurred_at"],
+        nulls_last(row["sequence"]),
+        nulls_last(row["received_at"]),
+        not row["is_id_derived"],
+        place,
+        row["event_id"],
+    )
 
 
 def only(rows: Iterable[Row], **values: Any) -> list[Row]:
