@@ -43,7 +43,7 @@ class SessionRows:
     Attributes:
         rows: the events, those of a session together and in order (`event_order`): source, event_date, the columns of
             `EVENT_KEY` and those that were asked for; session_number, counting from 0; is_start, whether it is the
-            first event of its session; session_date.
+            first event of its session; session_date; is_supplied, whether the session is one of supplied mode.
         sessions: session_id, start_reason and end_reason of every session, in order of session_number.
     """
 
@@ -84,12 +84,15 @@ def session_rows(
     rules = rules or {}
     wanted = sorted(set(days))
     inferred = _inferred(events, wanted, timezone, rules, columns)
+    rows = inferred.rows.with_columns(is_supplied=pl.lit(value=False))
     if not supplied_sources(rules):
-        return inferred
+        return SessionRows(rows, inferred.sessions)
     given = _supplied(events, wanted, rules, _known(supplied), columns)
-    shifted = given.rows.with_columns(pl.col("session_number") + pl.lit(len(inferred.sessions), dtype=pl.UInt32))
+    shifted = given.rows.with_columns(
+        pl.col("session_number") + pl.lit(len(inferred.sessions), dtype=pl.UInt32), is_supplied=pl.lit(value=True)
+    )
     return SessionRows(
-        pl.concat([inferred.rows, shifted.select(inferred.rows.columns)]),
+        pl.concat([rows, shifted.select(rows.columns)]),
         pl.concat([inferred.sessions, given.sessions]),
     )
 

@@ -1,6 +1,6 @@
 """Rows and frames for the tests of the transforms."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -94,6 +94,15 @@ def event_key(row: Row) -> tuple[Any, ...]:
         place,
         row["event_id"],
     )
+
+
+ORDERS: dict[str, Sequence[Any]] = {
+    "sequence": (None, None, 1, 2, 10),
+    "is_id_derived": (False, True, True),
+    "load_id": ("f", "g"),
+    "line": (1, 2, 10),
+}
+"""Values of the columns, beside the times and the id, that decide on the order within one moment."""
 
 
 def only(rows: Iterable[Row], **values: Any) -> list[Row]:

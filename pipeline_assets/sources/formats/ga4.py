@@ -32,8 +32,8 @@ def _batch(name: str) -> str:
     return f"coalesce(TRY_CAST({name} AS BIGINT), TRY_CAST(event_params.{name} AS BIGINT))"
 
 
-# All events of a batch have the time of the batch. One number of the page, four digits for the batch of the page, two for
-# the event of the batch.
+# All events of a batch have the time of the batch. One number: that of the page, then four digits for the page's batch,
+# then two for the batch's event.
 _PAGE, _BATCH, _PLACE = (_batch(name) for name in ("batch_page_id", "batch_ordering_id", "batch_event_index"))
 _SEQUENCE = f"""CASE WHEN coalesce({_PAGE}, {_BATCH}, {_PLACE}) IS NOT NULL THEN
     TRY_CAST(coalesce({_PAGE}, 0)::HUGEINT * 1000000 + least(coalesce({_BATCH}, 0), 9999) * 100
