@@ -68,6 +68,7 @@ from pipeline_assets.transforms.entities import entity
 from pipeline_assets.transforms.events import look_back_days
 from pipeline_assets.transforms.funnels import build_funnel, days_after
 from pipeline_assets.transforms.identities import build_identities, rows_of_components, seen_ids
+from pipeline_assets.transforms.ordering import ORDER_COLUMNS
 from pipeline_assets.transforms.orders import build_order_days, build_orders
 from pipeline_assets.transforms.page_views import build_page_views
 from pipeline_assets.transforms.pages import build_pages
@@ -435,12 +436,12 @@ def _conversions(analyses: Analyses, rates: Rates, session_days: int) -> list[De
     ]
 
 
-_FUNNEL_COLUMNS = ("property", "visitor_id", "user_id", "event_date", "occurred_at", "received_at", "event_id")
+_FUNNEL_COLUMNS = ("property", "visitor_id", "user_id", "event_date", "occurred_at")
 
 
 def _funnel(funnel: Funnel) -> Derived:
     steps = {f"step_{number}": step for number, step in enumerate(funnel.steps, 1)}
-    columns = dict.fromkeys((*_FUNNEL_COLUMNS, *([funnel.breakdown] if funnel.breakdown else [])))
+    columns = dict.fromkeys((*_FUNNEL_COLUMNS, *((*ORDER_COLUMNS, funnel.breakdown) if funnel.breakdown else ())))
 
     def select(connection: duckdb.DuckDBPyConnection, paths: list[str], first: date, last: date) -> pl.DataFrame:
         return select_events(
