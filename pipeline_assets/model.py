@@ -206,7 +206,7 @@ def _events_recipe(sources: Sequence[Source], settings: Settings) -> Recipe:
 
 def _derived(sources: Sequence[Source], analyses: Analyses, settings: Settings) -> list[Derived]:
     rates = declared_rates(analyses.currencies)
-    behaviour = _behaviour(sources, analyses, settings)
+    behaviour = _behaviour(sources, analyses, settings, rates.reporting)
     # The days after its first that a session may last.
     session_days = max(reads.after for each in behaviour for reads in each.reads)
     return [
@@ -224,7 +224,9 @@ def _derived(sources: Sequence[Source], analyses: Analyses, settings: Settings) 
 # --- Behaviour: sessions, page views and the figures of a day -----------------------------------------
 
 
-def _behaviour(sources: Sequence[Source], analyses: Analyses, settings: Settings) -> list[Derived]:
+def _behaviour(
+    sources: Sequence[Source], analyses: Analyses, settings: Settings, reporting: str | None
+) -> list[Derived]:
     rules = session_rules(sources)
     used = {name: _plain(rule) for name, rule in rules.items()}
     channel_rules = channels.declared_rules(analyses.channels)
@@ -239,6 +241,7 @@ def _behaviour(sources: Sequence[Source], analyses: Analyses, settings: Settings
             rules=rules,
             supplied=frames.get("supplied_sessions"),
             channels=channel_rules,
+            reporting=reporting,
         )
 
     def page_views(frames: Frames, days: Sequence[date]) -> pl.DataFrame:
@@ -267,12 +270,15 @@ def _behaviour(sources: Sequence[Source], analyses: Analyses, settings: Settings
     ]
     return [
         *(supplied_tables if supplied else ()),
-        Derived(SESSIONS, inputs, sessions, rules=[used, channels.rules_version(channel_rules)], key=visitor),
+        Derived(
+            SESSIONS, inputs, sessions, rules=[used, channels.rules_version(channel_rules), reporting], key=visitor
+        ),
         Derived(PAGE_VIEWS, inputs, page_views, rules=used, key=visitor),
         Derived(
             DAILY_ACTIVITY,
             (Reads(EVENTS), Reads(SESSIONS)),
-            lambda frames, days: build_daily_activity(frames["events"], frames["sessions"], days),
+            lambda frames, days: build_daily_activity(frames["events"], frames["sessions"], days, reporting=reporting),
+            rules=reporting,
         ),
     ]
 

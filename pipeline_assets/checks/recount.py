@@ -211,14 +211,15 @@ select
 limit 0
 """
 
-# Revenue without a currency is in a currency of its own; a sum that the table's column cannot hold is null there.
+# Revenue without a currency is in the reporting currency, where there is none in a currency of its own; a sum that the
+# table's column cannot hold is null there.
 _ACTIVITY = """
 select
     event_date, property,
     count(*) as events,
     count(distinct visitor_id) filter (not is_bot) as visitors,
     case
-        when count(distinct coalesce(currency, '')) filter (revenue is not null and not is_bot) <= 1
+        when count(distinct coalesce(currency, $reporting, '')) filter (revenue is not null and not is_bot) <= 1
         then try_cast(sum(revenue) filter (not is_bot) as decimal(18, 6))
     end as revenue
 from read_parquet($paths)
@@ -238,11 +239,13 @@ class Activity(NamedTuple):
     revenue: Decimal | None
 
 
-def count_activity(connection: duckdb.DuckDBPyConnection, paths: Sequence[str]) -> dict[tuple[date, str], Activity]:
-    """Activity of each day and property in Parquet files of events."""
+def count_activity(
+    connection: duckdb.DuckDBPyConnection, paths: Sequence[str], *, reporting: str | None
+) -> dict[tuple[date, str], Activity]:
+    """Activity of each day and property in Parquet files of events; `reporting` is the reporting currency, if any."""
     if not paths:
         return {}
-    rows = connection.execute(_ACTIVITY, {"paths": list(paths)}).fetchall()
+    rows = connection.execute(_ACTIVITY, {"paths": list(paths), "reporting": reporting}).fetchall()
     return {(day, name): Activity(*figures) for day, name, *figures in rows}
 
 

@@ -343,6 +343,20 @@ def test_revenue_is_summed_in_one_currency_only(
     assert columns_of(session, "revenue", "currency") == (revenue, currency)
 
 
+@pytest.mark.parametrize(
+    ("currencies", "revenue", "currency"),
+    [(("EUR", None), 2, "EUR"), ((None, None), 2, None), (("USD", None), None, None)],
+)
+def test_revenue_without_a_currency_is_in_the_reporting_currency(
+    currencies: tuple[str | None, ...], revenue: int | None, currency: str | None
+) -> None:
+    rows = [
+        event(NOON, event_id=f"{number}", revenue=Decimal(1), currency=code) for number, code in enumerate(currencies)
+    ]
+    (session,) = build_sessions(events_frame(rows), [TODAY], timezone="UTC", reporting="EUR").to_dicts()
+    assert columns_of(session, "revenue", "currency") == (revenue, currency)
+
+
 def test_the_number_of_a_session_is_on_every_event_and_its_reason_on_the_first() -> None:
     rows = [*at(0, 60), *at(7200)]
     assigned = assign_sessions(events_frame(rows), timezone="UTC")
