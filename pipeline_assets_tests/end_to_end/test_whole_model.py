@@ -310,13 +310,13 @@ def test_bad_values_never_fail_a_day_and_are_kept_counted_and_visible_in_a_check
         }
     # Of either source the same; orders are conversions of `sale` and of the package's `purchase`.
     assert deployment.check_everything() == [
-        "conversions:has_values {'without_rate': 8}",
+        "conversions:has_values {'without_rate': 4, 'without_currency': 4}",
         "events:unknown_event_types {'events': 4, 'types: clicks: 7': 1, 'types: clicks: blorp': 1, "
         "'types: taps: 7': 1, 'types: taps: blorp': 1}",
         "events:unusable_values {'events': 8, 'columns: clicks: items': 2, 'columns: clicks: scroll_depth': 2, "
         "'columns: taps: items': 2, 'columns: taps: scroll_depth': 2}",
         "products:readable {'unreadable': 4, 'amounts_without_rate': 0}",
-        "revenue:has_rates {'amounts_without_rate': 4}",
+        "revenue:has_rates {'amounts_without_rate': 2, 'amounts_without_currency': 2}",
     ]
     kept = deployment.table(EVENTS).filter(property="shop.example")
     assert set(kept["event_type_given"].drop_nulls()) == {"blorp", "7"}
