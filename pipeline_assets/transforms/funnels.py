@@ -446,14 +446,18 @@ def _serve(chains: pl.DataFrame, moments: _Moments, fits: pl.Series) -> pl.DataF
         # One event serves the lowest step it can.
         .with_columns(now=pl.col("served") | pl.when(pl.col("size") > 1).then(free).otherwise(free & -free))
     )
-    if not moments.overlapping:
-        return served.drop("free", "size").with_columns(served="now").drop("now")
+    overlaps = served["row"].is_in(pl.Series(moments.overlapping.keys(), dtype=pl.Int64).implode())
+    several = served.filter(overlaps)
     ways = [
-        list(_outcomes(before, moments.overlapping[row])) if row in moments.overlapping else [now]
-        for row, before, now in served.select("row", "served", "now").iter_rows()
+        list(_outcomes(before, moments.overlapping[row])) for row, before in several.select("row", "served").iter_rows()
     ]
-    every_way = served.drop("free", "size", "now").with_columns(served=pl.Series(ways, dtype=pl.List(pl.Int64)))
-    return every_way.explode("served")
+    columns = [*chains.columns, "before"]
+    return pl.concat(
+        [
+            served.filter(~overlaps).with_columns(served="now").select(columns),
+            several.with_columns(served=pl.Series(ways, dtype=pl.List(pl.Int64))).explode("served").select(columns),
+        ]
+    )
 
 
 def _starts(rows: pl.DataFrame, entries: pl.DataFrame, funnel: Funnel) -> Iterator[pl.DataFrame]:
