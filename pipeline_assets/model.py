@@ -69,6 +69,7 @@ from pipeline_assets.transforms.entities import entity
 from pipeline_assets.transforms.events import build_events, look_back_days
 from pipeline_assets.transforms.funnels import build_funnel, days_after
 from pipeline_assets.transforms.identities import build_identities, rows_of_components, seen_ids
+from pipeline_assets.transforms.ordering import ORDER_COLUMNS
 from pipeline_assets.transforms.orders import build_order_days, build_orders
 from pipeline_assets.transforms.page_views import build_page_views
 from pipeline_assets.transforms.pages import build_pages
@@ -203,7 +204,7 @@ def _events_recipe(sources: Sequence[Source], settings: Settings) -> Recipe:
 
 def _derived(sources: Sequence[Source], analyses: Analyses, settings: Settings) -> list[Derived]:
     rates = declared_rates(analyses.currencies)
-    behaviour = _behaviour(sources, analyses, settings)
+    behaviour = _behaviour(sources, analyses, settings, rates.reporting)
     # The days after its first that a session may last.
     session_days = max(reads.after for each in behaviour for reads in each.reads)
     return [
@@ -221,7 +222,9 @@ def _derived(sources: Sequence[Source], analyses: Analyses, settings: Settings) 
 # --- Behaviour: sessions, page views and the figures of a day -----------------------------------------
 
 
-def _behaviour(sources: Sequence[Source], analyses: Analyses, settings: Settings) -> list[Derived]:
+def _behaviour(
+    sources: Sequence[Source], analyses: Analyses, settings: Settings, reporting: str | None
+) -> list[Derived]:
     rules = session_rules(sources)
     used = {name: _plain(rule) for name, rule in rules.items()}
     channel_rules = channels.declared_rules(analyses.channels)
@@ -236,6 +239,7 @@ def _behaviour(sources: Sequence[Source], analyses: Analyses, settings: Settings
             rules=rules,
             supplied=frames.get("supplied_sessions"),
             channels=channel_rules,
+            reporting=reporting,
         )
 
     def page_views(frames: Frames, days: Sequence[date]) -> pl.DataFrame:
@@ -264,12 +268,15 @@ def _behaviour(sources: Sequence[Source], analyses: Analyses, settings: Settings
     ]
     return [
         *(supplied_tables if supplied else ()),
-        Derived(SESSIONS, inputs, sessions, rules=[used, channels.rules_version(channel_rules)], key=visitor),
+        Derived(
+            SESSIONS, inputs, sessions, rules=[used, channels.rules_version(channel_rules), reporting], key=visitor
+        ),
         Derived(PAGE_VIEWS, inputs, page_views, rules=used, key=visitor),
         Derived(
             DAILY_ACTIVITY,
             (Reads(EVENTS), Reads(SESSIONS)),
-            lambda frames, days: build_daily_activity(frames["events"], frames["sessions"], days),
+            lambda frames, days: build_daily_activity(frames["events"], frames["sessions"], days, reporting=reporting),
+            rules=reporting,
         ),
     ]
 
@@ -433,12 +440,12 @@ def _conversions(analyses: Analyses, rates: Rates, session_days: int) -> list[De
     ]
 
 
-_FUNNEL_COLUMNS = ("property", "visitor_id", "user_id", "event_date", "occurred_at", "received_at", "event_id")
+_FUNNEL_COLUMNS = ("property", "visitor_id", "user_id", "event_date", "occurred_at")
 
 
 def _funnel(funnel: Funnel) -> Derived:
     steps = {f"step_{number}": step for number, step in enumerate(funnel.steps, 1)}
-    columns = dict.fromkeys((*_FUNNEL_COLUMNS, *([funnel.breakdown] if funnel.breakdown else [])))
+    columns = dict.fromkeys((*_FUNNEL_COLUMNS, *((*ORDER_COLUMNS, funnel.breakdown) if funnel.breakdown else ())))
 
     def select(connection: duckdb.DuckDBPyConnection, paths: list[str], first: date, last: date) -> pl.DataFrame:
         return select_events(

@@ -14,12 +14,13 @@ from pipeline_assets.analyses.declaration import Conversion, Selector
 from pipeline_assets.analyses.event_columns import EVENT_COLUMNS
 from pipeline_assets.contracts.columns import money
 from pipeline_assets.contracts.events import Events
+from pipeline_assets.transforms.ordering import ORDER_COLUMNS
 
 _MONEY = money("")
 _VALUE_TYPE = f"DECIMAL({_MONEY.precision}, {_MONEY.scale})"
 # Taken from the declared columns: an empty frame would start the engine's threads on import.
 _SCHEMA = {name: column.dtype for name, column in Events.columns().items()}
-_CONVERSION_COLUMNS = ("event_date", "property", "event_id", "visitor_id", "user_id", "occurred_at")
+_CONVERSION_COLUMNS = ("event_date", "property", "visitor_id", "user_id", *ORDER_COLUMNS)
 
 CONVERSION_SCHEMA = pl.Schema(
     {

@@ -177,8 +177,9 @@ def _activity_check() -> Check:
     ) -> dg.AssetCheckResult:
         days = checked_days(context, platform, DAILY_ACTIVITY.name)
         paths = [str(path) for path in platform.lake_files(EVENTS, days).values()]
+        currencies = platform.analyses.currencies
         with duckdb.get_connection() as connection:
-            recounted = count_activity(connection, paths)
+            recounted = count_activity(connection, paths, reporting=currencies.reporting if currencies else None)
         query = sa.select(a.activity_date, a.property, a.events, a.visitors, a.revenue, a.sessions).where(
             a.activity_date.in_(days)
         )

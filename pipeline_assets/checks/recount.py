@@ -17,7 +17,8 @@ _SESSIONS = """
 with supplied as ({supplied}),
 read as materialized (
     select
-        event_date, property, visitor_id, source, event_id, occurred_at, received_at, event_type, view_id,
+        event_date, property, visitor_id, source, event_id, occurred_at, sequence, received_at, event_type, view_id,
+        case when is_id_derived then load_id end as file, case when is_id_derived then line end as line,
         utm_source, utm_medium, utm_campaign, click_id, session_id_supplied,
         to_microseconds(coalesce(map_extract_value($timeouts::map(varchar, bigint), source), 1800000000)) as timeout,
         list_contains($campaign_sources::varchar[], source) as splits_on_campaign,
@@ -32,7 +33,9 @@ visitors as materialized (
 ),
 inferred as materialized (
     select
-        r.* exclude (property, visitor_id, event_id, received_at, session_id_supplied, supplied_days),
+        r.* exclude (
+            property, visitor_id, event_id, sequence, received_at, file, line, session_id_supplied, supplied_days
+        ),
         v.visitor,
         event_type = 'ping' and view_id is not null as is_view_ping,
         row_number() over visitor as place,
@@ -40,7 +43,10 @@ inferred as materialized (
     from read as r
     join visitors as v using (property, visitor_id)
     where supplied_days is null
-    window visitor as (partition by v.visitor order by occurred_at, received_at nulls last, event_id)
+    window visitor as (
+        partition by v.visitor
+        order by occurred_at, sequence nulls last, received_at nulls last, file nulls last, line nulls last, event_id
+    )
 ),
 campaigns as materialized (
     select visitor, place
@@ -205,14 +211,15 @@ select
 limit 0
 """
 
-# Revenue without a currency is in a currency of its own; a sum that the table's column cannot hold is null there.
+# Revenue without a currency is in the reporting currency, where there is none in a currency of its own; a sum that the
+# table's column cannot hold is null there.
 _ACTIVITY = """
 select
     event_date, property,
     count(*) as events,
     count(distinct visitor_id) filter (not is_bot) as visitors,
     case
-        when count(distinct coalesce(currency, '')) filter (revenue is not null and not is_bot) <= 1
+        when count(distinct coalesce(currency, $reporting, '')) filter (revenue is not null and not is_bot) <= 1
         then try_cast(sum(revenue) filter (not is_bot) as decimal(18, 6))
     end as revenue
 from read_parquet($paths)
@@ -232,11 +239,13 @@ class Activity(NamedTuple):
     revenue: Decimal | None
 
 
-def count_activity(connection: duckdb.DuckDBPyConnection, paths: Sequence[str]) -> dict[tuple[date, str], Activity]:
-    """Activity of each day and property in Parquet files of events."""
+def count_activity(
+    connection: duckdb.DuckDBPyConnection, paths: Sequence[str], *, reporting: str | None
+) -> dict[tuple[date, str], Activity]:
+    """Activity of each day and property in Parquet files of events; `reporting` is the reporting currency, if any."""
     if not paths:
         return {}
-    rows = connection.execute(_ACTIVITY, {"paths": list(paths)}).fetchall()
+    rows = connection.execute(_ACTIVITY, {"paths": list(paths), "reporting": reporting}).fetchall()
     return {(day, name): Activity(*figures) for day, name, *figures in rows}
 
 

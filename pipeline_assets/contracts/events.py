@@ -18,6 +18,10 @@ class Events(dy.Schema):
         primary_key=True,
         metadata=made_of("staging.event_id", "staging.row_hash"),
     )
+    is_id_derived = dy.Bool(
+        description="Whether the source gave no id, so that event_id is a hash of the content",
+        metadata=made_of("staging.event_id"),
+    )
     event_name = text("Name of the event", nullable=True, metadata=made_of("staging.event_name"))
     event_type = choice(EVENT_TYPES, "Kind of event", metadata=made_of("staging.event_type"))
     event_type_given = text(
@@ -26,6 +30,11 @@ class Events(dy.Schema):
         metadata=made_of("staging.event_type_given"),
     )
     occurred_at = utc("When it happened, after clock correction", metadata=made_of("staging.occurred_at"))
+    sequence = dy.Int64(
+        nullable=True,
+        description="The source's place of the event among those of one moment",
+        metadata=made_of("staging.sequence"),
+    )
     received_at = utc("When the collector received it", nullable=True, metadata=made_of("staging.received_at"))
     device_at = utc("When it happened by the device's own clock", nullable=True, metadata=made_of("staging.device_at"))
     clock_skew_ms = dy.Int64(

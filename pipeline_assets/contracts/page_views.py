@@ -16,7 +16,10 @@ _SESSION = (
 
 
 class PageViews(dy.Schema):
-    """Page and screen views of the sessions that start on a day; one row per view."""
+    """Page and screen views of the sessions that start on a day; one row per view.
+
+    A view whose pings go on in another supplied session is a view of that session, too.
+    """
 
     page_view_id = text(
         "Deterministic id of the view", primary_key=True, metadata=made_of(*_SESSION, *_VIEW, "events.event_id")

@@ -22,6 +22,7 @@ class StagedEvents(dy.Schema):
         "What the source called the event's type, where that is none of the known ones", nullable=True
     )
     occurred_at = utc("When it happened, after clock correction")
+    sequence = dy.Int64(nullable=True, description="The source's place of the event among those of one moment")
     received_at = utc("When the collector received it", nullable=True)
     device_at = utc("When it happened by the device's own clock, if mapped", nullable=True)
     sent_at = utc("When the device sent it by its own clock", nullable=True)

@@ -30,6 +30,7 @@ from pipeline_assets.sources.mapping import (
     BOOLEAN_COLUMNS,
     DECIMAL_COLUMNS,
     DELIMITED_FORMATS,
+    INTEGER_COLUMNS,
     json_structure,
     quote,
     sql_type,
@@ -377,6 +378,8 @@ def _staged_type(column: str) -> str:
         return "TIMESTAMPTZ"
     if column in DECIMAL_COLUMNS:
         return "DECIMAL(18, 6)"
+    if column in INTEGER_COLUMNS:
+        return "BIGINT"
     if column == "scroll_depth":
         return "DOUBLE"
     return "BOOLEAN" if column in BOOLEAN_COLUMNS else "VARCHAR"

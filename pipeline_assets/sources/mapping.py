@@ -49,6 +49,7 @@ DECIMAL_COLUMNS = tuple(name for name, column in StagedEvents.columns().items() 
 NUMBER_COLUMNS = (*DECIMAL_COLUMNS, "scroll_depth")
 """Columns whose text is read with the declared decimal mark."""
 
+INTEGER_COLUMNS = ("sequence",)
 LENIENT_COLUMNS = ("items", "scroll_depth")
 """Columns whose value counts as absent where it cannot be used; it then stays in the properties."""
 
@@ -638,6 +639,11 @@ class _Plan:
                 value = f"try_cast({text} AS BOOLEAN)"
             elif column in DECIMAL_COLUMNS:
                 value = f"try_cast({text} AS DECIMAL(18, 6))"
+            elif column in INTEGER_COLUMNS:
+                # DuckDB's cast alone would round.
+                value = (
+                    f"CASE WHEN regexp_full_match({text}, '[+-]?[0-9]+([.]0*)?') THEN try_cast({text} AS BIGINT) END"
+                )
             elif column in TIME_COLUMNS:
                 value = _microseconds(text, *self.source.time_rule(column))
             elif column in LENIENT_COLUMNS:
@@ -668,7 +674,7 @@ class _Plan:
             broken = [] if expression.bare else [failure]
             if column in TIME_COLUMNS:
                 value = f"CASE WHEN {value} BETWEEN {_FIRST_MOMENT} AND {_LAST_MOMENT} THEN {value} END"
-            if column in (*BOOLEAN_COLUMNS, *DECIMAL_COLUMNS, *TIME_COLUMNS):
+            if column in (*BOOLEAN_COLUMNS, *DECIMAL_COLUMNS, *INTEGER_COLUMNS, *TIME_COLUMNS):
                 broken.append(f"({text} IS NOT NULL AND ({value}) IS NULL)")
                 columns.append(f"{value} AS {_name(f'~{column}')}")
             else:
@@ -798,6 +804,8 @@ class _Plan:
                 value = self._value(column, "NULL::BOOLEAN")
             elif column in DECIMAL_COLUMNS:
                 value = self._value(column, "NULL::DECIMAL(18, 6)")
+            elif column in INTEGER_COLUMNS:
+                value = self._value(column, "NULL::BIGINT")
             elif column == "scroll_depth":
                 value = self._value(column, "NULL::DOUBLE")
             else:

@@ -8,6 +8,7 @@ import polars as pl
 from pipeline_assets.contracts.columns import money
 from pipeline_assets.contracts.conversions import Conversions
 from pipeline_assets.transforms.currencies import Rates, in_reporting_currency
+from pipeline_assets.transforms.ordering import ORDER_COLUMNS, event_order
 from pipeline_assets.transforms.sessionize import hex_ids
 
 ONCE_PER_SESSION = "once_per_session"
@@ -17,10 +18,9 @@ _EVENT_COLUMNS = (
     "conversion",
     "event_date",
     "property",
-    "event_id",
     "visitor_id",
     "user_id",
-    "occurred_at",
+    *ORDER_COLUMNS,
     "value",
     "currency",
     "order_id",
@@ -40,16 +40,16 @@ def build_conversions(
 
     An event belongs to the session of its visitor that spans it, both ends included; where several do (supplied
     sessions may overlap), to the one that started last, then to the one with the smaller id. Counting `every` makes
-    each event a conversion; `once_per_session` only a session's first, by occurred_at and event_id, and of the events
-    without a session only the visitor's first of a calendar day. A value that does not fit the column is null.
+    each event a conversion; `once_per_session` only a session's first (`event_order`), and of the events without a
+    session only the visitor's first of a calendar day. A value that does not fit the column is null.
 
     Reads the events of `days` and, of conversions counted once per session, those of the days before on which a
     session may have begun that goes on into `days`: the first conversion of such a session may lie there.
 
     Args:
         events: one row per event and declared conversion that means it: conversion (its name), event_date, property,
-            event_id, visitor_id, user_id, occurred_at, value (the worth in `currency`), currency, order_id, counting
-            (`every` or `once_per_session`). Bots are left out by the caller; events without a visitor here.
+            visitor_id, user_id, `ORDER_COLUMNS`, value (the worth in `currency`), currency, order_id, counting (`every`
+            or `once_per_session`). Bots are left out by the caller; events without a visitor here.
         sessions: at least all sessions (`contracts.Sessions`) that span an event of `events`.
         days: conversion dates to build.
         rates: worth of the currencies in the reporting currency, on the day of the event.
@@ -62,7 +62,7 @@ def build_conversions(
         .filter(pl.col("visitor_id").is_not_null(), is_wanted | is_once)
         .select(_EVENT_COLUMNS)
         .collect()
-        .sort("conversion", "property", "occurred_at", "event_id")
+        .sort("conversion", "property", *event_order(), nulls_last=True)
         .with_row_index("row")
     )
     place = [

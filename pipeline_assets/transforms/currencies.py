@@ -77,15 +77,16 @@ def in_reporting_currency(revenue: pl.Expr, currency: pl.Expr, day: pl.Expr, rat
 
     The rate of a currency on a day is the one with the latest `since` that is not after the day. Codes of currencies
     are compared without regard to case and blanks around them. An amount in the reporting currency itself stays as it
-    is. Null where the amount or the currency is null, where the currency has no rate that day (`lacks_rate` tells),
-    where the result is too large for the column, and everywhere if there is no reporting currency.
+    is, and so does one without a currency: it counts as one in the reporting currency, as in Universal Analytics and
+    Adobe Analytics. Null where the amount is null, where the currency has no rate that day (`lacks_rate` tells), where
+    the result is too large for the column, and everywhere if there is no reporting currency.
 
     Reads nothing but its arguments, row by row: it may stand wherever an expression of a column may, also inside
     aggregations such as `in_reporting_currency(…).sum()`.
 
     Args:
         revenue: amounts, cast to Decimal(18, 6).
-        currency: code of the currency of each amount, or a literal.
+        currency: code of the currency of each amount, null where it has none, or a literal.
         day: the day whose rate counts, or a literal.
         rates: the reporting currency and the rates.
     """
@@ -122,6 +123,7 @@ class _RateTable:
         by_code: dict[str, list[tuple[date, Decimal]]] = {_code(reporting): [(date.min, Decimal(1))]}
         for rate in rates:
             by_code.setdefault(_code(rate.currency), []).append((rate.since, rate.rate))
+        self._reporting = reporting
         self._codes = {code: number for number, code in enumerate(by_code, start=1)}
         # Before its first rate, a currency has none: the entry before all of its days says so.
         entries: list[tuple[int, int | None, int | None]] = [(0, None, None)]
@@ -137,7 +139,8 @@ class _RateTable:
         revenue, currency, day = _aligned(columns)
         # A day is found among few, and a code among few, however many rows there are.
         number = (
-            currency.str.strip_chars()
+            currency.fill_null(self._reporting)
+            .str.strip_chars()
             .str.to_uppercase()
             .replace_strict(self._codes, default=None, return_dtype=pl.Int64)
         )

@@ -24,7 +24,11 @@ _EVENT_COLUMNS = (
 
 
 def build_daily_activity(
-    events: pl.LazyFrame | pl.DataFrame, sessions: pl.LazyFrame | pl.DataFrame, days: Sequence[date]
+    events: pl.LazyFrame | pl.DataFrame,
+    sessions: pl.LazyFrame | pl.DataFrame,
+    days: Sequence[date],
+    *,
+    reporting: str | None = None,
 ) -> pl.DataFrame:
     """Activity on `days`, per `contracts.DailyActivity`; a property without events on a day has no row.
 
@@ -35,6 +39,7 @@ def build_daily_activity(
         events: at least all events (`contracts.Events`) of `days`.
         sessions: at least all sessions (`contracts.Sessions`) that start on `days`.
         days: activity dates to build.
+        reporting: see `single_currency_revenue`.
     """
     wanted = sorted(set(days))
     rows = (
@@ -72,7 +77,7 @@ def build_daily_activity(
     counts = pl.exclude(*_KEY).fill_null(0).cast(pl.Int64)
     return (
         table.with_columns(counts)
-        .join(single_currency_revenue(people, _KEY), on=_KEY, how="left")
+        .join(single_currency_revenue(people, _KEY, reporting=reporting), on=_KEY, how="left")
         .select(DailyActivity.column_names())
         .sort(_KEY)
     )

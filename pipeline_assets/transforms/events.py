@@ -304,5 +304,8 @@ def _day_counts(landed: int, duplicates: int, conflicts: int, reasons: Mapping[s
 
 def _enrich(rows: pl.DataFrame) -> pl.DataFrame:
     """Events of staged rows that are kept, columns per `contracts.Events`."""
-    rows = rows.with_columns(visitor_id=pl.coalesce("anonymous_id", pl.lit("user:") + pl.col("user_id")))
+    rows = rows.with_columns(
+        visitor_id=pl.coalesce("anonymous_id", pl.lit("user:") + pl.col("user_id")),
+        is_id_derived=pl.col("row_hash").is_not_null(),
+    )
     return add_user_agent_columns(add_url_columns(rows)).select(Events.column_names())

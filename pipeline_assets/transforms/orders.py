@@ -9,10 +9,11 @@ from pipeline_assets.contracts.order_days import OrderDays
 from pipeline_assets.contracts.orders import Orders
 from pipeline_assets.transforms.currencies import MONEY, NO_CURRENCY, Rates, in_reporting_currency
 from pipeline_assets.transforms.items import decode_items
+from pipeline_assets.transforms.ordering import ORDER_COLUMNS, event_order
 
 _KEY = ("property", "order_id", "currency")
 _DAY_KEY = ("activity_date", *_KEY)
-_ORDER_COLUMNS = ("occurred_at", "received_at", "event_id", "revenue", "visitor_id", "user_id", "items")
+_EVENT_COLUMNS = (*ORDER_COLUMNS, "revenue", "visitor_id", "user_id", "items")
 
 
 def build_order_days(events: pl.LazyFrame | pl.DataFrame, days: Sequence[date]) -> pl.DataFrame:
@@ -21,8 +22,7 @@ def build_order_days(events: pl.LazyFrame | pl.DataFrame, days: Sequence[date]) 
     An event belongs to an order if it has an order id and a revenue, whatever its name; a negative revenue is a refund.
     Bots are left out; events without a visitor (refused consent) are not, for an order needs none. Two events of one
     order on a day are added, also where their revenue is equal: duplicates are gone by their event ids before, and what
-    two event ids tell twice is told twice by the source. The first event is that of the smallest occurred_at, then
-    received_at (nulls last), then event_id.
+    two event ids tell twice is told twice by the source. Which event is the first `event_order` says.
 
     Reads the events of `days` and nothing else. All columns are minima, maxima and sums, so that no order of days or
     batches matters.
@@ -43,7 +43,7 @@ def build_order_days(events: pl.LazyFrame | pl.DataFrame, days: Sequence[date]) 
         .select(
             "property",
             "order_id",
-            *_ORDER_COLUMNS,
+            *_EVENT_COLUMNS,
             activity_date=pl.col("event_date"),
             currency=pl.col("currency").fill_null(NO_CURRENCY),
             is_refund=revenue < 0,
@@ -67,7 +67,7 @@ def build_order_days(events: pl.LazyFrame | pl.DataFrame, days: Sequence[date]) 
             refunded=(-revenue.filter(refund)).sum().cast(MONEY, strict=False),
         )
     )
-    in_order = rows.sort("occurred_at", "received_at", "event_id", nulls_last=True)
+    in_order = rows.sort(event_order(), nulls_last=True)
     for column in ("visitor_id", "user_id"):
         table = table.join(_first(in_order, column, _DAY_KEY), on=_DAY_KEY, how="left")
     return table.select(OrderDays.column_names()).sort(_DAY_KEY)

@@ -1,7 +1,9 @@
 """Page and screen views of sessions.
 
 A view is made by page and screen events: one for each view id of a session where the tracker gives one, else one for
-each event. Pings and other events that carry a view id belong to the view and make none.
+each event. Pings and other events that carry a view id belong to the view and make none. Only where the tracker
+supplies the ids of sessions do pings make a view of their own: their view id says that the page was seen in this
+session, too, though it was opened in another. Snowplow counts so.
 """
 
 from collections.abc import Mapping, Sequence
@@ -68,6 +70,8 @@ def build_page_views(
 def find_views(rows: pl.DataFrame) -> pl.DataFrame:
     """First event of each view in `rows` (`session_rows`), those of a session together and in order.
 
+    The first page or screen event of a view; of a view of a supplied session that has none there, the first ping.
+
     Added are view_number, is_entry, is_exit, engaged_seconds, page and the scroll_depth of the view. page is the path;
     where there is none the title, and for a screen without a title the event's name.
     """
@@ -88,8 +92,10 @@ def find_views(rows: pl.DataFrame) -> pl.DataFrame:
     )
     depths = of_views.select("view", deepest=_scroll_depth()).drop_nulls().group_by("view").max().collect()
     is_repeat = pl.col("view").is_not_null() & ~pl.col("view").is_first_distinct()
+    supplied_ping = pl.col("is_supplied") & (pl.col("event_type") == "ping") & pl.col("view").is_not_null()
+    opened = rows.filter(is_view(), pl.col("view").is_not_null())["view"].unique()
     return (
-        rows.filter(is_view())
+        rows.filter(is_view() | (supplied_ping & ~pl.col("view").is_in(opened.implode())))
         .filter(~is_repeat)
         .join(engaged, on="view", how="left", maintain_order="left")
         .join(depths, on="view", how="left", maintain_order="left")

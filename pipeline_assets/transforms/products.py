@@ -11,6 +11,7 @@ import polars as pl
 from pipeline_assets.contracts.products import Products
 from pipeline_assets.transforms.currencies import MONEY, Rates, in_reporting_currency, lacks_rate, total
 from pipeline_assets.transforms.items import decode_items, is_unreadable
+from pipeline_assets.transforms.ordering import ORDER_COLUMNS, event_order
 
 VIEW, ADD, REMOVE, PURCHASE, REFUND = "view", "add", "remove", "purchase", "refund"
 PRODUCT_EVENTS = {
@@ -33,9 +34,7 @@ NO_PRODUCT = "(none)"
 _KEY = ("activity_date", "property", "sku")
 _EVENT_COLUMNS = (
     "property",
-    "event_id",
-    "occurred_at",
-    "received_at",
+    *ORDER_COLUMNS,
     "visitor_id",
     "order_id",
     "currency",
@@ -52,7 +51,7 @@ def build_products(events: pl.LazyFrame | pl.DataFrame, days: Sequence[date], *,
     product_id or item_id, else by its name (GA4 asks for one of id and name), else by (none), so that each event that
     views, adds or removes counts somewhere; orders and refunds that name no id in their properties have no product.
     Viewed counts an event once for a product however often it lists it. Name and category are those of the latest event
-    (occurred_at, received_at with nulls last, event_id, place in the list). Revenue is price times quantity in the
+    (`event_order`, then the place in the list). Revenue is price times quantity in the
     event's currency, exact, converted item by item. Bots are left out; events without a visitor have no viewer.
 
     What cannot be read is taken as absent and counted in unreadable: see `decode_items`.
@@ -90,7 +89,7 @@ def build_products(events: pl.LazyFrame | pl.DataFrame, days: Sequence[date], *,
     table = table.with_columns(
         pl.col(counts).fill_null(0), unreadable=pl.sum_horizontal("unreadable", "broken").cast(pl.Int64)
     )
-    latest = items.sort("occurred_at", "received_at", "event_id", "position", nulls_last=True)
+    latest = items.sort(*event_order(), "position", nulls_last=True)
     for column in ("name", "category"):
         named = latest.filter(pl.col(column).is_not_null()).select(*_KEY, column)
         table = table.join(named.unique(_KEY, keep="last", maintain_order=True), on=_KEY, how="left")

@@ -6,8 +6,9 @@ from datetime import date, timedelta
 
 import polars as pl
 
+from pipeline_assets.transforms.ordering import ORDER_COLUMNS
 from pipeline_assets.transforms.sessionize import (
-    EVENT_ORDER,
+    EVENT_KEY,
     REASON,
     SUPPLIED,
     SessionRules,
@@ -40,9 +41,9 @@ class SessionRows:
     """Sessions and their events.
 
     Attributes:
-        rows: the events, those of a session together and in `EVENT_ORDER`: source, event_date, the columns of
-            `EVENT_ORDER` and those that were asked for; session_number, counting from 0; is_start, whether it is the
-            first event of its session; session_date.
+        rows: the events, those of a session together and in order (`event_order`): source, event_date, the columns of
+            `EVENT_KEY` and those that were asked for; session_number, counting from 0; is_start, whether it is the
+            first event of its session; session_date; is_supplied, whether the session is one of supplied mode.
         sessions: session_id, start_reason and end_reason of every session, in order of session_number.
     """
 
@@ -83,12 +84,15 @@ def session_rows(
     rules = rules or {}
     wanted = sorted(set(days))
     inferred = _inferred(events, wanted, timezone, rules, columns)
+    rows = inferred.rows.with_columns(is_supplied=pl.lit(value=False))
     if not supplied_sources(rules):
-        return inferred
+        return SessionRows(rows, inferred.sessions)
     given = _supplied(events, wanted, rules, _known(supplied), columns)
-    shifted = given.rows.with_columns(pl.col("session_number") + pl.lit(len(inferred.sessions), dtype=pl.UInt32))
+    shifted = given.rows.with_columns(
+        pl.col("session_number") + pl.lit(len(inferred.sessions), dtype=pl.UInt32), is_supplied=pl.lit(value=True)
+    )
     return SessionRows(
-        pl.concat([inferred.rows, shifted.select(inferred.rows.columns)]),
+        pl.concat([rows, shifted.select(rows.columns)]),
         pl.concat([inferred.sessions, given.sessions]),
     )
 
@@ -166,7 +170,7 @@ def _inferred(
         )
     ).to_series()
     sessions = starts.select(hex_ids(ids).alias("session_id"), "start_reason", "end_reason")
-    kept = dict.fromkeys((*EVENT_ORDER, "source", "event_date", *columns, *_ROW_COLUMNS))
+    kept = dict.fromkeys((*EVENT_KEY, "source", "event_date", *columns, *_ROW_COLUMNS))
     return SessionRows(rows.select(*kept).with_columns(session_number=pl.col("is_start").cum_sum() - 1), sessions)
 
 
@@ -178,16 +182,17 @@ def _supplied(
     columns: Sequence[str],
 ) -> SessionRows:
     starting = supplied.filter(pl.col("session_date").is_in(days)).select(*_SUPPLIED_KEY, "first_at", "session_date")
-    wanted = dict.fromkeys((*EVENT_ORDER, "source", "event_date", "session_id_supplied", *columns))
+    wanted = dict.fromkeys((*EVENT_KEY, "source", "event_date", "session_id_supplied", *columns))
+    needed = dict.fromkeys((*wanted, *ORDER_COLUMNS))
     found = (
         _of_supplied_sources(events, rules)
-        .select(*wanted)
+        .select(*needed)
         .join(starting, on=_SUPPLIED_KEY)
         .filter(_in_reach(rules))
-        .select(*(compact(name) for name in wanted), "first_at", "session_date")
+        .select(*(compact(name) for name in needed), "first_at", "session_date")
         .collect()
     )
-    rows = in_order(found, "session_id_supplied")
+    rows = in_order(found, "session_id_supplied", keep=(*wanted, "first_at", "session_date"))
     is_start = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift()) for name in _SUPPLIED_KEY)
     rows = rows.with_columns(is_start=is_start).with_columns(session_number=pl.col("is_start").cum_sum() - 1)
     starts = rows.filter("is_start")

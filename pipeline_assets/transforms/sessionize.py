@@ -8,7 +8,7 @@ A ping of a view that began before the current session neither starts nor prolon
 pings are passive is found from the events of less than a day before them, and needs no sessions.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from hashlib import blake2b
@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from pipeline_assets.contracts.sessions import REASONS
+from pipeline_assets.transforms.ordering import ORDER_COLUMNS, event_order
 
 DEFAULT_TIMEOUT = timedelta(minutes=30)
 LONGEST_TIMEOUT = timedelta(hours=12)
@@ -35,8 +36,8 @@ DAY_FILLED = "day_filled"
 MIDNIGHT = "midnight"
 CAMPAIGN = "campaign"
 SUPPLIED = "supplied"
-EVENT_ORDER = ("property", "visitor_id", "occurred_at", "received_at", "event_id")
-"""Order of a visitor's events, nulls last."""
+EVENT_KEY = ("property", "visitor_id", "occurred_at", "event_id")
+"""Columns that every row of a session has."""
 
 CAMPAIGN_COLUMNS = ("utm_source", "utm_medium", "utm_campaign", "click_id")
 """What makes two campaigns different ones. An event that has none of them names no campaign."""
@@ -60,6 +61,7 @@ FEW_VALUES = (
     "browser",
     "country",
     "currency",
+    "load_id",
 )
 """Texts of events that repeat often."""
 
@@ -164,17 +166,17 @@ def assign_sessions(
         columns: further columns to keep.
 
     Returns:
-        source, event_date, event_type, view_id, the columns of `EVENT_ORDER` and `columns`, the rows of a visitor
-        together and in that order; session_number, counting from 0 in this frame; is_start; is_orphan; session_date,
-        the event_date of the session's first event; start_reason and end_reason, on the first event of a session.
-        The session of an orphan means nothing.
+        source, event_date, event_type, view_id, the columns of `EVENT_KEY` and `columns`, the rows of a visitor
+        together and in order (`event_order`); session_number, counting from 0 in this frame; is_start; is_orphan;
+        session_date, the event_date of the session's first event; start_reason and end_reason, on the first event of a
+        session. The session of an orphan means nothing.
     """
     rules = rules or {}
     campaign_sources = [source for source, rule in rules.items() if rule.split_on_campaign]
     midnight_sources = [source for source, rule in rules.items() if rule.split_at_midnight]
     wanted = dict.fromkeys(
         (
-            *EVENT_ORDER,
+            *EVENT_KEY,
             "source",
             "event_date",
             "event_type",
@@ -186,7 +188,8 @@ def assign_sessions(
     is_inferred = pl.all_horizontal(
         pl.col("visitor_id").is_not_null(), *(pl.col("source") != source for source in supplied_sources(rules))
     )
-    rows = in_order(events.lazy().filter(is_inferred).select(compact(name) for name in wanted).collect())
+    needed = dict.fromkeys((*wanted, *ORDER_COLUMNS))
+    rows = in_order(events.lazy().filter(is_inferred).select(compact(name) for name in needed).collect(), keep=wanted)
     is_new_visitor = _changes("property") | _changes("visitor_id")
     steps = rows.select(
         "event_date",
@@ -236,30 +239,30 @@ def hex_ids(keys: pl.Series) -> pl.Series:
     return pl.Series([blake2b(key.encode(), digest_size=16).hexdigest() for key in keys], dtype=pl.String)
 
 
-def in_order(rows: pl.DataFrame, *further: str) -> pl.DataFrame:
-    """Sort the rows of each visitor (and of each value of the columns `further`) by `EVENT_ORDER`.
+def in_order(rows: pl.DataFrame, *further: str, keep: Iterable[str]) -> pl.DataFrame:
+    """The columns `keep` of the rows, those of each visitor (and of each value of `further`) together and in order.
 
     Visitors are numbered and only the keys are sorted, which takes half the memory of sorting `rows`.
     """
     visitor = ("property", "visitor_id", *further)
-    keys = rows.select(*EVENT_ORDER, *further).rechunk()
+    keys = rows.select(*visitor, *ORDER_COLUMNS).rechunk()
     numbers = keys.select(visitor).unique(maintain_order=True).with_row_index("visitor")
     order = (
         keys.join(numbers, on=visitor, how="left", maintain_order="left")
-        .select("visitor", "occurred_at", "received_at", "event_id")
+        .select("visitor", *ORDER_COLUMNS)
         .with_row_index("row")
         .sort("visitor", "occurred_at")
     )
-    # Few events share a visitor's moment; comparing long ids only there makes the sort five times faster.
+    # Few events share a visitor's moment; comparing all of the rest only there makes the sort five times faster.
     repeats = (pl.col("visitor") == pl.col("visitor").shift()) & (
         pl.col("occurred_at") == pl.col("occurred_at").shift()
     )
     is_tied = order.select(repeats.fill_null(value=False) | repeats.shift(-1, fill_value=False)).to_series()
-    tied = order.filter(is_tied).sort("visitor", "occurred_at", "received_at", "event_id", nulls_last=True)
+    tied = order.filter(is_tied).sort("visitor", *event_order(), nulls_last=True)
     positions = order["row"].scatter(is_tied.arg_true(), tied["row"])
     del keys, order
     # Gathering from many small chunks is several times slower than from one.
-    return rows.rechunk()[positions]
+    return rows.select(*keep).rechunk()[positions]
 
 
 def group_numbers(frame: pl.DataFrame, *by: str) -> pl.Series:

@@ -33,6 +33,7 @@ def build_sessions(
     rules: Mapping[str, SessionRules] | None = None,
     supplied: pl.LazyFrame | pl.DataFrame | None = None,
     channels: RuleSet | None = None,
+    reporting: str | None = None,
 ) -> pl.DataFrame:
     """Sessions that start on `days`, per `contracts.Sessions`.
 
@@ -43,6 +44,7 @@ def build_sessions(
         rules: see `session_rows`.
         supplied: see `session_rows`.
         channels: see `add_channel`.
+        reporting: see `single_currency_revenue`.
 
     Raises:
         ValueError: see `session_rows`.
@@ -52,24 +54,37 @@ def build_sessions(
         supplied_sessions that start on the day.
     """
     sessions = session_rows(events, days, timezone=timezone, rules=rules, supplied=supplied, columns=SESSION_COLUMNS)
-    return _session_table(sessions, find_views(sessions.rows), channels)
+    return _session_table(sessions, find_views(sessions.rows), channels, reporting)
 
 
-def single_currency_revenue(rows: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
+def single_currency_revenue(rows: pl.DataFrame, by: Sequence[str], *, reporting: str | None) -> pl.DataFrame:
     """Sum of revenue and its currency for each group `by` that has revenue in one currency only.
 
-    Revenue without a currency is a currency of its own. A sum too large for the column is null.
+    Revenue without a currency is in the reporting currency; where there is none, it is a currency of its own. The
+    currency is null where no event gives one. A sum too large for the column is null.
+
+    Args:
+        rows: events.
+        by: columns to group by.
+        reporting: code of the reporting currency, if there is one.
     """
+    currency = pl.col("currency").cast(pl.String)
     return (
         rows.filter(pl.col("revenue").is_not_null())
         .group_by(by)
-        .agg(pl.col("revenue").sum(), pl.col("currency").first(), currencies=pl.col("currency").n_unique())
+        .agg(
+            pl.col("revenue").sum(),
+            pl.col("currency").drop_nulls().first(),
+            currencies=(currency if reporting is None else currency.fill_null(reporting)).n_unique(),
+        )
         .filter(pl.col("currencies") == 1)
         .select(*by, pl.col("revenue").cast(money("").dtype, strict=False), "currency")
     )
 
 
-def _session_table(sessions: SessionRows, views: pl.DataFrame, channels: RuleSet | None) -> pl.DataFrame:
+def _session_table(
+    sessions: SessionRows, views: pl.DataFrame, channels: RuleSet | None, reporting: str | None
+) -> pl.DataFrame:
     rows = sessions.rows
     facts = (
         rows.group_by("session_number")
@@ -97,7 +112,7 @@ def _session_table(sessions: SessionRows, views: pl.DataFrame, channels: RuleSet
     table = (
         facts.join(_landings(rows), on="session_number", how="left")
         .join(seen, on="session_number", how="left")
-        .join(single_currency_revenue(rows, ["session_number"]), on="session_number", how="left")
+        .join(single_currency_revenue(rows, ["session_number"], reporting=reporting), on="session_number", how="left")
         .with_columns(pl.col("page_views", "engaged_seconds").fill_null(0), cs.categorical().cast(pl.String))
         .with_columns(
             duration_seconds=lasted.dt.total_seconds(),

@@ -7,12 +7,12 @@ import polars as pl
 
 from pipeline_assets.contracts.visitor_days import VisitorDays
 from pipeline_assets.transforms.currencies import Rates, in_reporting_currency, total
+from pipeline_assets.transforms.ordering import ORDER_COLUMNS, event_order
 from pipeline_assets.transforms.sessionize import hex_ids, is_view
 
 _SESSION_KEY = ("activity_date", "property", "visitor_id", "is_bot", "user_id")
 _KEY = (*_SESSION_KEY, "further_ids")
 _VIEW = ("activity_date", "property", "visitor_id", "is_bot", "view_id")
-_ORDER = ("occurred_at", "received_at", "event_id")
 _TOUCH = (
     "session_id",
     "channel",
@@ -82,7 +82,7 @@ def _of_events(events: pl.LazyFrame | pl.DataFrame, days: list[date], rates: Rat
         .select(
             pl.col("event_date").alias("activity_date"),
             *_KEY[1:],
-            *_ORDER,
+            *ORDER_COLUMNS,
             "view_id",
             "is_conversion",
             is_view=is_view(),
@@ -100,7 +100,7 @@ def _of_events(events: pl.LazyFrame | pl.DataFrame, days: list[date], rates: Rat
     views = rows.filter("is_view")
     with_id = (
         views.filter(pl.col("view_id").is_not_null())
-        .sort(_ORDER, nulls_last=True)
+        .sort(event_order(), nulls_last=True)
         .unique(_VIEW, keep="first", maintain_order=True)
     )
     counted = pl.concat([with_id, views.filter(pl.col("view_id").is_null())]).group_by(_KEY).agg(page_views=pl.len())

@@ -157,29 +157,37 @@ AMOUNTS = st.sampled_from([None, Decimal("1.25"), Decimal(-3), Decimal(999_999_9
 PAID = st.tuples(AMOUNTS, st.sampled_from([None, "EUR", "USD"]), st.booleans())
 
 
-@given(paid=st.lists(PAID, min_size=1, max_size=6))
+@given(paid=st.lists(PAID, min_size=1, max_size=6), reporting=st.sampled_from([None, "EUR"]))
 @settings(max_examples=40, deadline=None)
 def test_the_recount_of_activity_agrees_with_the_transform(
-    paid: list[tuple[Decimal | None, str | None, bool]], folder: Path, connection: duckdb.DuckDBPyConnection
+    paid: list[tuple[Decimal | None, str | None, bool]],
+    reporting: str | None,
+    folder: Path,
+    connection: duckdb.DuckDBPyConnection,
 ) -> None:
     rows = [
         event(NOON, event_id=str(number), visitor_id=f"v{number % 2}", revenue=revenue, currency=currency, is_bot=bot)
         for number, (revenue, currency, bot) in enumerate(paid)
     ]
-    activity = build_daily_activity(events_frame(rows), Sessions.create_empty(), [TODAY])
+    activity = build_daily_activity(events_frame(rows), Sessions.create_empty(), [TODAY], reporting=reporting)
     expected = {
         (row["activity_date"], row["property"]): Activity(row["events"], row["visitors"], row["revenue"])
         for row in activity.to_dicts()
     }
-    assert count_activity(connection, list(write(folder, rows).values())) == expected
+    assert count_activity(connection, list(write(folder, rows).values()), reporting=reporting) == expected
 
 
-def test_revenue_with_and_without_a_currency_is_no_sum(folder: Path, connection: duckdb.DuckDBPyConnection) -> None:
+def test_revenue_with_and_without_a_currency_is_a_sum_only_in_the_reporting_currency(
+    folder: Path, connection: duckdb.DuckDBPyConnection
+) -> None:
     rows = [event(NOON, event_id=str(unit), revenue=Decimal(1), currency=unit) for unit in ("EUR", None)]
-    (found,) = count_activity(connection, list(write(folder, rows).values())).values()
-    assert found.revenue is None
+    paths = list(write(folder, rows).values())
+    sums = [
+        next(iter(count_activity(connection, paths, reporting=code).values())).revenue for code in (None, "USD", "EUR")
+    ]
+    assert sums == [None, None, 2]
 
 
 def test_nothing_is_counted_where_there_are_no_files(connection: duckdb.DuckDBPyConnection) -> None:
     assert count_sessions(connection, [], TODAY, TODAY, rules={}, timezone="UTC") == ({}, {})
-    assert count_activity(connection, []) == {}
+    assert count_activity(connection, [], reporting=None) == {}

@@ -23,6 +23,7 @@ _MAPPING = """\
     event_name: name
     event_type: type
     occurred_at: time
+    sequence: place
     received_at: received
     anonymous_id: visitor
     user_id: user
@@ -119,8 +120,16 @@ def lines_of(rows: list[Raw]) -> str:
     return "".join(json.dumps(row) + "\n" for row in rows)
 
 
+def moments(rows: list[Raw]) -> list[list[Raw]]:
+    """Rows that must stay together and in order: those of one moment that have no id, for nothing else orders them."""
+    blocks: dict[str, list[Raw]] = {}
+    for number, row in enumerate(rows):
+        blocks.setdefault(f"at {row['time']}" if row["id"] is None else f"{number}", []).append(row)
+    return list(blocks.values())
+
+
 def random_traffic(random: Random) -> dict[str, list[Raw]]:
-    """Raw events of each source, in no particular order."""
+    """Raw events of each source, in no particular order but for those of one moment; some have no id."""
     shop, app = _Traffic(random, "w"), _Traffic(random, "m")
     for number in range(7):
         for _ in range(random.randrange(1, 4)):
@@ -189,10 +198,11 @@ class _Traffic:
         random = self._random
         name = random.choice(_FUNNEL) if kind == "track" else {"page": "page_viewed"}.get(kind, kind)
         row: Raw = {
-            "id": f"{self._prefix}{len(self.rows)}",
+            "id": None if random.random() < 0.2 else f"{self._prefix}{len(self.rows)}",
             "name": name,
             "type": kind,
             "time": at.isoformat(),
+            "place": random.choice([None, None, 1, 2]),
             "received": random.choice([None, (at + timedelta(seconds=random.randrange(3))).isoformat()]),
             "visitor": visitor,
             "user": user,

@@ -1,10 +1,13 @@
 """What the asset checks of a deployment say, and that they say it when something is wrong."""
 
+from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import dagster as dg
 import polars as pl
 import pytest
+import sqlalchemy as sa
 
 from pipeline_assets.contracts.tables import EVENTS
 from pipeline_assets.jobs import LOAD_JOB
@@ -109,3 +112,24 @@ def test_a_staged_file_that_breaks_the_contract_is_an_error(
 
 def test_the_lakes_events_are_found_where_the_io_manager_puts_them(built: Deployment) -> None:
     assert numbers(evaluation(built, "events", "contract"))["rows"] == built.table(EVENTS).height
+
+
+def test_credits_add_up_to_the_value_of_every_conversion_also_where_its_event_has_no_currency(
+    new_deployment: Callable[..., Deployment],
+) -> None:
+    deployment = new_deployment(tables=("channel_attribution",))
+    deployment.declare("clicks", CLICKS.replace("    currency: \"'EUR'\"\n", ""))
+    deployment.deliver("clicks/a.jsonl", click(1) + click(2, name="order_completed", revenue="12.34"))
+    deployment.refreshed()
+    credited = deployment.sql("select distinct sum(credit) from marts.channel_attribution group by model")
+    assert credited == deployment.sql("select reporting_value from marts.conversions") == [(Decimal("12.34"),)]
+    assert numbers(evaluation(deployment, "conversions", "has_values")) == {"without_rate": 0, "without_currency": 1}
+    assert evaluation(deployment, "channel_attribution", "credits_add_up").passed
+    for wrong, differing in (
+        ("update marts.channel_attribution set credit = null where model = 'linear'", 1),
+        ("delete from marts.channel_attribution where model <> 'linear'", 8),
+    ):
+        with deployment.platform.engine.begin() as connection:
+            connection.execute(sa.text(wrong))
+        found = evaluation(deployment, "channel_attribution", "credits_add_up")
+        assert (found.passed, numbers(found)["differing"]) == (False, differing)

@@ -2,7 +2,7 @@
 
 import json
 
-from pipeline_assets_tests.formats.landed import FIXTURES, declare, given, load
+from pipeline_assets_tests.formats.landed import FIXTURES, declare, given, load, load_text
 
 
 def test_the_envelope_is_mapped_and_the_declaration_says_who_and_what():
@@ -23,3 +23,12 @@ def test_the_envelope_is_mapped_and_the_declaration_says_who_and_what():
         (4, "missing:event_name"),
         (5, "missing:event_id"),
     ]
+
+
+def test_the_sequence_extension_counts_where_it_is_a_number():
+    event = {"source": "/s", "type": "t", "time": "2024-05-01T10:00:00Z", "data": {"who": "c"}}
+    texts = ["0007", "8", "g5", None]
+    lines = "\n".join(json.dumps(event | {"id": str(place), "sequence": text}) for place, text in enumerate(texts))
+    rows, booked = load_text(declare("cloudevents", mapping={"user_id": "data.who"}), lines)
+    assert [row["sequence"] for row in rows] == [7, 8, None, None]
+    assert booked.quarantined == []

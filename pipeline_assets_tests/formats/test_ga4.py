@@ -62,6 +62,23 @@ def test_a_purchase_and_its_refund(rows):
     assert given(rows[3], "revenue", "order_id", "is_conversion") == (Decimal("-15.5"), "T-1", False)
 
 
+def test_events_of_one_batch_are_in_order_of_page_batch_and_place_in_it():
+    batches = [
+        {"batch_page_id": 0, "batch_ordering_id": 0, "batch_event_index": 1},
+        {"batch_page_id": 0, "batch_ordering_id": 0, "batch_event_index": 2},
+        {"batch_page_id": 0, "batch_ordering_id": 1, "batch_event_index": 1},
+        {"batch_page_id": 1714557600123, "batch_ordering_id": 1, "batch_event_index": 1},
+        {"event_params": [{"key": "batch_page_id", "value": {"int_value": 1714557600124}}]},
+    ]
+    common = {"event_timestamp": 1714557600000000, "event_name": "x", "user_pseudo_id": "a"}
+    lines = "\n".join(
+        json.dumps(common | {"stream_id": str(place)} | each) for place, each in enumerate([*batches, {}])
+    )
+    *found, without = [row["sequence"] for row in load_text(declare("ga4"), lines)[0]]
+    assert found == sorted(set(found))
+    assert without is None
+
+
 def test_how_far_a_page_was_scrolled(rows):
     assert rows[4]["scroll_depth"] == 90.0
 

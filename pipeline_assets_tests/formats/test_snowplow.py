@@ -157,3 +157,13 @@ def test_a_refusal_takes_away_the_entity_that_an_id_came_from():
     (row,), _ = load_text(declare("snowplow", mapping={"consent": "se_label"}), line(contexts=entities, se_label="no"))
     assert given(row, "consent", "anonymous_id", "session_id_supplied") == (False, None, None)
     assert "phone-1" not in row["properties"]
+
+
+def test_the_sequence_is_the_event_index_of_the_client_session():
+    session = {
+        "schema": "iglu:com.snowplowanalytics.snowplow/client_session/jsonschema/1-0-2",
+        "data": {"userId": "u", "sessionId": "s", "eventIndex": 12},
+    }
+    contexts = {"schema": "iglu:com.snowplowanalytics.snowplow/contexts/jsonschema/1-0-0", "data": [session]}
+    rows, _ = load_text(declare("snowplow"), line(contexts=json.dumps(contexts)) + line())
+    assert [row["sequence"] for row in rows] == [12, None]

@@ -99,6 +99,23 @@ def test_every_reason_is_given_with_the_raw_line(raw: str, reason: str):
     assert (good["reason"], good["raw"]) == (None, None)
 
 
+@pytest.mark.parametrize(
+    ("given_", "sequence"),
+    [(7, 7), ("7", 7), (-3, -3), ("12.0", 12), (2**63 - 1, 2**63 - 1), ("", None), (None, None)],
+)
+def test_a_sequence_is_a_whole_number(given_: Any, sequence: int | None):
+    declared = source(mapping={**source().mapping, "sequence": "place"})
+    (staged,) = stage(declared, [row(place=given_)])
+    assert (staged["sequence"], staged["reason"]) == (sequence, None)
+
+
+@pytest.mark.parametrize("given_", [1.5, "first", 2**63, "1e3"])
+def test_what_is_no_whole_number_of_64_bits_is_no_sequence(given_: Any):
+    declared = source(mapping={**source().mapping, "sequence": "place"})
+    (staged,) = stage(declared, [row(place=given_)])
+    assert staged["reason"] == "unparsable:sequence"
+
+
 def test_exactly_five_minutes_ahead_is_still_in_range():
     (staged,) = stage(source(), [row(time="2024-06-01T00:05:00Z")])
     assert staged["reason"] is None

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 from hypothesis import strategies as st
 
 from pipeline_assets.transforms.currencies import Rate, Rates
-from pipeline_assets_tests.transforms.frames import Row, event
+from pipeline_assets_tests.transforms.frames import ORDERS, Row, event
 
 BERLIN = ZoneInfo("Europe/Berlin")
 # The night of 29 March 2026 has 23 hours in Berlin.
@@ -91,6 +91,7 @@ def shop_events(draw: st.DrawFn, largest: int = 12) -> list[Row]:
             visitor_id=draw(st.sampled_from(["v", "w", None])),
             user_id=draw(st.sampled_from([None, "u"])),
             received_at=draw(st.none() | st.just(FIRST)),
+            **{name: draw(st.sampled_from(values)) for name, values in ORDERS.items()},
             is_bot=draw(st.integers(0, 9)) == 0,
             order_id=draw(st.sampled_from([None, "1", "2"])),
             revenue=draw(amounts),

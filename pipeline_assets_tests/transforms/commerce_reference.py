@@ -8,7 +8,7 @@ from decimal import ROUND_HALF_EVEN, Context, Decimal
 from typing import Any
 
 from pipeline_assets.transforms.currencies import Rates
-from pipeline_assets_tests.transforms.frames import Row, nulls_last, only
+from pipeline_assets_tests.transforms.frames import Row, event_key, only
 from pipeline_assets_tests.transforms.test_currencies import reference as convert
 
 EXACT = Context(prec=60)
@@ -51,7 +51,7 @@ def minus(amount: Decimal | None, other: Decimal | None) -> Decimal | None:
 
 
 def in_order(rows: Iterable[Row]) -> list[Row]:
-    return sorted(rows, key=lambda row: (row["occurred_at"], nulls_last(row["received_at"]), row["event_id"]))
+    return sorted(rows, key=event_key)
 
 
 def first(rows: Iterable[Row], name: str) -> Any:

@@ -1,6 +1,6 @@
 """Rows and frames for the tests of the transforms."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -32,6 +32,7 @@ def event(occurred_at: datetime, timezone: str = "UTC", **values: Any) -> Row:
         "event_date": occurred_at.astimezone(ZoneInfo(timezone)).date(),
         "property": "shop",
         "event_id": occurred_at.isoformat(),
+        "is_id_derived": False,
         "event_type": "track",
         "occurred_at": occurred_at,
         "visitor_id": "v",
@@ -80,6 +81,28 @@ def days_between(first: date, last: date) -> list[date]:
 def nulls_last(value: Any) -> tuple[bool, Any]:
     """Sort key that puts None after everything else."""
     return (value is None, value)
+
+
+def event_key(row: Row) -> tuple[Any, ...]:
+    """What events are sorted by: the order within one moment, written out once more."""
+    place = (row["load_id"], row["line"]) if row["is_id_derived"] else ("", 0)
+    return (
+        row["occurred_at"],
+        nulls_last(row["sequence"]),
+        nulls_last(row["received_at"]),
+        not row["is_id_derived"],
+        place,
+        row["event_id"],
+    )
+
+
+ORDERS: dict[str, Sequence[Any]] = {
+    "sequence": (None, None, 1, 2, 10),
+    "is_id_derived": (False, True, True),
+    "load_id": ("f", "g"),
+    "line": (1, 2, 10),
+}
+"""Values of the columns, beside the times and the id, that decide on the order within one moment."""
 
 
 def only(rows: Iterable[Row], **values: Any) -> list[Row]:

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from pipeline_assets.transforms.sessionize import SessionRules
 from pipeline_assets_tests.transforms.channel_reference import reference_traffic
-from pipeline_assets_tests.transforms.frames import Row, nulls_last, only
+from pipeline_assets_tests.transforms.frames import Row, event_key, only
 
 LANDING = ("utm_source", "utm_medium", "utm_campaign", "utm_term", "utm_content", "click_id", "referrer_host")
 CAMPAIGN = ("utm_source", "utm_medium", "utm_campaign", "click_id")
@@ -113,7 +113,7 @@ def reference_sessions(rows: Sequence[Row], timezone: str, rules: Rules) -> tupl
     excluded: Excluded = Counter()
     for visitor in {(row["property"], row["visitor_id"]) for row in rows if row["visitor_id"] is not None}:
         own = only(rows, property=visitor[0], visitor_id=visitor[1])
-        own.sort(key=lambda row: (row["occurred_at"], nulls_last(row["received_at"]), row["event_id"]))
+        own.sort(key=event_key)
         inferred = [row for row in own if rule_of(row, rules).mode == "inferred"]
         supplied = [row for row in own if rule_of(row, rules).mode == "supplied"]
         sessions += inferred_sessions(inferred, timezone, rules, excluded)
@@ -199,7 +199,7 @@ def visitor_key(row: Row) -> list[object]:
 
 def describe(key: Sequence[object], day: date, start_reason: str, end_reason: str, events: list[Row]) -> Row:
     first, last = events[0], events[-1]
-    views = views_of(events)
+    views = views_of(events, by_pings_too=start_reason == "supplied")
     pages = [page_of(view) for view in views]
     conversions = sum(row["is_conversion"] for row in events)
     landing = next((row for row in events if row["utm_source"] or row["utm_medium"] or row["referrer_host"]), first)
@@ -286,11 +286,13 @@ def hex_id(parts: Sequence[object]) -> str:
     return blake2b("\x1f".join(map(str, parts)).encode(), digest_size=16).hexdigest()
 
 
-def views_of(events: Sequence[Row]) -> list[Row]:
+def views_of(events: Sequence[Row], *, by_pings_too: bool) -> list[Row]:
     views: list[Row] = []
     seen = set()
+    opened = {row["view_id"] for row in events if row["event_type"] in VIEWS} | {None}
     for row in events:
-        if row["event_type"] in VIEWS and row["view_id"] not in seen:
+        only_pinged = by_pings_too and row["event_type"] == "ping" and row["view_id"] not in opened
+        if (row["event_type"] in VIEWS or only_pinged) and row["view_id"] not in seen:
             views.append(row)
             if row["view_id"] is not None:
                 seen.add(row["view_id"])

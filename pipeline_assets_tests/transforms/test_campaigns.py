@@ -50,7 +50,7 @@ def test_revenue_is_converted_session_by_session_and_what_has_no_rate_is_counted
         session(str(number), currency=currency, revenue=None if revenue is None else Decimal(revenue))
         for number, (currency, revenue) in enumerate(money)
     ]
-    assert columns_of(campaigns_of(rows, rates)[0], "revenue", "amounts_without_rate") == (1, 2)
+    assert columns_of(campaigns_of(rows, rates)[0], "revenue", "amounts_without_rate") == (10, 1)
     assert columns_of(campaigns_of(rows, Rates())[0], "revenue", "amounts_without_rate") == (None, 0)
 
 

@@ -11,24 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline_assets.analyses.selection import CONVERSION_SCHEMA
 from pipeline_assets.contracts.conversions import Conversions
 from pipeline_assets.transforms.conversions import build_conversions
 from pipeline_assets.transforms.currencies import Rate, Rates
-from pipeline_assets_tests.transforms.frames import NOON, Row, columns_of, days_between, only, utc
+from pipeline_assets_tests.transforms.frames import NOON, ORDERS, Row, columns_of, days_between, event_key, only, utc
 
-EVENT_SCHEMA = {
-    "conversion": pl.String(),
-    "event_date": pl.Date(),
-    "property": pl.String(),
-    "event_id": pl.String(),
-    "visitor_id": pl.String(),
-    "user_id": pl.String(),
-    "occurred_at": pl.Datetime("us", "UTC"),
-    "value": pl.Decimal(18, 6),
-    "currency": pl.String(),
-    "order_id": pl.String(),
-    "counting": pl.String(),
-}
+EVENT_SCHEMA = CONVERSION_SCHEMA
 SESSION_SCHEMA = {
     "session_id": pl.String(),
     "property": pl.String(),
@@ -52,6 +41,9 @@ def bought(occurred_at: datetime = NOON, timezone: str = "UTC", **values: Any) -
         "event_id": occurred_at.isoformat(),
         "visitor_id": "v",
         "occurred_at": occurred_at,
+        "is_id_derived": False,
+        "load_id": "f",
+        "line": 1,
         "counting": "every",
     }
     return row | values
@@ -166,7 +158,7 @@ def test_an_event_without_a_visitor_is_no_conversion() -> None:
         ("10", "GBP", date(2026, 3, 26), None),
         ("10", "GBP", date(2026, 3, 27), "11.7"),
         ("10", "JPY", TODAY, None),
-        ("10", None, TODAY, None),
+        ("10", None, TODAY, "10"),
         (None, "EUR", TODAY, None),
     ],
 )
@@ -211,9 +203,10 @@ def reporting_value(event: Row) -> Decimal | None:
     rates = {"EUR": Decimal(1), "USD": Decimal("0.92")}
     if event["event_date"] >= date(2026, 3, 27):
         rates["GBP"] = Decimal("1.17")
-    if event["value"] is None or event["currency"] not in rates:
+    currency = event["currency"] or "EUR"
+    if event["value"] is None or currency not in rates:
         return None
-    return (event["value"] * rates[event["currency"]]).quantize(Decimal("0.000001"))
+    return (event["value"] * rates[currency]).quantize(Decimal("0.000001"))
 
 
 def hex_id(parts: Sequence[object]) -> str:
@@ -222,7 +215,7 @@ def hex_id(parts: Sequence[object]) -> str:
 
 def reference(events: Sequence[Row], sessions: Sequence[Row], days: Sequence[date]) -> list[Row]:
     rows, seen = [], set()
-    for event in sorted(events, key=lambda row: columns_of(row, "occurred_at", "event_id")):
+    for event in sorted(events, key=event_key):
         session_id = session_of(event, sessions)
         place = columns_of(event, "conversion", "property", "visitor_id")
         place += ("session", session_id) if session_id else ("day", event["event_date"])
@@ -265,6 +258,7 @@ def worlds(draw: st.DrawFn) -> tuple[list[Row], list[Row], str]:
             currency=currency,
             user_id=draw(st.sampled_from([None, "u"])),
             order_id=draw(st.sampled_from([None, "o"])),
+            **{name: draw(st.sampled_from(values)) for name, values in ORDERS.items()},
         )
         for number, (step, visitor, place, conversion, value, currency) in enumerate(
             draw(

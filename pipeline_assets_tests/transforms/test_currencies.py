@@ -18,9 +18,9 @@ Amount = tuple[Decimal | None, str | None, date]
 
 def reference(amount: Decimal | None, currency: str | None, day: date, rates: Rates) -> Decimal | None:
     """The amount in the reporting currency, digit by digit."""
-    if amount is None or currency is None or rates.reporting is None:
+    if amount is None or rates.reporting is None:
         return None
-    code = currency.strip().upper()
+    code = (rates.reporting if currency is None else currency).strip().upper()
     rate = Decimal(1) if code == rates.reporting.strip().upper() else None
     for candidate in sorted(rates.rates, key=lambda rate: rate.since):
         if candidate.currency.strip().upper() == code and candidate.since <= day:
@@ -85,8 +85,14 @@ def test_an_amount_without_a_rate_is_null_and_can_be_counted() -> None:
     ]
     columns = (pl.col("revenue"), pl.col("currency"), pl.col("day"))
     lacking = frame(rows).select(lacks_rate(*columns, Rates("EUR")))["revenue"].to_list()
-    assert lacking == [True, True, False, False]
-    assert converted(rows, Rates("EUR")) == [None, None, None, 1]
+    assert lacking == [True, False, False, False]
+    assert converted(rows, Rates("EUR")) == [None, 1, None, 1]
+
+
+def test_an_amount_without_a_currency_counts_as_one_in_the_reporting_currency() -> None:
+    rates = Rates("EUR", (Rate("USD", Decimal(2)),))
+    rows: list[Amount] = [(Decimal("1.23"), None, TODAY), (None, None, TODAY)]
+    assert converted(rows, rates) == [Decimal("1.23"), None]
 
 
 def test_without_a_reporting_currency_nothing_is_converted_and_nothing_lacks_a_rate() -> None:

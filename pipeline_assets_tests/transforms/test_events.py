@@ -65,6 +65,12 @@ def test_ties_are_broken_by_arrival_then_content_then_the_place_in_the_files(win
     assert only(events.to_dicts(), **winner)
 
 
+def test_events_say_whether_their_id_is_their_source_s_and_keep_the_sequence() -> None:
+    rows = [staged(1, sequence=7), staged(2) | {"event_id": None, "row_hash": "h"}]
+    events = build(rows).events.sort("line")
+    assert events.select("event_id", "is_id_derived", "sequence").rows() == [("e", False, 7), ("h-0", True, None)]
+
+
 def test_one_id_in_two_properties_is_two_events() -> None:
     assert kept([staged(1), staged(2, property="other")]) == [("f", 1), ("f", 2)]
 

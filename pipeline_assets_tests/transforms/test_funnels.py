@@ -1,6 +1,6 @@
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta
-from itertools import pairwise
+from itertools import groupby, pairwise, permutations, product, zip_longest
 from statistics import median
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -14,7 +14,8 @@ from pipeline_assets.analyses.declaration import Funnel, Step
 from pipeline_assets.contracts.funnels import Funnels
 from pipeline_assets.transforms import funnels
 from pipeline_assets.transforms.funnels import build_funnel, days_after
-from pipeline_assets_tests.transforms.frames import NOON, Row, columns_of, days_between, nulls_last, utc
+from pipeline_assets.transforms.ordering import ORDER_COLUMNS
+from pipeline_assets_tests.transforms.frames import EVENT_SCHEMA, NOON, Row, columns_of, days_between, event_key, utc
 
 TODAY = NOON.date()
 MINUTE = timedelta(minutes=1)
@@ -28,11 +29,10 @@ def funnel_of(steps: int = 3, **values: Any) -> Funnel:
 
 def event(occurred_at: datetime, *serves: int, timezone: str = "UTC", **values: Any) -> Row:
     """An event of entity e that fits the steps `serves` (from 1)."""
-    row = {
+    row = dict.fromkeys(ORDER_COLUMNS) | {
         "entity": "e",
         "event_date": occurred_at.astimezone(ZoneInfo(timezone)).date(),
         "occurred_at": occurred_at,
-        "received_at": None,
         "event_id": occurred_at.isoformat(),
         "breakdown": None,
         **{f"step_{number}": number in serves for number in range(1, len(NAMES) + 1)},
@@ -41,14 +41,11 @@ def event(occurred_at: datetime, *serves: int, timezone: str = "UTC", **values: 
 
 
 def frame(rows: Sequence[Row]) -> pl.DataFrame:
-    moment = pl.Datetime("us", "UTC")
     flags = {f"step_{number}": pl.Boolean() for number in range(1, len(NAMES) + 1)}
     schema = {
         "entity": pl.String(),
         "event_date": pl.Date(),
-        "occurred_at": moment,
-        "received_at": moment,
-        "event_id": pl.String(),
+        **{name: EVENT_SCHEMA[name] for name in ORDER_COLUMNS},
         "breakdown": pl.String(),
         **flags,
     }
@@ -114,14 +111,44 @@ def test_one_event_serves_one_step() -> None:
     assert [counts(rows, funnel_of(mode=mode)) for mode in ("ordered", "strict", "unordered")] == [[1, 1, 0]] * 3
 
 
-def test_events_at_one_moment_are_in_order_by_received_at_with_nulls_last_and_event_id() -> None:
-    later = event(NOON, 2, event_id="a")
-    assert counts([event(NOON, 1, event_id="b", received_at=NOON), later], funnel_of(2)) == [1, 1]
-    assert counts([event(NOON, 1, event_id="b"), later], funnel_of(2)) == [1, 0]
-    assert counts([event(NOON, 1, event_id="b"), event(NOON, 2, event_id="c", received_at=NOON)], funnel_of(2)) == [
-        1,
-        0,
-    ]
+MODES = [(mode, window_from) for mode in ("ordered", "strict", "unordered") for window_from in ("first", "previous")]
+
+
+@pytest.mark.parametrize(("mode", "window_from"), MODES)
+def test_events_of_one_moment_count_in_the_order_that_takes_furthest(mode: str, window_from: str) -> None:
+    funnel = funnel_of(3, mode=mode, window_from=window_from)
+    rows = [event(NOON, step, event_id=str(place), sequence=place) for place, step in enumerate((3, 2, 1))]
+    table = built(rows, funnel)
+    assert table["entities"].to_list() == [1, 1, 1]
+    assert table["median_seconds_from_previous"].to_list() == [None, 0, 0]
+
+
+@pytest.mark.parametrize(("mode", "window_from"), MODES)
+def test_of_the_events_of_one_moment_too_each_serves_one_step(mode: str, window_from: str) -> None:
+    funnel = funnel_of(3, mode=mode, window_from=window_from)
+    assert counts([event(NOON, 1, 2, 3, event_id="a"), event(NOON, 1, event_id="b")], funnel) == [1, 1, 0]
+    assert counts([event(NOON, 1, 3, event_id="a"), event(NOON, 2, event_id="b")], funnel)[:2] == [1, 1]
+    assert counts([event(NOON, 1, 2, event_id="a"), event(NOON, 1, 3, event_id="b"), event(at(1), 2)], funnel)[1] == 1
+
+
+def test_a_strict_step_may_follow_on_a_moment_of_which_nothing_else_is_left() -> None:
+    before, between = event(at(0), event_id="other"), event(at(1), event_id="another")
+    rows = [event(at(0), 1), event(at(1), 2), event(at(2), 3)]
+    assert counts([before, *rows], funnel_of(mode="strict")) == [1, 1, 1]
+    assert counts([between, *rows], funnel_of(mode="strict")) == [1, 1, 0]
+
+
+def test_in_an_unordered_funnel_that_order_counts_that_takes_furthest_in_the_end() -> None:
+    rows = [event(at(0), 1, 2, event_id="a"), event(at(0), 1, 3, event_id="b")]
+    for last in (2, 3):
+        assert counts([*rows, event(at(1), last)], funnel_of(mode="unordered")) == [1, 1, 1]
+
+
+def test_many_events_of_one_moment_that_fit_many_steps_are_counted_in_bounded_time() -> None:
+    masks = [[step for step in range(1, 5) if mask >> step & 1] for mask in range(2, 32, 2)] * 40
+    rows = [event(NOON, *serves, event_id=str(place)) for place, serves in enumerate(masks)]
+    for mode in ("ordered", "strict", "unordered"):
+        assert counts(rows, funnel_of(4, mode=mode)) == [1, 1, 1, 1]
 
 
 def test_ordered_lets_other_events_lie_between_and_strict_does_not() -> None:
@@ -188,6 +215,16 @@ def test_where_windows_overlap_an_event_is_looked_at_once() -> None:
     assert funnels._apart(serving).rows() == [(0, 2, 5), (0, 6, 8), (0, 10, 12), (1, 4, 8), (1, 9, 8)]
 
 
+def test_the_breakdown_of_events_of_one_moment_is_that_of_the_first_that_can_enter() -> None:
+    rows = [
+        event(NOON, 2, breakdown="fr", event_id="a", sequence=1),
+        event(NOON, 1, breakdown="de", event_id="z", sequence=2),
+        event(NOON, 1, breakdown="at", event_id="b"),
+    ]
+    assert set(built(rows, funnel_of(2, breakdown="country"))["breakdown"]) == {"de"}
+    assert set(built(rows, funnel_of(2, breakdown="country", mode="unordered"))["breakdown"]) == {"fr"}
+
+
 def test_the_breakdown_is_the_value_of_the_entering_event() -> None:
     rows = [event(at(0), 1, breakdown="de"), event(at(1), 2, breakdown="fr"), event(at(0), 1, entity="f")]
     table = built(rows, funnel_of(2, breakdown="country"))
@@ -222,7 +259,20 @@ def test_the_days_after_hold_the_whole_window_even_where_a_day_has_23_hours(
 
 def in_order(rows: Sequence[Row], entity: str) -> list[Row]:
     own = [row for row in rows if row["entity"] == entity]
-    return sorted(own, key=lambda row: (row["occurred_at"], nulls_last(row["received_at"]), row["event_id"]))
+    return sorted(own, key=event_key)
+
+
+def orders_of_moments(own: Sequence[Row]) -> Iterator[list[Row]]:
+    """Every order of some events that keeps their times in order."""
+    moments = [list(group) for _, group in groupby(own, key=lambda row: row["occurred_at"])]
+    for order in product(*map(permutations, moments)):
+        yield [row for moment in order for row in moment]
+
+
+def furthest(found: Sequence[list[tuple[int, int]]]) -> list[tuple[int, int]]:
+    """Of each step the first time it is reached, and of these the one with the earliest step before."""
+    steps = zip_longest(*found)
+    return [min((t for t in times if t is not None), key=lambda time: (time[1], -time[0])) for times in steps]
 
 
 def all_chains(own: Sequence[Row], chain: list[int], funnel: Funnel) -> Iterator[list[int]]:
@@ -285,10 +335,12 @@ def reference(rows: Sequence[Row], days: Sequence[date], funnel: Funnel) -> list
     entered: dict[tuple[date, str], list[list[tuple[int, int]]]] = {}
     read = times_in_any_order if funnel.mode == "unordered" else times_in_order
     for entity in {row["entity"] for row in rows}:
+        own = in_order(rows, entity)
         for day in days:
-            if found := read(in_order(rows, entity), day, funnel):
-                entering, times = found
-                value = "(all)" if funnel.breakdown is None else entering["breakdown"] or "(none)"
+            if first := read(own, day, funnel):
+                value = "(all)" if funnel.breakdown is None else first[0]["breakdown"] or "(none)"
+                found = [read(order, day, funnel) for order in orders_of_moments(own)]
+                times = furthest([each[1] for each in found if each])
                 entered.setdefault((day, value), []).append(times)
     table = []
     for day, value in sorted(entered):
@@ -327,12 +379,26 @@ def traffic(draw: st.DrawFn) -> tuple[list[Row], Funnel]:
     )
     # The second midnight is that of a day of 23 hours in Berlin.
     timezone, midnight = draw(st.sampled_from([("UTC", utc("2026-03-11")), ("Europe/Berlin", utc("2026-03-28T23:00"))]))
-    gaps = [timedelta(0), MINUTE, window / 2, window / 3, window - MOMENT, window, window + MOMENT, timedelta(hours=20)]
+    gaps = [
+        timedelta(0),
+        timedelta(0),
+        timedelta(0),
+        MINUTE,
+        window / 2,
+        window / 3,
+        window - MOMENT,
+        window,
+        window + MOMENT,
+        timedelta(hours=20),
+    ]
     rows = []
     for entity in draw(st.sampled_from(["e", "ef", "efg"])):
         moment = midnight - draw(st.sampled_from([timedelta(0), MOMENT, MINUTE, timedelta(hours=3)]))
+        tied = 0
         for gap in draw(st.lists(st.sampled_from(gaps), max_size=7)):
-            moment += gap
+            # The reference tries every order of a moment's events.
+            tied = tied + 1 if gap == timedelta(0) else 0
+            moment += gap if tied < 4 else MINUTE
             serves = draw(st.sets(st.integers(1, steps), max_size=steps) | st.sets(st.integers(1, steps), max_size=1))
             rows.append(
                 event(
@@ -340,6 +406,7 @@ def traffic(draw: st.DrawFn) -> tuple[list[Row], Funnel]:
                     *serves,
                     timezone=timezone,
                     entity=entity,
+                    sequence=draw(st.sampled_from([None, 1, 2])),
                     received_at=draw(st.sampled_from([None, midnight, midnight + MINUTE])),
                     breakdown=draw(st.sampled_from([None, "de", "fr"])),
                 )
@@ -380,7 +447,7 @@ def test_entries_taken_a_share_at_a_time_give_the_same(given_traffic: tuple[list
     funnel = funnel.model_copy(update={"window_from": "previous"})
     together = built(rows, funnel, days_of(rows))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(funnels, "_EVENTS_AT_A_TIME", 2)
+        patch.setattr(funnels, "_MOMENTS_AT_A_TIME", 2)
         assert built(rows, funnel, days_of(rows)).equals(together)
 
 
@@ -420,7 +487,7 @@ def test_what_a_stricter_rule_reaches_a_looser_one_reaches_too(given_traffic: tu
             for row in in_order(rows, entity)
             if row["event_date"] == day and any(row[f"step_{number}"] for number in range(1, len(funnel.steps) + 1))
         ]
-        if fitting[0]["step_1"]:
+        if any(row["step_1"] for row in fitting if row["occurred_at"] == fitting[0]["occurred_at"]):
             assert steps <= unordered[day, entity]
 
 

@@ -17,7 +17,17 @@ from pipeline_assets.transforms.session_rows import excluded_from_sessions
 from pipeline_assets.transforms.sessionize import SessionRules, assign_sessions, view_memory
 from pipeline_assets.transforms.sessions import build_sessions
 from pipeline_assets.transforms.supplied_sessions import build_supplied_session_days, build_supplied_sessions
-from pipeline_assets_tests.transforms.frames import NOON, Row, columns_of, days_between, event, events_frame, only, utc
+from pipeline_assets_tests.transforms.frames import (
+    NOON,
+    ORDERS,
+    Row,
+    columns_of,
+    days_between,
+    event,
+    events_frame,
+    only,
+    utc,
+)
 from pipeline_assets_tests.transforms.session_reference import reference_sessions
 
 TODAY = NOON.date()
@@ -178,6 +188,39 @@ def test_session_ids_are_the_same_for_ever() -> None:
     assert session["session_id"] == "1ffee76e435ee9ae00e5ba6524f366fa"
 
 
+def entry_and_exit(*rows: Row) -> tuple[Any, ...]:
+    """Pages of the events that come first and last: their ids say their places."""
+    paths = [row | {"event_type": "page", "page_path": f"/{number}"} for number, row in enumerate(rows, start=1)]
+    Random(1).shuffle(paths)
+    (session,) = sessions_of(paths)
+    return columns_of(session, "entry_page", "exit_page")
+
+
+def test_events_of_one_moment_are_in_order_of_their_sequence_then_of_arrival() -> None:
+    later = NOON + MICROSECOND
+    assert entry_and_exit(
+        event(NOON, event_id="z", sequence=-1, received_at=later),
+        event(NOON, event_id="y", sequence=2),
+        event(NOON, event_id="a", sequence=10),
+        event(NOON, event_id="x", received_at=NOON),
+        event(NOON, event_id="b", received_at=later),
+        event(NOON, event_id="c"),
+    ) == ("/1", "/6")
+
+
+def test_lines_of_one_moment_without_an_id_keep_the_order_of_their_file() -> None:
+    lines = [event(NOON, event_id=f"{9 - line}", is_id_derived=True, line=line) for line in range(2, 12, 3)]
+    assert entry_and_exit(*lines) == ("/1", "/4")
+
+
+def test_where_an_event_with_an_id_of_its_own_lies_says_nothing_about_its_order() -> None:
+    rows = [
+        event(NOON, event_id=name, load_id=load_id, line=7 - place)
+        for place, (name, load_id) in enumerate(["ag", "bf"])
+    ]
+    assert entry_and_exit(*rows) == ("/1", "/2")
+
+
 def test_equal_times_are_ordered_by_arrival_then_id() -> None:
     rows = [
         event(NOON, event_id="a", event_type="page", page_path="/3"),
@@ -297,6 +340,20 @@ def test_revenue_is_summed_in_one_currency_only(
         for number, (amount, unit) in enumerate(paid)
     ]
     session = sessions_of([*rows, event(NOON - timedelta(seconds=1), currency="JPY")])[0]
+    assert columns_of(session, "revenue", "currency") == (revenue, currency)
+
+
+@pytest.mark.parametrize(
+    ("currencies", "revenue", "currency"),
+    [(("EUR", None), 2, "EUR"), ((None, None), 2, None), (("USD", None), None, None)],
+)
+def test_revenue_without_a_currency_is_in_the_reporting_currency(
+    currencies: tuple[str | None, ...], revenue: int | None, currency: str | None
+) -> None:
+    rows = [
+        event(NOON, event_id=f"{number}", revenue=Decimal(1), currency=code) for number, code in enumerate(currencies)
+    ]
+    (session,) = build_sessions(events_frame(rows), [TODAY], timezone="UTC", reporting="EUR").to_dicts()
     assert columns_of(session, "revenue", "currency") == (revenue, currency)
 
 
@@ -498,6 +555,42 @@ def test_an_event_without_an_id_is_in_no_session_of_a_source_that_supplies_them(
     assert excluded_of(rows, app=SUPPLIED) == [(TODAY, "no_session_id", 1)]
 
 
+def test_a_view_that_a_supplied_session_knows_by_its_pings_alone_is_a_view_of_it() -> None:
+    seen = {"source": "app", "view_id": "a", "page_path": "/a"}
+    rows = [
+        *at(0, event_type="page", session_id_supplied="1", **seen),
+        *at(*range(10, 130, 10), event_type="ping", session_id_supplied="1", **seen),
+        *at(*range(2600, 3200, 10), event_type="ping", session_id_supplied="2", **seen),
+    ]
+    columns = ("page_views", "engaged_seconds", "entry_page", "exit_page")
+    assert [columns_of(row, *columns) for row in sessions_of(rows, app=SUPPLIED)] == [
+        (1, 115, "/a", "/a"),
+        (1, 595, "/a", "/a"),
+    ]
+    views = views_of(rows, app=SUPPLIED)
+    assert [columns_of(row, "viewed_at", "engaged_seconds") for row in views] == [
+        (NOON, 115),
+        (NOON + timedelta(seconds=2600), 595),
+    ]
+    assert views[0]["page_view_id"] != views[1]["page_view_id"]
+    # Without an id of the session they are pings of a view that began in another one.
+    (session,) = sessions_of([row | {"source": "web"} for row in rows])
+    assert columns_of(session, "page_views", "events") == (1, 13)
+
+
+def test_pings_before_their_page_event_and_other_events_make_no_view_of_a_supplied_session() -> None:
+    given = {"source": "app", "session_id_supplied": "1"}
+    rows = [
+        *at(0, event_type="ping", view_id="a", page_path="/ping", **given),
+        *at(1, event_type="page", view_id="b", page_path="/b", **given),
+        *at(2, event_type="page", view_id="a", page_path="/a", **given),
+        *at(3, event_type="track", view_id="c", **given),
+        *at(4, event_type="ping", **given),
+    ]
+    (session,) = sessions_of(rows, app=SUPPLIED)
+    assert columns_of(session, "page_views", "entry_page", "exit_page") == (2, "/b", "/a")
+
+
 def test_inferred_and_supplied_events_of_a_visitor_do_not_see_each_other() -> None:
     app = [*at(20 * MINUTE, 200 * MINUTE, source="app", session_id_supplied="1")]
     rows = [*at(0, 40 * MINUTE), *app]
@@ -577,6 +670,7 @@ DETAILS: dict[str, Sequence[Any]] = {
     "is_conversion": (False, False, True),
     "revenue": (None, None, Decimal("1.25"), Decimal(-3)),
     "currency": (None, "EUR", "EUR", "EUR"),
+    **ORDERS,
 }
 
 

@@ -15,13 +15,14 @@ from pipeline_assets.transforms.currencies import Rate, Rates
 from pipeline_assets.transforms.visitor_days import build_visitor_days
 from pipeline_assets_tests.transforms.frames import (
     NOON,
+    ORDERS,
     SESSION_SCHEMA,
     Row,
     columns_of,
     days_between,
     event,
+    event_key,
     events_frame,
-    nulls_last,
     only,
 )
 from pipeline_assets_tests.transforms.identity_reference import hex_of, visitor_day_order
@@ -179,7 +180,8 @@ def in_euros(row: Row) -> Decimal | None:
     rates = {"EUR": Decimal(1), "USD": Decimal("0.5")}
     if row["event_date"] >= date(2026, 3, 29):
         rates["GBP"] = Decimal(2)
-    return row["revenue"] * rates[row["currency"]] if row["revenue"] and row["currency"] in rates else None
+    currency = row["currency"] or "EUR"
+    return row["revenue"] * rates[currency] if row["revenue"] and currency in rates else None
 
 
 def key_of(row: Row) -> tuple[Any, ...]:
@@ -188,7 +190,7 @@ def key_of(row: Row) -> tuple[Any, ...]:
 
 def reference(events: Sequence[Row], sessions: Sequence[Row]) -> list[Row]:
     events = [row | {"activity_date": row["event_date"]} for row in events if row["visitor_id"] is not None]
-    events.sort(key=lambda row: (row["occurred_at"], nulls_last(row["received_at"]), row["event_id"]))
+    events.sort(key=event_key)
     sessions = sorted(sessions, key=lambda row: (row["started_at"], row["session_id"]))
     sessions = [row | {"activity_date": row["session_date"]} for row in sessions]
     for row in sessions:
@@ -263,6 +265,7 @@ def traffic(draw: st.DrawFn) -> tuple[list[Row], list[Row]]:
                 **shared,
                 event_id=f"{random.randrange(9)}-{number}",
                 received_at=random.choice([None, moment, moment + timedelta(seconds=1)]),
+                **{name: random.choice(values) for name, values in ORDERS.items()},
                 visitor_id=visitor,
                 anonymous_id=anonymous,
                 further_ids=random.choice([None, None, json.dumps({"email": random.choice("12")})]),

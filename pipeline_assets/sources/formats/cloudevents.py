@@ -17,6 +17,8 @@ FORMAT = ReadyFormat(
         "event_id": "source || ' ' || id",
         "event_name": "type",
         "occurred_at": '"time"',
+        # The extension of this name, where its values are numbers.
+        "sequence": "TRY_CAST(sequence AS BIGINT)",
     },
     required=("event_id", "event_name"),
 )

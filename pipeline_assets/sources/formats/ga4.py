@@ -28,6 +28,17 @@ def _flat(name: str) -> str:
     return f"CASE WHEN {name} IS NULL THEN record -> '$.{name}' ELSE to_json(map_from_entries({entries})) END"
 
 
+def _batch(name: str) -> str:
+    return f"coalesce(TRY_CAST({name} AS BIGINT), TRY_CAST(event_params.{name} AS BIGINT))"
+
+
+# All events of a batch have the time of the batch. One number: that of the page, then four digits for the page's batch,
+# then two for the batch's event.
+_PAGE, _BATCH, _PLACE = (_batch(name) for name in ("batch_page_id", "batch_ordering_id", "batch_event_index"))
+_SEQUENCE = f"""CASE WHEN coalesce({_PAGE}, {_BATCH}, {_PLACE}) IS NOT NULL THEN
+    TRY_CAST(coalesce({_PAGE}, 0)::HUGEINT * 1000000 + least(coalesce({_BATCH}, 0), 9999) * 100
+        + least(coalesce({_PLACE}, 0), 99) AS BIGINT) END"""
+
 _PARAMETER_LISTS = ("event_params", "user_properties")
 
 FORMAT = ReadyFormat(
@@ -64,6 +75,7 @@ FORMAT = ReadyFormat(
         "event_name": "event_name",
         "event_type": "CASE event_name WHEN 'page_view' THEN 'page' WHEN 'screen_view' THEN 'screen' ELSE 'track' END",
         "occurred_at": "event_timestamp",
+        "sequence": _SEQUENCE,
         # Without consent there is no id, and an event needs one; it is taken away again with the consent.
         "anonymous_id": """coalesce(user_pseudo_id,
             CASE WHEN lower(privacy_info.analytics_storage) = 'no' THEN 'no consent' END)""",

@@ -107,6 +107,7 @@ FORMAT = ReadyFormat(
         "device_at": "CASE WHEN true_tstamp IS NULL THEN dvce_created_tstamp END",
         "sent_at": "CASE WHEN true_tstamp IS NULL THEN dvce_sent_tstamp END",
         "occurred_at": "coalesce(true_tstamp, derived_tstamp, collector_tstamp)",
+        "sequence": f"TRY_CAST({_SESSION} ->> '$[0].eventIndex' AS BIGINT)",
         "received_at": "collector_tstamp",
         "anonymous_id": f"""coalesce(domain_userid, {_SESSION} ->> '$[0].userId', {_SESSION} ->> '$[0].user_id',
             network_userid)""",
