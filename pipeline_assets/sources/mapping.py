@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
+from pipeline_assets.contracts.columns import money
 from pipeline_assets.contracts.staged_events import EVENT_TYPES, StagedEvents
 from pipeline_assets.sources.declaration import (
     ID_COLUMNS,
@@ -24,8 +25,9 @@ from pipeline_assets.sources.declaration import (
     Source,
 )
 from pipeline_assets.sources.expressions import Expression, Path, parse
+from pipeline_assets.sources.no_ids import IDENTIFIERS, no_ids_of, which_no_id
 
-STAGING_VERSION = 2
+STAGING_VERSION = 3
 """Raise it whenever the same declaration and file would give other staged rows than before."""
 
 LOG_GROUPS = (
@@ -38,6 +40,11 @@ BOOLEAN_COLUMNS = tuple(name for name, column in StagedEvents.columns().items() 
 DECIMAL_COLUMNS = tuple(name for name, column in StagedEvents.columns().items() if column.dtype == pl.Decimal)
 LENIENT_COLUMNS = ("items", "scroll_depth")
 """Columns whose value counts as absent where it cannot be used; it then stays in the properties."""
+
+_MONEY = money("")
+AMOUNT_TYPE = f"DECIMAL({_MONEY.precision}, {_MONEY.scale})"
+"""What holds an amount. A number that it does not hold is no amount: it counts as absent and stays in the properties.
+Anything else that is no number breaks the contract."""
 
 LONGEST_ID = 500
 """Bytes that an identifier may have; a longer one is a mistake, and PostgreSQL could not index it."""
@@ -92,6 +99,7 @@ def rules_version(source: Source, timezone: str, first_day: date) -> str:
         "required": [column for column in MAPPABLE_COLUMNS if column in source.required],
         "rules": [[name, rule.strip()] for name, rule in source.rules.items()],
         "consent": source.consent.denied,
+        "no_ids": no_ids_of("", source.no_ids),
         "timezone": timezone,
         "first_day": first_day.isoformat(),
     }
@@ -495,11 +503,27 @@ class _Plan:
             if path is not None and path not in kept and path != ("raw",)
         }
 
+    def _no_amounts(self) -> dict[Path, str]:
+        """Paths whose whole value is an amount, and the SQL that says whether it is a number and yet no amount."""
+        paths = {column: self.mapped[column].plain for column in DECIMAL_COLUMNS if column in self.mapped}
+        return {
+            path: f"coalesce({_is_no_amount(f'{_reference(path)}::VARCHAR')}, false)"
+            for path in paths.values()
+            if path is not None and path != ("raw",)
+        }
+
+    def _without(self, paths: set[Path]) -> str:
+        """SQL of the record without some paths."""
+        return f'json_merge_patch("~json", {_patch(json_structure(paths), ())})' if paths else '"~json"'
+
     def _remaining(self) -> str:
         """SQL of a JSON object of all that is in no mapped column."""
         if self.is_json:
             kept = {path for path in self._kept() if path[0] != "raw"}
-            rest = f'json_merge_patch("~json", {_patch(json_structure(kept), ())})' if kept else '"~json"'
+            rest = self._without(kept)
+            if amounts := {path: sql for path, sql in self._no_amounts().items() if path in kept}:
+                # Next to no row has such a number; of these every mapped amount is kept.
+                rest = f"CASE WHEN {' OR '.join(amounts.values())} THEN {self._without(kept - set(amounts))} ELSE {rest} END"
             for path, usable in self._lenient().items():
                 # Where the value can be used, everything around it is an object.
                 patch = quote(_dump(_nulls(json_structure([path]))))
@@ -516,11 +540,16 @@ class _Plan:
         if not self.is_parquet:
             values = {name: f"nullif({value}, '')" for name, value in values.items()}
         usable = {path[0].casefold(): sql for path, sql in self._lenient().items() if len(path) == 1}
+        for path, is_none in self._no_amounts().items():
+            if len(path) == 1 and path[0].casefold() in kept_names:
+                name = next(name for name in names if name.casefold() == path[0].casefold())
+                values[name] = f"CASE WHEN {is_none} THEN {_name(name)} END"
         for name, value in values.items():
             if name.casefold() in usable:
                 values[name] = f"CASE WHEN NOT coalesce({usable[name.casefold()]}, false) THEN {value} END"
         pairs = ", ".join(f"{quote(name)}, {value}" for name, value in values.items())
-        return f"json_strip_nulls(json_object({pairs}))::VARCHAR"
+        rest = f"json_strip_nulls(json_object({pairs}))::VARCHAR"
+        return _without_nul_escapes(rest) if self.is_parquet else rest
 
     # -- from values to typed columns ---------------------------------------------------------------------------------
 
@@ -533,7 +562,8 @@ class _Plan:
                 columns.append(f"{value} IS NULL AS {_name(f'~!{column}')}")
                 value = f'{value}."v"'
             text = f"{value}::VARCHAR"
-            if self.is_parquet:
+            # The fields of text formats are rid of it when they are read; an expression may bring it back.
+            if self.is_parquet or not expression.bare or expression.plain == ("raw",):
                 text = f"replace({text}, chr(0), '')"
             columns.append(f"{_trimmed(text)} AS {_name(f'~={column}')}")
         return _Step(columns)
@@ -546,11 +576,14 @@ class _Plan:
             if column in BOOLEAN_COLUMNS:
                 value = f"try_cast({text} AS BOOLEAN)"
             elif column in DECIMAL_COLUMNS:
-                value = f"try_cast({text} AS DECIMAL(18, 6))"
+                value = f"try_cast({text} AS {AMOUNT_TYPE})"
             elif column in TIME_COLUMNS:
                 value = _microseconds(text, *self.source.time_rule(column))
             elif column in LENIENT_COLUMNS:
                 value = _lenient_value(column, text)
+            elif self._is_identifier(column):
+                # The value of an id is what it is instead of one.
+                value = which_no_id(text, no_ids_of(column, self.source.no_ids), quote)
             else:
                 continue
             columns.append(f"{value} AS {_name(f'~{column}')}")
@@ -559,11 +592,13 @@ class _Plan:
     def checked(self) -> _Step:
         """`~unparsable`: the first column, in the contract's order, whose value is there but cannot be used.
 
-        And `~unusable`: the lenient columns of which that holds; they do without.
+        And `~unusable`: what else cannot be used, that of lenient columns, numbers that are no amounts and what is no
+        id; the row does without. `~no_id` is the part of it that leaves a row without a visitor.
         """
         columns = ['"~line"', '"~raw"', '"~bad"', '"~rest"']
         failed = []
         unusable = []
+        no_ids = []
         for column, expression in self.mapped.items():
             text, value, failure = (
                 _name(f"~={column}"),
@@ -575,9 +610,21 @@ class _Plan:
                 unusable.append(f"CASE WHEN {text} IS NOT NULL AND {value} IS NULL THEN {quote(column)} END")
                 continue
             broken = [] if expression.bare else [failure]
+            if self._is_identifier(column):
+                found = f"{quote(f'{column}: ')} || {value}"
+                unusable.append(found)
+                if column in ("anonymous_id", "user_id"):
+                    no_ids.append(found)
+                text = f"CASE WHEN {value} IS NULL THEN {text} END"
+            if column in DECIMAL_COLUMNS:
+                unusable.append(f"CASE WHEN {_is_no_amount(text, value)} THEN {quote(column)} END")
+                broken.append(f"({text} IS NOT NULL AND {value} IS NULL AND NOT {_is_number(text)})")
+                columns.append(value)
+                failed.append(f"WHEN {' OR '.join(broken)} THEN {quote(column)}")
+                continue
             if column in TIME_COLUMNS:
                 value = f"CASE WHEN {value} BETWEEN {_FIRST_MOMENT} AND {_LAST_MOMENT} THEN {value} END"
-            if column in (*BOOLEAN_COLUMNS, *DECIMAL_COLUMNS, *TIME_COLUMNS):
+            if column in (*BOOLEAN_COLUMNS, *TIME_COLUMNS):
                 broken.append(f"({text} IS NOT NULL AND ({value}) IS NULL)")
                 columns.append(f"{value} AS {_name(f'~{column}')}")
             else:
@@ -585,9 +632,13 @@ class _Plan:
             if broken:
                 failed.append(f"WHEN {' OR '.join(broken)} THEN {quote(column)}")
         columns.append(f'CASE {" ".join(failed)} END AS "~unparsable"' if failed else 'NULL::VARCHAR AS "~unparsable"')
-        found = f"nullif(concat_ws(', ', {', '.join(unusable)}), '')" if unusable else "NULL::VARCHAR"
-        columns.append(f'{found} AS "~unusable"')
+        for name, parts in (("~unusable", unusable), ("~no_id", no_ids)):
+            listed = f"nullif(concat_ws(', ', {', '.join(parts)}), '')" if parts else "NULL::VARCHAR"
+            columns.append(f"{listed} AS {_name(name)}")
         return _Step(columns)
+
+    def _is_identifier(self, column: str) -> bool:
+        return column in IDENTIFIERS or column in self.ids.values()
 
     def _value(self, column: str, null: str = "NULL::VARCHAR") -> str:
         return _name(f"~{column}") if column in self.mapped else null
@@ -646,6 +697,7 @@ class _Plan:
             '"~clock"',
             '"~occurred"',
             '"~unusable"',
+            '"~no_id"',
         ]
         columns.append(f'{self._value("received_at", "NULL::BIGINT")} AS "~received"')
         columns += [f"{self._value(column)} AS {_name(f'~{column}')}" for column in _DEFAULTED]
@@ -663,7 +715,9 @@ class _Plan:
             elif column in BOOLEAN_COLUMNS:
                 value = self._value(column, "NULL::BOOLEAN")
             elif column in DECIMAL_COLUMNS:
-                value = self._value(column, "NULL::DECIMAL(18, 6)")
+                value = self._value(column, f"NULL::{AMOUNT_TYPE}")
+            elif column == "currency":
+                value = f"upper({self._value(column)})"
             elif column == "scroll_depth":
                 value = self._value(column, "NULL::DOUBLE")
             else:
@@ -676,7 +730,8 @@ class _Plan:
         """`~reason`: why a row is quarantined, the first that holds; and whether it refuses analytics."""
         beginning = datetime.combine(first_day, time(), ZoneInfo(timezone))
         earliest = int(beginning.timestamp()) * 1_000_000
-        latest = f"""coalesce("~received", epoch_us($booked_at::TIMESTAMPTZ)) + {5 * _MINUTE}"""
+        # A file that says it was received after it was booked says nothing: else it could put events into any future.
+        latest = f"""least("~received", epoch_us($booked_at::TIMESTAMPTZ)) + {5 * _MINUTE}"""
         cases = [
             ('"~bad" IS NOT NULL', '"~bad"'),
             ('"~unparsable" IS NOT NULL', "'unparsable:' || \"~unparsable\""),
@@ -692,7 +747,7 @@ class _Plan:
             ('"~occurred" IS NULL', quote("missing:occurred_at")),
             (
                 '"anonymous_id" IS NULL AND "user_id" IS NULL',
-                quote("missing:anonymous_id or user_id"),
+                f"{quote('missing:anonymous_id or user_id')} || coalesce(' (' || \"~no_id\" || ')', '')",
             ),
             *(
                 # A default must not hide that the source gave nothing.
@@ -849,11 +904,22 @@ def _lenient_value(column: str, text: str) -> str:
         return f"CASE WHEN {value} BETWEEN 0 AND 100 THEN {value} END"
     value = f"try_cast({text} AS JSON)"
     # What was text within the JSON of the row may bring a U+0000 of its own.
+    return f"CASE WHEN starts_with({text}, '[') AND {value} IS NOT NULL THEN {_without_nul_escapes(text)} END"
+
+
+def _is_number(text: str) -> str:
+    return f"(try_cast({text} AS DOUBLE) IS NOT NULL)"
+
+
+def _is_no_amount(text: str, amount: str | None = None) -> str:
+    """SQL of whether a text is a number (NaN and infinity are) that is no amount."""
+    return f"({amount or f'try_cast({text} AS {AMOUNT_TYPE})'} IS NULL AND {_is_number(text)})"
+
+
+def _without_nul_escapes(text: str) -> str:
+    """SQL of a JSON text without the escapes of U+0000."""
     clean = f"regexp_replace({text}, {_NULL_ESCAPES}, '\\1', 'g')"
-    return (
-        f"CASE WHEN starts_with({text}, '[') AND {value} IS NOT NULL"
-        f" THEN CASE WHEN contains({text}, '\\u0000') THEN {clean} ELSE {text} END END"
-    )
+    return f"CASE WHEN contains({text}, '\\u0000') THEN {clean} ELSE {text} END"
 
 
 def _microseconds(text: str, kind: str, zone: str) -> str:
