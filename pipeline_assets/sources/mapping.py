@@ -24,7 +24,7 @@ from pipeline_assets.sources.declaration import (
     TIME_COLUMNS,
     Source,
 )
-from pipeline_assets.sources.expressions import Expression, Path, parse
+from pipeline_assets.sources.expressions import Expression, Path, choosing, parse
 from pipeline_assets.sources.no_ids import IDENTIFIERS, no_ids_of, which_no_id
 
 STAGING_VERSION = 3
@@ -477,10 +477,21 @@ class _Plan:
         columns = ['"~line"', '"~raw"', '"~bad"', f'{self._remaining()} AS "~rest"']
         for column, expression in self.mapped.items():
             # TRY alone could not tell a failure from a value that is null.
-            value = f"({expression.text}\n)"
+            value = f"({self._written(column, expression)}\n)"
             value = value if expression.bare else f'TRY(struct_pack("v" := {value}))'
             columns.append(f"{value} AS {_name(f'~={column}')}")
         return _Step(columns)
+
+    def _written(self, column: str, expression: Expression) -> str:
+        """SQL of an expression; that of an id takes an id, where there is one among its alternatives."""
+        if not self._is_identifier(column) or expression.bare:
+            return expression.text
+        none = ", ".join(map(quote, ("", *no_ids_of(column, self.source.no_ids))))
+
+        def is_id(value: str) -> str:
+            return f"NOT coalesce(list_contains([{none}], lower(trim({value}::VARCHAR))), true)"
+
+        return choosing(expression.text, is_id)
 
     def _kept(self) -> set[Path]:
         """Paths whose whole value is in a mapped column of every good row."""
