@@ -114,7 +114,8 @@ class Events(dy.Schema):
         metadata=made_of("staging.scroll_depth"),
     )
     unusable = text(
-        "Columns whose value was given but says nothing: items, scroll_depth; they are null",
+        "Columns that were given but say nothing and so are null: items, scroll_depth, revenue (a number that is no "
+        "amount), and ids with the value that is none, such as `user_id: null`; separated by a comma and a space",
         nullable=True,
         metadata=made_of("staging.unusable"),
     )

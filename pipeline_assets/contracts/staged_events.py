@@ -57,6 +57,10 @@ class StagedEvents(dy.Schema):
         "Products of the event, as a JSON array of objects: sku, name, category, price, quantity", nullable=True
     )
     scroll_depth = dy.Float64(nullable=True, description="How far down the page was seen until then, in percent")
-    unusable = text("Columns that were given but say nothing (items, scroll_depth) and so are null", nullable=True)
+    unusable = text(
+        "Columns that were given but say nothing and so are null: items, scroll_depth, revenue (a number that is no "
+        "amount), and ids with the value that is none, such as `user_id: null`; separated by a comma and a space",
+        nullable=True,
+    )
     properties = text("Everything that is not a column, as a JSON object", nullable=True)
     excluded = text("Why the row must not become an event (consent_denied), else null", nullable=True)

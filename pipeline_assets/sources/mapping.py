@@ -534,7 +534,8 @@ class _Plan:
             rest = self._without(kept)
             if amounts := {path: sql for path, sql in self._no_amounts().items() if path in kept}:
                 # Next to no row has such a number; of these every mapped amount is kept.
-                rest = f"CASE WHEN {' OR '.join(amounts.values())} THEN {self._without(kept - set(amounts))} ELSE {rest} END"
+                rest_with_amounts = self._without(kept - set(amounts))
+                rest = f"CASE WHEN {' OR '.join(amounts.values())} THEN {rest_with_amounts} ELSE {rest} END"
             for path, usable in self._lenient().items():
                 # Where the value can be used, everything around it is an object.
                 patch = quote(_dump(_nulls(json_structure([path]))))

@@ -12,6 +12,7 @@ import polars as pl
 
 from pipeline_assets.analyses.declaration import Funnel
 from pipeline_assets.contracts.funnels import Funnels
+from pipeline_assets.contracts.keys import capped
 
 ALL = "(all)"
 NONE = "(none)"
@@ -94,7 +95,7 @@ def _step_names(funnel: Funnel) -> list[str]:
 def _in_order(events: pl.LazyFrame | pl.DataFrame, steps: Sequence[str], funnel: Funnel) -> pl.DataFrame:
     """The events that matter, the entities one after another, each one's in order; entity as a number."""
     fits = pl.any_horizontal(steps)
-    label = pl.col("breakdown").fill_null(NONE) if funnel.breakdown else pl.lit(ALL)
+    label = capped(pl.col("breakdown")).fill_null(NONE) if funnel.breakdown else pl.lit(ALL)
     rows = (
         events.lazy()
         .filter(pl.col("entity").is_not_null(), pl.lit(value=True) if funnel.mode == "strict" else fits)
