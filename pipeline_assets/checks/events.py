@@ -193,8 +193,8 @@ def events_checks() -> list[Check]:
             "unusable",
             "values",
             "Values that say nothing, per source: `items` and `scroll_depth` that are no JSON array or no share of a "
-            "page, numbers that are no amount of money, and what programs send where they have no id (`user_id: null`). "
-            "The events are kept without them; numbers, items and depths that were given are in `properties`. Declare "
+            "page, numbers that are no amount, what programs send where they have no id (`user_id: null`). The "
+            "events are kept without them; numbers, items and depths that were given are in `properties`. Declare "
             "`no_ids` if such a value is an id.",
             split=True,
         ),
