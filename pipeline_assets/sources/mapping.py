@@ -148,7 +148,7 @@ def column_names(fields: Iterable[str]) -> tuple[str, ...]:
     names: list[str] = []
     taken: set[str] = set()
     for position, field in enumerate(fields, 1):
-        base = field.strip() or f"column_{position}"
+        base = field.replace("\0", "").strip() or f"column_{position}"
         name, repeat = base, 1
         while name.casefold() in taken:
             repeat += 1
@@ -544,6 +544,12 @@ class _Plan:
         names = LOG_GROUPS if self.source.record_format in LOG_FORMATS else self.fields
         kept_names = {path[0].casefold() for path in self._kept() if len(path) == 1}
         values = {name: _name(name) for name in names if name.casefold() not in kept_names}
+        no_amounts = {path[0].casefold(): sql for path, sql in self._no_amounts().items() if len(path) == 1}
+        values |= {
+            name: f"CASE WHEN {no_amounts[name.casefold()]} THEN {_name(name)} END"
+            for name in names
+            if name.casefold() in kept_names & no_amounts.keys()
+        }
         if self.source.record_format in LOG_FORMATS and "request" in values:
             # Its three parts say the same, unless it could not be divided.
             values["request"] = 'CASE WHEN "method" IS NULL THEN "request" END'
@@ -552,10 +558,6 @@ class _Plan:
         if not self.is_parquet:
             values = {name: f"nullif({value}, '')" for name, value in values.items()}
         usable = {path[0].casefold(): sql for path, sql in self._lenient().items() if len(path) == 1}
-        for path, is_none in self._no_amounts().items():
-            if len(path) == 1 and path[0].casefold() in kept_names:
-                name = next(name for name in names if name.casefold() == path[0].casefold())
-                values[name] = f"CASE WHEN {is_none} THEN {_name(name)} END"
         for name, value in values.items():
             if name.casefold() in usable:
                 values[name] = f"CASE WHEN NOT coalesce({usable[name.casefold()]}, false) THEN {value} END"
