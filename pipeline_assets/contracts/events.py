@@ -101,7 +101,9 @@ class Events(dy.Schema):
         description="Whether the event counts as a conversion", metadata=made_of("staging.is_conversion")
     )
     revenue = money("Revenue of the event, negative for a refund", nullable=True, metadata=made_of("staging.revenue"))
-    currency = text("Currency of the revenue, ISO 4217", nullable=True, metadata=made_of("staging.currency"))
+    currency = text(
+        "Currency of the revenue, ISO 4217, upper case", nullable=True, metadata=made_of("staging.currency")
+    )
     order_id = text("Id of the order", nullable=True, metadata=made_of("staging.order_id"))
     items = text(
         "Products of the event, as a JSON array of objects: sku, name, category, price, quantity",

@@ -51,7 +51,7 @@ class StagedEvents(dy.Schema):
     consent = dy.Bool(nullable=True, description="Consent to analytics: true, false, or null where nothing is stated")
     is_conversion = dy.Bool(description="Whether the source's declaration counts this event as a conversion")
     revenue = money("Revenue of the event, negative for a refund", nullable=True)
-    currency = text("Currency of the revenue, ISO 4217", nullable=True)
+    currency = text("Currency of the revenue, ISO 4217, upper case", nullable=True)
     order_id = text("Id of the order", nullable=True)
     items = text(
         "Products of the event, as a JSON array of objects: sku, name, category, price, quantity", nullable=True

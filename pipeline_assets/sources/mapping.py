@@ -47,7 +47,8 @@ AMOUNT_TYPE = f"DECIMAL({_MONEY.precision}, {_MONEY.scale})"
 Anything else that is no number breaks the contract."""
 
 LONGEST_ID = 500
-"""Bytes that an identifier may have; a longer one is a mistake, and PostgreSQL could not index it."""
+"""Bytes that an identifier may have; a longer one is a mistake. With what tables put before it (`user:`) it
+stays within the 512 bytes that a text of a key may have, so that ids are the same wherever they are joined."""
 
 _KEYS = ("property", "event_id", "anonymous_id", "user_id", "session_id_supplied", "view_id", "order_id")
 _DEFAULTED = ("property", "event_type", "is_conversion")

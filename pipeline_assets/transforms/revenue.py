@@ -17,7 +17,7 @@ def build_revenue(events: pl.LazyFrame | pl.DataFrame, days: Sequence[date], *, 
 
     Every event with a revenue counts, whatever its name, with or without an order id or a visitor; a negative revenue
     is a refund. Bots are left out. Amounts are added up in their own currency and the sum is converted once, so that it
-    is rounded once. Currencies stand as the events give them; only their rates are found without regard to case.
+    is rounded once.
 
     Reads the events of `days` and nothing else.
 
