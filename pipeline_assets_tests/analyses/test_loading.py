@@ -143,6 +143,13 @@ def test_a_rate_holds_since_ever_or_since_a_day(tmp_path: Path):
     )
 
 
+def test_codes_of_currencies_may_be_written_in_any_case(tmp_path: Path):
+    declare(tmp_path, CURRENCIES.replace("EUR", "eur") + "  rates: [{currency: Usd, rate: 2}]\n")
+    currencies = load_analyses(tmp_path).currencies
+    assert currencies is not None
+    assert (currencies.reporting, currencies.rates[0].currency) == ("EUR", "USD")
+
+
 @pytest.mark.parametrize(
     ("text", "messages"),
     [

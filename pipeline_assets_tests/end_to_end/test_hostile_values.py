@@ -13,6 +13,7 @@ import pytest
 from pipeline_assets.contracts.keys import LONGEST_KEY_TEXT, key_text, key_texts
 from pipeline_assets.contracts.staged_events import StagedEvents
 from pipeline_assets.sources.declaration import MAPPABLE_COLUMNS
+from pipeline_assets.sources.no_ids import NO_IDS
 from pipeline_assets_tests.end_to_end.deployment import Deployment
 from pipeline_assets_tests.end_to_end.random_traffic import APP, DECLARATIONS, SHOP
 
@@ -219,6 +220,11 @@ def test_no_value_of_a_file_or_an_expression_stops_a_table(deployment: Deploymen
     assert {source: deployment.summary(source)["landed"] for source in SOURCES if source.startswith("expression")} == {
         f"expression{number}": 1 for number in range(len(EXPRESSIONS))
     }
+    # Nobody is called null, no order either, and EUR is one currency.
+    for column, table in (("id", "identities"), ("order_id", "orders")):
+        shared = f"select count(*) from marts.{table} where lower({column}) = any(:values)"
+        assert deployment.value(shared, values=[value.lower() for value in NO_IDS]) == 0
+    assert deployment.sql("select distinct currency from marts.revenue where upper(currency) = 'EUR'") == [("EUR",)]
     # Events of the future would have days of their own.
     assert deployment.sql("select distinct activity_date from marts.daily_activity") == [(DAY,)]
     for name, table in deployment.platform.model.tables.items():
