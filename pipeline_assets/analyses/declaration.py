@@ -68,9 +68,9 @@ def _listed(value: Any) -> Any:
 
 
 def _currency(code: str) -> str:
-    if not re.fullmatch("[A-Z]{3}", code):
-        raise ValueError("must be an ISO 4217 code of three capital letters, such as EUR")
-    return code
+    if not re.fullmatch("[A-Za-z]{3}", code):
+        raise ValueError("must be an ISO 4217 code of three letters, such as EUR")
+    return code.upper()
 
 
 def _window(window: timedelta) -> timedelta:
@@ -88,7 +88,7 @@ Names = Annotated[tuple[Text, ...], Field(min_length=1), BeforeValidator(_listed
 EventTypes = Annotated[
     tuple[EventType, ...], Field(min_length=1), BeforeValidator(_listed), WithJsonSchema(_ONE_OR_SEVERAL)
 ]
-CurrencyCode = Annotated[str, AfterValidator(_currency), WithJsonSchema({"type": "string", "pattern": "^[A-Z]{3}$"})]
+CurrencyCode = Annotated[str, AfterValidator(_currency), WithJsonSchema({"type": "string", "pattern": "^[A-Za-z]{3}$"})]
 
 
 class _Declared(BaseModel):

@@ -17,6 +17,7 @@ from pipeline_assets.checks.grouping import Check, asset_check
 from pipeline_assets.checks.results import checked_days, compared, result
 from pipeline_assets.contracts.attributions import Attributions
 from pipeline_assets.contracts.funnels import Funnels
+from pipeline_assets.contracts.keys import key_text
 from pipeline_assets.contracts.retentions import Retentions
 from pipeline_assets.contracts.tables import EVENTS, Table
 from pipeline_assets.model import ORDER_DAYS, PERSON_DAYS, VISITOR_DAYS, Model
@@ -137,15 +138,20 @@ def behaviour_checks(model: Model) -> list[Check]:
             "revenue",
             "matches_events",
             "Net revenue per day, property and currency, added up again from the lake's events.",
-            expected=lambda at: at.lake(
-                EVENTS,
-                "select concat_ws('|', event_date, property, coalesce(currency, '(none)')), sum(revenue) from files "
-                "where revenue is not null and not is_bot group by all having abs(sum(revenue)) < 1e12",
+            expected=lambda at: _in_key(
+                at.lake(
+                    EVENTS,
+                    "select (event_date, property, coalesce(currency, '(none)')), sum(revenue) from files "
+                    "where revenue is not null and not is_bot group by all having abs(sum(revenue)) < 1e12",
+                )
             ),
-            actual=lambda at: at.marts(
-                "select concat_ws('|', activity_date, property, currency), net from marts.revenue "
-                "where activity_date = any(:days) and net is not null"
-            ),
+            actual=lambda at: {
+                tuple(key): net
+                for *key, net in at.rows(
+                    "select activity_date, property, currency, net from marts.revenue "
+                    "where activity_date = any(:days) and net is not null"
+                )
+            },
         ),
         _compared(
             "orders",
@@ -153,15 +159,14 @@ def behaviour_checks(model: Model) -> list[Check]:
             "What was ordered and paid back, per property and currency, equals the sums over all days.",
             expected=lambda at: at.lake(
                 ORDER_DAYS,
-                "select concat_ws('|', property, currency), (count(distinct order_id), sum(gross), sum(refunded)) "
+                "select (property, currency), (count(distinct order_id), sum(gross), sum(refunded)) "
                 "from files group by all",
                 all_days=True,
             ),
             actual=lambda at: {
-                row[0]: tuple(row[1:])
+                row[:2]: row[2:]
                 for row in at.rows(
-                    "select concat_ws('|', property, currency), count(*), sum(gross), sum(refunded) "
-                    "from marts.orders group by 1"
+                    "select property, currency, count(*), sum(gross), sum(refunded) from marts.orders group by 1, 2"
                 )
             },
         ),
@@ -278,6 +283,15 @@ def _attribution(table: Table) -> Check:
         expected=lambda _: {},
         actual=wrong,
     )
+
+
+def _in_key(amounts: Rows) -> Rows:
+    """Amounts by key, whose last part is a text, as a table has it in its key."""
+    found: Rows = {}
+    for (*key, text), amount in amounts.items():
+        of_table = (*key, key_text(text))
+        found[of_table] = found.get(of_table, 0) + amount
+    return found
 
 
 # --- How the checks are made --------------------------------------------------------------------------

@@ -182,15 +182,19 @@ def events_checks() -> list[Check]:
         _counted(
             "unusable_values",
             "unusable",
-            "columns",
-            "Values of `items` and `scroll_depth` that are no JSON array or no share of a page, per source. The events "
-            "are kept without them; what was given is in `properties`.",
+            "values",
+            "Values that say nothing, per source: `items` and `scroll_depth` that are no JSON array or no share of a "
+            "page, numbers that are no amount, what programs send where they have no id (`user_id: null`). The "
+            "events are kept without them; numbers, items and depths that were given are in `properties`. Declare "
+            "`no_ids` if such a value is an id.",
+            split=True,
         ),
     ]
 
 
-def _counted(name: str, column: str, what: str, description: str) -> Check:
-    """A warning if a column of `events` says anything; events per source and value."""
+def _counted(name: str, column: str, what: str, description: str, *, split: bool = False) -> Check:
+    """A warning if a column of `events` says anything; events per source and value, or each of a list of values."""
+    given = f"unnest(string_split({column}, ', '))" if split else f"left({column}, 40)"
 
     @asset_check(asset=EVENTS.name, name=name, description=description)
     def check(
@@ -200,15 +204,16 @@ def _counted(name: str, column: str, what: str, description: str) -> Check:
         if not paths:
             return result(True, {"events": 0})
         with duckdb.get_connection() as connection:
+            marked = connection.from_parquet([str(path) for path in paths.values()]).filter(f"{column} is not null")
+            events = marked.count("*").fetchall()[0][0]
             rows = (
-                connection.from_parquet([str(path) for path in paths.values()])
-                .filter(f"{column} is not null")
-                .project(f"source, left({column}, 40) as given")
+                marked.project(f"source, {given} as given")
                 .aggregate("source, given, count(*) as events", "source, given")
                 .order("events desc, source, given")
+                .limit(_SHOWN_VALUES)
                 .fetchall()
             )
-        shown = {f"{source}: {given}": number for source, given, number in rows[:_SHOWN_VALUES]}
-        return result(not rows, {"events": sum(number for *_, number in rows), what: shown}, warn=True)
+        shown = {f"{source}: {value}": number for source, value, number in rows}
+        return result(not rows, {"events": events, what: shown}, warn=True)
 
     return check

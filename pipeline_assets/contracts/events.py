@@ -110,7 +110,9 @@ class Events(dy.Schema):
         description="Whether the event counts as a conversion", metadata=made_of("staging.is_conversion")
     )
     revenue = money("Revenue of the event, negative for a refund", nullable=True, metadata=made_of("staging.revenue"))
-    currency = text("Currency of the revenue, ISO 4217", nullable=True, metadata=made_of("staging.currency"))
+    currency = text(
+        "Currency of the revenue, ISO 4217, upper case", nullable=True, metadata=made_of("staging.currency")
+    )
     order_id = text("Id of the order", nullable=True, metadata=made_of("staging.order_id"))
     items = text(
         "Products of the event, as a JSON array of objects: sku, name, category, price, quantity",
@@ -123,7 +125,8 @@ class Events(dy.Schema):
         metadata=made_of("staging.scroll_depth"),
     )
     unusable = text(
-        "Columns whose value was given but says nothing: items, scroll_depth; they are null",
+        "Columns that were given but say nothing and so are null: items, scroll_depth, revenue (a number that is no "
+        "amount), and ids with the value that is none, such as `user_id: null`; separated by a comma and a space",
         nullable=True,
         metadata=made_of("staging.unusable"),
     )

@@ -23,7 +23,7 @@ class OrderDays(dy.Schema):
     property = text("Site, app or fleet", primary_key=True, metadata=made_of("events.property"))
     order_id = text("Id of the order", primary_key=True, metadata=made_of("events.order_id"))
     currency = text(
-        "Currency of the amounts as the events give it; (none) where they give none",
+        "Currency of the amounts, upper case; (none) where the events give none",
         primary_key=True,
         metadata=made_of("events.currency"),
     )

@@ -19,7 +19,7 @@ class Orders(dy.Schema):
     property = text("Site, app or fleet", primary_key=True, metadata=made_of("order_days.property"))
     order_id = text("Id of the order", primary_key=True, metadata=made_of("order_days.order_id", index=True))
     currency = text(
-        "Currency of the amounts as the events give it; (none) where they give none",
+        "Currency of the amounts, upper case; (none) where the events give none",
         primary_key=True,
         metadata=made_of("order_days.currency"),
     )

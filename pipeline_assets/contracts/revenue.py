@@ -19,7 +19,7 @@ class Revenue(dy.Schema):
     )
     property = text("Site, app or fleet", primary_key=True, metadata=made_of("events.property"))
     currency = text(
-        "Currency of the amounts as the events give it; (none) where they give none",
+        "Currency of the amounts, upper case; (none) where the events give none",
         primary_key=True,
         metadata=made_of("events.currency"),
     )

@@ -52,12 +52,16 @@ class StagedEvents(dy.Schema):
     consent = dy.Bool(nullable=True, description="Consent to analytics: true, false, or null where nothing is stated")
     is_conversion = dy.Bool(description="Whether the source's declaration counts this event as a conversion")
     revenue = money("Revenue of the event, negative for a refund", nullable=True)
-    currency = text("Currency of the revenue, ISO 4217", nullable=True)
+    currency = text("Currency of the revenue, ISO 4217, upper case", nullable=True)
     order_id = text("Id of the order", nullable=True)
     items = text(
         "Products of the event, as a JSON array of objects: sku, name, category, price, quantity", nullable=True
     )
     scroll_depth = dy.Float64(nullable=True, description="How far down the page was seen until then, in percent")
-    unusable = text("Columns that were given but say nothing (items, scroll_depth) and so are null", nullable=True)
+    unusable = text(
+        "Columns that were given but say nothing and so are null: items, scroll_depth, revenue (a number that is no "
+        "amount), and ids with the value that is none, such as `user_id: null`; separated by a comma and a space",
+        nullable=True,
+    )
     properties = text("Everything that is not a column, as a JSON object", nullable=True)
     excluded = text("Why the row must not become an event (consent_denied), else null", nullable=True)

@@ -3,13 +3,15 @@
 And where the lake keeps what. Shared by the IO managers. No Dagster here, and no storage.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote
 
 import dataframely as dy
 import polars as pl
+
+from pipeline_assets.contracts.keys import capped
 
 BATCH_ROWS = 250_000
 _FILE = "part.parquet"
@@ -121,6 +123,23 @@ def checked(frame: pl.DataFrame, contract: type[dy.Schema], table: str) -> pl.Da
         rules = ", ".join(f"{rule.replace('|', ': ')} ({count} rows)" for rule, count in sorted(broken.items()))
         raise ContractError(f"{table}: {len(failure)} of {frame.height} rows break the contract: {rules}.")
     return frame
+
+
+def storable(frame: pl.DataFrame, indexed: Collection[str] = ()) -> pl.DataFrame:
+    """The frame without what PostgreSQL refuses to hold, so that no single value can stop a table for good.
+
+    U+0000 is taken out of texts, and texts of an index are cut as `contracts.keys` says. A table whose rows are grouped
+    by a text has to do both before, else two rows may become one key; here is only the net below.
+
+    Args:
+        frame: rows with the types of their table.
+        indexed: columns of the primary key and of indexes.
+    """
+    texts = [name for name, dtype in frame.schema.items() if dtype == pl.String]
+    with_nul = [name for name in texts if frame[name].str.contains("\0", literal=True).any()]
+    return frame.with_columns(pl.col(with_nul).str.replace_all("\0", "", literal=True)).with_columns(
+        capped(pl.col(name)) for name in texts if name in indexed
+    )
 
 
 def subset(columns: Sequence[str], available: Sequence[str], table: str) -> list[str]:

@@ -1,6 +1,6 @@
 """Assets as PostgreSQL tables: a Polars IO manager for Dagster.
 
-To use it elsewhere take this file and `frames.py`; it needs dagster, polars, dataframely and
+To use it elsewhere take this file, `frames.py` and `contracts/keys.py`; it needs dagster, polars, dataframely and
 adbc-driver-postgresql (with pyarrow). One write is one transaction:
 
 1. every frame is checked against its contract and copied (ADBC, binary COPY) into a temporary table;
@@ -42,6 +42,7 @@ from pipeline_assets.io_managers.frames import (
     checked,
     contract_schema,
     iterate,
+    storable,
     subset,
 )
 
@@ -464,8 +465,8 @@ class PostgresClient(DbClient):
         for column in declared.columns:
             there = found.column(column.name)
             if column.index and not (there and there.index):
-                # No hash index, although a b-tree refuses values over 2.7 kB: where many rows have one value (a
-                # property, a start page), each insert would walk through all of them.
+                # No hash index, although a b-tree refuses values over 2.7 kB (see `storable`): where many rows have one
+                # value (a property, a start page), each insert would walk through all of them.
                 execute(connection, f"CREATE INDEX ON {name} ({quoted(column.name)})")
 
 
@@ -626,7 +627,7 @@ class PolarsTypeHandler(DbTypeHandler[Frames]):
         if replaces is not None:
             keys = [column for column in declared.columns if column.name in declared.primary_key]
             _create_temporary(connection, _GIVING_WAY, keys)
-            _ingest(connection, _GIVING_WAY, replaces.select(declared.primary_key))
+            _ingest(connection, _GIVING_WAY, storable(replaces.select(declared.primary_key), declared.primary_key))
         if can_differ:
             client.replace_differing(table_slice, declared, connection, only_some=replaces is not None)
         else:
@@ -660,7 +661,8 @@ class PolarsTypeHandler(DbTypeHandler[Frames]):
             if declared is None:
                 declared = self._prepare(table_slice, schema, contract, connection)
             if frame.height:
-                _ingest(connection, _STAGED, frame)
+                indexed = [*declared.primary_key, *(column.name for column in declared.columns if column.index)]
+                _ingest(connection, _STAGED, storable(frame, indexed))
                 rows += frame.height
         if declared is None:
             if schema is None:

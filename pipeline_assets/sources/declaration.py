@@ -59,6 +59,13 @@ def _expression(value: Any) -> Any:
     return str(value) if isinstance(value, int | float) else value
 
 
+def _literal(value: Any) -> Any:
+    # YAML reads null, true and 0 as something else than the texts that programs send.
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return str(value) if isinstance(value, int | float) else value
+
+
 def _known_format(value: str) -> str:
     if value not in FORMATS:
         raise PydanticCustomError("literal_error", "Input should be one of the known formats")
@@ -198,6 +205,7 @@ class Source(_Declared):
         property: site, app or fleet of rows that map none; None means the source's name.
         mapping: column of `StagedEvents` -> DuckDB expression over the raw row.
         ids: kind of a further id of the person -> DuckDB expression over the raw row.
+        no_ids: values that are no ids, in whatever case, in place of the usual ones (`no_ids`); None means these.
         time: formats and zones of the time columns.
         sessions: how its events become sessions.
         required: mapped columns that may not be null.
@@ -220,6 +228,7 @@ class Source(_Declared):
         default_factory=dict, json_schema_extra={"propertyNames": {"enum": list(MAPPABLE_COLUMNS)}}
     )
     ids: dict[str, Sql] = Field(default_factory=dict)
+    no_ids: tuple[Annotated[str, BeforeValidator(_literal)], ...] | None = None
     time: Times = Times()
     sessions: Sessions = Sessions()
     required: tuple[str, ...] = ()

@@ -5,6 +5,7 @@ Expressions are parsed by DuckDB itself (`json_serialize_sql`), never by string 
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -137,6 +138,51 @@ def parse(text: str) -> Expression:
         indexed=frozenset(walk.indexed),
         functions=frozenset(walk.functions),
     )
+
+
+def choosing(text: str, usable: Callable[[str], str]) -> str:
+    """The expression in which `coalesce` passes over what cannot be used, wherever it gives the expression's value.
+
+    That is at the top, in the branches of a CASE there, and in another coalesce there. Where none of the alternatives
+    can be used the value is the first that is not null, as it would be otherwise.
+
+    Args:
+        text: an expression that `parse` takes.
+        usable: from the SQL of a value to a condition, never null, on it.
+    """
+    sql = f"SELECT ({text}\n)"
+    (serialized,) = database().cursor().execute("SELECT json_serialize_sql(?::VARCHAR)", [sql]).fetchall()[0]
+    statement = json.loads(serialized)
+    node = statement["statements"][0]["node"]
+    root = node["select_list"][0]
+
+    def written(part: Any) -> str:
+        node["select_list"] = [{**part, "alias": ""}]
+        (select,) = (
+            database().cursor().execute("SELECT json_deserialize_sql(?::JSON)", [json.dumps(statement)]).fetchall()[0]
+        )
+        return select.removeprefix("SELECT ")
+
+    def chosen(part: Any) -> str:
+        if part.get("type") == "OPERATOR_COALESCE":
+            values = [chosen(child) for child in part["children"]]
+            good = [f"CASE WHEN {usable(f'({value})')} THEN ({value}) END" for value in values]
+            return f"coalesce({', '.join([*good, *values])})"
+        if part.get("class") == "CASE":
+            cases = " ".join(
+                f"WHEN {written(case['when_expr'])} THEN {chosen(case['then_expr'])}" for case in part["case_checks"]
+            )
+            return f"(CASE {cases} ELSE {chosen(part['else_expr'])} END)"
+        return written(part)
+
+    return chosen(root) if _chooses(root) else text
+
+
+def _chooses(part: Any) -> bool:
+    """Whether a coalesce gives the value."""
+    if part.get("class") == "CASE":
+        return any(map(_chooses, [case["then_expr"] for case in part["case_checks"]] + [part["else_expr"]]))
+    return part.get("type") == "OPERATOR_COALESCE"
 
 
 def _syntax_message(text: str, message: str) -> str:

@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from pipeline_assets.code_version import code_version
+from pipeline_assets.contracts.columns import money
 from pipeline_assets.contracts.staged_events import EVENT_TYPES, StagedEvents
 from pipeline_assets.sources.access_logs import (
     JSON_LINES,
@@ -35,8 +36,9 @@ from pipeline_assets.sources.declaration import (
     Source,
 )
 from pipeline_assets.sources.encodings import UTF_8, canonical
-from pipeline_assets.sources.expressions import Expression, Path, parse
+from pipeline_assets.sources.expressions import Expression, Path, choosing, parse
 from pipeline_assets.sources.formats import READY_FORMATS, ReadyFormat
+from pipeline_assets.sources.no_ids import IDENTIFIERS, no_ids_of, which_no_id
 from pipeline_assets.sources.tabular import may_hold_json, object_sql
 
 _STAGING_CODE = ("pipeline_assets.sources.mapping:staging_query", "pipeline_assets.staging.reading:")
@@ -53,8 +55,14 @@ INTEGER_COLUMNS = ("sequence",)
 LENIENT_COLUMNS = ("items", "scroll_depth")
 """Columns whose value counts as absent where it cannot be used; it then stays in the properties."""
 
+_MONEY = money("")
+AMOUNT_TYPE = f"DECIMAL({_MONEY.precision}, {_MONEY.scale})"
+"""What holds an amount. A number that it does not hold is no amount: it counts as absent and stays in the properties.
+Anything else that is no number breaks the contract."""
+
 LONGEST_ID = 500
-"""Bytes that an identifier may have; a longer one is a mistake, and PostgreSQL could not index it."""
+"""Bytes that an identifier may have; a longer one is a mistake. With what tables put before it (`user:`) it
+stays within the 512 bytes that a text of a key may have, so that ids are the same wherever they are joined."""
 
 _KEYS = ("property", "event_id", "anonymous_id", "user_id", "session_id_supplied", "view_id", "order_id")
 _DEFAULTED = ("property", "event_type", "is_conversion")
@@ -102,6 +110,7 @@ def rules_version(source: Source, timezone: str, first_day: date) -> str:
         "required": [column for column in MAPPABLE_COLUMNS if column in source.required],
         "rules": [[name, rule.strip()] for name, rule in source.rules.items()],
         "consent": source.consent.denied,
+        "no_ids": no_ids_of("", source.no_ids),
         "timezone": timezone,
         "first_day": first_day.isoformat(),
     }
@@ -153,7 +162,7 @@ def column_names(fields: Iterable[str]) -> tuple[str, ...]:
     taken: set[str] = set()
     for position, field in enumerate(fields, 1):
         # The columns of the staging query begin with ~.
-        base = field.strip().lstrip("~") or f"column_{position}"
+        base = field.replace("\0", "").strip().lstrip("~") or f"column_{position}"
         name, repeat = base, 1
         while name.casefold() in taken:
             repeat += 1
@@ -561,10 +570,21 @@ class _Plan:
         columns = ['"~line"', '"~raw"', '"~bad"', f'{self._remaining()} AS "~rest"']
         for column, expression in self.mapped.items():
             # TRY alone could not tell a failure from a value that is null.
-            value = f"({expression.text}\n)"
+            value = f"({self._written(column, expression)}\n)"
             value = value if expression.bare else f'TRY(struct_pack("v" := {value}))'
             columns.append(f"{value} AS {_name(f'~={column}')}")
         return _Step(columns)
+
+    def _written(self, column: str, expression: Expression) -> str:
+        """SQL of an expression; that of an id takes an id, where there is one among its alternatives."""
+        if not self._is_identifier(column) or expression.bare:
+            return expression.text
+        none = ", ".join(map(quote, ("", *no_ids_of(column, self.source.no_ids))))
+
+        def is_id(value: str) -> str:
+            return f"NOT coalesce(list_contains([{none}], lower(trim({value}::VARCHAR))), true)"
+
+        return choosing(expression.text, is_id)
 
     def _kept(self) -> set[Path]:
         """Paths whose whole value is in a mapped column of every good row."""
@@ -587,11 +607,28 @@ class _Plan:
             if path is not None and path not in kept and path != ("raw",)
         }
 
+    def _no_amounts(self) -> dict[Path, str]:
+        """Paths whose whole value is an amount, and the SQL that says whether it is a number and yet no amount."""
+        paths = {column: self.mapped[column].plain for column in DECIMAL_COLUMNS if column in self.mapped}
+        return {
+            path: f"coalesce({_is_no_amount(self._text(column, path))}, false)"
+            for column, path in paths.items()
+            if path is not None and path != ("raw",)
+        }
+
+    def _without(self, paths: set[Path]) -> str:
+        """SQL of the record without some paths."""
+        return f'json_merge_patch("~json", {_patch(json_structure(paths), ())})' if paths else '"~json"'
+
     def _remaining(self) -> str:
         """SQL of a JSON object of all that is in no mapped column."""
         if self.is_json:
             kept = {path for path in self._kept() if path[0] != "raw"}
-            rest = f'json_merge_patch("~json", {_patch(json_structure(kept), ())})' if kept else '"~json"'
+            rest = self._without(kept)
+            if amounts := {path: sql for path, sql in self._no_amounts().items() if path in kept}:
+                # Next to no row has such a number; of these every mapped amount is kept.
+                rest_with_amounts = self._without(kept - set(amounts))
+                rest = f"CASE WHEN {' OR '.join(amounts.values())} THEN {rest_with_amounts} ELSE {rest} END"
             for path, usable in self._lenient().items():
                 # Where the value can be used, everything around it is an object.
                 patch = quote(_dump(_nulls(json_structure([path]))))
@@ -599,6 +636,12 @@ class _Plan:
             return f'CASE WHEN "~bad" IS NULL THEN ({rest})::VARCHAR END'
         kept_names = {path[0].casefold() for path in self._kept() if len(path) == 1}
         values = {name: _name(name) for name in self.names if name.casefold() not in kept_names}
+        no_amounts = {path[0].casefold(): sql for path, sql in self._no_amounts().items() if len(path) == 1}
+        values |= {
+            name: f"CASE WHEN {no_amounts[name.casefold()]} THEN {_name(name)} END"
+            for name in self.names
+            if name.casefold() in kept_names & no_amounts.keys()
+        }
         if self.log and "request" in values and not {*REQUEST_PARTS} & {*self.log.groups}:
             # Its three parts say the same, unless it could not be divided.
             values["request"] = 'CASE WHEN "method" IS NULL THEN "request" END'
@@ -609,7 +652,8 @@ class _Plan:
             if name.casefold() in usable:
                 values[name] = f"CASE WHEN NOT coalesce({usable[name.casefold()]}, false) THEN {value} END"
         pairs = ", ".join(f"{quote(name)}, {value}" for name, value in values.items())
-        return f"json_strip_nulls(json_object({pairs}))::VARCHAR"
+        rest = f"json_strip_nulls(json_object({pairs}))::VARCHAR"
+        return _without_nul_escapes(rest) if self.is_parquet else rest
 
     # -- from values to typed columns ---------------------------------------------------------------------------------
 
@@ -625,7 +669,8 @@ class _Plan:
             if column in NUMBER_COLUMNS and (self.decimal, self.thousands) != (".", ""):
                 # What an expression has made a number of is written with a point.
                 text = f"CASE typeof({value}) WHEN 'VARCHAR' THEN {self._number(text)} ELSE {text} END"
-            if self.is_parquet:
+            # The fields of text formats are rid of it when they are read; an expression may bring it back.
+            if self.is_parquet or not expression.bare or expression.plain == ("raw",):
                 text = f"replace({text}, chr(0), '')"
             columns.append(f"{_trimmed(text)} AS {_name(f'~={column}')}")
         return _Step(columns)
@@ -638,7 +683,7 @@ class _Plan:
             if column in BOOLEAN_COLUMNS:
                 value = f"try_cast({text} AS BOOLEAN)"
             elif column in DECIMAL_COLUMNS:
-                value = f"try_cast({text} AS DECIMAL(18, 6))"
+                value = f"try_cast({text} AS {AMOUNT_TYPE})"
             elif column in INTEGER_COLUMNS:
                 # DuckDB's cast alone would round.
                 value = (
@@ -648,6 +693,9 @@ class _Plan:
                 value = _microseconds(text, *self.source.time_rule(column))
             elif column in LENIENT_COLUMNS:
                 value = _lenient_value(column, text)
+            elif self._is_identifier(column):
+                # The value of an id is what it is instead of one.
+                value = which_no_id(text, no_ids_of(column, self.source.no_ids), quote)
             else:
                 continue
             columns.append(f"{value} AS {_name(f'~{column}')}")
@@ -656,11 +704,13 @@ class _Plan:
     def checked(self) -> _Step:
         """`~unparsable`: the first column, in the contract's order, whose value is there but cannot be used.
 
-        And `~unusable`: the lenient columns of which that holds; they do without.
+        And `~unusable`: what else cannot be used, that of lenient columns, numbers that are no amounts and what is no
+        id; the row does without. `~no_id` is the part of it that leaves a row without a visitor.
         """
         columns = ['"~line"', '"~raw"', '"~bad"', '"~rest"']
         failed = []
         unusable = []
+        no_ids = []
         for column, expression in self.mapped.items():
             text, value, failure = (
                 _name(f"~={column}"),
@@ -672,9 +722,21 @@ class _Plan:
                 unusable.append(f"CASE WHEN {text} IS NOT NULL AND {value} IS NULL THEN {quote(column)} END")
                 continue
             broken = [] if expression.bare else [failure]
+            if self._is_identifier(column):
+                found = f"{quote(f'{column}: ')} || {value}"
+                unusable.append(found)
+                if column in ("anonymous_id", "user_id"):
+                    no_ids.append(found)
+                text = f"CASE WHEN {value} IS NULL THEN {text} END"
+            if column in DECIMAL_COLUMNS:
+                unusable.append(f"CASE WHEN {_is_no_amount(text, value)} THEN {quote(column)} END")
+                broken.append(f"({text} IS NOT NULL AND {value} IS NULL AND NOT {_is_number(text)})")
+                columns.append(value)
+                failed.append(f"WHEN {' OR '.join(broken)} THEN {quote(column)} || {self._hint(column, text)}")
+                continue
             if column in TIME_COLUMNS:
                 value = f"CASE WHEN {value} BETWEEN {_FIRST_MOMENT} AND {_LAST_MOMENT} THEN {value} END"
-            if column in (*BOOLEAN_COLUMNS, *DECIMAL_COLUMNS, *INTEGER_COLUMNS, *TIME_COLUMNS):
+            if column in (*BOOLEAN_COLUMNS, *INTEGER_COLUMNS, *TIME_COLUMNS):
                 broken.append(f"({text} IS NOT NULL AND ({value}) IS NULL)")
                 columns.append(f"{value} AS {_name(f'~{column}')}")
             else:
@@ -682,8 +744,9 @@ class _Plan:
             if broken:
                 failed.append(f"WHEN {' OR '.join(broken)} THEN {quote(column)} || {self._hint(column, text)}")
         columns.append(f'CASE {" ".join(failed)} END AS "~unparsable"' if failed else 'NULL::VARCHAR AS "~unparsable"')
-        found = f"nullif(concat_ws(', ', {', '.join(unusable)}), '')" if unusable else "NULL::VARCHAR"
-        columns.append(f'{found} AS "~unusable"')
+        for name, parts in (("~unusable", unusable), ("~no_id", no_ids)):
+            listed = f"nullif(concat_ws(', ', {', '.join(parts)}), '')" if parts else "NULL::VARCHAR"
+            columns.append(f"{listed} AS {_name(name)}")
         return _Step(columns)
 
     def _text(self, column: str, path: Path) -> str:
@@ -728,6 +791,9 @@ class _Plan:
             f"WHEN regexp_full_match({text}, {quote(shape)}) THEN {quote(hint)}" for shape, hint in hints.items()
         )
         return f"CASE {cases} ELSE '' END" if cases else "''"
+
+    def _is_identifier(self, column: str) -> bool:
+        return column in IDENTIFIERS or column in self.ids.values()
 
     def _value(self, column: str, null: str = "NULL::VARCHAR") -> str:
         return _name(f"~{column}") if column in self.mapped else null
@@ -786,6 +852,7 @@ class _Plan:
             '"~clock"',
             '"~occurred"',
             '"~unusable"',
+            '"~no_id"',
         ]
         columns.append(f'{self._value("received_at", "NULL::BIGINT")} AS "~received"')
         columns += [f"{self._value(column)} AS {_name(f'~{column}')}" for column in _DEFAULTED]
@@ -803,9 +870,11 @@ class _Plan:
             elif column in BOOLEAN_COLUMNS:
                 value = self._value(column, "NULL::BOOLEAN")
             elif column in DECIMAL_COLUMNS:
-                value = self._value(column, "NULL::DECIMAL(18, 6)")
+                value = self._value(column, f"NULL::{AMOUNT_TYPE}")
             elif column in INTEGER_COLUMNS:
                 value = self._value(column, "NULL::BIGINT")
+            elif column == "currency":
+                value = f"upper({self._value(column)})"
             elif column == "scroll_depth":
                 value = self._value(column, "NULL::DOUBLE")
             else:
@@ -818,7 +887,8 @@ class _Plan:
         """`~reason`: why a row is quarantined, the first that holds; and whether it refuses analytics."""
         beginning = datetime.combine(first_day, time(), ZoneInfo(timezone))
         earliest = int(beginning.timestamp()) * 1_000_000
-        latest = f"""coalesce("~received", epoch_us($booked_at::TIMESTAMPTZ)) + {5 * _MINUTE}"""
+        # A file that says it was received after it was booked says nothing: else it could put events into any future.
+        latest = f"""least("~received", epoch_us($booked_at::TIMESTAMPTZ)) + {5 * _MINUTE}"""
         cases = [
             ('"~bad" IS NOT NULL', '"~bad"'),
             ('"~unparsable" IS NOT NULL', "'unparsable:' || \"~unparsable\""),
@@ -834,7 +904,7 @@ class _Plan:
             ('"~occurred" IS NULL', quote("missing:occurred_at")),
             (
                 '"anonymous_id" IS NULL AND "user_id" IS NULL',
-                quote("missing:anonymous_id or user_id"),
+                f"{quote('missing:anonymous_id or user_id')} || coalesce(' (' || \"~no_id\" || ')', '')",
             ),
             *(
                 # A default must not hide that the source gave nothing.
@@ -1057,11 +1127,22 @@ def _lenient_value(column: str, text: str) -> str:
         return f"CASE WHEN {value} BETWEEN 0 AND 100 THEN {value} END"
     value = f"try_cast({text} AS JSON)"
     # What was text within the JSON of the row may bring a U+0000 of its own.
+    return f"CASE WHEN starts_with({text}, '[') AND {value} IS NOT NULL THEN {_without_nul_escapes(text)} END"
+
+
+def _is_number(text: str) -> str:
+    return f"(try_cast({text} AS DOUBLE) IS NOT NULL)"
+
+
+def _is_no_amount(text: str, amount: str | None = None) -> str:
+    """SQL of whether a text is a number (NaN and infinity are) that is no amount."""
+    return f"({amount or f'try_cast({text} AS {AMOUNT_TYPE})'} IS NULL AND {_is_number(text)})"
+
+
+def _without_nul_escapes(text: str) -> str:
+    """SQL of a JSON text without the escapes of U+0000."""
     clean = f"regexp_replace({text}, {_NULL_ESCAPES}, '\\1', 'g')"
-    return (
-        f"CASE WHEN starts_with({text}, '[') AND {value} IS NOT NULL"
-        f" THEN CASE WHEN contains({text}, '\\u0000') THEN {clean} ELSE {text} END END"
-    )
+    return f"CASE WHEN contains({text}, '\\u0000') THEN {clean} ELSE {text} END"
 
 
 def _microseconds(text: str, kind: str, zone: str) -> str:

@@ -6,6 +6,7 @@ from datetime import date
 import polars as pl
 
 from pipeline_assets.contracts.campaigns import Campaigns
+from pipeline_assets.contracts.keys import capped_key
 from pipeline_assets.transforms.currencies import Rates, in_reporting_currency, lacks_rate, total
 
 NOT_SET = "(not set)"
@@ -47,6 +48,7 @@ def build_campaigns(sessions: pl.LazyFrame | pl.DataFrame, days: Sequence[date],
             revenue=in_reporting_currency(*money),
             lacks_rate=lacks_rate(*money),
         )
+        .with_columns(capped_key(Campaigns))
         .group_by(_KEY)
         .agg(
             pl.col("page_views", "engaged_seconds", "duration_seconds", "conversions").sum().cast(pl.Int64),

@@ -15,6 +15,7 @@ import polars as pl
 
 from pipeline_assets.analyses.declaration import Funnel
 from pipeline_assets.contracts.funnels import Funnels
+from pipeline_assets.contracts.keys import capped
 from pipeline_assets.transforms.ordering import ORDER_COLUMNS, event_order
 
 ALL = "(all)"
@@ -122,7 +123,7 @@ class _Moments:
 
 
 def _moments(events: pl.LazyFrame | pl.DataFrame, steps: Sequence[str], funnel: Funnel) -> _Moments:
-    label = pl.col("breakdown").fill_null(NONE) if funnel.breakdown else pl.lit(ALL)
+    label = capped(pl.col("breakdown")).fill_null(NONE) if funnel.breakdown else pl.lit(ALL)
     order = [name for name in ORDER_COLUMNS if name != "occurred_at"] if funnel.breakdown else []
     rows = (
         events.lazy()

@@ -5,6 +5,7 @@ from datetime import date
 
 import polars as pl
 
+from pipeline_assets.contracts.keys import capped_key
 from pipeline_assets.contracts.order_days import OrderDays
 from pipeline_assets.contracts.orders import Orders
 from pipeline_assets.transforms.currencies import MONEY, NO_CURRENCY, Rates, in_reporting_currency
@@ -48,6 +49,7 @@ def build_order_days(events: pl.LazyFrame | pl.DataFrame, days: Sequence[date]) 
             currency=pl.col("currency").fill_null(NO_CURRENCY),
             is_refund=revenue < 0,
         )
+        .with_columns(capped_key(OrderDays))
         .collect()
     )
     pieces = decode_items(rows["items"]).group_by(items="text").agg(pl.col("quantity").sum())

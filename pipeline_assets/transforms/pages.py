@@ -5,6 +5,7 @@ from datetime import date
 
 import polars as pl
 
+from pipeline_assets.contracts.keys import capped_key
 from pipeline_assets.contracts.pages import Pages
 
 NO_PAGE = "(none)"
@@ -57,6 +58,7 @@ def build_pages(
             depth=depth_units,
         )
         .join(bounced, on="session_id", how="left")
+        .with_columns(capped_key(Pages))
         .group_by(_KEY)
         .agg(
             pl.col("engaged_seconds", "seconds_to_next").sum().cast(pl.Int64),

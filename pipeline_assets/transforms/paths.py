@@ -6,6 +6,7 @@ from datetime import date
 import polars as pl
 
 from pipeline_assets.analyses.declaration import Paths
+from pipeline_assets.contracts.keys import capped
 from pipeline_assets.contracts.path_transitions import PathTransitions
 from pipeline_assets.transforms.funnels import median_seconds
 
@@ -39,7 +40,7 @@ def build_paths(views: pl.LazyFrame | pl.DataFrame, days: Sequence[date], *, pat
         .select(
             *_SESSION,
             "position",
-            pl.col("node").fill_null(NONE),
+            capped(pl.col("node")).fill_null(NONE),
             at=pl.col("at") if has_times else pl.lit(None, pl.Datetime("us", "UTC")),
         )
         # The last two decide only where a session has a position twice.

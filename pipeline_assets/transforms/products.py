@@ -8,6 +8,7 @@ from datetime import date
 
 import polars as pl
 
+from pipeline_assets.contracts.keys import capped
 from pipeline_assets.contracts.products import Products
 from pipeline_assets.transforms.currencies import MONEY, Rates, in_reporting_currency, lacks_rate, total
 from pipeline_assets.transforms.items import decode_items, is_unreadable
@@ -74,7 +75,7 @@ def build_products(events: pl.LazyFrame | pl.DataFrame, days: Sequence[date], *,
         .with_columns(
             pl.col("quantity").fill_null(1),
             pl.col("unreadable").fill_null(0),
-            pl.coalesce("sku", "name", pl.lit(NO_PRODUCT)).alias("sku"),
+            capped(pl.coalesce("sku", "name", pl.lit(NO_PRODUCT))).alias("sku"),
         )
         .with_columns(amount=_amount())
     )

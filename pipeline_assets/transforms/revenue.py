@@ -5,6 +5,7 @@ from datetime import date
 
 import polars as pl
 
+from pipeline_assets.contracts.keys import capped_key
 from pipeline_assets.contracts.revenue import Revenue
 from pipeline_assets.transforms.currencies import MONEY, NO_CURRENCY, Rates, in_reporting_currency, lacks_rate
 
@@ -16,7 +17,7 @@ def build_revenue(events: pl.LazyFrame | pl.DataFrame, days: Sequence[date], *, 
 
     Every event with a revenue counts, whatever its name, with or without an order id or a visitor; a negative revenue
     is a refund. Bots are left out. Amounts are added up in their own currency and the sum is converted once, so that it
-    is rounded once. Currencies stand as the events give them; only their rates are found without regard to case.
+    is rounded once.
 
     Reads the events of `days` and nothing else.
 
@@ -42,7 +43,9 @@ def build_revenue(events: pl.LazyFrame | pl.DataFrame, days: Sequence[date], *, 
             currency=pl.col("currency").fill_null(NO_CURRENCY),
             given=pl.col("currency"),
         )
-        .with_columns(lacks_rate=lacks_rate(revenue, pl.col("given"), pl.col("activity_date"), rates))
+        .with_columns(
+            *capped_key(Revenue), lacks_rate=lacks_rate(revenue, pl.col("given"), pl.col("activity_date"), rates)
+        )
         .group_by(_KEY)
         .agg(
             given=pl.col("given").max(),

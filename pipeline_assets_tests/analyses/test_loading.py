@@ -143,6 +143,13 @@ def test_a_rate_holds_since_ever_or_since_a_day(tmp_path: Path):
     )
 
 
+def test_codes_of_currencies_may_be_written_in_any_case(tmp_path: Path):
+    declare(tmp_path, CURRENCIES.replace("EUR", "eur") + "  rates: [{currency: Usd, rate: 2}]\n")
+    currencies = load_analyses(tmp_path).currencies
+    assert currencies is not None
+    assert (currencies.reporting, currencies.rates[0].currency) == ("EUR", "USD")
+
+
 @pytest.mark.parametrize(
     ("text", "messages"),
     [
@@ -327,7 +334,7 @@ def test_a_rate_holds_since_ever_or_since_a_day(tmp_path: Path):
         # Currencies
         (
             CURRENCIES.replace("EUR", "Euro"),
-            ["3:14: reporting: must be an ISO 4217 code of three capital letters, such as EUR, not 'Euro'"],
+            ["3:14: reporting: must be an ISO 4217 code of three letters, such as EUR, not 'Euro'"],
         ),
         (
             "type: pipeline_assets.components.Currencies\n",
@@ -337,8 +344,8 @@ def test_a_rate_holds_since_ever_or_since_a_day(tmp_path: Path):
         (CURRENCIES + "  rates: [{currency: USD, rate: -1}]\n", ["4:33: rate: must be greater than 0, not -1"]),
         (CURRENCIES + "  rates: [{currency: USD, rate: .nan}]\n", ["4:33: rate: must be a finite number, not nan"]),
         (
-            CURRENCIES + "  rates: [{currency: usd, rate: 1}]\n",
-            ["4:22: currency: must be an ISO 4217 code of three capital letters, such as EUR, not 'usd'"],
+            CURRENCIES + "  rates: [{currency: us$, rate: 1}]\n",
+            ["4:22: currency: must be an ISO 4217 code of three letters, such as EUR, not 'us$'"],
         ),
         (
             CURRENCIES + "  rates: [{currency: EUR, rate: 1}]\n",

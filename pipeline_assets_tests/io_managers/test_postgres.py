@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from pipeline_assets.contracts.keys import key_text
 from pipeline_assets.io_managers.frames import ContractError, FrameStream
 from pipeline_assets.io_managers.postgres import PostgresPolarsIOManager, TableError, execute
 from pipeline_assets.postgres import connect
@@ -333,6 +334,23 @@ def test_a_stream_that_fails_half_way_leaves_the_old_rows(postgres_url: str):
     with pytest.raises(ZeroDivisionError):
         store_day(postgres_url, "2024-01-01", lambda: FrameStream(failing()))
     assert rows(postgres_url) == [("old", 0)]
+
+
+class Pages(dy.Schema):
+    """Pages."""
+
+    page = dy.String(primary_key=True)
+    visitor = dy.String(nullable=True, metadata={"index": True})
+    title = dy.String(nullable=True)
+
+
+def test_no_text_is_refused_by_postgresql_and_only_those_of_indexes_are_cut(postgres_url: str):
+    # No compression makes these fit into an index.
+    long = "".join(chr(0x4E00 + (number * number * 7919) % 20_000) for number in range(3_000))
+    frame = pl.DataFrame({"page": [long, "\0b"], "visitor": [long + "a", "\0"], "title": [long, "c\0"]})
+    store(postgres_url, frame, name="pages", contract=Pages)
+    stored = rows(postgres_url, "select page, visitor, title from marts.pages order by length(page) desc")
+    assert stored == [(key_text(long), key_text(long + "a"), long), ("b", "", "c")]
 
 
 @pytest.mark.parametrize("dtype", [pl.UInt64, pl.Int128, pl.Duration("us"), pl.Struct({"a": pl.Int64}), pl.Null])

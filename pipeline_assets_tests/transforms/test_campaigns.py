@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline_assets.contracts.campaigns import Campaigns
+from pipeline_assets.contracts.keys import key_text
 from pipeline_assets.transforms.campaigns import build_campaigns
 from pipeline_assets.transforms.currencies import Rate, Rates
 from pipeline_assets_tests.transforms.commerce_reference import add, groups
@@ -104,3 +105,10 @@ def test_campaigns_agree_with_a_plain_reading_of_the_rules_and_each_day_stands_a
     for day in days:
         again = build_campaigns(shuffled, [day], rates=rates)
         assert again.equals(result.filter(pl.col("session_date") == day))
+
+
+def test_a_long_text_and_what_stands_for_it_in_a_key_are_one_campaign() -> None:
+    long = "漢" * 1_000
+    rows = [session(str(number), utm_campaign=text) for number, text in enumerate([long, key_text(long), long + "a"])]
+    found = {row["campaign"]: row["sessions"] for row in campaigns_of(rows)}
+    assert found == {key_text(long): 2, key_text(long + "a"): 1}

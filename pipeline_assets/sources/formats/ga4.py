@@ -6,7 +6,7 @@ Parameters are lists of keys and typed values there; here they become objects of
 https://developers.google.com/analytics/bigquery/event-schema
 """
 
-from pipeline_assets.sources.formats.ready import ReadyFormat, Table
+from pipeline_assets.sources.formats.ready import ReadyFormat, Table, amount
 
 _PARAMETERS = (
     '[{"key":"VARCHAR","value":{"string_value":"VARCHAR","int_value":"VARCHAR","float_value":"VARCHAR",'
@@ -99,13 +99,12 @@ FORMAT = ReadyFormat(
         "country": "geo.country",
         "consent": """CASE lower(privacy_info.analytics_storage) WHEN 'no' THEN false WHEN 'yes' THEN true END""",
         "is_conversion": "coalesce(event_name IN ('purchase', 'in_app_purchase'), false)",
-        "revenue": """CASE event_name
-            WHEN 'purchase' THEN TRY_CAST(coalesce(ecommerce.purchase_revenue, event_params.value) AS DECIMAL(18, 6))
-            WHEN 'refund' THEN
-                -abs(TRY_CAST(coalesce(ecommerce.refund_value, event_params.value) AS DECIMAL(18, 6)))
-            WHEN 'in_app_purchase' THEN TRY_CAST(event_params.value AS DECIMAL(18, 6)) END""",
+        "revenue": f"""CASE event_name
+            WHEN 'purchase' THEN {amount("coalesce(ecommerce.purchase_revenue, event_params.value)")}
+            WHEN 'refund' THEN {amount("coalesce(ecommerce.refund_value, event_params.value)", paid_back=True)}
+            WHEN 'in_app_purchase' THEN {amount("event_params.value")} END""",
         "currency": "event_params.currency",
-        "order_id": "nullif(coalesce(ecommerce.transaction_id, event_params.transaction_id), '(not set)')",
+        "order_id": "coalesce(ecommerce.transaction_id, event_params.transaction_id)",
         "items": """CASE WHEN json_array_length(TRY_CAST(items AS JSON)) > 0 THEN
             to_json(list_transform(from_json(items, '["JSON"]'), lambda x: json_object(
                 'sku', x ->> '$.item_id', 'name', x ->> '$.item_name', 'category', x ->> '$.item_category',

@@ -3,7 +3,7 @@
 https://posthog.com/docs/cdp/batch-exports/s3, https://posthog.com/docs/data/events#default-properties
 """
 
-from pipeline_assets.sources.formats.ready import ReadyFormat, Table
+from pipeline_assets.sources.formats.ready import ReadyFormat, Table, amount
 
 _USER = """CASE
     WHEN event = '$identify' THEN distinct_id
@@ -61,8 +61,8 @@ FORMAT = ReadyFormat(
         "country": 'properties."$geoip_country_code"',
         "is_conversion": f"coalesce({_EVENT} = 'order completed', false)",
         "revenue": f"""CASE WHEN {_EVENT} = 'order refunded'
-            THEN -abs(TRY_CAST(coalesce(properties.total, properties.revenue) AS DECIMAL(18, 6)))
-            ELSE TRY_CAST(properties.revenue AS DECIMAL(18, 6)) END""",
+            THEN {amount("coalesce(properties.total, properties.revenue)", paid_back=True)}
+            ELSE {amount("properties.revenue")} END""",
         "currency": "properties.currency",
         "order_id": "properties.order_id",
         # A share of the height of the page that is left; the next page view repeats it, but is not about that page.

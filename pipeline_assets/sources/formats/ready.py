@@ -72,3 +72,13 @@ class ReadyFormat:
     time: Mapping[str, Any] = field(default_factory=dict)
     sessions: Mapping[str, Any] = field(default_factory=dict)
     required: tuple[str, ...] = ()
+
+
+def amount(value: str, *, paid_back: bool = False) -> str:
+    """SQL of an amount of money in some SQL of text; negative where it was paid back.
+
+    A number that is no amount stays, for the pipeline to count; what is no number is null.
+    """
+    number = f"TRY_CAST({value} AS DECIMAL(18, 6))"
+    exact = f"(-abs({number}))" if paid_back else number
+    return f"coalesce({exact}::VARCHAR, CASE WHEN TRY_CAST({value} AS DOUBLE) IS NOT NULL THEN ({value})::VARCHAR END)"

@@ -4,7 +4,7 @@ https://segment.com/docs/connections/spec/common/, https://segment.com/docs/conn
 https://www.rudderstack.com/docs/event-spec/standard-events/common-fields/
 """
 
-from pipeline_assets.sources.formats.ready import ReadyFormat, Table
+from pipeline_assets.sources.formats.ready import ReadyFormat, Table, amount
 
 # Both spellings of an event's name are common: 'Order Completed' and 'order_completed'.
 _EVENT = "lower(replace(event, '_', ' '))"
@@ -85,12 +85,11 @@ FORMAT = ReadyFormat(
         "is_conversion": f"coalesce({_EVENT} = 'order completed', false)",
         # Steps before and after an order repeat its revenue.
         "revenue": f"""CASE
-            WHEN {_EVENT} = 'order refunded' THEN -abs(TRY_CAST(coalesce(properties.total, properties.revenue)
-                AS DECIMAL(18, 6)))
+            WHEN {_EVENT} = 'order refunded'
+                THEN {amount("coalesce(properties.total, properties.revenue)", paid_back=True)}
             WHEN {_EVENT} IN ('checkout started', 'order updated', 'order cancelled') THEN NULL
-            WHEN {_EVENT} = 'order completed' THEN TRY_CAST(coalesce(properties.revenue, properties.total)
-                AS DECIMAL(18, 6))
-            ELSE TRY_CAST(properties.revenue AS DECIMAL(18, 6)) END""",
+            WHEN {_EVENT} = 'order completed' THEN {amount("coalesce(properties.revenue, properties.total)")}
+            ELSE {amount("properties.revenue")} END""",
         "currency": "properties.currency",
         "order_id": "properties.order_id",
         "items": f"""CASE

@@ -9,7 +9,7 @@ entities of one schema are the array `contexts_com_acme_product_1`, the event is
 https://docs.snowplow.io/docs/fundamentals/canonical-event/understanding-the-enriched-tsv-format/
 """
 
-from pipeline_assets.sources.formats.ready import ReadyFormat
+from pipeline_assets.sources.formats.ready import ReadyFormat, amount
 
 _HEADER = """
     app_id platform etl_tstamp collector_tstamp dvce_created_tstamp event event_id txn_id name_tracker v_tracker
@@ -132,10 +132,10 @@ FORMAT = ReadyFormat(
         "language": "br_lang",
         "country": "geo_country",
         "is_conversion": f"coalesce(event = 'transaction' OR {_ACTION}.type = 'transaction', false)",
-        "revenue": f"""CASE WHEN event = 'transaction' THEN TRY_CAST(tr_total AS DECIMAL(18, 6))
-            WHEN {_ACTION}.type = 'transaction' THEN TRY_CAST({_TRANSACTION} ->> '$[0].revenue' AS DECIMAL(18, 6))
+        "revenue": f"""CASE WHEN event = 'transaction' THEN {amount("tr_total")}
+            WHEN {_ACTION}.type = 'transaction' THEN {amount(f"({_TRANSACTION} ->> '$[0].revenue')")}
             WHEN {_ACTION}.type = 'refund' THEN
-                -abs(TRY_CAST({_REFUND} ->> '$[0].refund_amount' AS DECIMAL(18, 6))) END""",
+                {amount(f"({_REFUND} ->> '$[0].refund_amount')", paid_back=True)} END""",
         "currency": f"""coalesce(tr_currency, ti_currency, {_TRANSACTION} ->> '$[0].currency',
             {_REFUND} ->> '$[0].currency')""",
         "order_id": f"""coalesce(tr_orderid, ti_orderid, {_TRANSACTION} ->> '$[0].transaction_id',
