@@ -14,6 +14,7 @@ from pipeline_assets.checks.results import checked_days, result
 from pipeline_assets.contracts.tables import EVENTS
 from pipeline_assets.io_managers.lake import ParquetLakeIOManager
 from pipeline_assets.ledger.schema import event_days
+from pipeline_assets.parquet_files import parquet_relation
 from pipeline_assets.platform import Platform
 
 # Days before the run's that are searched for ids beyond the window of deduplication.
@@ -101,7 +102,7 @@ def events_checks() -> list[Check]:
             return result(True, {"events": 0})
         with duckdb.get_connection() as connection:
             rows = (
-                connection.from_parquet([str(path) for path in paths.values()])
+                parquet_relation(connection, list(paths.values()))
                 .aggregate("source, count(*) as events, count(*) filter (is_bot) as bots", "source")
                 .fetchall()
             )
@@ -129,7 +130,7 @@ def events_checks() -> list[Check]:
             return result(True, {"ids": 0})
         with duckdb.get_connection() as connection:
             repeated = (
-                connection.from_parquet([str(path) for path in paths.values()])
+                parquet_relation(connection, list(paths.values()))
                 .aggregate("property, event_id, count(*) as days", "property, event_id")
                 .filter("days > 1")
                 .count("*")
@@ -152,7 +153,7 @@ def events_checks() -> list[Check]:
         if paths:
             with duckdb.get_connection() as connection:
                 rows = (
-                    connection.from_parquet([str(path) for path in paths.values()])
+                    parquet_relation(connection, list(paths.values()))
                     .filter("consent = false")
                     .aggregate(
                         "source, count(*), count(*) filter (coalesce(anonymous_id, user_id, visitor_id) is not null)",
@@ -210,7 +211,7 @@ def _counted(name: str, column: str, what: str, description: str) -> Check:
             return result(True, {"events": 0})
         with duckdb.get_connection() as connection:
             rows = (
-                connection.from_parquet([str(path) for path in paths.values()])
+                parquet_relation(connection, list(paths.values()))
                 .filter(f"{column} is not null")
                 .project(f"source, left({column}, 40) as given")
                 .aggregate("source, given, count(*) as events", "source, given")

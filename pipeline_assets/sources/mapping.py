@@ -15,6 +15,8 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from pipeline_assets.contracts.staged_events import EVENT_TYPES, StagedEvents
+from pipeline_assets.ledger.files import LONGEST_RAW
+from pipeline_assets.settings import MAX_RECORD_BYTES
 from pipeline_assets.sources.declaration import (
     ID_COLUMNS,
     JSON_FORMATS,
@@ -73,7 +75,7 @@ _WITH_OFFSET = r".*:\d{2}(:\d{2}(\.\d+)?)?[+-](0\d|1[0-8])(:?[0-5]\d)?"
 _WITHOUT_OFFSET = r"\d{4}-\d{1,2}-\d{1,2}([T ]\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?)?"
 
 
-def rules_version(source: Source, timezone: str, first_day: date) -> str:
+def rules_version(source: Source, timezone: str, first_day: date, max_record_bytes: int = MAX_RECORD_BYTES) -> str:
     """Version of all that decides how a file's rows are staged: 12 hex digits.
 
     Attributes that only choose files or act later (path, sessions, dedup_days, bounds) do not count.
@@ -94,6 +96,7 @@ def rules_version(source: Source, timezone: str, first_day: date) -> str:
         "consent": source.consent.denied,
         "timezone": timezone,
         "first_day": first_day.isoformat(),
+        "max_record_bytes": max_record_bytes,
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
@@ -114,7 +117,8 @@ def staging_query(source: Source, *, fields: Sequence[str] | None, timezone: str
 
     Returns:
         A query with the columns of `StagedEvents`, then `event_date` (null where the row is quarantined), `reason`
-        (null where it is good) and `raw` (the record where there is a reason).
+        (null where it is good), `raw` (the record where there is a reason, at most its first `LONGEST_RAW` letters) and
+        `raw_bytes` (the length of the whole record).
     """
     plan = _Plan(source, column_names(fields or ()))
     steps = [
@@ -726,7 +730,7 @@ class _Plan:
         )
 
     def result(self, timezone: str) -> _Step:
-        """The columns of `StagedEvents`, then `event_date`, `reason` and `raw`."""
+        """The columns of `StagedEvents`, then `event_date`, `reason`, `raw` and `raw_bytes`."""
         drop = self.source.consent.denied == "drop"
         raw = 'to_json("~raw")::VARCHAR' if self.is_parquet else '"~raw"'
         computed = {
@@ -753,7 +757,8 @@ class _Plan:
         columns += [
             f'CASE WHEN "~reason" IS NULL THEN {day}::DATE END AS "event_date"',
             '"~reason" AS "reason"',
-            f'CASE WHEN "~reason" IS NOT NULL THEN {raw} END AS "raw"',
+            f'CASE WHEN "~reason" IS NOT NULL THEN left({raw}, {LONGEST_RAW}) END AS "raw"',
+            f'CASE WHEN "~reason" IS NOT NULL THEN strlen({raw}) END AS "raw_bytes"',
         ]
         return _Step(columns)
 
