@@ -123,7 +123,8 @@ def scan(landing: Path, pattern: str, *, follow_links: bool = False) -> Listing:
         follow_links: whether links may leave landing.
     """
     walk = _Walk(landing, follow_links=follow_links)
-    walk.visit(landing, PurePosixPath(pattern).parts, [])
+    if parts := PurePosixPath(pattern).parts:
+        walk.visit(landing, parts, [])
     files = [walk.files[path] for path in sorted(walk.files)]
     return Listing(files, sorted(walk.refused.values(), key=lambda refused: refused.name))
 
