@@ -368,7 +368,7 @@ class _ElementScan:
         self._limit = limit
         self._whole = whole
         self._parts: list[bytes] = []
-        self._kept = 0
+        self._held = 0
         self._length = 0
         self._open = bytearray()
         self._count = {b"{": 0, b"[": 0}
@@ -385,18 +385,23 @@ class _ElementScan:
             part = part.lstrip(_SPACE)
         self._length += len(part)
         if self._length > self._limit:
-            part = part[: max(0, LONGEST_RAW - self._kept)]
-            if self._kept > LONGEST_RAW:
-                self._parts = [b"".join(self._parts)[:LONGEST_RAW]]
-                self._kept = LONGEST_RAW
+            most = _kept(self._limit)
+            part = part[: max(0, most - self._held)]
+            if self._held > most:
+                self._parts = [b"".join(self._parts)[:most]]
+                self._held = most
         self._parts.append(part)
-        self._kept += len(part)
+        self._held += len(part)
         return found
 
     def element(self) -> bytes | _Overlong:
         """What was found."""
         start = b"".join(self._parts)
-        return start.rstrip(_SPACE) if self._length <= self._limit else _Overlong(start[:LONGEST_RAW], self._length)
+        return (
+            start.rstrip(_SPACE)
+            if self._length <= self._limit
+            else _Overlong(start[: _kept(self._limit)], self._length)
+        )
 
     def _separator(self, data: bytes, position: int) -> int | None:
         opened = self._open
@@ -501,7 +506,7 @@ def _blocks(stream: BinaryIO, limit: int) -> Iterator[bytes | _Overlong]:
             parts.append(chunk[end:])
             held += len(chunk) - end
             if held > limit:
-                start, skipped = b"".join(parts)[:LONGEST_RAW], held
+                start, skipped = b"".join(parts)[: _kept(limit)], held
                 parts, held = [], 0
     if skipped:
         yield _Overlong(start, skipped)
@@ -520,10 +525,15 @@ def _without_overlong(block: bytes, limit: int) -> Iterator[bytes | _Overlong]:
         begin, end = int(begins[index]), int(ends[index])
         if begin > done:
             yield block[done:begin]
-        yield _Overlong(block[begin : min(end, begin + LONGEST_RAW)], end - begin)
+        yield _Overlong(block[begin : begin + _kept(limit)], end - begin)
         done = end + 1
     if done < len(block):
         yield block[done:]
+
+
+def _kept(limit: int) -> int:
+    """Bytes that are kept of a record beyond the limit; of each as many, however it was come by."""
+    return min(limit, LONGEST_RAW)
 
 
 def _refuse_overlong(line: _Overlong, number: int, tally: Tally) -> None:

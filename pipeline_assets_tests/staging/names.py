@@ -53,5 +53,5 @@ ODD_NAMES = (
 ODD_BYTES = (b"caf\xe9", b"caf\xe8", b"\xed\xa0\x80", b"\xff\\xff", b"\\\xff")
 """Names that are no UTF-8."""
 
-ODD_FOLDER = "event_date=2001-01-01 [1]*? {a,b} ~ %20 it's \"$(id)\" `id` #;é\\x"
+ODD_FOLDER = 'event_date=2001-01-01 [1]*? {a,b} ~ %20 it\'s "$(id)" `id` #;é\\x'
 """All of it in one name, without what a name of a folder for PostgreSQL's socket could not have anyway."""
