@@ -47,6 +47,8 @@ _BAD_LINES = """
     select line, reason, encode(raw), raw_bytes from read_parquet($paths, hive_partitioning = false)
     where reason <> 'blank'
 """
+# Bytes of a Parquet column's value, by its type.
+_LENGTHS = {"VARCHAR": "strlen({})", "BLOB": "octet_length({})", "JSON": "strlen({})"}
 # Quarantined rows that are fetched at a time.
 _FETCHED = 1024
 
@@ -368,6 +370,29 @@ class _Writer:
         )
         self._prepared = (fields,)
 
+    def _refuse_overlong_rows(self, metadata: pq.FileMetaData, link: Path, tally: Tally) -> None:
+        """Take rows of a Parquet file out of `raw_rows` whose texts are longer than a record may be."""
+        limit = self._settings.max_record_bytes
+        groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
+        # No row is longer than its group, so nearly always there is nothing to look for.
+        if all(group.total_byte_size <= limit for group in groups):
+            return
+        columns = self._cursor.execute("describe raw_rows").fetchall()
+        lengths = [_LENGTHS[kind].format(_quoted(name)) for name, kind, *_ in columns if kind in _LENGTHS]
+        if not lengths:
+            return
+        total = " + ".join(f"coalesce({length}, 0)" for length in lengths)
+        found = self._cursor.execute(f"select line, {total} from raw_rows where {total} > {limit}")  # noqa: S608
+        while some := found.fetchmany(_FETCHED):
+            for line, length in some:
+                tally.invalid.append(QuarantinedLine(line, "too_long:record", b"", length))
+        self._cursor.execute(
+            "create or replace temp view raw_rows as "  # noqa: S608
+            "select file_row_number + 1 as line, * exclude (file_row_number) "
+            f"from read_parquet({_literal(link)}, file_row_number = true, hive_partitioning = false) "
+            f"where {total} <= {limit}"
+        )
+
     def _open(self, path: Path, tally: Tally) -> list[str] | None:
         """Make a file's records visible as the relation `raw_rows`; the names of its columns, if it has any."""
         source = self._source
@@ -387,6 +412,7 @@ class _Writer:
                 "select file_row_number + 1 as line, * exclude (file_row_number) "
                 f"from read_parquet({_literal(link)}, file_row_number = true, hive_partitioning = false)"
             )
+            self._refuse_overlong_rows(metadata, link, tally)
             return metadata.schema.to_arrow_schema().names
         stream = reading.open_stream(path, source.compression)
         limit = self._settings.max_record_bytes
@@ -404,6 +430,10 @@ class _Writer:
         first = next(batches, None)
         self._records.batches = batches if first is None else itertools.chain([first], batches)
         return tally.header
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
 
 
 def _literal(path: Path) -> str:

@@ -101,3 +101,19 @@ def test_a_parquet_file_of_the_lake_is_read_as_itself_and_nothing_is_added(tmp_p
         assert (relation.columns, relation.fetchall()) == (["a"], [(1,)])
         relation.write_parquet(duckdb_path(tmp_path / name / "copy.parquet"))
     assert (tmp_path / name / "copy.parquet").is_file()
+
+
+def test_a_row_of_a_parquet_file_beyond_the_limit_is_refused_and_the_others_are_read(tmp_path: Path) -> None:
+    settings = Settings.for_data_dir(tmp_path, max_record_bytes=4_096)
+    (settings.landing_dir / "s").mkdir(parents=True)
+    notes = ["x", "y" * 5_000, None]
+    rows = {"id": ["a", "b", "c"], "time": [TIME] * 3, "visitor": ["v"] * 3, "note": notes}
+    pl.DataFrame(rows).write_parquet(settings.landing_dir / "s" / "1.parquet", compression="uncompressed")
+    source = declare("parquet", path="s/*", mapping=MAPPED)
+    ledger = Bookings()
+    with duckdb.connect() as database:
+        SourceLoader(source, settings, ledger, database).load(scan(settings.landing_dir, source.path).files)
+    (load,) = ledger.loads
+    assert (load.lines, load.landed, load.blank) == (3, 2, 0)
+    length = len("b") + len(TIME) + len("v") + 5_000
+    assert [(bad.line, bad.reason, bad.length) for bad in load.quarantined] == [(2, "too_long:record", length)]

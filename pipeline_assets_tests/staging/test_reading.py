@@ -279,7 +279,7 @@ def test_a_line_beyond_the_limit_is_refused_with_its_length_and_no_other_is_chan
     assert found.keys() == everything.keys()
     for number, line in enumerate(data.split(b"\n"), 1):
         if len(line) > limit:
-            assert found[number] == ("too_long:record", len(line), line)
+            assert found[number] == ("too_long:record", len(line), line[:limit])
         elif number in everything:
             assert found[number] == everything[number]
 
@@ -318,9 +318,9 @@ def test_an_element_beyond_the_limit_is_refused_and_the_others_are_read(
 ) -> None:
     texts = [json.dumps(element).encode() for element in elements]
     found = taken(read_json_array, b"[" + b",".join(texts) + b"]", chunk, limit)
-    assert list(found) == list(range(1, len(texts) + 1)) or not texts
+    assert found.keys() == set(range(1, len(texts) + 1))
     for number, text in enumerate(texts, 1):
-        assert found[number] == (text.decode() if len(text) <= limit else ("too_long:record", len(text), text))
+        assert found[number] == (text.decode() if len(text) <= limit else ("too_long:record", len(text), text[:limit]))
 
 
 def test_what_follows_an_array_is_one_record() -> None:
@@ -344,18 +344,19 @@ def test_any_number_of_refused_lines_is_kept_in_their_order() -> None:
 
 
 BOMB = """
-import resource, sys
+import json, resource, sys
 from pipeline_assets.staging import reading
-def no_more_than():
+def most_memory():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 path, kind = sys.argv[1:]
 tally = reading.Tally()
 stream = reading.open_stream(reading.Path(path), "auto")
 read = {"lines": reading.read_lines, "array": reading.read_json_array, "w3c": reading.read_w3c_log,
         "csv": lambda *a, **k: reading.read_csv_records(*a, delimiter=",", **k)}[kind]
-before = no_more_than()
+before = most_memory()
 rows = sum(len(batch) for batch in read(stream, tally, limit=8 << 20))
-print(rows, [(bad.line, bad.reason, bad.length, len(bad.raw)) for bad in tally.invalid], no_more_than() - before)
+refused = [(bad.line, bad.reason, bad.length, len(bad.raw)) for bad in tally.invalid]
+print(json.dumps([rows, refused, most_memory() - before]))
 """
 
 
@@ -374,12 +375,12 @@ def test_memory_stays_bounded_whatever_a_compressed_file_holds(
     path = tmp_path / "bomb.gz"
     with gzip.open(path, "wb", compresslevel=1) as file:
         file.write(start)
-        for _ in range(200):
+        for _ in range(120):
             file.write(b"\0" * (1 << 20))
         file.write(b'", 1]' if kind == "array" else b"\nlast\n")
     done = subprocess.run([sys.executable, "-c", BOMB, str(path), kind], capture_output=True, text=True, check=True)
-    found, refused, grown = done.stdout.strip().rsplit("] ", 1)[0].split(" ", 1) + [done.stdout.rsplit(" ", 1)[1]]
-    length = (200 << 20) + {"csv": 1, "array": 2}.get(kind, 0)
-    assert int(found) == rows
-    assert refused + "]" == str([(line, "too_long:record", length, LONGEST_RAW)])
-    assert int(grown) < 80 << 10
+    found, refused, grown = json.loads(done.stdout)
+    length = (120 << 20) + {"csv": 1, "array": 2}.get(kind, 0)
+    assert found == rows
+    assert refused == [[line, "too_long:record", length, LONGEST_RAW]]
+    assert grown < 80 << 10
