@@ -266,6 +266,8 @@ def _print_report(platform: "Platform", report: "RefreshReport") -> None:
         errors.print(
             f"[yellow]{_escaped(name)} stays pending: it is being written to, or could not be loaded.[/yellow]"
         )
+    for refused in report.refused:
+        errors.print(f"[yellow]{_escaped(refused.name)} stays pending: it {_escaped(refused.reason)}.[/yellow]")
     if report.stale_days:
         errors.print(f"[yellow]{report.stale_days} days are still to be built.[/yellow]")
 
@@ -352,8 +354,11 @@ def _print_status(platform: "Platform") -> None:
     for name in platform.sources:
         for reason, count in summaries[name].reasons.items():
             console.print(f"  {name}: {count:,} lines in quarantine: {_escaped(reason)}")
-        if pending := platform.pending(name):
+        landing = platform.landing(name)
+        if pending := landing.files:
             console.print(f"  {name}: {len(pending):,} files pending, the first is {_escaped(pending[0].name)}")
+        for refused in landing.refused:
+            console.print(f"  {name}: pending: {_escaped(refused.name)} {_escaped(refused.reason)}")
     stale = platform.staleness().tables
     table = Table("table", title="Tables", title_justify="left")
     for heading in ("days built", "first day", "last day", "stale days"):

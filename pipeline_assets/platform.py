@@ -24,7 +24,7 @@ from pipeline_assets.postgres import server_url, sqlalchemy_url
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.sources.mapping import rules_version
-from pipeline_assets.staging.landing import LandingFile
+from pipeline_assets.staging.landing import LandingFile, Listing
 from pipeline_assets.staging.loading import SourceLoader, pending_files
 from pipeline_assets.staging.staged import missing
 from pipeline_assets.transforms.events import DayCounts
@@ -121,17 +121,30 @@ class Platform:
 
     def rules(self, source: str) -> str:
         """Version of a source's declaration."""
-        return rules_version(self.sources[source], self.settings.timezone, self.settings.first_day)
+        return rules_version(
+            self.sources[source], self.settings.timezone, self.settings.first_day, self.settings.max_record_bytes
+        )
 
     def loader(self, source: str, database: duckdb.DuckDBPyConnection) -> SourceLoader:
         """The loader of a source's files."""
         return SourceLoader(self.sources[source], self.settings, self.files, database)
 
-    def pending(self, source: str) -> list[LandingFile]:
-        """The files of a source whose newest content has not been booked under its current declaration."""
+    def landing(self, source: str) -> Listing:
+        """The files of a source whose newest content has not been booked under its current declaration.
+
+        And what its pattern leads to in landing and cannot be read.
+        """
         return pending_files(
-            self.settings.landing_dir, self.sources[source].path, self.files.booked(source), self.rules(source)
+            self.settings.landing_dir,
+            self.sources[source].path,
+            self.files.booked(source),
+            self.rules(source),
+            follow_links=self.settings.follow_links,
         )
+
+    def pending(self, source: str) -> list[LandingFile]:
+        """The same without what cannot be read."""
+        return self.landing(source).files
 
     def restage_lost(self, source: str) -> int:
         """Have files of a source read again whose staged rows count but have gone from the lake; how many."""

@@ -367,7 +367,8 @@ class EmbeddedServer:
         _log.info("Starting the embedded PostgreSQL server in %s.", self.folder)
         options = f"-p {_PORT} -k {shlex.quote(str(socket_dir))}"
         seconds = str(max(1, int(deadline - time.monotonic())))
-        where = ("--pgdata", str(self.folder), "--log", str(self.log_file), "--options", options)
+        # Relative, for pg_ctl writes both into a line for the shell, which would read `$`, quotes and backslashes.
+        where = ("--pgdata", ".", "--log", self.log_file.name, "--options", options)
         return self._run(self.folder, "pg_ctl", "start", "--wait", "--timeout", seconds, *where).returncode == 0
 
     def _clear_stale_pid_file(self) -> None:
@@ -426,7 +427,7 @@ class EmbeddedServer:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env={"LC_ALL": "C", "PATH": os.defpath, "TZ": "UTC"},
-                cwd="/",
+                cwd=folder,
                 user=user,
                 group=group,
                 extra_groups=extra_groups,

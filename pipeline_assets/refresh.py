@@ -7,7 +7,7 @@ line, cron, CI and benchmarks.
 import logging
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -21,6 +21,7 @@ from pipeline_assets.ledger.summary import SourceSummary, summarise
 from pipeline_assets.partitions import range_tags, table_keys
 from pipeline_assets.platform import Platform
 from pipeline_assets.runs import surely_under_way, worker_tags
+from pipeline_assets.staging.landing import Listing, Refused
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +44,7 @@ class RefreshReport:
         beyond_bounds: sources with more in quarantine than declared, or with unreadable files.
         open_checks: blocking checks whose latest execution failed, maybe in an earlier refresh.
         pending: files still pending, because somebody is writing to them or they could not be loaded.
+        refused: what in landing cannot be read and stays pending too: its name and why.
         stale_days: days that are still to be built.
     """
 
@@ -55,6 +57,7 @@ class RefreshReport:
     beyond_bounds: list[str] = field(default_factory=list)
     open_checks: list[str] = field(default_factory=list)
     pending: list[str] = field(default_factory=list)
+    refused: list[Refused] = field(default_factory=list)
     stale_days: int = 0
 
     @property
@@ -69,7 +72,7 @@ class RefreshReport:
             return 1
         if self.beyond_bounds:
             return 3
-        return 4 if self.pending or self.stale_days else 0
+        return 4 if self.pending or self.refused or self.stale_days else 0
 
 
 class Refresh:
@@ -104,22 +107,27 @@ class Refresh:
 
     def pending(self) -> dict[str, list[str]]:
         """Names of the pending files of every source that has any."""
-        found = {name: self._platform.pending(name) for name in self._platform.sources}
-        return {name: [file.name for file in files] for name, files in found.items() if files}
+        return _pending(self._landing())
+
+    def _landing(self) -> dict[str, Listing]:
+        return {name: self._platform.landing(name) for name in self._platform.sources}
 
     def _load(self, report: RefreshReport) -> None:
         for source in self._platform.sources:
             self._platform.restage_lost(source)
-        pending = self.pending()
+        landing = self._landing()
+        pending = _pending(landing)
         while pending:
             self._execute(LOAD_JOB, report, selection=[staging_key(name) for name in pending])
             report.loads += 1
-            left = self.pending()
+            landing = self._landing()
+            left = _pending(landing)
             if left == pending:
                 # Only files that somebody is writing to, or that cannot be loaded, are left.
                 break
             pending = left
         report.pending = [name for names in pending.values() for name in names]
+        report.refused = list(dict.fromkeys(refused for listing in landing.values() for refused in listing.refused))
 
     def _build(self, report: RefreshReport) -> None:
         tried: set[Stretch] = set()
@@ -184,6 +192,10 @@ class Refresh:
             report.failed_runs.append(result.run_id)
             report.failures += [_explained(event) for event in result.all_events if event.is_step_failure]
         return result.success
+
+
+def _pending(landing: Mapping[str, Listing]) -> dict[str, list[str]]:
+    return {name: [file.name for file in listing.files] for name, listing in landing.items() if listing.files}
 
 
 def _explained(event: dg.DagsterEvent) -> str:

@@ -4,6 +4,7 @@ Everything else receives a `Settings` value; tests and the command line build th
 """
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date
@@ -12,6 +13,14 @@ from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
+
+MAX_RECORD_BYTES = 32 << 20
+"""Longest record by default."""
+
+_FLAGS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+_UNITS = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
+# Arrow counts the bytes of a batch's texts in 31 bits.
+_RECORD_BYTES = (1 << 10, 1 << 30)
 
 
 class SettingsError(ValueError):
@@ -31,6 +40,9 @@ class Settings:
         timezone: reporting time zone; a day is a calendar day there.
         first_day: the platform's first day; earlier events are quarantined as `out_of_range`.
         tables: names of the tables to make, with those they are made of; all if there are none.
+        follow_links: whether symbolic links in landing may leave it.
+        max_record_bytes: the longest line, CSV record, element of a JSON array or row of a Parquet file that is read;
+            a longer one goes to quarantine.
     """
 
     data_dir: Path
@@ -41,6 +53,8 @@ class Settings:
     timezone: str = "UTC"
     first_day: date = date(2010, 1, 1)
     tables: tuple[str, ...] = ()
+    follow_links: bool = False
+    max_record_bytes: int = MAX_RECORD_BYTES
 
     @property
     def postgres_dir(self) -> Path:
@@ -72,6 +86,8 @@ class Settings:
             timezone=_timezone(env.get("PIPELINE_TIMEZONE") or "UTC"),
             first_day=_day(env.get("PIPELINE_FIRST_DAY") or "2010-01-01"),
             tables=tuple(name.strip() for name in (env.get("PIPELINE_TABLES") or "").split(",") if name.strip()),
+            follow_links=_flag(env, "PIPELINE_FOLLOW_LINKS"),
+            max_record_bytes=_record_bytes(env.get("PIPELINE_MAX_RECORD_BYTES") or str(MAX_RECORD_BYTES)),
         )
 
 
@@ -93,6 +109,21 @@ def _folder_url(env: Mapping[str, str], name: str, default: Path) -> Path:
             f"{value.split('://', 1)[0]!r}. Mount the bucket as a folder, or unset {name}."
         )
     return _path(value)
+
+
+def _flag(env: Mapping[str, str], name: str) -> bool:
+    value = (env.get(name) or "false").strip().lower()
+    if value not in _FLAGS:
+        raise SettingsError(f"{name}: {value!r} is neither true nor false.")
+    return _FLAGS[value]
+
+
+def _record_bytes(value: str) -> int:
+    found = re.fullmatch(r"(\d+)\s*([a-z]*)", value.strip().lower())
+    least, most = _RECORD_BYTES
+    if found is None or found[2] not in _UNITS or not least <= int(found[1]) * _UNITS[found[2]] <= most:
+        raise SettingsError(f"PIPELINE_MAX_RECORD_BYTES: {value!r} is no size from 1KiB to 1GiB, such as 32MiB.")
+    return int(found[1]) * _UNITS[found[2]]
 
 
 def _timezone(value: str) -> str:

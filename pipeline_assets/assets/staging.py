@@ -54,7 +54,10 @@ def staging_assets(source: Source) -> dg.Definitions:
         with duckdb.get_connection() as connection:
             loader = platform.loader(source.name, connection)
             platform.restage_lost(source.name)
-            pending = platform.pending(source.name)
+            landing = platform.landing(source.name)
+            pending = landing.files
+            for refused in landing.refused:
+                context.log.warning(f"{refused.name} {refused.reason}.")
             files = pending[: config.max_files]
             with progress.track(f"staging {source.name}", len(files), context.log) as advance:
                 summary = loader.load(files, report=lambda outcome: advance(outcome.name))
@@ -76,6 +79,7 @@ def staging_assets(source: Source) -> dg.Definitions:
                 "files_unreadable": summary.count("unreadable"),
                 "files_still_changing": summary.count("busy"),
                 "files_left_pending": len(pending) - len(files),
+                "refused_in_landing": len(landing.refused),
                 "lines": summary.lines,
                 "quarantined": summary.quarantined,
                 "event_days": len(_days(summary.loads)),

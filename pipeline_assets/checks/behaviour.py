@@ -21,6 +21,7 @@ from pipeline_assets.contracts.keys import key_text
 from pipeline_assets.contracts.retentions import Retentions
 from pipeline_assets.contracts.tables import EVENTS, Table
 from pipeline_assets.model import ORDER_DAYS, PERSON_DAYS, VISITOR_DAYS, Model
+from pipeline_assets.parquet_files import parquet_relation
 from pipeline_assets.platform import Platform
 
 Rows = dict[Any, Any]
@@ -309,12 +310,12 @@ class _At:
         """Second column by first of a query over `files`: the table's files of the days."""
         platform = self._platform
         days = platform.builds.built_days(table.name) if all_days else self._days
-        paths = [str(path) for path in platform.lake_files(table, days).values()]
+        paths = list(platform.lake_files(table, days).values())
         if not paths:
             return {}
         with self._duckdb.get_connection() as database:
             database.execute("set TimeZone = 'UTC'")
-            database.from_parquet(paths, hive_partitioning=False).create_view("files")
+            parquet_relation(database, paths).create_view("files")
             return {row[0]: row[1] if len(row) == 2 else tuple(row[1:]) for row in database.execute(query).fetchall()}
 
     @property

@@ -12,6 +12,7 @@ from pipeline_assets.checks.grouping import Check, asset_check
 from pipeline_assets.checks.results import checked_days, result
 from pipeline_assets.contracts.tables import EVENTS
 from pipeline_assets.ledger.schema import event_days
+from pipeline_assets.parquet_files import parquet_relation
 from pipeline_assets.platform import Platform
 
 # Days before the run's that are searched for ids beyond the window of deduplication.
@@ -92,7 +93,7 @@ def events_checks() -> list[Check]:
             return result(True, {"events": 0})
         with duckdb.get_connection() as connection:
             rows = (
-                connection.from_parquet([str(path) for path in paths.values()])
+                parquet_relation(connection, list(paths.values()))
                 .aggregate("source, count(*) as events, count(*) filter (is_bot) as bots", "source")
                 .fetchall()
             )
@@ -120,7 +121,7 @@ def events_checks() -> list[Check]:
             return result(True, {"ids": 0})
         with duckdb.get_connection() as connection:
             repeated = (
-                connection.from_parquet([str(path) for path in paths.values()])
+                parquet_relation(connection, list(paths.values()))
                 .aggregate("property, event_id, count(*) as days", "property, event_id")
                 .filter("days > 1")
                 .count("*")
@@ -143,7 +144,7 @@ def events_checks() -> list[Check]:
         if paths:
             with duckdb.get_connection() as connection:
                 rows = (
-                    connection.from_parquet([str(path) for path in paths.values()])
+                    parquet_relation(connection, list(paths.values()))
                     .filter("consent = false")
                     .aggregate(
                         "source, count(*), count(*) filter (coalesce(anonymous_id, user_id, visitor_id) is not null)",
@@ -204,7 +205,7 @@ def _counted(name: str, column: str, what: str, description: str, *, split: bool
         if not paths:
             return result(True, {"events": 0})
         with duckdb.get_connection() as connection:
-            marked = connection.from_parquet([str(path) for path in paths.values()]).filter(f"{column} is not null")
+            marked = parquet_relation(connection, list(paths.values())).filter(f"{column} is not null")
             events = marked.count("*").fetchall()[0][0]
             rows = (
                 marked.project(f"source, {given} as given")

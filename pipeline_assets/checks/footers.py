@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import dataframely as dy
-import polars as pl
 import pyarrow.parquet as pq
+
+from pipeline_assets.parquet_files import scan_parquet
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def read_footers(paths: Iterable[Path], contract: type[dy.Schema], *, beside: Co
     differing: dict[Path, list[str]] = {}
     for path in paths:
         files += 1
-        found = dict(pl.read_parquet_schema(path))
+        found = dict(scan_parquet([path]).collect_schema())
         shared = found.keys() & expected.keys()
         wrong = (found.keys() ^ expected.keys()) - set(beside) | {n for n in shared if found[n] != expected[n]}
         if wrong:

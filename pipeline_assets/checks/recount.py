@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import duckdb
 
+from pipeline_assets.parquet_files import duckdb_path
 from pipeline_assets.transforms.sessionize import SessionRules
 
 _MICROSECOND = timedelta(microseconds=1)
@@ -24,7 +25,7 @@ read as materialized (
         list_contains($campaign_sources::varchar[], source) as splits_on_campaign,
         list_contains($midnight_sources::varchar[], source) as splits_at_midnight,
         map_extract_value($supplied_days::map(varchar, integer), source) as supplied_days
-    from read_parquet($paths)
+    from read_parquet($paths, hive_partitioning = false)
     where visitor_id is not null
 ),
 visitors as materialized (
@@ -202,7 +203,8 @@ group by all
 """
 
 _SUPPLIED = """
-select property, visitor_id, session_id_supplied, first_at, session_date from read_parquet($supplied)
+select property, visitor_id, session_id_supplied, first_at, session_date
+from read_parquet($supplied, hive_partitioning = false)
 """
 _NONE_SUPPLIED = """
 select
@@ -222,7 +224,7 @@ select
         when count(distinct coalesce(currency, $reporting, '')) filter (revenue is not null and not is_bot) <= 1
         then try_cast(sum(revenue) filter (not is_bot) as decimal(18, 6))
     end as revenue
-from read_parquet($paths)
+from read_parquet($paths, hive_partitioning = false)
 group by all
 """
 
@@ -245,7 +247,8 @@ def count_activity(
     """Activity of each day and property in Parquet files of events; `reporting` is the reporting currency, if any."""
     if not paths:
         return {}
-    rows = connection.execute(_ACTIVITY, {"paths": list(paths), "reporting": reporting}).fetchall()
+    values = {"paths": [duckdb_path(path) for path in paths], "reporting": reporting}
+    rows = connection.execute(_ACTIVITY, values).fetchall()
     return {(day, name): Activity(*figures) for day, name, *figures in rows}
 
 
@@ -300,7 +303,7 @@ def count_sessions(
     timeouts = {name: rule.timeout // _MICROSECOND for name, rule in inferred.items()}
     query = _SESSIONS.replace("{supplied}", _SUPPLIED if supplied else _NONE_SUPPLIED)
     values: dict[str, Any] = {
-        "paths": list(paths),
+        "paths": [duckdb_path(path) for path in paths],
         "first": first,
         "last": last,
         "timeouts": timeouts,
@@ -311,7 +314,7 @@ def count_sessions(
         "timezone": timezone,
     }
     if supplied:
-        values["supplied"] = list(supplied)
+        values["supplied"] = [duckdb_path(path) for path in supplied]
     rows = connection.execute(query, values).fetchall()
     return SessionCounts(
         {(day, name): Started(sessions, events) for day, name, _, reason, sessions, events in rows if not reason},

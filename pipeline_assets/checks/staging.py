@@ -17,7 +17,7 @@ from pipeline_assets.staging.staged import missing
 # Staged files whose footers are read by one check, the newest ones; the others only have to exist.
 _FOOTERS = 200
 # Columns of the rows that are quarantined; in a staged file they are null.
-_BESIDE = ("reason", "raw")
+_BESIDE = ("reason", "raw", "raw_bytes")
 
 
 def staging_checks(source: Source, asset: dg.AssetKey) -> list[Check]:

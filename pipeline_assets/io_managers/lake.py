@@ -34,6 +34,7 @@ from pipeline_assets.io_managers.frames import (
     subset,
     type_name,
 )
+from pipeline_assets.parquet_files import scan_parquet
 
 _DRAFT_PREFIX = ".part-"
 # Longer than any run writes; a younger draft may belong to a living process.
@@ -208,11 +209,11 @@ class ParquetLakeIOManager(dg.IOManager):
         else:
             found = list(lake_files(self.root, table, column, keys).values())
         if found:
-            options: dict[str, Any] = {"hive_partitioning": False, "glob": False}
+            options: dict[str, Any] = {}
             if contract:
                 # Files written before the contract grew lack its new columns, which are nullable.
-                options |= {"schema": contract_schema(contract), "missing_columns": "insert"}
-            return pl.scan_parquet(found, **options)
+                options = {"schema": contract_schema(contract), "missing_columns": "insert"}
+            return scan_parquet(found, **options)
         if contract:
             return pl.LazyFrame(schema=contract_schema(contract))
         raise ContractError(
@@ -320,7 +321,7 @@ class _Draft:
         keys = contract.primary_key() if contract else []
         if keys and self._pieces > 1:
             # Each frame was unique in itself.
-            distinct = pl.scan_parquet(self._draft, hive_partitioning=False).select(pl.struct(keys).n_unique())
+            distinct = scan_parquet([self._draft]).select(pl.struct(keys).n_unique())
             if (repeated := self.rows - distinct.collect().item()) > 0:
                 raise ContractError(f"{table}: {repeated} rows repeat the primary key ({', '.join(keys)}) of another.")
         _fsync(self._draft)

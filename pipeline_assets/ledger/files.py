@@ -14,6 +14,9 @@ from sqlalchemy.dialects.postgresql import insert
 
 from pipeline_assets.ledger.schema import contents, files, quarantine, staged
 
+LONGEST_RAW = 64 << 10
+"""Bytes of a quarantined line that are kept; of a longer one its beginning."""
+
 
 class LedgerError(RuntimeError):
     """A booking that would not balance; nothing of it was written."""
@@ -21,11 +24,24 @@ class LedgerError(RuntimeError):
 
 @dataclass(frozen=True)
 class QuarantinedLine:
-    """A line that could not be loaded, as it was read."""
+    """A line that could not be loaded, as it was read.
+
+    Attributes:
+        line: number of the line or record.
+        reason: why.
+        raw: the line, or its beginning.
+        length: bytes of the whole line; by default those of `raw`.
+    """
 
     line: int
     reason: str
     raw: bytes
+    length: int = -1
+
+    def __post_init__(self) -> None:
+        """Take the line for whole where nothing else is said."""
+        if self.length < 0:
+            object.__setattr__(self, "length", len(self.raw))
 
 
 @dataclass(frozen=True)
@@ -280,7 +296,7 @@ def _copy_quarantine(connection: sa.Connection, source: str, load: Load) -> None
     if not load.quarantined:
         return
     with connection.connection.cursor().copy(
-        "copy ledger.quarantine (source, content, line, reason, rules, raw) from stdin"
+        "copy ledger.quarantine (source, content, line, reason, rules, raw, bytes) from stdin"
     ) as copy:
         for bad in load.quarantined:
-            copy.write_row((source, load.content, bad.line, bad.reason, load.rules, bad.raw))
+            copy.write_row((source, load.content, bad.line, bad.reason, load.rules, bad.raw, bad.length))

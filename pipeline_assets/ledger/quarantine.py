@@ -9,7 +9,10 @@ from pipeline_assets.ledger.schema import files, quarantine
 
 @dataclass(frozen=True)
 class Quarantined:
-    """A quarantined line. `raw` may hold personal data and is kept out of the representation."""
+    """A quarantined line. `raw` may hold personal data and is kept out of the representation.
+
+    `raw` is the beginning of a line of `bytes` bytes.
+    """
 
     source: str
     path: str
@@ -17,6 +20,7 @@ class Quarantined:
     line: int
     reason: str
     raw: bytes = field(repr=False)
+    bytes: int
 
 
 def quarantined(
@@ -32,12 +36,12 @@ def quarantined(
     """
     q, f = quarantine.c, files.c
     lines = (
-        sa.select(q.source, f.path, q.content, q.line, q.reason, q.raw)
+        sa.select(q.source, f.path, q.content, q.line, q.reason, q.raw, q.bytes)
         .join_from(quarantine, files, (f.source == q.source) & (f.content == q.content))
         .where(f.state == "active")
     )
     unreadable = sa.select(
-        f.source, f.path, f.content, sa.literal(0), sa.literal("unreadable: ") + f.error, sa.literal(b"")
+        f.source, f.path, f.content, sa.literal(0), sa.literal("unreadable: ") + f.error, sa.literal(b""), sa.literal(0)
     ).where(f.state == "unreadable")
     found = sa.union_all(lines, unreadable).subquery().c
     query = sa.select(found).order_by(found[0], found[1], found[3]).limit(limit)

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
 SCHEMA = "ledger"
-REVISION = "0001"
+REVISION = "0005"
 """Newest migration: the version these declarations describe."""
 
 metadata = sa.MetaData(schema=SCHEMA)
@@ -73,8 +73,10 @@ quarantine = sa.Table(
     sa.Column("line", sa.BigInteger, primary_key=True, comment="Line (or record) number in the file, from 1"),
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("rules", sa.Text, nullable=False, comment="Version of the declaration that refused it"),
-    sa.Column("raw", sa.LargeBinary, nullable=False, comment="The line as it was read"),
+    sa.Column("raw", sa.LargeBinary, nullable=False, comment="The line as it was read, or the beginning of a long one"),
+    sa.Column("bytes", sa.BigInteger, nullable=False, comment="Length of the whole line"),
     sa.Column("quarantined_at", sa.TIMESTAMP(timezone=True), nullable=False, server_default=sa.func.now()),
+    sa.CheckConstraint("bytes >= octet_length(raw)", name="quarantine_bytes"),
     comment="Lines that could not be parsed or broke the source's contract, raw.",
 )
 

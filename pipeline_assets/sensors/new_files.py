@@ -9,6 +9,7 @@ from pipeline_assets.jobs import LOAD_JOB
 from pipeline_assets.platform import Platform
 from pipeline_assets.runs import under_way
 from pipeline_assets.sensors.backing_off import INPUTS_TAG, inputs_digest, must_wait
+from pipeline_assets.staging.landing import Refused
 
 # A file nobody has written to for this long is taken as complete. A wrong guess heals itself: newer content of a path
 # supersedes the older.
@@ -31,6 +32,7 @@ def new_files(
         return dg.SkipReason("A load is under way.")
     deadline = time.monotonic() + TICK_SECONDS
     waiting = False
+    refused: list[Refused] = []
     ready: list[str] = []
     asked_for: list[object] = []
     for name in platform.sources:
@@ -39,13 +41,16 @@ def new_files(
             ready.append(name)
             asked_for.append(time.time_ns())
             continue
-        pending = platform.pending(name)
+        landing = platform.landing(name)
+        pending = landing.files
+        refused += landing.refused
         if any(time.time() - file.modified >= SETTLE_SECONDS for file in pending):
             ready.append(name)
             asked_for += [(name, platform.rules(name)), *((file.name, file.stamp) for file in pending)]
         waiting = waiting or bool(pending)
     if not ready:
-        return dg.SkipReason("Files are still being written." if waiting else "No file is pending.")
+        told = f" {len(refused)} cannot be read: {refused[0].name} {refused[0].reason}." if refused else ""
+        return dg.SkipReason(("Files are still being written." if waiting else "No file is pending.") + told)
     digest = inputs_digest(asked_for)
     if reason := must_wait(context.instance, LOAD_JOB, digest):
         return reason

@@ -19,6 +19,8 @@ import polars as pl
 from pipeline_assets.code_version import code_version
 from pipeline_assets.contracts.columns import money
 from pipeline_assets.contracts.staged_events import EVENT_TYPES, StagedEvents
+from pipeline_assets.ledger.files import LONGEST_RAW
+from pipeline_assets.settings import MAX_RECORD_BYTES
 from pipeline_assets.sources.access_logs import (
     JSON_LINES,
     LIKELY,
@@ -86,7 +88,7 @@ _NO_BREAK_SPACES = "\u00a0\u202f"
 _WITH_SPACED_OFFSET = r".*:\d{2}(\.\d+)? [+-](0\d|1[0-8]):?[0-5]\d"
 
 
-def rules_version(source: Source, timezone: str, first_day: date) -> str:
+def rules_version(source: Source, timezone: str, first_day: date, max_record_bytes: int = MAX_RECORD_BYTES) -> str:
     """Version of all that decides how a file's rows are staged: 12 hex digits.
 
     Attributes that only choose files or act later (path, sessions, dedup_days, bounds) do not count.
@@ -113,6 +115,7 @@ def rules_version(source: Source, timezone: str, first_day: date) -> str:
         "no_ids": no_ids_of("", source.no_ids),
         "timezone": timezone,
         "first_day": first_day.isoformat(),
+        "max_record_bytes": max_record_bytes,
     }
     if source.log is not None:
         parts["log"] = [source.log.pattern, source.log.fields, source.log.escapes]
@@ -135,7 +138,8 @@ def staging_query(source: Source, *, fields: Sequence[str] | None, timezone: str
 
     Returns:
         A query with the columns of `StagedEvents`, then `event_date` (null where the row is quarantined), `reason`
-        (null where it is good) and `raw` (the record where there is a reason).
+        (null where it is good), `raw` (the record where there is a reason, at most its first `LONGEST_RAW` letters) and
+        `raw_bytes` (the length of the whole record).
     """
     plan = _Plan(source, column_names(fields or ()))
     steps = [
@@ -938,7 +942,7 @@ class _Plan:
         )
 
     def result(self, timezone: str) -> _Step:
-        """The columns of `StagedEvents`, then `event_date`, `reason` and `raw`."""
+        """The columns of `StagedEvents`, then `event_date`, `reason`, `raw` and `raw_bytes`."""
         drop = self.source.consent.denied == "drop"
         raw = 'to_json("~raw")::VARCHAR' if self.is_parquet else '"~raw"'
         computed = {
@@ -965,7 +969,8 @@ class _Plan:
         columns += [
             f'CASE WHEN "~reason" IS NULL THEN {day}::DATE END AS "event_date"',
             '"~reason" AS "reason"',
-            f'CASE WHEN "~reason" IS NOT NULL THEN {raw} END AS "raw"',
+            f'CASE WHEN "~reason" IS NOT NULL THEN left({raw}, {LONGEST_RAW}) END AS "raw"',
+            f'CASE WHEN "~reason" IS NOT NULL THEN strlen({raw}) END AS "raw_bytes"',
         ]
         return _Step(columns)
 

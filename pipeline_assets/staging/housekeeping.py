@@ -1,5 +1,6 @@
 """Beside the staged files: views for people who explore them in SQL, and the removal of files that no longer count."""
 
+import logging
 import shutil
 import time
 from collections.abc import Iterable
@@ -10,7 +11,10 @@ import duckdb
 
 from pipeline_assets.contracts.staged_events import StagedEvents
 from pipeline_assets.ledger.files import FileLedger, StagedFile
+from pipeline_assets.parquet_files import duckdb_path
 from pipeline_assets.staging.loading import DRAFTS
+
+logger = logging.getLogger(__name__)
 
 VIEWS = "staging.duckdb"
 # A file that has just ceased to count may still be read by a run that began before.
@@ -24,20 +28,26 @@ def write_views(lake: Path, staged: Iterable[StagedFile]) -> Path:
         lake: the lake's folder.
         staged: all staged files that count.
     """
+    final = lake / VIEWS
+    if "\\" in str(lake):
+        # A view outlives every alias, and DuckDB has no other way to write this.
+        logger.warning("No %s: DuckDB cannot read files in %s, whose name has a backslash.", VIEWS, lake)
+        return final
     by_source: dict[str, list[str]] = {}
     for file in staged:
-        by_source.setdefault(file.source, []).append(str(lake / file.relative_path))
-    final = lake / VIEWS
+        by_source.setdefault(file.source, []).append(_as_pattern(lake / file.relative_path))
     draft = lake / f".{VIEWS}.{time.time_ns()}"
-    columns = ", ".join(f'"{name}"' for name in [*StagedEvents.column_names(), "event_date"])
+    columns = ", ".join(f'"{name}"' for name in StagedEvents.column_names())
+    # Of the last folder only: others above the lake may be called so too.
+    columns += r""", regexp_extract(filename, 'event_date=([0-9-]+)/[^/]*$', 1)::date as event_date"""
     try:
-        with duckdb.connect(str(draft)) as database:
+        with duckdb.connect(duckdb_path(draft)) as database:
             for source, paths in sorted(by_source.items()):
                 # A view takes no bound values; a source's name is a plain identifier.
                 listed = ", ".join("'" + path.replace("'", "''") + "'" for path in paths)
                 database.execute(
                     f'create view "{source}" as select {columns} '  # noqa: S608
-                    f"from read_parquet([{listed}], hive_partitioning = true)"
+                    f"from read_parquet([{listed}], hive_partitioning = false)"
                 )
         draft.replace(final)
     finally:
@@ -85,3 +95,8 @@ def _is_old(path: Path) -> bool:
         return time.time() - path.stat().st_mtime > _KEEP.total_seconds()
     except FileNotFoundError:
         return False
+
+
+def _as_pattern(path: Path) -> str:
+    """A pattern that only this path matches."""
+    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in str(path))

@@ -1,13 +1,48 @@
 """What lies in landing: which files belong to a source, and whether one has changed since it was read."""
 
+import errno
+import fnmatch
 import hashlib
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+import re
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from io import FileIO
+from pathlib import Path, PurePosixPath
 
 # Suffixes under which uploaders keep unfinished files; they are renamed when complete.
 _UNFINISHED = (".tmp", ".part", ".partial", ".crdownload", ".inprogress")
+_ANY_FOLDERS = "**"
+_WILD = re.compile(r"[*?\[]")
+_LEAVES = (
+    "is a symbolic link that leaves landing; move or copy what it points to into landing, "
+    "or set PIPELINE_FOLLOW_LINKS=true"
+)
+_CIRCLE = "is a symbolic link that leads in a circle; remove it"
+_KINDS = {
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+class RefusedError(OSError):
+    """Something in landing that is not read; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A file or folder in landing that a source's pattern leads to, and that is not read.
+
+    Attributes:
+        name: its path below landing, as in `LandingFile`; `.` is landing itself.
+        reason: why, as words that follow the name.
+    """
+
+    name: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -16,7 +51,7 @@ class LandingFile:
 
     Attributes:
         path: where it is.
-        name: its path below landing, with forward slashes; this is how the ledger knows it.
+        name: its path below landing, with forward slashes; this is how the ledger knows it (see `ledger_name`).
         stamp: size, inode, modification and change time. An equal stamp means that nobody wrote to the file; the
             change time cannot be set back as the modification time can.
         modified: modification time in seconds since the epoch.
@@ -30,12 +65,24 @@ class LandingFile:
     size: int
 
     @classmethod
-    def at(cls, path: Path, landing: Path) -> "LandingFile":
-        """Describe a file as it is now."""
+    def at(cls, path: Path, landing: Path, *, follow_links: bool = True) -> "LandingFile":
+        """Describe a file as it is now.
+
+        Args:
+            path: the file.
+            landing: the landing folder.
+            follow_links: whether links on the way may leave landing.
+
+        Raises:
+            RefusedError: it is no plain file, or links lead to it from outside of landing.
+            OSError: it cannot be looked at.
+        """
+        if not follow_links and not _within(path, os.path.realpath(landing)):
+            raise RefusedError(_LEAVES)
         status = path.stat()
-        # A name need not be UTF-8, but text in the database is.
-        name = os.fsencode(path.relative_to(landing).as_posix()).decode("utf-8", "backslashreplace")
-        return cls(path, name, _stamp(status), status.st_mtime, status.st_size)
+        if not stat.S_ISREG(status.st_mode):
+            raise RefusedError(f"is {_kind(status)} and not a file")
+        return cls(path, _name(path, landing), _stamp(status), status.st_mtime, status.st_size)
 
     def unchanged(self) -> bool:
         """Whether the file is still the one described."""
@@ -46,27 +93,190 @@ class LandingFile:
 
     def content(self) -> str:
         """SHA-256 of the bytes, hex."""
-        with self.path.open("rb") as file:
+        with open_regular(self.path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def scan(landing: Path, pattern: str) -> Iterator[LandingFile]:
-    """The finished files in landing that match a glob pattern, sorted by name.
+@dataclass
+class Listing:
+    """What a pattern leads to in landing.
 
-    Hidden files and files with a suffix of an unfinished upload are passed over.
+    Attributes:
+        files: the finished files, sorted by path.
+        refused: what is not read, sorted by name.
     """
-    if not landing.is_dir():
-        return
-    for path in sorted(landing.glob(pattern)):
-        hidden = any(part.startswith(".") for part in path.relative_to(landing).parts)
-        if hidden or path.suffix in _UNFINISHED:
-            continue
+
+    files: list[LandingFile] = field(default_factory=list)
+    refused: list[Refused] = field(default_factory=list)
+
+
+def scan(landing: Path, pattern: str, *, follow_links: bool = False) -> Listing:
+    """The files in landing that match a glob pattern, and what is in their way.
+
+    The pattern is read as by `pathlib`: `*`, `?` and `[…]` within a name, `**` for any folders. Hidden files and
+    folders, and files with a suffix of an unfinished upload, are passed over. Folders that cannot be listed, links
+    that leave landing, lead nowhere or in circles, and pipes, sockets and devices are refused; none is ever opened.
+
+    Args:
+        landing: the landing folder; it need not exist.
+        pattern: the source's pattern.
+        follow_links: whether links may leave landing.
+    """
+    walk = _Walk(landing, follow_links=follow_links)
+    if parts := PurePosixPath(pattern).parts:
+        walk.visit(landing, parts, [])
+    files = [walk.files[path] for path in sorted(walk.files)]
+    return Listing(files, sorted(walk.refused.values(), key=lambda refused: refused.name))
+
+
+class _Walk:
+    """One walk through landing."""
+
+    def __init__(self, landing: Path, *, follow_links: bool) -> None:
+        self._landing = landing
+        self._root = os.path.realpath(landing)
+        self._follow_links = follow_links
+        self.files: dict[Path, LandingFile] = {}
+        self.refused: dict[Path, Refused] = {}
+
+    def visit(self, folder: Path, parts: Sequence[str], above: list[tuple[int, int]]) -> None:
+        """Find what matches the rest of a pattern below a folder.
+
+        Args:
+            folder: the folder.
+            parts: what is left of the pattern.
+            above: the folders on the way here, by device and inode: a link to one of them leads in a circle.
+        """
         try:
-            if path.is_file():
-                yield LandingFile.at(path, landing)
+            status = folder.stat()
         except FileNotFoundError:
-            # Removed between listing and looking; a removed file is no longer of interest.
-            continue
+            return
+        except OSError as error:
+            self._refuse(folder, f"cannot be read: {error.strerror}")
+            return
+        identity = (status.st_dev, status.st_ino)
+        if identity in above:
+            self._refuse(folder, _CIRCLE)
+            return
+        above = [*above, identity]
+        part, *rest = parts
+        if part == _ANY_FOLDERS:
+            if rest:
+                self.visit(folder, rest, above[:-1])
+            wanted, then = "*", parts
+        else:
+            wanted, then = part, rest
+        for path in self._named(folder, wanted):
+            if path.name.startswith("."):
+                continue
+            if then:
+                if self._leads_to_folder(path):
+                    self.visit(path, then, above)
+            else:
+                self._take(path)
+
+    def _named(self, folder: Path, wanted: str) -> Iterator[Path]:
+        """What a folder holds of a name or pattern."""
+        if not _WILD.search(wanted):
+            yield folder / wanted
+            return
+        matches = re.compile(fnmatch.translate(wanted)).match
+        try:
+            with os.scandir(folder) as entries:
+                names = [entry.name for entry in entries if matches(entry.name)]
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        except OSError as error:
+            self._refuse(folder, f"cannot be listed: {error.strerror}; nothing in it is loaded")
+            return
+        for name in names:
+            yield folder / name
+
+    def _leads_to_folder(self, path: Path) -> bool:
+        status = self._look(path)
+        return status is not None and stat.S_ISDIR(status.st_mode)
+
+    def _take(self, path: Path) -> None:
+        if path.suffix in _UNFINISHED:
+            return
+        status = self._look(path)
+        if status is None or stat.S_ISDIR(status.st_mode):
+            return
+        if not stat.S_ISREG(status.st_mode):
+            self._refuse(path, f"is {_kind(status)} and not a file")
+            return
+        name = _name(path, self._landing)
+        self.files[path] = LandingFile(path, name, _stamp(status), status.st_mtime, status.st_size)
+
+    def _look(self, path: Path) -> os.stat_result | None:
+        """What a name stands for; None if it is gone or refused."""
+        try:
+            status = path.lstat()
+            if not stat.S_ISLNK(status.st_mode):
+                return status
+            if not self._follow_links and not _within(path, self._root):
+                self._refuse(path, _LEAVES)
+                return None
+            return path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            # Removed between listing and looking is of no interest; a link to nothing would wait for ever.
+            if path.is_symlink():
+                self._refuse(path, "is a symbolic link to nothing; remove it or deliver what it points to")
+            return None
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                self._refuse(path, _CIRCLE)
+            else:
+                self._refuse(path, f"cannot be read: {error.strerror}")
+            return None
+
+    def _refuse(self, path: Path, reason: str) -> None:
+        self.refused[path] = Refused(_name(path, self._landing), reason)
+
+
+def open_regular(path: Path) -> FileIO:
+    """Open a plain file for reading; a pipe or device that has taken its place meanwhile is not waited for.
+
+    Raises:
+        RefusedError: it is no plain file.
+    """
+    file = FileIO(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+    status = os.fstat(file.fileno())
+    if stat.S_ISREG(status.st_mode):
+        return file
+    file.close()
+    raise RefusedError(f"is {_kind(status)} and not a file")
+
+
+def ledger_name(path: str) -> str:
+    r"""A path below landing as text that PostgreSQL can hold, different for different paths.
+
+    A path of valid UTF-8 is its own name. Any other begins with `//`, which no path below a folder does; in it a byte
+    that is no UTF-8 is written `\xhh`, and a backslash is doubled.
+
+    Args:
+        path: with `/` between the folders, as the operating system gives it (`os.fsdecode`).
+    """
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        # os.fsdecode stands a byte that is no UTF-8 for by a surrogate of that number.
+        shown = path.replace("\\", "\\\\")
+        return "//" + re.sub(r"[\udc80-\udcff]", lambda byte: rf"\x{ord(byte[0]) - 0xDC00:02x}", shown)
+    return path
+
+
+def _name(path: Path, landing: Path) -> str:
+    return ledger_name(path.relative_to(landing).as_posix())
+
+
+def _within(path: Path, root: str) -> bool:
+    """Whether a path, with all links resolved, is below a folder."""
+    return Path(os.path.realpath(path)).is_relative_to(root)
+
+
+def _kind(status: os.stat_result) -> str:
+    return _KINDS.get(stat.S_IFMT(status.st_mode), "a folder")
 
 
 def _stamp(status: os.stat_result) -> str:

@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
@@ -27,15 +27,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline_assets.ledger.files import BookedFile, FileLedger, Load, QuarantinedLine, staged_path
+from pipeline_assets.parquet_files import duckdb_path, parquet_relation
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.access_logs import advice
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.sources.mapping import rules_version, staging_query
 from pipeline_assets.staging import reading
-from pipeline_assets.staging.encoding import Utf8Stream
 from pipeline_assets.staging.headers import header_problem
-from pipeline_assets.staging.landing import LandingFile, fsync_folder, scan
+from pipeline_assets.staging.landing import LandingFile, Listing, fsync_folder, open_regular, scan
 from pipeline_assets.staging.reading import Tally, UnreadableError
+from pipeline_assets.staging.refused_lines import RefusedLines
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +47,14 @@ _BAD_ROWS = "event_date=__HIVE_DEFAULT_PARTITION__"
 # Two files at a time: one is read while the other is written. DuckDB's own threads share the cores between them.
 _WORKERS = 2
 _ATTEMPTS = 3
+_BAD_LINES = """
+    select line, reason, encode(raw), raw_bytes from read_parquet($paths, hive_partitioning = false)
+    where reason <> 'blank'
+"""
+# Bytes of a Parquet column's value, by its type.
+_LENGTHS = {"VARCHAR": "strlen({})", "BLOB": "octet_length({})", "JSON": "strlen({})"}
+# Quarantined rows that are fetched at a time.
+_FETCHED = 1024
 
 
 @dataclass(frozen=True)
@@ -56,12 +65,14 @@ class Outcome:
         name: path below landing.
         result: `loaded`, `repeat` (its content was known), `unreadable`, `busy` (still changing) or `failed` (an error
             of the pipeline, not of the file; it stays pending).
-        load: the counts, if it was read.
+        load: the counts, if it was read; without the quarantined lines.
+        quarantined: lines quarantined.
     """
 
     name: str
     result: str
     load: Load | None = None
+    quarantined: int = 0
 
 
 @dataclass
@@ -92,23 +103,28 @@ class LoadSummary:
     @property
     def quarantined(self) -> int:
         """Lines quarantined."""
-        return sum(len(load.quarantined) for load in self.loads)
+        return sum(outcome.quarantined for outcome in self.outcomes)
 
 
-def pending_files(landing: Path, pattern: str, booked: Mapping[str, BookedFile], rules: str) -> list[LandingFile]:
-    """Files whose newest content has not been booked under the current rules, in order of their names.
+def pending_files(
+    landing: Path, pattern: str, booked: Mapping[str, BookedFile], rules: str, *, follow_links: bool = False
+) -> Listing:
+    """Files whose newest content has not been booked under the current rules, and what in landing is refused.
 
     Args:
         landing: landing folder.
         pattern: the source's glob pattern.
         booked: the newest booking of every path.
         rules: version of the source's declaration.
+        follow_links: whether symbolic links may leave landing.
     """
-    return [
+    found = scan(landing, pattern, follow_links=follow_links)
+    files = [
         file
-        for file in scan(landing, pattern)
+        for file in found.files
         if (known := booked.get(file.name)) is None or (known.stamp, known.rules) != (file.stamp, rules)
     ]
+    return Listing(files, found.refused)
 
 
 class SourceLoader:
@@ -130,7 +146,7 @@ class SourceLoader:
         self._database = database
         self._drafts = settings.lake_dir / "staging" / source.name / DRAFTS
         self._idle: list[_Writer] = []
-        self.rules = rules_version(source, settings.timezone, settings.first_day)
+        self.rules = rules_version(source, settings.timezone, settings.first_day, settings.max_record_bytes)
 
     def load(self, files: Sequence[LandingFile], report: Callable[[Outcome], None] | None = None) -> LoadSummary:
         """Load files, each in a ledger transaction of its own.
@@ -157,7 +173,7 @@ class SourceLoader:
                 outcome = self._attempt(file)
                 if outcome is not None:
                     return outcome
-                file = LandingFile.at(file.path, self._settings.landing_dir)
+                file = LandingFile.at(file.path, self._settings.landing_dir, follow_links=self._settings.follow_links)
             except FileNotFoundError:
                 logger.warning("%s disappeared before it was read", file.name)
                 return Outcome(file.name, "busy")
@@ -193,7 +209,8 @@ class SourceLoader:
             return Outcome(file.name, "unreadable", load)
         if not load.landed and (hint := advice(self._source.format, Counter(bad.reason for bad in load.quarantined))):
             logger.warning("%s: %s", file.name, hint)
-        return Outcome(file.name, "loaded", load)
+        # There may be many of these lines, and they are booked now.
+        return Outcome(file.name, "loaded", replace(load, quarantined=()), len(load.quarantined))
 
     def _is_staged(self, content: str) -> bool:
         """Whether the staged files of a known load are still there."""
@@ -221,8 +238,7 @@ class SourceLoader:
         tally = writer.write(file.path, content, booked_at)
         if tally.hint is not None:
             logger.warning("%s: %s", file.name, tally.hint)
-        bad_rows, blank = self._bad_rows(writer.folder)
-        quarantined = sorted([*bad_rows, *tally.invalid], key=lambda bad: bad.line)
+        blank = self._bad_rows(writer.folder, tally.invalid)
         days = {
             date.fromisoformat(day.name.removeprefix("event_date=")): sum(
                 pq.read_metadata(part).num_rows for part in day.glob("*.parquet")
@@ -237,17 +253,21 @@ class SourceLoader:
             landed=sum(days.values()),
             blank=blank + tally.skipped,
             days=days,
-            quarantined=quarantined,
+            quarantined=tally.invalid,
         )
 
-    def _bad_rows(self, folder: Path) -> tuple[list[QuarantinedLine], int]:
-        parts = [str(part) for part in (folder / _BAD_ROWS).glob("*.parquet")]
+    def _bad_rows(self, folder: Path, refused: RefusedLines) -> int:
+        """Add the rows that were staged as bad to the refused lines; how many are only blank."""
+        parts = list((folder / _BAD_ROWS).glob("*.parquet"))
         if not parts:
-            return [], 0
+            return 0
         with self._database.cursor() as cursor:
-            rows = cursor.from_parquet(parts).project("line, reason, encode(raw)").fetchall()
-        bad = [QuarantinedLine(line, reason, raw) for line, reason, raw in rows if reason != "blank"]
-        return bad, len(rows) - len(bad)
+            blank = parquet_relation(cursor, parts).filter("reason = 'blank'").count("*").fetchall()[0][0]
+            bad = cursor.execute(_BAD_LINES, {"paths": [duckdb_path(part) for part in parts]})
+            while some := bad.fetchmany(_FETCHED):
+                for line in some:
+                    refused.append(QuarantinedLine(*line))
+        return blank
 
     def _publish(self, load: Load, folder: Path) -> None:
         """Give the staged files of a load their final names, durably."""
@@ -265,7 +285,7 @@ class SourceLoader:
         """One Parquet file from the several that DuckDB's threads wrote for a day."""
         merged = parts[0].with_name("merged.parquet")
         with self._database.cursor() as cursor:
-            cursor.from_parquet([str(part) for part in parts]).write_parquet(str(merged), compression="zstd")
+            parquet_relation(cursor, parts).write_parquet(duckdb_path(merged), compression="zstd")
         return merged
 
 
@@ -306,8 +326,10 @@ class _Writer:
         self._prepared: tuple[list[str] | None] | None = None
         drafts.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
-            temporary = stack.enter_context(tempfile.TemporaryDirectory(dir=drafts))
-            self.folder = Path(temporary) / "rows"
+            temporary = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=drafts)))
+            self.folder = temporary / "rows"
+            # Another name for each file, for DuckDB remembers what it has read under a name.
+            self._links = (temporary / f"{number}.parquet" for number in itertools.count())
             self._cursor = stack.enter_context(database.cursor())
             # Row order is kept in the column `line`; the writer need not keep it too.
             self._cursor.execute("set preserve_insertion_order = false")
@@ -357,31 +379,51 @@ class _Writer:
         )
         self._prepared = (fields,)
 
+    def _refuse_overlong_rows(self, metadata: pq.FileMetaData, link: Path, tally: Tally) -> None:
+        """Take rows of a Parquet file out of `raw_rows` whose texts are longer than a record may be."""
+        limit = self._settings.max_record_bytes
+        groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
+        # No row is longer than its group, so nearly always there is nothing to look for.
+        if all(group.total_byte_size <= limit for group in groups):
+            return
+        columns = self._cursor.execute("describe raw_rows").fetchall()
+        lengths = [_LENGTHS[kind].format(_quoted(name)) for name, kind, *_ in columns if kind in _LENGTHS]
+        if not lengths:
+            return
+        total = " + ".join(f"coalesce({length}, 0)" for length in lengths)
+        found = self._cursor.execute(f"select line, {total} from raw_rows where {total} > {limit}")  # noqa: S608
+        while some := found.fetchmany(_FETCHED):
+            for line, length in some:
+                tally.invalid.append(QuarantinedLine(line, "too_long:record", b"", length))
+        self._cursor.execute(
+            "create or replace temp view raw_rows as "  # noqa: S608
+            "select file_row_number + 1 as line, * exclude (file_row_number) "
+            f"from read_parquet({_literal(link)}, file_row_number = true, hive_partitioning = false) "
+            f"where {total} <= {limit}"
+        )
+
     def _open(self, path: Path, tally: Tally) -> list[str] | None:
         """Make a file's records visible as the relation `raw_rows`; the names of its columns, if it has any."""
         source = self._source
         if source.record_format == "parquet":
             try:
-                metadata = pq.read_metadata(path)
+                with open_regular(path) as file:
+                    metadata = pq.read_metadata(file)
             except pa.ArrowInvalid as error:
                 raise UnreadableError("this is no complete Parquet file; deliver it again") from error
             tally.lines = metadata.num_rows
+            # Under a name of our own, so that DuckDB need not be told the file's.
+            link = next(self._links)
+            link.symlink_to(path.absolute())
             # Temporary, because all cursors share one catalogue and another file is loaded at the same time.
             self._cursor.execute(
                 "create or replace temp view raw_rows as "  # noqa: S608 - a view takes no bound values
                 "select file_row_number + 1 as line, * exclude (file_row_number) "
-                f"from read_parquet({_literal(path)}, file_row_number = true)"
+                f"from read_parquet({_literal(link)}, file_row_number = true, hive_partitioning = false)"
             )
+            self._refuse_overlong_rows(metadata, link, tally)
             return metadata.schema.to_arrow_schema().names
-        stream = tally.text = Utf8Stream(reading.open_stream(path, source.compression), source.encoding)
-        if source.record_format in ("csv", "tsv"):
-            batches = reading.read_csv_records(stream, tally, source.dialect)
-        elif source.record_format == "json_array":
-            batches = reading.read_json_array(stream, tally)
-        elif source.record_format == "w3c_lines":
-            batches = reading.read_w3c_log(stream, tally)
-        else:
-            batches = reading.read_lines(stream, tally)
+        batches = reading.read_records(path, source, tally, limit=self._settings.max_record_bytes)
         # The first batch is read now because a CSV file's header must be known before the query can be written.
         first = next(batches, None)
         self._records.batches = batches if first is None else itertools.chain([first], batches)
@@ -390,9 +432,13 @@ class _Writer:
         return tally.header
 
 
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
 def _literal(path: Path) -> str:
     # COPY takes no bound values for its target.
-    return "'" + str(path).replace("'", "''") + "'"
+    return "'" + duckdb_path(path).replace("'", "''") + "'"
 
 
 def _reason(error: Exception) -> str:

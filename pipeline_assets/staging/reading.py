@@ -10,7 +10,7 @@ import io
 import itertools
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -19,22 +19,33 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline_assets.ledger.files import QuarantinedLine
+from pipeline_assets.ledger.files import LONGEST_RAW, QuarantinedLine
+from pipeline_assets.settings import MAX_RECORD_BYTES
+from pipeline_assets.sources.declaration import Source
 from pipeline_assets.sources.dialect import Dialect, LineEnd
 from pipeline_assets.sources.encodings import UTF_8
 from pipeline_assets.sources.mapping import column_names
 from pipeline_assets.staging.encoding import Bytes, LineFeeds, UndeclaredEncodingError, Utf8Stream, where_not_utf8
+from pipeline_assets.staging.landing import open_regular
+from pipeline_assets.staging.refused_lines import RefusedLines
 
 SCHEMA = pa.schema([("line", pa.int64()), ("raw", pa.string())])
 W3C_SCHEMA = pa.schema([*SCHEMA, pa.field("fields", pa.string()), pa.field("day", pa.string())])
 
 # Memory of this size is used again; larger blocks are got from the operating system and given back each time.
 _CHUNK = 1 << 20
+# A batch of JSON elements is at least this long, or has as many elements as a batch of lines.
+_BATCH_BYTES = 1 << 20
 # DuckDB hands one Arrow batch to one thread, so a batch must be neither the whole file nor a handful of lines.
 _BATCH_LINES = 8192
-# A CSV record that is longer than this has an opening quote that nobody closed.
-_LONGEST_QUOTED_RECORD = 16 << 20
 _BOM = b"\xef\xbb\xbf"
+_SPACE = b" \t\r\n"
+_SPACES = re.compile(rb"[ \t\r\n]*")
+# What matters while looking for the end of a JSON element: within a string, among the array's commas, and deeper.
+_IN_STRING = re.compile(rb'["\\\n]')
+_TOP = re.compile(rb'["\[\]{},]')
+_NESTED = re.compile(rb'["\[\]{}]')
+_DEEPEST = 1 << 20
 # The fourth byte of bzip2 is the size of its blocks, and the next six begin a block, or the end where there is none.
 _MAGIC = [
     (re.compile(rb"\x1f\x8b"), "gzip"),
@@ -57,7 +68,8 @@ class Tally:
     Attributes:
         lines: records read, the header not counted.
         skipped: those of them that are before the header and count as blank; they are not in the stream.
-        invalid: records that are no text in their encoding, or whose quote is never closed; they are not in the stream.
+        invalid: records that are no text in their encoding, are too long, or whose quote is never closed; they are not
+            in the stream.
         header: names of the columns, for CSV and TSV; empty ones where neither file nor declaration gives any.
         text: the text that the records are cut from, where it is not a stream of UTF-8 itself.
         hint: what is wrong with the encoding, if anything is, and what to declare.
@@ -65,7 +77,7 @@ class Tally:
 
     lines: int = 0
     skipped: int = 0
-    invalid: list[QuarantinedLine] = field(default_factory=list)
+    invalid: RefusedLines = field(default_factory=RefusedLines)
     header: list[str] | None = None
     text: Utf8Stream | None = None
     hint: str | None = None
@@ -80,10 +92,23 @@ class Tally:
         """How the text is read."""
         return self.text.encoding if self.text else UTF_8
 
+    def refuse(self, line: int, reason: str, raw: bytes, length: int | None = None) -> None:
+        """Count a record that is not in the stream; `raw` is its beginning if `length` is more."""
+        self.lines += 1
+        self.invalid.append(QuarantinedLine(line, reason, raw, len(raw) if length is None else length))
+
+
+@dataclass(frozen=True)
+class _Overlong:
+    """In place of a line that is longer than the limit: its beginning and its length, without the line end."""
+
+    start: bytes
+    length: int
+
 
 def detect_compression(path: Path) -> str:
     """`gzip`, `zstd`, `bzip2` or `none`, by the file's first bytes; an empty file goes by its suffix."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         start = file.read(10)
     for magic, name in _MAGIC:
         if magic.match(start):
@@ -107,70 +132,110 @@ def open_stream(path: Path, compression: str) -> BinaryIO:
     """
     if compression == "auto":
         compression = detect_compression(path)
+    raw = open_regular(path)
+    if compression == "none" or path.stat().st_size == 0:
+        return raw
     if compression == "bzip2":
         # Arrow cannot read several streams in one file, as parallel compressors write them.
-        return io.BufferedReader(bz2.open(path))
-    raw = pa.OSFile(str(path))
-    return raw if compression == "none" or path.stat().st_size == 0 else pa.CompressedInputStream(raw, compression)
+        return io.BufferedReader(bz2.open(raw))
+    return pa.CompressedInputStream(pa.PythonFile(raw), compression)
 
 
-def read_lines(stream: Bytes, tally: Tally) -> Iterator[pa.RecordBatch]:
-    """Cut a stream into lines; line ends (LF or CRLF) are not part of them."""
+def read_records(path: Path, source: Source, tally: Tally, *, limit: int) -> Iterator[pa.RecordBatch]:
+    """Cut a text file into records, as its source declares.
+
+    Args:
+        path: the file.
+        source: the declaration; not one of Parquet files.
+        tally: receives the header's names, before the first batch is there, and the counts.
+        limit: bytes of the longest record that is read.
+    """
+    stream = tally.text = Utf8Stream(open_stream(path, source.compression), source.encoding)
+    if source.record_format in ("csv", "tsv"):
+        return read_csv_records(stream, tally, source.dialect, limit=limit)
+    if source.record_format == "json_array":
+        return read_json_array(stream, tally, limit=limit)
+    if source.record_format == "w3c_lines":
+        return read_w3c_log(stream, tally, limit=limit)
+    return read_lines(stream, tally, limit=limit)
+
+
+def read_lines(stream: Bytes, tally: Tally, *, limit: int = MAX_RECORD_BYTES) -> Iterator[pa.RecordBatch]:
+    """Cut a stream into lines; line ends (LF or CRLF) are not part of them.
+
+    Args:
+        stream: uncompressed UTF-8.
+        tally: receives the counts, and the lines that cannot be read.
+        limit: bytes of the longest line that is read, as for the other readers; a longer one is refused, in an amount
+            of memory that depends on the limit and not on the line.
+    """
     number = 1
-    for block in _blocks(stream):
+    for block in _blocks(stream, limit):
+        if isinstance(block, _Overlong):
+            _refuse_overlong(block, number, tally)
+            number += 1
+            continue
         ends = _newlines(block)
         yield from _batches(block, ends, np.arange(number, number + len(ends)), tally)
         number += len(ends)
 
 
-def read_csv_records(stream: Bytes, tally: Tally, dialect: Dialect) -> Iterator[pa.RecordBatch]:
+def read_csv_records(
+    stream: Bytes, tally: Tally, dialect: Dialect, *, limit: int = MAX_RECORD_BYTES
+) -> Iterator[pa.RecordBatch]:
     """Cut a stream into CSV records; the number of a record is that of its first line.
 
     A line end between quotes belongs to the record. A quote inside a field that does not begin with one is ordinary
-    text (`5" disk`). Where a quote is never closed, only the line that opens it is lost to quarantine. Comments are
-    records like any other here.
+    text (`5" disk`). Where a quote is not closed within the limit, only the line that opens it is lost to quarantine.
+    Comments are records like any other here.
 
     Args:
         stream: uncompressed UTF-8.
         tally: receives the header's names, before the first batch is there, and the counts.
         dialect: how cells are written.
+        limit: bytes of the longest record that is read.
     """
     if isinstance(dialect.header, tuple):
         tally.header = list(dialect.header)
-    blocks = _skip_lines(_blocks(LineFeeds(stream)), dialect.skip, tally)
+    blocks = _skip_lines(_blocks(LineFeeds(stream), limit), dialect.skip, tally)
     number = tally.skipped + 1
     pending = b""
-    for piece in blocks:
-        block = pending + piece
-        while True:
+    for piece in itertools.chain(blocks, [None]):
+        block = pending + piece if isinstance(piece, bytes) else pending
+        # What cannot go on: at the end of the stream, and before a line of which only the beginning is there.
+        ended = not isinstance(piece, bytes)
+        while block:
             ends = _newlines(block)
             closed = _record_ends(block, ends, dialect)
-            complete = int(ends[closed[-1]]) + 1 if len(closed) else 0
-            if complete:
-                first_lines = np.concatenate(([0], closed[:-1] + 1)) + number
-                yield from _data_records(block[:complete], ends[closed], first_lines, tally, dialect)
-                number += int(closed[-1]) + 1
+            begins = np.concatenate(([0], ends[closed] + 1))
+            # Where a record ends must not depend on where blocks do, so a closed one may be too long as well.
+            overlong = np.flatnonzero(ends[closed] - begins[:-1] > limit)
+            whole = closed[: overlong[0]] if len(overlong) else closed
+            complete = int(begins[len(whole)])
+            if len(whole):
+                first_lines = np.concatenate(([0], whole[:-1] + 1)) + number
+                yield from _data_records(block[:complete], ends[whole], first_lines, tally, dialect)
+                number += int(whole[-1]) + 1
             block = block[complete:]
-            if len(block) <= _LONGEST_QUOTED_RECORD:
+            if not len(overlong) and not ended and len(block) <= limit:
                 break
-            block, number = _give_up_first_line(block, number, tally, dialect)
+            if block:
+                # A quote that is not closed: the line that opens it is refused, and what follows is read afresh.
+                block, number = _give_up_first_line(block, number, tally, dialect)
         pending = block
-    while pending:
-        # The stream has ended inside quotes: the line that opened them is refused, and what follows is read afresh.
-        pending, number = _give_up_first_line(pending, number, tally, dialect)
-        ends = _newlines(pending)
-        closed = _record_ends(pending, ends, dialect)
-        if len(closed):
-            complete = int(ends[closed[-1]]) + 1
-            first_lines = np.concatenate(([0], closed[:-1] + 1)) + number
-            yield from _data_records(pending[:complete], ends[closed], first_lines, tally, dialect)
-            number += int(closed[-1]) + 1
-            pending = pending[complete:]
+        if isinstance(piece, _Overlong):
+            if dialect.header is True and tally.header is None:
+                raise UnreadableError("the header is longer than a record may be; declare the right format")
+            _refuse_overlong(piece, number, tally)
+            number += 1
 
 
-def _skip_lines(blocks: Iterator[bytes], count: int, tally: Tally) -> Iterator[bytes]:
+def _skip_lines(blocks: Iterator["bytes | _Overlong"], count: int, tally: Tally) -> Iterator["bytes | _Overlong"]:
     """What follows the first lines of some blocks."""
     while tally.skipped < count and (block := next(blocks, b"")):
+        if isinstance(block, _Overlong):
+            tally.skip(1)
+            continue
         ends = _newlines(block)
         skipped = min(count - tally.skipped, len(ends))
         tally.skip(skipped)
@@ -179,7 +244,7 @@ def _skip_lines(blocks: Iterator[bytes], count: int, tally: Tally) -> Iterator[b
     return blocks
 
 
-def read_w3c_log(stream: Bytes, tally: Tally) -> Iterator[pa.RecordBatch]:
+def read_w3c_log(stream: Bytes, tally: Tally, *, limit: int = MAX_RECORD_BYTES) -> Iterator[pa.RecordBatch]:
     """Cut a W3C extended log into lines, each with the names of its fields and the date that directives before it give.
 
     The names are those of the last `#Fields`, in lower case, with `_` for anything but letters and digits, and a space
@@ -188,7 +253,11 @@ def read_w3c_log(stream: Bytes, tally: Tally) -> Iterator[pa.RecordBatch]:
     number = 1
     fields: str | None = None
     day: str | None = None
-    for block in _blocks(stream):
+    for block in _blocks(stream, limit):
+        if isinstance(block, _Overlong):
+            _refuse_overlong(block, number, tally)
+            number += 1
+            continue
         ends = _newlines(block)
         numbers = np.arange(number, number + len(ends))
         number += len(ends)
@@ -227,66 +296,222 @@ def _directive(line: bytes, fields: str | None, day: str | None) -> tuple[str | 
     return fields, day
 
 
-def read_json_array(stream: Bytes, tally: Tally) -> Iterator[pa.RecordBatch]:
+def read_json_array(stream: Bytes, tally: Tally, *, limit: int = MAX_RECORD_BYTES) -> Iterator[pa.RecordBatch]:
     """Cut a JSON array into its elements; the number of a record is its position in the array, from 1.
 
-    The whole array is held in memory; JSON lines have no such limit. What follows a damaged element cannot be told
-    apart, so it becomes one record, which is quarantined.
+    An element ends at the next comma or bracket that belongs to the array, whether or not the element is valid JSON: a
+    damaged one is a record of its own, and the next one is read. What follows the array is one record.
+
+    Args:
+        stream: uncompressed bytes.
+        tally: receives the counts, and the elements that cannot be read.
+        limit: bytes of the longest element that is read.
+
+    Raises:
+        UnreadableError: the file does not begin with a bracket.
     """
-    data = b"".join(_blocks(stream))
-    try:
-        text = data.decode()
-    except UnicodeDecodeError as error:
-        raise UnreadableError(_not_text(data, 1, tally)) from error
-    space = " \t\r\n"
-    position = len(text) - len(text.lstrip(space))
-    if position == len(text):
-        return
-    if text[position] != "[":
-        raise UnreadableError("the file does not begin with '['; declare `format: jsonl` if it holds one object a line")
-    decoder = json.JSONDecoder()
-    records: list[str] = []
-    position += 1
-    rest = text[position:].lstrip(space)
-    if rest.startswith("]"):
-        return
-    while True:
-        while position < len(text) and text[position] in space:
-            position += 1
-        try:
-            _, end = decoder.raw_decode(text, position)
-        except (json.JSONDecodeError, RecursionError):
-            records.append(text[position:])
-            break
-        after = end
-        while after < len(text) and text[after] in space:
-            after += 1
-        separator = text[after : after + 1]
-        if separator not in (",", "]"):
-            records.append(text[position:])
-            break
-        records.append(text[position:end])
-        position = after + 1
-        if separator == "]":
-            if text[position:].strip(space):
-                records.append(text[position:])
-            break
-        if len(records) >= _BATCH_LINES:
-            yield _numbered(records, tally)
-            records = []
+    records: list[bytes] = []
+    length = 0
+    for element in _elements(_chunks(stream), limit):
+        if isinstance(element, _Overlong):
+            if records:
+                yield from _numbered(records, tally)
+                records, length = [], 0
+            _refuse_overlong(element, tally.lines + 1, tally)
+            continue
+        records.append(element)
+        length += len(element)
+        if len(records) >= _BATCH_LINES or length >= _BATCH_BYTES:
+            yield from _numbered(records, tally)
+            records, length = [], 0
     if records:
-        yield _numbered(records, tally)
+        yield from _numbered(records, tally)
 
 
-def _numbered(records: list[str], tally: Tally) -> pa.RecordBatch:
-    numbers = pa.array(range(tally.lines + 1, tally.lines + 1 + len(records)), pa.int64())
+def _elements(chunks: Iterator[bytes], limit: int) -> Iterator[bytes | _Overlong]:
+    """The elements of an array, without the space around them."""
+    data = b""
+    for chunk in chunks:
+        data = chunk.lstrip(_SPACE)
+        if data:
+            break
+    else:
+        return
+    if not data.startswith(b"["):
+        raise UnreadableError("the file does not begin with '['; declare `format: jsonl` if it holds one object a line")
+    data = data[1:]
+    decode = json.JSONDecoder().raw_decode
+    # One letter for each byte: an element ends at the same place, and its encoding is looked at later.
+    text = data.decode("latin-1")
+    position = 0
+    first = True
+    while True:
+        position = _after_space(data, position)
+        if position == len(data):
+            chunk = next(chunks, None)
+            if chunk is None:
+                return
+            data, position = chunk, 0
+            text = data.decode("latin-1")
+            continue
+        if first and data.startswith(b"]", position):
+            position += 1
+            break
+        first = False
+        # The common case: the element is here as a whole, and valid.
+        end = _decoded(decode, text, position)
+        end = _after_space(data, end)
+        separator = data[end : end + 1]
+        if separator in (b",", b"]") and end > position and end - position <= limit:
+            yield data[position:end].rstrip(_SPACE)
+            position = end + 1
+        else:
+            scan = _ElementScan(limit)
+            while not scan.feed(data, position):
+                chunk = next(chunks, None)
+                if chunk is None:
+                    yield scan.element()
+                    return
+                data, position = chunk, 0
+                text = data.decode("latin-1")
+            yield scan.element()
+            separator, position = data[scan.end : scan.end + 1], scan.end + 1
+        if separator == b"]":
+            break
+    rest = _ElementScan(limit, whole=True)
+    rest.feed(data, position)
+    for chunk in chunks:
+        rest.feed(chunk, 0)
+    if rest.element():
+        yield rest.element()
+
+
+def _after_space(data: bytes, position: int) -> int:
+    space = _SPACES.match(data, position)
+    return space.end() if space else position
+
+
+def _decoded(decode: Callable[[str, int], tuple[object, int]], text: str, position: int) -> int:
+    """Where the valid JSON value that begins at a position ends; the position itself if there is none."""
+    try:
+        return decode(text, position)[1]
+    except (ValueError, RecursionError):
+        return position
+
+
+class _ElementScan:
+    """Finds the end of an element that comes in pieces or is damaged, and keeps no more of it than the limit.
+
+    Brackets are counted outside of strings. A closing one without its opening one is passed over, and a string ends at
+    a line end at the latest, which no valid one holds.
+
+    Args:
+        limit: bytes of the longest element.
+        whole: whether all that comes is one element.
+
+    Attributes:
+        end: position of the separator in the piece that was fed last.
+    """
+
+    def __init__(self, limit: int, *, whole: bool = False) -> None:
+        self.end = 0
+        self._limit = limit
+        self._whole = whole
+        self._parts: list[bytes] = []
+        self._held = 0
+        self._length = 0
+        self._open = bytearray()
+        self._count = {b"{": 0, b"[": 0}
+        self._in_string = False
+        self._escaped = False
+
+    def feed(self, data: bytes, position: int) -> bool:
+        """Read on from a position; whether the separator was found."""
+        end = len(data) if self._whole else self._separator(data, position)
+        found = end is not None
+        self.end = len(data) if end is None else end
+        part = data[position : self.end]
+        if not self._length:
+            part = part.lstrip(_SPACE)
+        self._length += len(part)
+        if self._length > self._limit:
+            most = _kept(self._limit)
+            part = part[: max(0, most - self._held)]
+            if self._held > most:
+                self._parts = [b"".join(self._parts)[:most]]
+                self._held = most
+        self._parts.append(part)
+        self._held += len(part)
+        return found
+
+    def element(self) -> bytes | _Overlong:
+        """What was found."""
+        start = b"".join(self._parts)
+        return (
+            start.rstrip(_SPACE)
+            if self._length <= self._limit
+            else _Overlong(start[: _kept(self._limit)], self._length)
+        )
+
+    def _separator(self, data: bytes, position: int) -> int | None:
+        opened = self._open
+        while True:
+            if self._in_string:
+                if self._escaped:
+                    if position == len(data):
+                        return None
+                    # A line end is no part of an escape either.
+                    position += not data.startswith(b"\n", position)
+                    self._escaped = False
+                met = _IN_STRING.search(data, position)
+                if met is None:
+                    return None
+                position = met.end()
+                if met[0] == b"\\":
+                    self._escaped = True
+                else:
+                    self._in_string = False
+                continue
+            met = (_NESTED if opened else _TOP).search(data, position)
+            if met is None:
+                return None
+            position = met.end()
+            match met[0]:
+                case b'"':
+                    self._in_string = True
+                case b"{" | b"[":
+                    # Deeper than this is beyond what any reader takes; the memory is bounded, and the file is lost.
+                    if len(opened) < _DEEPEST:
+                        opened += met[0]
+                        self._count[met[0]] += 1
+                case b"," if not opened:
+                    return met.start()
+                case b"]" if not opened:
+                    return met.start()
+                case closing:
+                    opening = b"{" if closing == b"}" else b"["
+                    # Counted, for a search in vain would cost as much as is open.
+                    if self._count[opening]:
+                        place = opened.rfind(opening)
+                        for kind in self._count:
+                            self._count[kind] -= opened.count(kind, place)
+                        del opened[place:]
+
+
+def _numbered(records: list[bytes], tally: Tally) -> Iterator[pa.RecordBatch]:
+    first = tally.lines + 1
     tally.lines += len(records)
-    return pa.record_batch([numbers, pa.array(records, pa.string())], schema=SCHEMA)
+    lines = pa.array(range(first, first + len(records)), pa.int64())
+    values = pa.array(records, pa.large_binary())
+    try:
+        text = values.cast(pa.large_string())
+    except pa.ArrowInvalid:
+        lines, text = _only_utf8(lines, values, tally)
+    yield pa.record_batch([lines, text.cast(pa.string())], schema=SCHEMA)
 
 
-def _blocks(stream: Bytes) -> Iterator[bytes]:
-    """Cut a stream into blocks that end with a line end, save the last; a byte order mark is dropped."""
-    parts: list[bytes] = []
+def _chunks(stream: Bytes) -> Iterator[bytes]:
+    """The bytes of a stream, piece by piece; a byte order mark is dropped."""
     at_start = True
     while True:
         try:
@@ -303,22 +528,71 @@ def _blocks(stream: Bytes) -> Iterator[bytes]:
             raise UnreadableError(f"{error}; the file is damaged or not completely written") from error
         except EOFError as error:
             raise UnreadableError("the compressed file ends too early; it is not completely written") from error
+        if not chunk:
+            return
         if at_start:
             chunk = chunk.removeprefix(_BOM)
             at_start = False
-            if not chunk:
-                return
-        if not chunk:
-            break
+        yield chunk
+
+
+def _blocks(stream: Bytes, limit: int) -> Iterator[bytes | _Overlong]:
+    """Cut a stream into blocks that end with a line end, save the last, and lines that are longer than a limit."""
+    parts: list[bytes] = []
+    held = 0
+    start = b""
+    skipped = 0
+    for piece in _chunks(stream):
+        chunk = piece
+        if skipped:
+            end = chunk.find(b"\n")
+            if end < 0:
+                skipped += len(chunk)
+                continue
+            yield _Overlong(start, skipped + end)
+            skipped = 0
+            chunk = chunk[end + 1 :]
         end = chunk.rfind(b"\n") + 1
         if end:
-            parts.append(chunk[:end])
-            yield b"".join(parts)
-            parts = []
+            block = b"".join([*parts, chunk[:end]])
+            parts, held = [], 0
+            yield from _without_overlong(block, limit)
         if end < len(chunk):
             parts.append(chunk[end:])
-    if parts:
-        yield b"".join(parts)
+            held += len(chunk) - end
+            if held > limit:
+                start, skipped = b"".join(parts)[: _kept(limit)], held
+                parts, held = [], 0
+    if skipped:
+        yield _Overlong(start, skipped)
+    elif parts:
+        yield from _without_overlong(b"".join(parts), limit)
+
+
+def _without_overlong(block: bytes, limit: int) -> Iterator[bytes | _Overlong]:
+    if len(block) <= limit:
+        yield block
+        return
+    ends = _newlines(block)
+    begins = np.concatenate(([0], ends[:-1] + 1))
+    done = 0
+    for index in np.flatnonzero(ends - begins > limit).tolist():
+        begin, end = int(begins[index]), int(ends[index])
+        if begin > done:
+            yield block[done:begin]
+        yield _Overlong(block[begin : begin + _kept(limit)], end - begin)
+        done = end + 1
+    if done < len(block):
+        yield block[done:]
+
+
+def _kept(limit: int) -> int:
+    """Bytes that are kept of a record beyond the limit; of each as many, however it was come by."""
+    return min(limit, LONGEST_RAW)
+
+
+def _refuse_overlong(line: _Overlong, number: int, tally: Tally) -> None:
+    tally.refuse(number, "too_long:record", line.start, line.length)
 
 
 def _newlines(block: bytes) -> np.ndarray:
@@ -464,7 +738,8 @@ def _first_record(block: bytes, ends: np.ndarray, dialect: Dialect) -> int:
 
 def _header(record: bytes, line: int, tally: Tally, dialect: Dialect) -> list[str]:
     try:
-        text = record.decode()
+        # A record that is data itself only says how many columns there are.
+        text = record.decode(errors="strict" if dialect.header else "replace")
     except UnicodeDecodeError as error:
         raise UnreadableError(_not_text(record, line, tally)) from error
     return dialect.cells(text.replace("\0", ""))
@@ -484,6 +759,5 @@ def _give_up_first_line(block: bytes, number: int, tally: Tally, dialect: Dialec
         )
     end = block.find(b"\n")
     end = len(block) if end == -1 else end
-    tally.lines += 1
-    tally.invalid.append(QuarantinedLine(number, "unclosed_quote", block[:end].rstrip(b"\r")))
+    tally.refuse(number, "unclosed_quote", block[:end].rstrip(b"\r"))
     return block[end + 1 :], number + 1

@@ -1,12 +1,15 @@
 """Read staged rows: the files the ledger lists, and never a glob."""
 
 from collections.abc import Iterable, Sequence
+from datetime import date
 from pathlib import Path
 
 import polars as pl
 
 from pipeline_assets.contracts.staged_events import StagedEvents
+from pipeline_assets.io_managers.frames import contract_schema
 from pipeline_assets.ledger.files import StagedFile
+from pipeline_assets.parquet_files import scan_parquet
 
 
 def scan_staged(lake: Path, files: Sequence[StagedFile]) -> pl.LazyFrame:
@@ -18,9 +21,16 @@ def scan_staged(lake: Path, files: Sequence[StagedFile]) -> pl.LazyFrame:
     """
     if not files:
         return StagedEvents.create_empty(lazy=True).with_columns(event_date=pl.lit(None, pl.Date))
-    return pl.scan_parquet(
-        [lake / file.relative_path for file in files], hive_partitioning=True, try_parse_hive_dates=True
-    ).select(*StagedEvents.column_names(), "event_date")
+    by_day: dict[date, list[Path]] = {}
+    for file in files:
+        by_day.setdefault(file.event_date, []).append(lake / file.relative_path)
+    # The ledger says which day a file is of; folders above the lake may be called `event_date=…` too.
+    return pl.concat(
+        scan_parquet(paths, schema=contract_schema(StagedEvents), extra_columns="ignore").with_columns(
+            event_date=pl.lit(day, pl.Date)
+        )
+        for day, paths in by_day.items()
+    )
 
 
 def missing(lake: Path, files: Iterable[StagedFile]) -> list[StagedFile]:

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from pipeline_assets.build import build_defs, build_platform
 from pipeline_assets.contracts.tables import BACKBONE, EVENTS, Table
+from pipeline_assets.parquet_files import scan_parquet
 from pipeline_assets.platform import Platform
 from pipeline_assets.postgres import libpq_url
 from pipeline_assets.refresh import Refresh, RefreshReport
@@ -224,7 +225,7 @@ def in_lake(settings: Settings, table: Table) -> pl.DataFrame:
     """All rows of a table in the lake."""
     files = sorted((settings.lake_dir / table.name).glob("**/part.parquet"))
     assert files
-    return pl.concat([pl.read_parquet(file, hive_partitioning=False) for file in files])
+    return pl.concat([scan_parquet([file]).collect() for file in files])
 
 
 def everything(platform: Platform) -> dict[str, pl.DataFrame]:

@@ -14,8 +14,10 @@ import pytest
 from pipeline_assets.assets.staging import staging_key
 from pipeline_assets.contracts.tables import EVENTS
 from pipeline_assets.jobs import LOAD_JOB
+from pipeline_assets.ledger.files import LONGEST_RAW
 from pipeline_assets.staging.landing import LandingFile
 from pipeline_assets_tests.end_to_end.deployment import CLICKS, QUIET, Deployment
+from pipeline_assets_tests.staging.names import ODD_FOLDER
 
 CSV = """\
 type: pipeline_assets.components.EventSource
@@ -207,7 +209,19 @@ def test_a_line_of_twenty_megabytes_lands(clicks: Deployment) -> None:
 def test_a_line_of_twenty_megabytes_that_is_no_json_is_quarantined(clicks: Deployment) -> None:
     clicks.deliver("clicks/a.jsonl", click(0) + "x" * 20_000_000 + "\n" + click(1))
     clicks.refreshed()
-    assert clicks.sql("select line, reason, length(raw) from ledger.quarantine") == [(2, "not_json", 20_000_000)]
+    found = clicks.sql("select line, reason, length(raw), bytes from ledger.quarantine")
+    assert found == [(2, "not_json", LONGEST_RAW, 20_000_000)]
+
+
+def test_a_line_beyond_the_longest_record_is_quarantined_and_the_next_one_lands(clicks: Deployment) -> None:
+    clicks.deliver(
+        "clicks/a.jsonl.gz", gzip.compress(click(0).encode() + b"\0" * (40 << 20) + b"\n" + click(1).encode())
+    )
+    clicks.refreshed()
+    assert ids(clicks) == {"e0", "e1"}
+    found = clicks.sql("select line, reason, length(raw), bytes from ledger.quarantine")
+    assert found == [(2, "too_long:record", LONGEST_RAW, 40 << 20)]
+    assert clicks.refresh().idle
 
 
 def test_a_missing_column_is_null_and_a_new_one_is_kept_in_properties(deployment: Deployment) -> None:
@@ -322,12 +336,35 @@ def test_a_name_with_spaces_quotes_and_umlauts_is_a_name_like_any_other(clicks: 
     assert ids(clicks) == {"e0"}
 
 
-def test_a_file_nobody_may_read_stays_pending_and_the_others_are_loaded(clicks: Deployment, tmp_path: Path) -> None:
+def test_what_may_not_be_read_is_told_and_stays_pending_and_the_others_are_loaded(
+    clicks: Deployment, tmp_path: Path
+) -> None:
     clicks.deliver("clicks/b.jsonl", click(0))
-    broken = clicks.settings.landing_dir / "clicks" / "a.jsonl"
-    broken.symlink_to(tmp_path / "nothing")
+    (tmp_path / "secret.jsonl").write_text(click(1))
+    link = clicks.settings.landing_dir / "clicks" / "a.jsonl"
+    link.symlink_to(tmp_path / "secret.jsonl")
+    for _ in range(2):
+        report = clicks.refresh()
+        assert report.exit_code == 4
+        assert report.failed_runs == []
+        assert [(one.name, "leaves landing" in one.reason) for one in report.refused] == [("clicks/a.jsonl", True)]
+        assert states(clicks) == {"clicks/b.jsonl": "active"}
+    link.unlink()
     clicks.refreshed()
-    assert states(clicks) == {"clicks/b.jsonl": "active"}
+
+
+def test_a_deployment_in_a_folder_of_any_name_loads_builds_and_passes_its_checks(
+    new_deployment: Callable[..., Deployment], tmp_path: Path
+) -> None:
+    folder = tmp_path / ODD_FOLDER
+    deployment = new_deployment(landing_dir=folder / "landing", lake_dir=folder / "lake")
+    deployment.declare("clicks", CLICKS)
+    deployment.deliver("clicks/a[1].jsonl", click(0))
+    deployment.deliver("clicks/a1.jsonl", click(1) + click(2, time="2026-03-02T10:00:00Z"))
+    deployment.refreshed()
+    assert ids(deployment) == {"e0", "e1", "e2"}
+    assert deployment.check_everything() == []
+    assert deployment.is_settled()
 
 
 def test_a_load_asked_for_while_nothing_is_pending_does_nothing(clicks: Deployment) -> None:

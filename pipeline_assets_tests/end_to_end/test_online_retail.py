@@ -27,7 +27,7 @@ def loaded(tmp_path_factory: pytest.TempPathFactory, new_database: Callable[[], 
     """A deployment with all files loaded and built once for all tests, which only look at it."""
     folder = tmp_path_factory.mktemp("online_retail")
     (folder / "defs").mkdir()
-    settings = Settings.for_data_dir(folder, postgres_url=new_database(), defs_dir=folder / "defs")
+    settings = Settings.for_data_dir(folder, postgres_url=new_database(), defs_dir=folder / "defs", follow_links=True)
     with dg.DagsterInstance.ephemeral() as instance:
         deployment = Deployment(settings, instance)
         deployment.declare(SOURCE, DECLARATION.read_text())

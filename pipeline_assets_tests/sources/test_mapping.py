@@ -31,9 +31,9 @@ def moment(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
-def test_a_row_has_the_contracts_columns_then_day_reason_and_raw():
+def test_a_row_has_the_contracts_columns_then_day_reason_raw_and_its_length():
     (staged,) = stage(source(), [row()])
-    assert list(staged) == [*StagedEvents.column_names(), "event_date", "reason", "raw"]
+    assert list(staged) == [*StagedEvents.column_names(), "event_date", "reason", "raw", "raw_bytes"]
     assert staged["event_date"] == date(2024, 5, 1)
     assert (staged["reason"], staged["raw"], staged["row_hash"], staged["properties"]) == (None, None, None, None)
     assert (staged["source"], staged["load_id"], staged["line"]) == ("web", "content", 1)

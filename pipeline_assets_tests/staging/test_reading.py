@@ -2,10 +2,13 @@
 
 import bz2
 import csv
+import functools
 import gzip
 import io
 import json
-from collections.abc import Iterable
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,9 +16,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline_assets.ledger.files import LONGEST_RAW, QuarantinedLine
+from pipeline_assets.settings import MAX_RECORD_BYTES
 from pipeline_assets.sources.dialect import Dialect
 from pipeline_assets.staging import reading
 from pipeline_assets.staging.reading import Tally, UnreadableError, read_csv_records, read_json_array, read_lines
+from pipeline_assets.staging.refused_lines import RefusedLines
 
 
 @pytest.fixture(autouse=True)
@@ -34,9 +40,9 @@ def lines(data: bytes) -> tuple[list[tuple[int, str]], Tally]:
     return records(read_lines(io.BytesIO(data), tally)), tally
 
 
-def csv_records(data: bytes) -> tuple[list[tuple[int, str]], Tally]:
+def csv_records(data: bytes, limit: int = MAX_RECORD_BYTES) -> tuple[list[tuple[int, str]], Tally]:
     tally = Tally()
-    return records(read_csv_records(io.BytesIO(data), tally, Dialect())), tally
+    return records(read_csv_records(io.BytesIO(data), tally, Dialect(), limit=limit)), tally
 
 
 @given(st.lists(st.binary(max_size=20).map(lambda b: b.replace(b"\n", b"").replace(b"\r", b"")), max_size=30))
@@ -110,9 +116,8 @@ def test_only_the_line_that_opens_a_quote_for_ever_is_refused() -> None:
     assert tally.lines == 3
 
 
-def test_a_quote_left_open_in_a_long_file_does_not_swallow_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "_LONGEST_QUOTED_RECORD", 40)
-    found, tally = csv_records(b'id,note\n1,"open\n' + b"".join(b"%d,x\n" % n for n in range(2, 60)))
+def test_a_quote_left_open_in_a_long_file_does_not_swallow_the_rest() -> None:
+    found, tally = csv_records(b'id,note\n1,"open\n' + b"".join(b"%d,x\n" % n for n in range(2, 60)), limit=40)
     assert [bad.line for bad in tally.invalid] == [2]
     assert [number for number, _ in found] == list(range(3, 61))
 
@@ -188,9 +193,9 @@ def test_the_elements_of_a_json_array_are_its_records(elements: list[object], in
     assert tally.lines == len(elements)
 
 
-def test_what_follows_a_damaged_element_of_a_json_array_is_one_record() -> None:
+def test_a_damaged_element_of_a_json_array_is_a_record_and_the_next_one_is_read() -> None:
     found = records(read_json_array(io.BytesIO(b'[{"a": 1}, {"b": }, {"c": 3}]'), Tally()))
-    assert found == [(1, '{"a": 1}'), (2, '{"b": }, {"c": 3}]')]
+    assert found == [(1, '{"a": 1}'), (2, '{"b": }'), (3, '{"c": 3}')]
 
 
 def test_lines_of_json_declared_as_an_array_are_refused_with_a_hint() -> None:
@@ -247,3 +252,141 @@ def test_a_file_named_gz_that_is_none_cannot_be_read(tmp_path: Path) -> None:
     path.write_bytes(b"plain text\n")
     with pytest.raises(UnreadableError, match=r"ends in \.gz"):
         reading.open_stream(path, "auto")
+
+
+RECORD_PIECES = st.lists(st.sampled_from([b"a", b"bb" * 9, b'"', b'"x",', b"\xff", b"\r", b","]), max_size=6)
+CONTENT = st.lists(RECORD_PIECES.map(b"".join), max_size=10).map(b"\n".join)
+
+
+def taken(read: Callable[..., Iterable[pa.RecordBatch]], data: bytes, chunk: int, limit: int) -> dict[int, object]:
+    """Every record by number: its text, or why it is refused, its length and its beginning."""
+    tally = Tally()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reading, "_CHUNK", chunk)
+        found: dict[int, object] = dict(records(read(io.BytesIO(data), tally, limit=limit)))
+    refused = {bad.line: (bad.reason, bad.length, bad.raw) for bad in tally.invalid}
+    assert tally.lines == len(found) + len(refused) + tally.skipped
+    assert not found.keys() & refused.keys()
+    return {**found, **refused}
+
+
+@given(CONTENT, st.integers(3, 40), st.integers(1, 30))
+@settings(deadline=None)
+def test_a_line_beyond_the_limit_is_refused_with_its_length_and_no_other_is_changed(
+    data: bytes, chunk: int, limit: int
+) -> None:
+    everything = taken(read_lines, data, 1 << 20, 1 << 20)
+    found = taken(read_lines, data, chunk, limit)
+    assert found.keys() == everything.keys()
+    for number, line in enumerate(data.split(b"\n"), 1):
+        if len(line) > limit:
+            assert found[number] == ("too_long:record", len(line), line[:limit])
+        elif number in everything:
+            assert found[number] == everything[number]
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        read_lines,
+        reading.read_w3c_log,
+        *(functools.partial(read_csv_records, dialect=Dialect(header=header)) for header in (("a", "b"), False)),
+    ],
+)
+@given(data=CONTENT, chunk=st.integers(3, 40), limit=st.integers(1, 30))
+@settings(deadline=None)
+def test_how_a_file_is_cut_does_not_depend_on_where_its_pieces_end(
+    read: Callable[..., Iterable[pa.RecordBatch]], data: bytes, chunk: int, limit: int
+) -> None:
+    assert taken(read, data, chunk, limit) == taken(read, data, 1 << 20, limit)
+
+
+ARRAY_PIECES = st.lists(
+    st.sampled_from(
+        [b'{"a": 1}', b'"', b"\\", b"{", b"}", b"[", b"]", b",", b", ", b"\n", b"1", b"\xc3", b'{"b": "]"}']
+    ),
+    max_size=12,
+).map(b"".join)
+
+
+@given(ARRAY_PIECES, st.integers(1, 9), st.integers(1, 30))
+@settings(deadline=None)
+def test_how_an_array_is_cut_does_not_depend_on_where_its_pieces_end(data: bytes, chunk: int, limit: int) -> None:
+    assert taken(read_json_array, b"[" + data, max(chunk, 3), limit) == taken(
+        read_json_array, b"[" + data, 1 << 20, limit
+    )
+
+
+@given(st.lists(JSON, max_size=8), st.integers(3, 20), st.integers(1, 20))
+@settings(deadline=None)
+def test_an_element_beyond_the_limit_is_refused_and_the_others_are_read(
+    elements: list[object], chunk: int, limit: int
+) -> None:
+    texts = [json.dumps(element).encode() for element in elements]
+    found = taken(read_json_array, b"[" + b",".join(texts) + b"]", chunk, limit)
+    assert found.keys() == set(range(1, len(texts) + 1))
+    for number, text in enumerate(texts, 1):
+        assert found[number] == (text.decode() if len(text) <= limit else ("too_long:record", len(text), text[:limit]))
+
+
+def test_what_follows_an_array_is_one_record() -> None:
+    assert records(read_json_array(io.BytesIO(b'[{"a": 1}] [{"b": 2}]'), Tally())) == [
+        (1, '{"a": 1}'),
+        (2, '[{"b": 2}]'),
+    ]
+
+
+def test_of_a_long_refused_line_the_beginning_is_kept() -> None:
+    tally = Tally()
+    data = b"\xff" * 200_000 + b"\nok\n"
+    assert records(read_lines(io.BytesIO(data), tally)) == [(2, "ok")]
+    (bad,) = tally.invalid
+    assert (bad.length, bad.raw) == (200_000, b"\xff" * LONGEST_RAW)
+
+
+def test_any_number_of_refused_lines_is_kept_in_their_order() -> None:
+    lines = [QuarantinedLine(number, f"reason {number % 7}", b"x" * (number % 5_000)) for number in range(2_000)]
+    assert list(RefusedLines(lines)) == lines
+
+
+BOMB = """
+import json, resource, sys
+from pipeline_assets.staging import reading
+def most_memory():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+path, kind = sys.argv[1:]
+tally = reading.Tally()
+stream = reading.open_stream(reading.Path(path), "auto")
+read = {"lines": reading.read_lines, "array": reading.read_json_array, "w3c": reading.read_w3c_log,
+        "csv": lambda *a, **k: reading.read_csv_records(*a, dialect=reading.Dialect(), **k)}[kind]
+before = most_memory()
+rows = sum(len(batch) for batch in read(stream, tally, limit=8 << 20))
+refused = [(bad.line, bad.reason, bad.length, len(bad.raw)) for bad in tally.invalid]
+print(json.dumps([rows, refused, most_memory() - before]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "start", "rows", "line"),
+    [
+        ("lines", b"", 1, 1),
+        ("w3c", b"", 1, 1),
+        ("csv", b'id\n"', 1, 2),
+        ("array", b'["', 1, 1),
+    ],
+)
+def test_memory_stays_bounded_whatever_a_compressed_file_holds(
+    tmp_path: Path, kind: str, start: bytes, rows: int, line: int
+) -> None:
+    path = tmp_path / "bomb.gz"
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        file.write(start)
+        for _ in range(120):
+            file.write(b"\0" * (1 << 20))
+        file.write(b'", 1]' if kind == "array" else b"\nlast\n")
+    done = subprocess.run([sys.executable, "-c", BOMB, str(path), kind], capture_output=True, text=True, check=True)
+    found, refused, grown = json.loads(done.stdout)
+    length = (120 << 20) + {"csv": 1, "array": 2}.get(kind, 0)
+    assert found == rows
+    assert refused == [[line, "too_long:record", length, LONGEST_RAW]]
+    assert grown < 80 << 10
