@@ -44,7 +44,10 @@ from pipeline_assets.io_managers.frames import (
     iterate,
     subset,
 )
+from pipeline_assets.locks import take_turn
 
+# Years of rows may be written in one transaction.
+_LOCK_LIMIT_SECONDS = 6 * 60 * 60
 _STAGED = "pg_temp.staged_rows"
 _GIVING_WAY = "pg_temp.keys_giving_way"
 _CHUNK_ROWS = 50_000
@@ -474,7 +477,9 @@ def _qualified(table_slice: TableSlice) -> str:
 
 
 def _advisory_lock(connection: adbc.Connection, name: str) -> None:
-    execute(connection, "SELECT count(*) FROM pg_advisory_xact_lock(hashtextextended($1, 0))", [name])
+    query = "SELECT pg_try_advisory_xact_lock(hashtextextended($1, 0))"
+    what = f"another transaction that writes or changes the {name}"
+    take_turn(lambda: execute(connection, query, [name])[0][0], what, limit=_LOCK_LIMIT_SECONDS)
 
 
 def _explained(error: adbc.Error, name: str) -> Exception:
