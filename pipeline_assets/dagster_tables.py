@@ -71,6 +71,7 @@ def _completed(server: str, schema: str) -> bool:
 
 
 def _make(connection: sa.Connection, schema: str) -> None:
+    connection.execute(sa.text(f"set local lock_timeout = '{_LIMIT_SECONDS}s'"))
     # Asked for first, because PostgreSQL wants the right to create schemas even where there is nothing to create.
     if not sa.inspect(connection).has_schema(schema):
         connection.execute(sa.schema.CreateSchema(schema))

@@ -59,7 +59,7 @@ def tables(url: str) -> dict[str, list]:
         "order by 1",
     }
     with connect(url) as connection:
-        return {name: connection.execute(query, [SCHEMA]).fetchall() for name, query in queries.items()}
+        return {name: connection.execute(query.encode(), [SCHEMA]).fetchall() for name, query in queries.items()}
 
 
 def make(url: str, folder: Path) -> None:

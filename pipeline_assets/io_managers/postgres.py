@@ -299,6 +299,8 @@ class PostgresClient(DbClient):
                 # server's defaults are; and making the frames may take longer than it lets a transaction idle.
                 execute(connection, "SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
                 execute(connection, "SET LOCAL idle_in_transaction_session_timeout = 0")
+                # A reader that never ends its transaction keeps columns from being added.
+                execute(connection, f"SET LOCAL lock_timeout = '{_LOCK_LIMIT_SECONDS}s'")
                 execute(connection, "SET LOCAL timezone = 'UTC'")
                 yield connection
                 connection.commit()

@@ -37,6 +37,8 @@ def migrate(engine: sa.Engine) -> None:
 
     with as_file(files("pipeline_assets.ledger") / "migrations") as folder, engine.begin() as connection:
         lock = sa.select(sa.func.pg_try_advisory_xact_lock(sa.func.hashtextextended(f"schema {SCHEMA}", 0)))
+        # Somebody may be reading what is to be changed.
+        connection.execute(sa.text(f"set local lock_timeout = '{_LIMIT_SECONDS}s'"))
         what = f"another process that upgrades the schema {SCHEMA}"
         take_turn(lambda: connection.execute(lock).scalar(), what, limit=_LIMIT_SECONDS)
         connection.execute(sa.schema.CreateSchema(SCHEMA, if_not_exists=True))
