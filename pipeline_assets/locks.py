@@ -107,7 +107,7 @@ def turn(url: str, name: str, what: str, *, limit: float, told_after: float | No
         name: of the lock.
         what: completes "Waiting for …".
         limit: seconds to wait at most.
-        told_after: seconds after which the first word about it is said.
+        told_after: seconds after which the first word about it is said, a few by default.
 
     Raises:
         WaitedTooLong: it was not free in time.
@@ -140,13 +140,13 @@ def take_turn(
         take: tries to take it; true if that succeeded.
         what: completes "Waiting for …".
         limit: seconds to wait at most.
-        told_after: seconds after which the first word about it is said.
+        told_after: seconds after which the first word about it is said, a few by default.
         holder: who holds it, for people.
 
     Raises:
         WaitedTooLong: it was not free in time.
     """
-    wait = Wait(what, limit) if told_after is None else Wait(what, limit, told_after=told_after)
+    wait = Wait(what, limit, told_after=told_after)
     pause = 0.01
     while not take():
         if wait.over:

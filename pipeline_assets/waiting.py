@@ -5,7 +5,7 @@ import time
 
 _log = logging.getLogger(__name__)
 
-_FIRST_WORD = 2.0
+_FIRST_WORD = 5.0
 _NEXT_WORD = 30.0
 
 
@@ -19,14 +19,14 @@ class Wait:
     Args:
         what: completes "Waiting for …".
         limit: seconds after which it is `over`.
-        told_after: seconds after which the first word is said; then follows one every half minute.
+        told_after: seconds after which the first word is said, a few by default; then follows one every half minute.
     """
 
-    def __init__(self, what: str, limit: float, *, told_after: float = _FIRST_WORD) -> None:
+    def __init__(self, what: str, limit: float, *, told_after: float | None = None) -> None:
         self.what = what
         self.limit = limit
         self._begun = time.monotonic()
-        self._due = self._begun + told_after
+        self._due = self._begun + (_FIRST_WORD if told_after is None else told_after)
 
     @property
     def seconds(self) -> float:

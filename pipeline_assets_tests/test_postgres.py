@@ -20,6 +20,7 @@ import pytest
 import sqlalchemy as sa
 from psycopg.pq import PGconn, Ping
 
+from pipeline_assets import waiting
 from pipeline_assets.postgres import (
     EmbeddedServer,
     PostgresError,
@@ -225,17 +226,18 @@ def test_a_folder_whose_server_is_in_another_container_is_not_given_a_second_ser
     assert query(data_dir, "select 1") == [(1,)]
 
 
-def test_who_waits_for_another_process_is_told_for_which(data_dir: Path, caplog: pytest.LogCaptureFixture):
-    server, _, _ = busy_server(data_dir)
-    with server._alone(1):
-        process = user(data_dir)
-        time.sleep(2.5)
-    assert finished(process)
-    with server._alone(1), pytest.raises(PostgresError, match=f"process {os.getpid()} on .* for 3 seconds"):  # noqa: SIM117
-        with EmbeddedServer(server.folder)._alone(3):
-            pass
-    assert f"starts or stops the embedded PostgreSQL server in {server.folder}" in caplog.text
-    assert f"process {os.getpid()} on {socket.gethostname()}" in caplog.text
+def test_who_waits_for_another_process_says_for_which_and_not_for_ever(
+    data_dir: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(waiting, "_FIRST_WORD", 0)
+    this = f"process {os.getpid()} on {socket.gethostname()}"
+    with (
+        EmbeddedServer(data_dir / "postgres")._alone(1),
+        pytest.raises(PostgresError, match=rf"{this}\) has held"),
+        EmbeddedServer(data_dir / "postgres")._alone(0.3),
+    ):
+        pass
+    assert f"starts or stops the embedded PostgreSQL server in {data_dir}/postgres: {this} (0 s" in caplog.text
 
 
 def test_a_server_left_by_a_killed_user_is_joined_and_stopped_by_the_next(data_dir: Path):
