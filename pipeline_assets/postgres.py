@@ -400,7 +400,7 @@ class EmbeddedServer:
             return None
 
     def _start(self, limit: float) -> bool:
-        if not self._clear():
+        if not self._rid_of_orphans():
             return True
         socket_dir = self._socket_dir()
         _log.info("Starting the embedded PostgreSQL server in %s.", self.folder)
@@ -418,16 +418,17 @@ class EmbeddedServer:
                         "embedded server; point PIPELINE_POSTGRES_URL at a server that both can reach."
                     )
                 wait.pause(0.1)
+            # PostgreSQL refuses to start while the number in its file belongs to any process of its user. Removing
+            # the file is safe only when no process of the dead server is left, for it guards their shared memory.
+            (self.folder / "postmaster.pid").unlink(missing_ok=True)
             # The server inherits the lock, and it dies with the last of its processes.
             start = ("pg_ctl", "start", "--wait", "--timeout", seconds, *where)
             return self._run(self.folder, *start, limit=limit + 1, pass_fds=(lock,)).returncode == 0
         finally:
             os.close(lock)
 
-    def _clear(self) -> bool:
-        """Remove what a dead server has left; False if a living one has turned up meanwhile."""
-        # PostgreSQL refuses to start while the number in its file belongs to any process of its user. Removing
-        # the file is safe only when no process of the dead server is left, for it guards their shared memory.
+    def _rid_of_orphans(self) -> bool:
+        """End the processes of a dead server; False if a living one has turned up meanwhile."""
         wait = Wait(f"the processes of a dead server in {self.folder} to end", _ORPHANS_SECONDS)
         while self._processes():
             postmaster = self._postmaster()
@@ -437,7 +438,6 @@ class EmbeddedServer:
                 self._end(_IMMEDIATE, _KILL)
                 break
             wait.pause(0.1)
-        (self.folder / "postmaster.pid").unlink(missing_ok=True)
         return True
 
     def _stop(self) -> None:

@@ -221,8 +221,11 @@ def test_a_folder_whose_server_is_in_another_container_is_not_given_a_second_ser
     # The lock that the processes of a server carry, wherever they are.
     with (data_dir / "postgres.server").open("r+") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        # Without this file that server would end itself.
+        (data_dir / "postgres/postmaster.pid").write_text("99999999\n")
         with pytest.raises(PostgresError, match="in another container"):
             EmbeddedServer(data_dir / "postgres").join()
+        assert (data_dir / "postgres/postmaster.pid").exists()
     assert query(data_dir, "select 1") == [(1,)]
 
 
