@@ -68,7 +68,7 @@ class Holder:
     def __str__(self) -> str:
         """For messages."""
         since = f" since {self.since.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if self.since else ""
-        return f"{self.name or 'a process of another user'}{since}"
+        return f"{self.name or 'an unnamed process'}{since}"
 
 
 def this_process() -> str:

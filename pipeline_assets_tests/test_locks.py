@@ -56,6 +56,22 @@ def test_locks_of_another_database_say_nothing(postgres_url: str, postgres_serve
     assert executing(postgres_server, ["one"]) == {}
 
 
+def test_an_ordinary_user_of_the_server_sees_who_lives(postgres_url: str, run_locks: RunLocks) -> None:
+    role = f"plain_{os.getpid()}_{time.time_ns()}"
+    with connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f"create role {role} login".encode())
+    plain = postgres_url.replace("postgres@", f"{role}@", 1)
+    own = RunLocks(plain)
+    own.take("two")
+    run_locks.take("one")
+    found = {run_id: str(holder) for run_id, holder in executing(plain, ["one", "two", "three"]).items()}
+    own.release("two")
+    # Since when is kept from other users.
+    assert found["one"] == this_process()
+    assert found["two"].startswith(f"{this_process()} since 2")
+    assert len(found) == 2
+
+
 def test_a_worker_whose_connection_is_lost_takes_its_locks_again(postgres_url: str, run_locks: RunLocks) -> None:
     run_locks.take("one")
     run_locks.take("two")

@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -79,6 +80,18 @@ def test_a_run_that_ends_while_somebody_looks_is_not_closed(
         ended = instance.get_run_by_id(run.run_id)
         assert ended is not None
         assert ended.status == dg.DagsterRunStatus.CANCELED
+
+
+def test_a_run_that_is_being_launched_is_under_way_for_a_while(
+    postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    with pipeline_instance(Settings.for_data_dir(tmp_path, postgres_url=postgres_url)) as instance:
+        run = create_run_for_test(instance, job_name=LOAD_JOB, status=dg.DagsterRunStatus.STARTING)
+        ((run_id, described),) = surely_under_way(instance, LOAD_JOB).items()
+        assert run_id == run.run_id
+        assert ", launched at 2" in described
+        monkeypatch.setattr(runs, "_LAUNCHING", timedelta(0))
+        assert surely_under_way(instance, LOAD_JOB) == {}
 
 
 def test_a_run_that_has_ended_holds_no_lock(postgres_url: str, tmp_path: Path):
