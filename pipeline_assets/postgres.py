@@ -66,6 +66,7 @@ _INIT_LIMIT_SECONDS = 10 * 60
 _LEAVE_LIMIT_SECONDS = 60
 _SILENCE_LIMIT_SECONDS = 60
 _ORPHANS_SECONDS = 4
+_EARLIER_START_SECONDS = 10
 # Long enough to write down what is in memory, and short enough that a hanging server is started again within 30 s.
 _STOPPING_SECONDS = 15
 _CONNECT_TIMEOUT_SECONDS = 10
@@ -409,8 +410,11 @@ class EmbeddedServer:
         seconds = str(max(1, int(limit)))
         lock = _open_lock(self._lock_path("server"))
         try:
-            wait = Wait(f"the processes of an earlier server in {self.folder} to end", _ORPHANS_SECONDS)
+            wait = Wait(f"an earlier start of a server in {self.folder}", _EARLIER_START_SECONDS)
             while not _locked(lock):
+                # A start whose caller was killed goes on by itself.
+                if self._processes():
+                    return True
                 if wait.over:
                     raise PostgresError(
                         f"A PostgreSQL server runs in {self.folder} that this process cannot see or reach, probably in "
