@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 import dagster as dg
+import sqlalchemy as sa
 from dagster._core.events.log import EventLogEntry
 from dagster._core.instance.ref import InstanceRef
 from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
@@ -21,7 +22,12 @@ from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
 from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
 from dagster._core.storage.root import LocalArtifactStorage
 from dagster._serdes import ConfigurableClassData
-from dagster_postgres import DagsterPostgresStorage, PostgresEventLogStorage, PostgresRunStorage
+from dagster_postgres import (
+    DagsterPostgresStorage,
+    PostgresEventLogStorage,
+    PostgresRunStorage,
+    PostgresScheduleStorage,
+)
 from sqlalchemy.engine import Connection
 
 from pipeline_assets.dagster_tables import make_tables
@@ -36,7 +42,7 @@ _EVENT_BATCH = "1000"
 
 _ENDS = (dg.DagsterEventType.RUN_SUCCESS, dg.DagsterEventType.RUN_FAILURE, dg.DagsterEventType.RUN_CANCELED)
 
-# Without a pool Dagster connects anew for every statement. No timeout: a long query is no mistake here.
+# Without a pool Dagster connects anew for every statement. No timeout for statements: a long query is no mistake here.
 _POOL = {"statement_timeout": 0, "pool_recycle": 3600, "max_overflow": 20}
 
 _CONFIG = {
@@ -58,7 +64,39 @@ def _local_dir(settings: Settings) -> Path:
     return folder
 
 
-class _EventLog(PostgresEventLogStorage):
+class _Pooled:
+    """Connections that are kept, and made again when the server was restarted meanwhile, so that runs go on.
+
+    Dagster's own pools hand out a connection without asking whether it is still there.
+    """
+
+    postgres_url: str
+    _engine: sa.Engine
+
+    def optimize_for_webserver(
+        self,
+        statement_timeout: int,  # noqa: ARG002 - none, as everywhere here
+        pool_recycle: int,
+        max_overflow: int,
+    ) -> None:
+        self._engine.dispose()
+        self._engine = sa.create_engine(
+            self.postgres_url,
+            isolation_level="AUTOCOMMIT",
+            pool_size=1,
+            pool_recycle=pool_recycle,
+            max_overflow=max_overflow,
+            pool_pre_ping=True,
+            # What a run's events say is no message for a terminal.
+            hide_parameters=True,
+        )
+
+    def dispose(self) -> None:
+        super().dispose()  # ty: ignore[unresolved-attribute] - of the storage that this is mixed into
+        self._engine.dispose()
+
+
+class _EventLog(_Pooled, PostgresEventLogStorage):  # ty: ignore[incompatible-method-override] - Dagster's own bases
     """Dagster's event log, with less work for the events of assets.
 
     Dagster asks with nearly every event of an asset whether tables and columns are there, on a new connection even,
@@ -71,10 +109,6 @@ class _EventLog(PostgresEventLogStorage):
         self._seen: set[tuple[str, str]] = set()
         # A run in a process of its own would write every event on a new connection.
         self.optimize_for_webserver(**_POOL)
-
-    def dispose(self) -> None:
-        super().dispose()
-        self._engine.dispose()
 
     def has_table(self, table_name: str) -> bool:
         return self._once("table", table_name, lambda: super(_EventLog, self).has_table(table_name))
@@ -108,7 +142,7 @@ class _EventLog(PostgresEventLogStorage):
         return (kind, name) in self._seen
 
 
-class _Runs(PostgresRunStorage):
+class _Runs(_Pooled, PostgresRunStorage):
     """Dagster's runs, where whoever executes one holds a lock while its status says that it is executed."""
 
     def __init__(self, url: str) -> None:
@@ -121,6 +155,13 @@ class _Runs(PostgresRunStorage):
         super().handle_run_event(run_id, event, update_timestamp)
         if event.event_type in _ENDS:
             run_locks(self.postgres_url).release(run_id)
+
+
+class _Schedules(_Pooled, PostgresScheduleStorage):
+    """Dagster's schedules and sensors."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url, should_autocreate_tables=False)
 
 
 class PipelinePostgresStorage(DagsterPostgresStorage):
@@ -139,6 +180,7 @@ class PipelinePostgresStorage(DagsterPostgresStorage):
         storage = cls(inst_data=inst_data, postgres_url=url, should_autocreate_tables=False)
         storage._run_storage = _Runs(url)
         storage._event_log_storage = _EventLog(url)
+        storage._schedule_storage = _Schedules(url)
         make_tables(storage, server, SCHEMA)
         # Dagster then writes the events of all days of an asset, and those that plan a run, in batches.
         os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", _EVENT_BATCH)

@@ -153,6 +153,19 @@ def connect(url: str, *, autocommit: bool = False, **options: str | int) -> psyc
         ) from None
 
 
+def is_lost(error: BaseException | None) -> bool:
+    """Whether an error of any driver, or what caused it, says that the server ended the connection or is not there."""
+    while error is not None:
+        state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
+        if type(error).__name__ in ("OperationalError", "AdminShutdown", "CrashShutdown", "CannotConnectNow"):
+            # An OperationalError with a state of its own, as of a full disk, has another cause.
+            cause = getattr(error, "orig", None)
+            if cause is None and (state is None or str(state).startswith(("08", "57P"))):
+                return True
+        error = getattr(error, "orig", None) or error.__cause__ or error.__context__
+    return False
+
+
 # --- The server of this process -----------------------------------------------------------------------
 
 _joined: dict[tuple[int, Path], "EmbeddedServer"] = {}

@@ -25,6 +25,7 @@ from pipeline_assets.postgres import (
     EmbeddedServer,
     PostgresError,
     connect,
+    is_lost,
     leave_server,
     let_server_stay,
     libpq_url,
@@ -338,6 +339,24 @@ def test_a_server_that_cannot_start_says_why(data_dir: Path):
 
 
 # --- URLs ---------------------------------------------------------------------------------------------
+
+
+def test_a_lost_connection_is_told_from_other_errors_of_any_driver(data_dir: Path):
+    settings = Settings.for_data_dir(data_dir)
+    for driver in ("psycopg", "psycopg2"):
+        engine = sa.create_engine(sqlalchemy_url(server_url(settings), driver))
+        with engine.connect() as connection:
+            with pytest.raises(sa.exc.DBAPIError) as other:
+                connection.execute(sa.text("select 1 / 0"))
+            assert not is_lost(other.value)
+            connection.rollback()
+            pid = connection.execute(sa.text("select pg_backend_pid()")).scalar()
+            query(data_dir, f"select pg_terminate_backend({pid})")
+            with pytest.raises(sa.exc.DBAPIError) as lost:
+                connection.execute(sa.text("select 1"))
+            assert is_lost(lost.value)
+        engine.dispose()
+    assert not is_lost(ValueError())
 
 
 def test_urls_take_the_form_a_driver_wants():

@@ -3,6 +3,8 @@
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,11 +16,12 @@ from dagster._core.test_utils import create_run_for_test
 from pipeline_assets import locks, runs
 from pipeline_assets.dagster_storage import pipeline_instance
 from pipeline_assets.jobs import LOAD_JOB
+from pipeline_assets.postgres import connect
 from pipeline_assets.runs import surely_under_way
 from pipeline_assets.settings import PROJECT_ROOT, Settings
 
 WORKER = f"""
-import sys, time
+import sys
 from pathlib import Path
 import dagster as dg
 from pipeline_assets.dagster_storage import pipeline_instance
@@ -27,7 +30,7 @@ from pipeline_assets.settings import Settings
 @dg.asset
 def slow():
     print("begun", flush=True)
-    time.sleep(60)
+    sys.stdin.readline()
 
 job = dg.define_asset_job("{LOAD_JOB}", selection=[slow])
 definitions = dg.Definitions(assets=[slow], jobs=[job])
@@ -41,28 +44,49 @@ def server_is_not_young(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(locks, "_YOUNG_SERVER_SECONDS", 0)
 
 
-def test_a_run_is_under_way_until_its_process_is_killed_and_then_it_is_closed(postgres_url: str, tmp_path: Path):
-    command = [sys.executable, "-c", WORKER, str(tmp_path), postgres_url]
-    with subprocess.Popen(command, cwd=PROJECT_ROOT, stdout=subprocess.PIPE, text=True) as process:
+@contextmanager
+def worker(folder: Path, url: str) -> Iterator[tuple["subprocess.Popen[str]", dg.DagsterInstance]]:
+    """A process in the middle of a run, and the instance."""
+    command = [sys.executable, "-c", WORKER, str(folder), url]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=PROJECT_ROOT, stdin=pipe, stdout=pipe, text=True) as process:
         try:
             assert process.stdout is not None
             assert process.stdout.readline() == "begun\n"
-            with pipeline_instance(Settings.for_data_dir(tmp_path, postgres_url=postgres_url)) as instance:
-                ((run_id, described),) = surely_under_way(instance, LOAD_JOB).items()
-                run = instance.get_run_by_id(run_id)
-                assert run is not None
-                assert described.startswith(f"run {run_id} of {LOAD_JOB}, executed by process {process.pid} on ")
-                assert " since 2" in described
-                assert instance.run_launcher.check_run_worker_health(run).status == WorkerStatus.RUNNING
-                process.send_signal(signal.SIGKILL)
-                process.wait()
-                assert instance.run_launcher.check_run_worker_health(run).status == WorkerStatus.FAILED
-                assert surely_under_way(instance, LOAD_JOB) == {}
-                closed = instance.get_run_by_id(run_id)
-                assert closed is not None
-                assert closed.status == dg.DagsterRunStatus.FAILURE
+            with pipeline_instance(Settings.for_data_dir(folder, postgres_url=url)) as instance:
+                yield process, instance
         finally:
             process.kill()
+
+
+def test_a_run_is_under_way_until_its_process_is_killed_and_then_it_is_closed(postgres_url: str, tmp_path: Path):
+    with worker(tmp_path, postgres_url) as (process, instance):
+        ((run_id, described),) = surely_under_way(instance, LOAD_JOB).items()
+        run = instance.get_run_by_id(run_id)
+        assert run is not None
+        assert described.startswith(f"run {run_id} of {LOAD_JOB}, executed by process {process.pid} on ")
+        assert " since 2" in described
+        assert instance.run_launcher.check_run_worker_health(run).status == WorkerStatus.RUNNING
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert instance.run_launcher.check_run_worker_health(run).status == WorkerStatus.FAILED
+        assert surely_under_way(instance, LOAD_JOB) == {}
+        closed = instance.get_run_by_id(run_id)
+        assert closed is not None
+        assert closed.status == dg.DagsterRunStatus.FAILURE
+
+
+def test_a_run_whose_connections_are_all_lost_goes_on(postgres_url: str, tmp_path: Path):
+    with worker(tmp_path, postgres_url) as (process, instance):
+        with connect(postgres_url, autocommit=True) as connection:
+            ended = connection.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity "
+                "where datname = current_database() and pid <> pg_backend_pid()"
+            ).fetchall()
+        assert len(ended) >= 3
+        process.communicate("\n")
+        assert process.returncode == 0
+        assert [run.status for run in instance.get_runs()] == [dg.DagsterRunStatus.SUCCESS]
 
 
 def test_a_run_that_ends_while_somebody_looks_is_not_closed(
