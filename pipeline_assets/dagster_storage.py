@@ -28,6 +28,7 @@ from dagster_postgres import (
     PostgresRunStorage,
     PostgresScheduleStorage,
 )
+from dagster_postgres.utils import set_pg_statement_timeout
 from sqlalchemy.engine import Connection
 
 from pipeline_assets.dagster_tables import make_tables
@@ -73,12 +74,7 @@ class _Pooled:
     postgres_url: str
     _engine: sa.Engine
 
-    def optimize_for_webserver(
-        self,
-        statement_timeout: int,  # noqa: ARG002 - none, as everywhere here
-        pool_recycle: int,
-        max_overflow: int,
-    ) -> None:
+    def optimize_for_webserver(self, statement_timeout: int, pool_recycle: int, max_overflow: int) -> None:
         self._engine.dispose()
         self._engine = sa.create_engine(
             self.postgres_url,
@@ -90,6 +86,7 @@ class _Pooled:
             # What a run's events say is no message for a terminal.
             hide_parameters=True,
         )
+        sa.event.listen(self._engine, "connect", lambda new, _: set_pg_statement_timeout(new, statement_timeout))
 
     def dispose(self) -> None:
         super().dispose()  # ty: ignore[unresolved-attribute] - of the storage that this is mixed into

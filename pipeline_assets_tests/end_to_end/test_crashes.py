@@ -194,6 +194,22 @@ def test_a_refresh_killed_at_any_moment_and_run_again_gives_the_tables_of_one_th
     kill_at_each(random_moments(seed, share), clean_run, f"(--crash-seed {seed})")
 
 
+def test_a_refresh_whose_server_is_killed_ends_and_says_so_and_the_next_one_gives_the_same_tables(
+    clean_run: CleanRun, data_dir: Path
+) -> None:
+    prepare(data_dir, clean_run.demo, clean_run.empty)
+    process = start_refresh(data_dir, Point(BookedPostgresIOManager, "before_commit", 1, kills_postgres=True))
+    process.join()
+    assert process.exitcode == 1
+    log = (data_dir / "refresh.log").read_text()
+    assert "PostgreSQL ended the connection" in log or "failed." in log
+    assert "Traceback" not in log
+    finished_refresh(data_dir)
+    tables, failing, settled = state(data_dir)
+    assert differences(tables, clean_run.tables) == {}
+    assert (failing, settled) == ([], True)
+
+
 # Moments that a clock would hardly ever hit: between two steps that must count together.
 POINTS = {
     "a file is staged but not booked": Point(SourceLoader, "_publish", 4),
