@@ -29,6 +29,7 @@ from dagster_postgres import (
     PostgresScheduleStorage,
 )
 from dagster_postgres.utils import set_pg_statement_timeout
+from sqlalchemy import event as sqlalchemy_event
 from sqlalchemy.engine import Connection
 
 from pipeline_assets.dagster_tables import make_tables
@@ -86,10 +87,12 @@ class _Pooled:
             # What a run's events say is no message for a terminal.
             hide_parameters=True,
         )
-        sa.event.listen(self._engine, "connect", lambda new, _: set_pg_statement_timeout(new, statement_timeout))
+        sqlalchemy_event.listen(
+            self._engine, "connect", lambda new, _: set_pg_statement_timeout(new, statement_timeout)
+        )
 
     def dispose(self) -> None:
-        super().dispose()  # ty: ignore[unresolved-attribute] - of the storage that this is mixed into
+        super().dispose()  # ty: ignore[missing-attribute] - of the storage that this is mixed into
         self._engine.dispose()
 
 

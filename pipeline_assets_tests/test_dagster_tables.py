@@ -1,6 +1,6 @@
 """Dagster's own tables are complete after any kill, and after any state that an older build has left."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
@@ -12,6 +12,7 @@ from dagster._core.storage.runs.migration import RUN_START_END
 from dagster._core.storage.sql import run_alembic_downgrade
 from dagster_postgres import DagsterPostgresStorage
 from dagster_postgres.utils import pg_alembic_config
+from sqlalchemy import event
 
 from pipeline_assets import dagster_tables
 from pipeline_assets.dagster_storage import SCHEMA, _with_search_path, pipeline_instance
@@ -28,7 +29,7 @@ class Killed(BaseException):
 
 
 @contextmanager
-def dying_at(statement: int) -> Iterator[list[int]]:
+def dying_at(statement: int) -> Generator[list[int]]:
     """Die before a statement of SQLAlchemy's; what comes, how many there were."""
     numbers = count()
     seen = [0]
@@ -38,12 +39,12 @@ def dying_at(statement: int) -> Iterator[list[int]]:
         if seen[0] >= statement:
             raise Killed
 
-    sa.event.listen(sa.Engine, "before_cursor_execute", before)
+    event.listen(sa.Engine, "before_cursor_execute", before)
     try:
         with suppress(Killed):
             yield seen
     finally:
-        sa.event.remove(sa.Engine, "before_cursor_execute", before)
+        event.remove(sa.Engine, "before_cursor_execute", before)
 
 
 def tables(url: str) -> dict[str, list]:

@@ -19,6 +19,7 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 from psycopg.pq import PGconn, Ping
+from sqlalchemy.exc import DBAPIError
 
 from pipeline_assets import waiting
 from pipeline_assets.postgres import (
@@ -346,13 +347,13 @@ def test_a_lost_connection_is_told_from_other_errors_of_any_driver(data_dir: Pat
     for driver in ("psycopg", "psycopg2"):
         engine = sa.create_engine(sqlalchemy_url(server_url(settings), driver))
         with engine.connect() as connection:
-            with pytest.raises(sa.exc.DBAPIError) as other:
+            with pytest.raises(DBAPIError) as other:
                 connection.execute(sa.text("select 1 / 0"))
             assert not is_lost(other.value)
             connection.rollback()
             pid = connection.execute(sa.text("select pg_backend_pid()")).scalar()
             query(data_dir, f"select pg_terminate_backend({pid})")
-            with pytest.raises(sa.exc.DBAPIError) as lost:
+            with pytest.raises(DBAPIError) as lost:
                 connection.execute(sa.text("select 1"))
             assert is_lost(lost.value)
         engine.dispose()

@@ -3,7 +3,7 @@
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -45,7 +45,7 @@ def server_is_not_young(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @contextmanager
-def worker(folder: Path, url: str) -> Iterator[tuple["subprocess.Popen[str]", dg.DagsterInstance]]:
+def worker(folder: Path, url: str) -> Generator[tuple["subprocess.Popen[str]", dg.DagsterInstance]]:
     """A process in the middle of a run, and the instance."""
     command = [sys.executable, "-c", WORKER, str(folder), url]
     pipe = subprocess.PIPE
