@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test test-newest test-ui lint bench lock setup clean
+.PHONY: help demo dev test test-all test-newest test-ui lint bench lock setup clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -32,6 +32,9 @@ dev: $(READY) ## the Dagster UI on http://localhost:3000 with sensors running
 
 test: $(READY) ## run the tests
 	$(BIN)/python -m pytest
+
+test-all: $(READY) ## the tests, and searches that take long; CRASH_SEED=n repeats a random one
+	$(BIN)/python -m pytest -m "" $(if $(CRASH_SEED),--crash-seed $(CRASH_SEED))
 
 NEWEST_TESTS := sources staging formats io_managers transforms/test_identities.py transforms/test_sessions.py \
 	end_to_end/test_definitions.py end_to_end/test_access_logs.py

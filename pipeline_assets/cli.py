@@ -179,13 +179,24 @@ def quarantine_replay(
 @contextmanager
 def _settings() -> Generator[Settings]:
     """The environment's settings; errors a user can mend are printed without a traceback."""
-    from pipeline_assets.postgres import PostgresError
+    from pipeline_assets.postgres import PostgresError, is_lost
     from pipeline_assets.sources.loading import DeclarationError
+    from pipeline_assets.waiting import WaitedTooLong
 
+    # What is waited for is told from the beginning.
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
     try:
         yield Settings.from_environment()
-    except (SettingsError, DeclarationError, PostgresError) as error:
+    except (SettingsError, DeclarationError, PostgresError, WaitedTooLong) as error:
         errors.print(f"[red]{_escaped(str(error))}[/red]")
+        raise typer.Exit(1) from None
+    except Exception as error:
+        if not is_lost(error):
+            raise
+        errors.print(
+            "[red]PostgreSQL ended the connection, or is not there any more: it was stopped or killed. Start again; "
+            "what was not booked is done again.[/red]"
+        )
         raise typer.Exit(1) from None
 
 
@@ -226,7 +237,6 @@ def _refresher() -> Generator[tuple["Platform", "Refresh"]]:
 def _quiet_dagster() -> None:
     """Keep Dagster's event log out of the terminal; it is in the UI."""
     logging.getLogger("dagster").setLevel(logging.CRITICAL)
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
 
 
 def _print_report(platform: "Platform", report: "RefreshReport") -> None:

@@ -5,15 +5,15 @@ environment; `pipeline_instance` builds the same instance for explicit settings.
 anything about the pipeline's own tables.
 """
 
-import json
 import os
-import socket
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import dagster as dg
+import sqlalchemy as sa
 from dagster._core.events.log import EventLogEntry
 from dagster._core.instance.ref import InstanceRef
 from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
@@ -21,23 +21,30 @@ from dagster._core.storage.dagster_run import DagsterRun
 from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
 from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
 from dagster._core.storage.root import LocalArtifactStorage
-from dagster._core.storage.tags import GRPC_INFO_TAG
 from dagster._serdes import ConfigurableClassData
-from dagster_postgres import DagsterPostgresStorage, PostgresEventLogStorage
+from dagster_postgres import (
+    DagsterPostgresStorage,
+    PostgresEventLogStorage,
+    PostgresRunStorage,
+    PostgresScheduleStorage,
+)
+from dagster_postgres.utils import set_pg_statement_timeout
+from sqlalchemy import event as sqlalchemy_event
 from sqlalchemy.engine import Connection
 
-from pipeline_assets.postgres import connect, server_url, sqlalchemy_url
-from pipeline_assets.runs import WORKER_TAG, worker_is_alive
+from pipeline_assets.dagster_tables import make_tables
+from pipeline_assets.locks import run_locks
+from pipeline_assets.postgres import server_url, sqlalchemy_url
+from pipeline_assets.runs import GONE, executed_by
 from pipeline_assets.settings import PROJECT_ROOT, Settings
 
 SCHEMA = "dagster"
 
-# Any number; every process that creates the schema or Dagster's tables takes the same lock.
-_SCHEMA_LOCK = 0x6461677374657200
-
 _EVENT_BATCH = "1000"
 
-# Without a pool Dagster connects anew for every statement. No timeout: a long query is no mistake here.
+_ENDS = (dg.DagsterEventType.RUN_SUCCESS, dg.DagsterEventType.RUN_FAILURE, dg.DagsterEventType.RUN_CANCELED)
+
+# Without a pool Dagster connects anew for every statement. No timeout for statements: a long query is no mistake here.
 _POOL = {"statement_timeout": 0, "pool_recycle": 3600, "max_overflow": 20}
 
 _CONFIG = {
@@ -59,7 +66,37 @@ def _local_dir(settings: Settings) -> Path:
     return folder
 
 
-class _EventLog(PostgresEventLogStorage):
+class _Pooled:
+    """Connections that are kept, and made again when the server was restarted meanwhile, so that runs go on.
+
+    Dagster's own pools hand out a connection without asking whether it is still there.
+    """
+
+    postgres_url: str
+    _engine: sa.Engine
+
+    def optimize_for_webserver(self, statement_timeout: int, pool_recycle: int, max_overflow: int) -> None:
+        self._engine.dispose()
+        self._engine = sa.create_engine(
+            self.postgres_url,
+            isolation_level="AUTOCOMMIT",
+            pool_size=1,
+            pool_recycle=pool_recycle,
+            max_overflow=max_overflow,
+            pool_pre_ping=True,
+            # What a run's events say is no message for a terminal.
+            hide_parameters=True,
+        )
+        sqlalchemy_event.listen(
+            self._engine, "connect", lambda new, _: set_pg_statement_timeout(new, statement_timeout)
+        )
+
+    def dispose(self) -> None:
+        super().dispose()  # ty: ignore[missing-attribute] - of the storage that this is mixed into
+        self._engine.dispose()
+
+
+class _EventLog(_Pooled, PostgresEventLogStorage):  # ty: ignore[incompatible-method-override] - Dagster's own bases
     """Dagster's event log, with less work for the events of assets.
 
     Dagster asks with nearly every event of an asset whether tables and columns are there, on a new connection even,
@@ -68,14 +105,10 @@ class _EventLog(PostgresEventLogStorage):
     """
 
     def __init__(self, url: str) -> None:
-        super().__init__(url)
+        super().__init__(url, should_autocreate_tables=False)
         self._seen: set[tuple[str, str]] = set()
         # A run in a process of its own would write every event on a new connection.
         self.optimize_for_webserver(**_POOL)
-
-    def dispose(self) -> None:
-        super().dispose()
-        self._engine.dispose()
 
     def has_table(self, table_name: str) -> bool:
         return self._once("table", table_name, lambda: super(_EventLog, self).has_table(table_name))
@@ -109,6 +142,28 @@ class _EventLog(PostgresEventLogStorage):
         return (kind, name) in self._seen
 
 
+class _Runs(_Pooled, PostgresRunStorage):
+    """Dagster's runs, where whoever executes one holds a lock while its status says that it is executed."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url, should_autocreate_tables=False)
+
+    def handle_run_event(self, run_id: str, event: dg.DagsterEvent, update_timestamp: datetime | None = None) -> None:
+        # The process that executes a run tells of its start and, unless it was killed, of its end.
+        if event.event_type == dg.DagsterEventType.RUN_START:
+            run_locks(self.postgres_url).take(run_id)
+        super().handle_run_event(run_id, event, update_timestamp)
+        if event.event_type in _ENDS:
+            run_locks(self.postgres_url).release(run_id)
+
+
+class _Schedules(_Pooled, PostgresScheduleStorage):
+    """Dagster's schedules and sensors."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url, should_autocreate_tables=False)
+
+
 class PipelinePostgresStorage(DagsterPostgresStorage):
     """Runs, events and schedules in the schema `dagster` of the project's server, which is started if need be."""
 
@@ -121,17 +176,15 @@ class PipelinePostgresStorage(DagsterPostgresStorage):
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Any) -> "PipelinePostgresStorage":
         """Start or join the server and create the schema and Dagster's tables where they are missing."""
         server = server_url(_settings(config_value))
-        # Dagster's processes start together. Creating schema and tables takes turns, for PostgreSQL's
-        # "if not exists" is not safe against a second one at the same moment.
-        with connect(server, autocommit=True) as connection:
-            connection.execute("select pg_advisory_lock(%s)", (_SCHEMA_LOCK,))
-            if connection.execute("select 1 from pg_namespace where nspname = %s", (SCHEMA,)).fetchone() is None:
-                connection.execute("create schema dagster")
-            storage = cls(inst_data=inst_data, postgres_url=_with_search_path(server))
-            storage._event_log_storage = _EventLog(storage.postgres_url)
-            # Dagster then writes the events of all days of an asset, and those that plan a run, in batches.
-            os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", _EVENT_BATCH)
-            return storage
+        url = _with_search_path(server)
+        storage = cls(inst_data=inst_data, postgres_url=url, should_autocreate_tables=False)
+        storage._run_storage = _Runs(url)
+        storage._event_log_storage = _EventLog(url)
+        storage._schedule_storage = _Schedules(url)
+        make_tables(storage, server, SCHEMA)
+        # Dagster then writes the events of all days of an asset, and those that plan a run, in batches.
+        os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", _EVENT_BATCH)
+        return storage
 
 
 def _with_search_path(url: str) -> str:
@@ -186,29 +239,10 @@ class PipelineRunLauncher(dg.DefaultRunLauncher):
         return True
 
     def check_run_worker_health(self, run: DagsterRun) -> CheckRunHealthResult:
-        """See whether the code server that runs it is there, or the process that `worker_tags` names."""
-        if worker := run.tags.get(WORKER_TAG):
-            if worker_is_alive(worker):
-                return CheckRunHealthResult(WorkerStatus.RUNNING)
-            return CheckRunHealthResult(WorkerStatus.FAILED, "The process that ran it is gone.")
-        if server := run.tags.get(GRPC_INFO_TAG):
-            return _code_server_health(json.loads(server).get("socket"))
-        # Executed in a process nobody knows (a notebook, say): there is nothing to ask.
-        return CheckRunHealthResult(WorkerStatus.RUNNING)
-
-
-def _code_server_health(path: str | None) -> CheckRunHealthResult:
-    # A code server reports the runs that die under it. What it cannot report is its own death. Asking it about the
-    # run would be wrong: after a reload of the code it answers for its new runs only.
-    if path:
-        with socket.socket(socket.AF_UNIX) as probe:
-            try:
-                probe.connect(path)
-            except (ConnectionRefusedError, FileNotFoundError):
-                return CheckRunHealthResult(WorkerStatus.FAILED, "The code server that ran it is gone.")
-            except OSError:
-                pass
-    return CheckRunHealthResult(WorkerStatus.RUNNING)
+        """See whether the lock is held that whoever executes a run holds; asked for started runs only."""
+        if run.run_id in executed_by(self._instance, [run.run_id]):
+            return CheckRunHealthResult(WorkerStatus.RUNNING)
+        return CheckRunHealthResult(WorkerStatus.FAILED, GONE)
 
 
 def pipeline_instance(settings: Settings) -> dg.DagsterInstance:

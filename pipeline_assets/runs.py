@@ -1,71 +1,63 @@
 """Runs of the two jobs: which are under way, and which only look so because their process was killed."""
 
-import os
-import socket
 from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
-import psutil
-from dagster._core.storage.tags import HIDDEN_TAG_PREFIX
+from dagster_postgres import PostgresRunStorage
 
-# The prefix keeps it off the pages of the UI, where it would say nothing.
-WORKER_TAG = f"{HIDDEN_TAG_PREFIX}pipeline_worker"
+from pipeline_assets.locks import Holder, executing
 
-_UNFINISHED = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
-
-
-def worker_tags() -> dict[str, str]:
-    """Tags for a run that this very process executes, so that others notice when it is killed."""
-    process = psutil.Process(os.getpid())
-    return {WORKER_TAG: f"{socket.gethostname()}/{process.pid}/{process.create_time():.2f}"}
-
-
-def worker_is_alive(worker: str) -> bool:
-    """Whether the process that `worker_tags` names still runs; one on another host is taken to."""
-    host, pid, started = worker.rsplit("/", 2)
-    if host != socket.gethostname():
-        return True
-    try:
-        # The number may have been given to another process since.
-        process = psutil.Process(int(pid))
-        return process.status() != psutil.STATUS_ZOMBIE and abs(process.create_time() - float(started)) < 1
-    except psutil.NoSuchProcess:
-        return False
+_WAITING = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING]
+_EXECUTED = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
+# A run that is not executed a while after it was launched was killed on its way.
+_LAUNCHING = timedelta(seconds=30)
+GONE = "The process that executed it is gone."
 
 
 def under_way(instance: dg.DagsterInstance, *jobs: str) -> bool:
     """Whether a run of one of the jobs is queued or running, as far as Dagster knows."""
-    return any(instance.get_runs_count(dg.RunsFilter(job_name=job, statuses=_UNFINISHED)) for job in jobs)
+    statuses = [*_WAITING, *_EXECUTED]
+    return any(instance.get_runs_count(dg.RunsFilter(job_name=job, statuses=statuses)) for job in jobs)
 
 
-def surely_under_way(instance: dg.DagsterInstance, *jobs: str) -> bool:
-    """Whether a process is alive that executes a run of one of the jobs.
+def surely_under_way(instance: dg.DagsterInstance, *jobs: str) -> dict[str, str]:
+    """The runs of the jobs that are being launched or that a living process executes; run id and words about it.
 
     Unlike `under_way` this needs no daemon that closes the runs of killed processes; it closes them itself.
     """
-    alive = False
-    for run in _unfinished(instance, jobs):
-        worker = run.tags.get(WORKER_TAG)
-        if worker is None:
+    found: dict[str, str] = {}
+    records = _records(instance, jobs, _EXECUTED)
+    living = executed_by(instance, [record.dagster_run.run_id for record in records])
+    for record in records:
+        run = record.dagster_run
+        if run.run_id in living:
+            worker = living[run.run_id] or "a process that may be connecting to PostgreSQL again"
+            found[run.run_id] = f"run {run.run_id} of {run.job_name}, executed by {worker}"
             continue
-        if worker_is_alive(worker):
-            alive = True
-        else:
-            instance.report_run_failed(run, "The process that ran it is gone.")
-    return alive
+        # It may have ended meanwhile; its lock goes after its status says so.
+        now = instance.get_run_by_id(run.run_id)
+        if now is not None and now.status in _EXECUTED:
+            instance.report_run_failed(now, GONE)
+    for record in _records(instance, jobs, [dg.DagsterRunStatus.STARTING]):
+        launched = record.update_timestamp.replace(tzinfo=UTC)
+        if datetime.now(UTC) - launched < _LAUNCHING:
+            run = record.dagster_run
+            found[run.run_id] = f"run {run.run_id} of {run.job_name}, launched at {launched:%Y-%m-%d %H:%M:%S} UTC"
+    return found
 
 
-def note_worker(context: dg.AssetExecutionContext) -> None:
-    """Write down which process executes the run, so that others can tell whether it still does."""
-    if WORKER_TAG not in context.run.tags:
-        context.instance.add_run_tags(context.run.run_id, worker_tags())
+def _records(
+    instance: dg.DagsterInstance, jobs: Iterable[str], statuses: list[dg.DagsterRunStatus]
+) -> list[dg.RunRecord]:
+    filters = [dg.RunsFilter(job_name=job, statuses=statuses) for job in jobs]
+    return [record for each in filters for record in instance.get_run_records(each)]
 
 
-def _unfinished(instance: dg.DagsterInstance, jobs: Iterable[str]) -> list[dg.DagsterRun]:
-    return [run for job in jobs for run in instance.get_runs(dg.RunsFilter(job_name=job, statuses=_UNFINISHED))]
+def executed_by(instance: dg.DagsterInstance, run_ids: Iterable[str]) -> dict[str, Holder | None]:
+    """The started runs among these that a living process executes, and which one, where that is known."""
+    storage = instance.run_storage
+    if not isinstance(storage, PostgresRunStorage):
+        # An instance in memory, which holds the runs of this process only.
+        return dict.fromkeys(run_ids)
+    return executing(storage.postgres_url, run_ids)

@@ -1,5 +1,6 @@
 """Fixtures for all tests: a real PostgreSQL server, and a fresh database on it."""
 
+import secrets
 import shutil
 import tempfile
 import uuid
@@ -14,6 +15,23 @@ from pipeline_assets.settings import Settings
 # A worker takes one module after the other. Those that take minutes come first, so that no worker is left with one of
 # them while the others have nothing to do.
 LONGEST_FIRST = ("ui/", "end_to_end/test_crashes.py", "end_to_end/test_whole_model.py", "end_to_end/")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--crash-seed", type=int, help="Seed of the random moments at which the crash tests kill.")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Draw the seed once; workers are given it with the other options."""
+    if config.option.crash_seed is None:
+        config.option.crash_seed = secrets.randbelow(10**6)
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Say the seed before anything can hang; a header would not be shown by `-q`."""
+    terminal = session.config.pluginmanager.get_plugin("terminalreporter")
+    if terminal is not None and not hasattr(session.config, "workerinput"):
+        terminal.write_line(f"random moments of the crash tests: --crash-seed {session.config.option.crash_seed}")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,8 +1,5 @@
 """The Dagster instance of the project: one storage for the command line and the UI."""
 
-import json
-import os
-import socket
 import threading
 import time
 from collections.abc import Callable
@@ -11,13 +8,10 @@ from pathlib import Path
 import dagster as dg
 import yaml
 from dagster._core.instance.ref import InstanceRef
-from dagster._core.launcher.base import WorkerStatus
-from dagster._core.storage.dagster_run import DagsterRun
-from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG, GRPC_INFO_TAG
+from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
 from pipeline_assets.dagster_storage import PipelinePostgresStorage, pipeline_instance
 from pipeline_assets.postgres import connect
-from pipeline_assets.runs import WORKER_TAG, worker_tags
 from pipeline_assets.settings import PROJECT_ROOT, Settings
 
 
@@ -131,28 +125,3 @@ def test_two_runs_at_most_and_one_refresh_at_a_time(postgres_url: str, tmp_path:
     assert queue is not None
     assert queue.max_concurrent_runs == 2
     assert queue.tag_concurrency_limits == [{"key": "pipeline/exclusive", "value": "refresh", "limit": 1}]
-
-
-def test_run_monitoring_notices_that_the_process_of_a_run_is_gone(postgres_url: str, tmp_path: Path):
-    alive = worker_tags()
-    host, pid, started = alive[WORKER_TAG].rsplit("/", 2)
-    assert int(pid) == os.getpid()
-    with pipeline_instance(Settings.for_data_dir(tmp_path, postgres_url=postgres_url)) as instance:
-        launcher = instance.run_launcher
-        assert instance.run_monitoring_enabled
-        assert launcher.supports_check_run_worker_health
-
-        def health(value: str, tag: str = WORKER_TAG) -> WorkerStatus:
-            return launcher.check_run_worker_health(DagsterRun("job", tags={tag: value})).status
-
-        assert health(alive[WORKER_TAG]) == WorkerStatus.RUNNING
-        assert health(f"{host}/{pid}/{float(started) - 100}") == WorkerStatus.FAILED
-        assert health(f"{host}/99999999/1") == WorkerStatus.FAILED
-        assert health("another-machine/1/1") == WorkerStatus.RUNNING
-
-        server = tmp_path / "s"
-        with socket.socket(socket.AF_UNIX) as listener:
-            listener.bind(str(server))
-            listener.listen()
-            assert health(json.dumps({"socket": str(server)}), GRPC_INFO_TAG) == WorkerStatus.RUNNING
-        assert health(json.dumps({"socket": str(server)}), GRPC_INFO_TAG) == WorkerStatus.FAILED

@@ -1,5 +1,6 @@
 """The embedded server survives kills at any moment; an external one is used where a URL is given."""
 
+import fcntl
 import os
 import pwd
 import shutil
@@ -14,13 +15,18 @@ from contextlib import suppress
 from pathlib import Path
 
 import psutil
+import psycopg
 import pytest
 import sqlalchemy as sa
+from psycopg.pq import PGconn, Ping
+from sqlalchemy.exc import DBAPIError
 
+from pipeline_assets import waiting
 from pipeline_assets.postgres import (
     EmbeddedServer,
     PostgresError,
     connect,
+    is_lost,
     leave_server,
     let_server_stay,
     libpq_url,
@@ -103,7 +109,8 @@ def finished(process: "subprocess.Popen[str]") -> str:
 def test_processes_that_start_at_once_share_one_server_and_the_last_one_stops_it(data_dir: Path):
     users = [user(data_dir, seconds=0.5) for _ in range(5)]
     assert len({finished(process) for process in users}) == 1
-    assert sorted(path.name for path in data_dir.iterdir()) == ["postgres", "postgres.lock", "postgres.users"]
+    locks = ["postgres.lock", "postgres.server", "postgres.users"]
+    assert sorted(path.name for path in data_dir.iterdir()) == ["postgres", *locks]
     wait_until_stopped(data_dir)
 
 
@@ -133,6 +140,109 @@ def test_a_kill_at_any_moment_of_the_first_start_leaves_nothing_broken(data_dir:
     process.communicate()
     assert query(data_dir, "select 1") == [(1,)]
     assert not list(data_dir.glob("*initdb*"))
+
+
+def busy_server(data_dir: Path) -> tuple[EmbeddedServer, psycopg.Connection, psutil.Process]:
+    """A server that has much to recover from when it is killed, a connection, and its main process."""
+    server = EmbeddedServer(data_dir / "postgres")
+    server.join()
+    connection = connect(server.url, autocommit=True)
+    connection.execute("create table if not exists t (i int)")
+    connection.execute("insert into t select generate_series(1, 300000)")
+    main = psutil.Process(int((data_dir / "postgres/postmaster.pid").read_text().split()[0]))
+    return server, connection, main
+
+
+def wait_until_it_recovers(server: EmbeddedServer) -> None:
+    deadline = time.monotonic() + 20
+    while PGconn.ping(server.url.encode()) == Ping.OK:
+        assert time.monotonic() < deadline, "the server did not notice that one of its processes was killed"
+
+
+def test_a_server_that_recovers_from_a_killed_backend_when_its_last_user_leaves_is_stopped(data_dir: Path):
+    for moment in (None, 0.1):
+        server, connection, _ = busy_server(data_dir)
+        os.kill(connection.info.backend_pid, signal.SIGKILL)
+        if moment is None:
+            wait_until_it_recovers(server)
+        time.sleep(moment or 0)
+        server.leave()
+        wait_until_stopped(data_dir)
+    assert query(data_dir, "select count(*) from t") == [(600_000,)]
+
+
+def test_a_server_that_was_told_to_stop_while_it_recovers_is_started_again(data_dir: Path):
+    server, connection, main = busy_server(data_dir)
+    os.kill(connection.info.backend_pid, signal.SIGKILL)
+    wait_until_it_recovers(server)
+    # PostgreSQL then hangs more often than not, in the state "stopping".
+    main.send_signal(signal.SIGINT)
+    assert query(data_dir, "select count(*) from t") == [(300_000,)]
+
+
+@pytest.mark.parametrize("which", ["postmaster", "checkpointer", "all children"])
+def test_after_a_kill_of_any_process_of_the_server_the_next_start_finds_all_data(data_dir: Path, which: str):
+    _, _, main = busy_server(data_dir)
+    children = [child for child in main.children() if which in " ".join(child.cmdline())]
+    for process in {"postmaster": [main], "all children": main.children()}.get(which, children):
+        # The server ends the others when it notices the first.
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    assert finished(user(data_dir, "insert into t values (0)"))
+    assert query(data_dir, "select count(*) from t") == [(300_001,)]
+
+
+def test_an_orphan_of_a_killed_server_keeps_its_lock_and_is_ended_by_the_next_start(data_dir: Path):
+    server, _, main = busy_server(data_dir)
+    orphan, *others = main.children()
+    orphan.suspend()
+    for process in [main, *others]:
+        process.kill()
+    psutil.wait_procs([main], timeout=10)
+    (data_dir / "postgres/postmaster.pid").unlink()
+    with (data_dir / "postgres.server").open("r+") as lock, pytest.raises(BlockingIOError):
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    EmbeddedServer(server.folder).join()
+    assert not orphan.is_running() or orphan.status() == psutil.STATUS_ZOMBIE
+
+
+@pytest.mark.parametrize("seconds", [0, 0.05, 0.2])
+def test_a_kill_at_any_moment_of_the_last_users_end_leaves_nothing_broken(data_dir: Path, seconds: float):
+    finished(user(data_dir, "create table t as select generate_series(1, 1000) i"))
+    process = user(data_dir)
+    assert process.stdout is not None
+    assert process.stdout.readline()
+    time.sleep(seconds)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert query(data_dir, "select count(*) from t") == [(1000,)]
+
+
+def test_a_folder_whose_server_is_in_another_container_is_not_given_a_second_server(data_dir: Path):
+    finished(user(data_dir))
+    # The lock that the processes of a server carry, wherever they are.
+    with (data_dir / "postgres.server").open("r+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        # Without this file that server would end itself.
+        (data_dir / "postgres/postmaster.pid").write_text("99999999\n")
+        with pytest.raises(PostgresError, match="in another container"):
+            EmbeddedServer(data_dir / "postgres").join()
+        assert (data_dir / "postgres/postmaster.pid").exists()
+    assert query(data_dir, "select 1") == [(1,)]
+
+
+def test_who_waits_for_another_process_says_for_which_and_not_for_ever(
+    data_dir: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(waiting, "_FIRST_WORD", 0)
+    this = f"process {os.getpid()} on {socket.gethostname()}"
+    with (
+        EmbeddedServer(data_dir / "postgres")._alone(1),
+        pytest.raises(PostgresError, match=rf"{this}\) has held"),
+        EmbeddedServer(data_dir / "postgres")._alone(0.3),
+    ):
+        pass
+    assert f"starts or stops the embedded PostgreSQL server in {data_dir}/postgres: {this} (0 s" in caplog.text
 
 
 def test_a_server_left_by_a_killed_user_is_joined_and_stopped_by_the_next(data_dir: Path):
@@ -230,6 +340,24 @@ def test_a_server_that_cannot_start_says_why(data_dir: Path):
 
 
 # --- URLs ---------------------------------------------------------------------------------------------
+
+
+def test_a_lost_connection_is_told_from_other_errors_of_any_driver(data_dir: Path):
+    settings = Settings.for_data_dir(data_dir)
+    for driver in ("psycopg", "psycopg2"):
+        engine = sa.create_engine(sqlalchemy_url(server_url(settings), driver))
+        with engine.connect() as connection:
+            with pytest.raises(DBAPIError) as other:
+                connection.execute(sa.text("select 1 / 0"))
+            assert not is_lost(other.value)
+            connection.rollback()
+            pid = connection.execute(sa.text("select pg_backend_pid()")).scalar()
+            query(data_dir, f"select pg_terminate_backend({pid})")
+            with pytest.raises(DBAPIError) as lost:
+                connection.execute(sa.text("select 1"))
+            assert is_lost(lost.value)
+        engine.dispose()
+    assert not is_lost(ValueError())
 
 
 def test_urls_take_the_form_a_driver_wants():

@@ -12,7 +12,6 @@ from pipeline_assets.ledger.files import StagedFile
 from pipeline_assets.metadata import column_lineage, column_schema
 from pipeline_assets.partitions import ONLY_STALE_TAG, daily_partitions, day_range
 from pipeline_assets.platform import Platform
-from pipeline_assets.runs import note_worker
 from pipeline_assets.settings import Settings
 
 
@@ -60,7 +59,6 @@ def claimed_days(
 
     `[WHOLE]` for a table without partitions.
     """
-    note_worker(context)
     run_id = context.run.run_id
     days = [WHOLE] if table.partition_column is None else run_days(context, platform, table)
     platform.built_days[run_id, table.name] = days

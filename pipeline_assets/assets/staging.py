@@ -15,7 +15,6 @@ from pipeline_assets.ledger.summary import summarise
 from pipeline_assets.metadata import column_schema
 from pipeline_assets.platform import Platform
 from pipeline_assets.progress import Progress
-from pipeline_assets.runs import note_worker
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.staging.housekeeping import remove_uncounted, write_views
 
@@ -50,7 +49,6 @@ def staging_assets(source: Source) -> dg.Definitions:
         duckdb: DuckDBResource,
         progress: dg.ResourceParam[Progress],
     ) -> dg.MaterializeResult:
-        note_worker(context)
         with duckdb.get_connection() as connection:
             loader = platform.loader(source.name, connection)
             platform.restage_lost(source.name)

@@ -45,7 +45,10 @@ from pipeline_assets.io_managers.frames import (
     storable,
     subset,
 )
+from pipeline_assets.locks import take_turn
 
+# Years of rows may be written in one transaction.
+_LOCK_LIMIT_SECONDS = 6 * 60 * 60
 _STAGED = "pg_temp.staged_rows"
 _GIVING_WAY = "pg_temp.keys_giving_way"
 _CHUNK_ROWS = 50_000
@@ -297,6 +300,8 @@ class PostgresClient(DbClient):
                 # server's defaults are; and making the frames may take longer than it lets a transaction idle.
                 execute(connection, "SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
                 execute(connection, "SET LOCAL idle_in_transaction_session_timeout = 0")
+                # A reader that never ends its transaction keeps columns from being added.
+                execute(connection, f"SET LOCAL lock_timeout = '{_LOCK_LIMIT_SECONDS}s'")
                 execute(connection, "SET LOCAL timezone = 'UTC'")
                 yield connection
                 connection.commit()
@@ -475,7 +480,9 @@ def _qualified(table_slice: TableSlice) -> str:
 
 
 def _advisory_lock(connection: adbc.Connection, name: str) -> None:
-    execute(connection, "SELECT count(*) FROM pg_advisory_xact_lock(hashtextextended($1, 0))", [name])
+    query = "SELECT pg_try_advisory_xact_lock(hashtextextended($1, 0))"
+    what = f"another transaction that writes or changes the {name}"
+    take_turn(lambda: execute(connection, query, [name])[0][0], what, limit=_LOCK_LIMIT_SECONDS)
 
 
 def _explained(error: adbc.Error, name: str) -> Exception:

@@ -13,6 +13,10 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
 from pipeline_assets.ledger.schema import contents, files, quarantine, staged
+from pipeline_assets.locks import take_turn
+
+# A booking takes a second or two, however large the file is.
+_LOCK_LIMIT_SECONDS = 10 * 60
 
 LONGEST_RAW = 64 << 10
 """Bytes of a quarantined line that are kept; of a longer one its beginning."""
@@ -256,7 +260,9 @@ class FileLedger:
 def _lock(connection: sa.Connection, source: str) -> None:
     # Bookings of one source are serialised: "the newest content of a path" must not be decided twice at once.
     key = sa.func.hashtextextended(f"ledger.files/{source}", 0)
-    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
+    lock = sa.select(sa.func.pg_try_advisory_xact_lock(key))
+    what = f"another process that books files of {source}"
+    take_turn(lambda: connection.execute(lock).scalar(), what, limit=_LOCK_LIMIT_SECONDS)
 
 
 def _point(connection: sa.Connection, source: str, path: str, stamp: str, row: Mapping[str, object]) -> None:

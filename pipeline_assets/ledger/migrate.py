@@ -5,21 +5,42 @@ from importlib.resources import as_file, files
 import sqlalchemy as sa
 
 from pipeline_assets.ledger.schema import REVISION, SCHEMA
+from pipeline_assets.locks import take_turn
+from pipeline_assets.postgres import PostgresError
 
-# Any number; every process that migrates takes the same lock.
-_LOCK = 0x1ED6E5
+# Rows of years may have to be rewritten.
+_LIMIT_SECONDS = 30 * 60
+
+
+class LedgerVersionError(PostgresError):
+    """The ledger is newer than this version of the code; the message says what to do."""
 
 
 def migrate(engine: sa.Engine) -> None:
-    """Create or upgrade the ledger's tables. Safe to call from several processes at once."""
-    if _revision(engine) == REVISION:
+    """Create or upgrade the ledger's tables, in one transaction. Safe to call from several processes at once.
+
+    Raises:
+        LedgerVersionError: a newer version of the code has upgraded it.
+        WaitedTooLong: another process that upgrades it does not come to an end.
+    """
+    found = _revision(engine)
+    if found == REVISION:
         return
+    if found is not None and found > REVISION:
+        raise LedgerVersionError(
+            f"The ledger (schema {SCHEMA}) is of version {found}, made by newer software; this one knows {REVISION} at "
+            "most. Use the newer version, or point PIPELINE_POSTGRES_URL at another database."
+        )
     # Imported here because it takes half a second, and the ledger is nearly always current.
     from alembic import command
     from alembic.config import Config
 
     with as_file(files("pipeline_assets.ledger") / "migrations") as folder, engine.begin() as connection:
-        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+        lock = sa.select(sa.func.pg_try_advisory_xact_lock(sa.func.hashtextextended(f"schema {SCHEMA}", 0)))
+        # Somebody may be reading what is to be changed.
+        connection.execute(sa.text(f"set local lock_timeout = '{_LIMIT_SECONDS}s'"))
+        what = f"another process that upgrades the schema {SCHEMA}"
+        take_turn(lambda: connection.execute(lock).scalar(), what, limit=_LIMIT_SECONDS)
         connection.execute(sa.schema.CreateSchema(SCHEMA, if_not_exists=True))
         config = Config()
         config.set_main_option("script_location", str(folder).replace("%", "%%"))

@@ -39,11 +39,12 @@ def warm_up() -> None:
 
 @dataclass(frozen=True)
 class Point:
-    """A place in the code at which a process kills itself: just after a method was called for the nth time."""
+    """A place in the code at which a process kills itself, or PostgreSQL: just after the nth call of a method."""
 
     cls: type
     method: str
     call: int
+    kills_postgres: bool = False
 
     def arm(self) -> None:
         """Make this process die there."""
@@ -53,7 +54,10 @@ class Point:
         def deadly(*arguments: Any, **named: Any) -> Any:
             result = original(*arguments, **named)
             if next(calls) == self.call:
-                os.killpg(os.getpid(), signal.SIGKILL)
+                if self.kills_postgres:
+                    kill_postgres(Path(os.environ["PIPELINE_DATA_DIR"]))
+                else:
+                    os.killpg(os.getpid(), signal.SIGKILL)
             return result
 
         setattr(self.cls, self.method, deadly)

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from pipeline_assets.staging.loading import SourceLoader
 from pipeline_assets_tests.end_to_end.deployment import BACKBONE_TABLES, FIRST_DAY, Deployment, differences
 from pipeline_assets_tests.end_to_end.refreshing import Point, kill, kill_postgres, start_refresh, warm_up
 
-MOMENTS = 20
+RANDOM_MOMENTS = 24
 SHARES = 4
 # Loading and building dominate however few events there are, so few are enough.
 # The app sends so little then that a single bad line would be more than declared.
@@ -128,26 +128,39 @@ class Moment:
     with_postgres: bool
 
 
-def moments(share: int) -> list[Moment]:
+# One in each phase: the creation of the server and of all tables, loads, builds, checks. The first is one at which a
+# refresh was once not made good.
+FIXED_MOMENTS = (
+    [
+        Moment(0.305162389995559, from_nothing=True, with_postgres=True),
+        Moment(0.5, from_nothing=False, with_postgres=True),
+        Moment(0.7, from_nothing=False, with_postgres=True),
+    ],
+    [
+        Moment(0.15, from_nothing=True, with_postgres=False),
+        Moment(0.4, from_nothing=False, with_postgres=False),
+        Moment(0.85, from_nothing=False, with_postgres=False),
+    ],
+)
+
+
+def random_moments(seed: int, share: int) -> list[Moment]:
     """This share's moments.
 
-    There is one in every twentieth of the time, so that all phases are hit: the creation of the server and its tables,
-    each load, each table, the checks. Every share has its part of every phase.
+    There is one in every part of the time, so that all phases are hit. Every share has its part of every phase.
     """
-    random_ = random.Random(20)
+    random_ = random.Random(seed)
     drawn = [
-        Moment((number + random_.random()) / MOMENTS, number % 5 == 1, random_.random() < 0.4)
-        for number in range(MOMENTS)
+        Moment((number + random_.random()) / RANDOM_MOMENTS, number % 5 == 1, random_.random() < 0.4)
+        for number in range(RANDOM_MOMENTS)
     ]
     return drawn[share::SHARES]
 
 
-@pytest.mark.parametrize("share", range(SHARES))
-def test_a_refresh_killed_at_any_moment_and_run_again_gives_the_tables_of_one_that_was_not(
-    share: int, clean_run: CleanRun
-) -> None:
+def kill_at_each(moments: Sequence[Moment], clean_run: CleanRun, what: str) -> None:
+    """Kill a refresh at each moment, run it again, and compare."""
     killed = 0
-    for moment in moments(share):
+    for moment in moments:
         for folder in _data_dir():
             prepare(folder, clean_run.demo, None if moment.from_nothing else clean_run.empty)
             whole = clean_run.seconds + (clean_run.first_seconds if moment.from_nothing else 0)
@@ -156,13 +169,45 @@ def test_a_refresh_killed_at_any_moment_and_run_again_gives_the_tables_of_one_th
             killed += kill(process)
             if moment.with_postgres:
                 kill_postgres(folder)
-            finished_refresh(folder, str(moment))
+            finished_refresh(folder, f"{moment} {what}")
             # The checks were part of the refresh, which would have failed with them.
             tables, _, settled = state(folder, checks=False)
-            assert differences(tables, clean_run.tables) == {}, moment
-            assert settled, moment
+            assert differences(tables, clean_run.tables) == {}, (moment, what)
+            assert settled, (moment, what)
     # On a busy machine the measured run may have been slow, and some of these are over before their moment.
-    assert killed >= len(moments(share)) // 2
+    assert killed >= len(moments) // 2, what
+
+
+@pytest.mark.parametrize("moments", FIXED_MOMENTS, ids=["with PostgreSQL", "alone"])
+def test_a_refresh_killed_at_a_moment_and_run_again_gives_the_tables_of_one_that_was_not(
+    moments: Sequence[Moment], clean_run: CleanRun
+) -> None:
+    kill_at_each(moments, clean_run, "")
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("share", range(SHARES))
+def test_a_refresh_killed_at_any_moment_and_run_again_gives_the_tables_of_one_that_was_not(
+    share: int, clean_run: CleanRun, pytestconfig: pytest.Config
+) -> None:
+    seed = pytestconfig.getoption("crash_seed")
+    kill_at_each(random_moments(seed, share), clean_run, f"(--crash-seed {seed})")
+
+
+def test_a_refresh_whose_server_is_killed_ends_and_says_so_and_the_next_one_gives_the_same_tables(
+    clean_run: CleanRun, data_dir: Path
+) -> None:
+    prepare(data_dir, clean_run.demo, clean_run.empty)
+    process = start_refresh(data_dir, Point(BookedPostgresIOManager, "before_commit", 1, kills_postgres=True))
+    process.join()
+    assert process.exitcode == 1
+    log = (data_dir / "refresh.log").read_text()
+    assert "PostgreSQL ended the connection" in log or "failed." in log
+    assert "Traceback" not in log
+    finished_refresh(data_dir)
+    tables, failing, settled = state(data_dir)
+    assert differences(tables, clean_run.tables) == {}
+    assert (failing, settled) == ([], True)
 
 
 # Moments that a clock would hardly ever hit: between two steps that must count together.

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from pipeline_assets.ledger.migrate import migrate
+from pipeline_assets.ledger.migrate import LedgerVersionError, migrate
 from pipeline_assets.ledger.schema import REVISION, SCHEMA, metadata
 from pipeline_assets.postgres import sqlalchemy_url
 
@@ -39,3 +39,11 @@ def test_several_processes_may_migrate_at_once(engine: sa.Engine) -> None:
         list(pool.map(lambda _: migrate(engine), range(4)))
     with engine.connect() as connection:
         assert connection.execute(sa.text("select count(*) from ledger.files")).scalar() == 0
+
+
+def test_a_ledger_of_newer_software_is_refused(engine: sa.Engine) -> None:
+    migrate(engine)
+    with engine.begin() as connection:
+        connection.execute(sa.text(f"update {SCHEMA}.alembic_version set version_num = '9999'"))
+    with pytest.raises(LedgerVersionError, match="of version 9999, made by newer software"):
+        migrate(engine)

@@ -271,7 +271,6 @@ def test_the_list_of_runs_tells_what_was_loaded_and_which_days_were_built(
     expect(page.get_by_text(BUILD_JOB).first).to_be_visible()
     expect(page.get_by_text(f"days: {server.platform.settings.first_day}").first).to_be_visible()
     expect(page.get_by_text("Failure", exact=True)).to_have_count(0)
-    expect(page.get_by_text("pipeline_worker")).to_have_count(0)
     keep("runs")
 
 
