@@ -14,11 +14,11 @@ from datetime import date
 import dagster as dg
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
-from pipeline_assets.assets.staging import staging_key
+from pipeline_assets.assets.keys import staging_key, stretch_keys
 from pipeline_assets.jobs import BUILD_JOB, LOAD_JOB
 from pipeline_assets.ledger.builds import Stretch
 from pipeline_assets.ledger.summary import SourceSummary, summarise
-from pipeline_assets.partitions import range_tags, table_keys
+from pipeline_assets.partitions import range_tags
 from pipeline_assets.platform import Platform
 from pipeline_assets.runs import surely_under_way, worker_tags
 
@@ -83,6 +83,7 @@ class Refresh:
 
     def __init__(self, platform: Platform, definitions: dg.Definitions, instance: dg.DagsterInstance) -> None:
         self._platform = platform
+        self._namespace = platform.settings.namespace
         self._definitions = definitions
         self._instance = instance
 
@@ -111,7 +112,7 @@ class Refresh:
         self._platform.restage_lost()
         pending = self.pending()
         while pending:
-            self._execute(LOAD_JOB, report, selection=[staging_key(name) for name in pending])
+            self._execute(LOAD_JOB, report, selection=[staging_key(name, self._namespace) for name in pending])
             report.loads += 1
             left = self.pending()
             if left == pending:
@@ -130,7 +131,8 @@ class Refresh:
             tried.add(stretch)
             report.stretches.append(stretch)
             self._platform.plan(staleness)
-            if not self._execute(BUILD_JOB, report, selection=table_keys(stretch), tags=range_tags(stretch)):
+            keys = stretch_keys(stretch, self._namespace)
+            if not self._execute(BUILD_JOB, report, selection=keys, tags=range_tags(stretch)):
                 failed.add((stretch.first, stretch.last))
                 # One bad day must not keep the others from being built. Where everything fails, days are not the cause.
                 if len(failed) < MOST_FAILURES:

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from pipeline_assets.namespace import PLAIN, Namespace, NamespaceError
+
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -31,6 +33,7 @@ class Settings:
         timezone: reporting time zone; a day is a calendar day there.
         first_day: the platform's first day; earlier events are quarantined as `out_of_range`.
         tables: names of the tables to make, with those they are made of; all if there are none.
+        namespace: what its schemas and asset keys begin with, which tells it from others in the same database.
     """
 
     data_dir: Path
@@ -41,6 +44,7 @@ class Settings:
     timezone: str = "UTC"
     first_day: date = date(2010, 1, 1)
     tables: tuple[str, ...] = ()
+    namespace: Namespace = PLAIN
 
     @property
     def postgres_dir(self) -> Path:
@@ -71,6 +75,7 @@ class Settings:
             defs_dir=_path(defs_dir) if defs_dir else None,
             timezone=_timezone(env.get("PIPELINE_TIMEZONE") or "UTC"),
             first_day=_day(env.get("PIPELINE_FIRST_DAY") or "2010-01-01"),
+            namespace=_namespace(env.get("PIPELINE_NAMESPACE") or None),
             tables=tuple(name.strip() for name in (env.get("PIPELINE_TABLES") or "").split(",") if name.strip()),
         )
 
@@ -101,6 +106,13 @@ def _timezone(value: str) -> str:
     except (ZoneInfoNotFoundError, ValueError) as error:
         raise SettingsError(f"PIPELINE_TIMEZONE: {value!r} is not an IANA time zone such as Europe/Berlin.") from error
     return value
+
+
+def _namespace(value: str | None) -> Namespace:
+    try:
+        return Namespace(value)
+    except NamespaceError as error:
+        raise SettingsError(f"PIPELINE_NAMESPACE: {error}") from error
 
 
 def _day(value: str) -> date:

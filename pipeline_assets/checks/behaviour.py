@@ -9,7 +9,6 @@ from datetime import date
 from typing import Any
 
 import dagster as dg
-import sqlalchemy as sa
 from dagster_duckdb import DuckDBResource
 
 from pipeline_assets.checks.grouping import Check, asset_check
@@ -18,6 +17,7 @@ from pipeline_assets.contracts.attributions import Attributions
 from pipeline_assets.contracts.funnels import Funnels
 from pipeline_assets.contracts.retentions import Retentions
 from pipeline_assets.contracts.tables import EVENTS, Table
+from pipeline_assets.ledger.schema import text
 from pipeline_assets.model import ORDER_DAYS, PERSON_DAYS, VISITOR_DAYS, Model
 from pipeline_assets.partitions import tagged_days
 from pipeline_assets.platform import Platform
@@ -283,7 +283,7 @@ class _At:
         """Rows of a query in PostgreSQL, `:days` being the days."""
         with self._platform.engine.connect() as connection:
             values = {"days": self._days} if ":days" in query else {}
-            return [tuple(row) for row in connection.execute(sa.text(query), values)]
+            return [tuple(row) for row in connection.execute(text(connection, query), values)]
 
     def marts(self, query: str) -> Rows:
         """Second column by first of the same."""
@@ -329,7 +329,7 @@ def _warning(table: str, name: str, description: str, query: str) -> Check:
     def check(context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform]) -> dg.AssetCheckResult:
         with platform.engine.connect() as connection:
             days = checked_days(context, platform, table)
-            row = connection.execute(sa.text(query), {"days": days}).mappings().one()
+            row = connection.execute(text(connection, query), {"days": days}).mappings().one()
         return result(not any(row.values()), dict(row), warn=True)
 
     return check

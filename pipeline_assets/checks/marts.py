@@ -15,8 +15,8 @@ from pipeline_assets.checks.recount import UNKNOWN_ID, SessionCounts, count_acti
 from pipeline_assets.checks.results import checked_days, compared, result
 from pipeline_assets.contracts.tables import DAILY_ACTIVITY, EVENTS, PAGE_VIEWS, SESSIONS, Table
 from pipeline_assets.io_managers.frames import lake_path
-from pipeline_assets.io_managers.marts import MARTS
 from pipeline_assets.model import SUPPLIED_SESSIONS, Model, session_rules
+from pipeline_assets.namespace import MARTS
 from pipeline_assets.platform import Platform
 from pipeline_assets.transforms.sessionize import supplied_sources
 
@@ -42,8 +42,8 @@ def _contract(table: Table) -> Check:
         description="The table has the contract's columns, and PostgreSQL enforces its keys and required columns.",
     )
     def contract(platform: dg.ResourceParam[Platform]) -> dg.AssetCheckResult:
-        inspector = sa.inspect(platform.engine)
-        stored = {column["name"]: column for column in inspector.get_columns(table.name, schema=MARTS)}
+        inspector, schema = sa.inspect(platform.engine), platform.settings.namespace.marts
+        stored = {column["name"]: column for column in inspector.get_columns(table.name, schema=schema)}
         columns = table.contract.columns()
         missing = sorted(columns.keys() - stored.keys())
         unenforced = sorted(
@@ -51,7 +51,7 @@ def _contract(table: Table) -> Check:
             for name, column in columns.items()
             if name in stored and not column.nullable and stored[name]["nullable"]
         )
-        key = sorted(inspector.get_pk_constraint(table.name, schema=MARTS)["constrained_columns"])
+        key = sorted(inspector.get_pk_constraint(table.name, schema=schema)["constrained_columns"])
         return result(
             not missing and not unenforced and key == sorted(table.contract.primary_key()),
             {"columns": len(stored), "missing": missing, "nulls_not_refused": unenforced, "primary_key": key},

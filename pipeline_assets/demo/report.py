@@ -6,33 +6,35 @@ from typing import Any
 import sqlalchemy as sa
 from rich.table import Table
 
+from pipeline_assets.ledger.schema import text
+
 _BAR = 30
 
-_FUNNEL = sa.text("""
+_FUNNEL = """
     select step_name, sum(entities)::bigint,
         percentile_cont(0.5) within group (order by median_seconds_from_previous)
     from marts.checkout_funnel group by step_number, step_name order by step_number
-""")
-_RETENTION = sa.text("""
+"""
+_RETENTION = """
     select cohort_start, cohort_size, array_agg(retained order by period_number)
     from marts.visit_retention group by cohort_start, cohort_size order by cohort_start
-""")
-_CHANNELS = sa.text("""
+"""
+_CHANNELS = """
     select channel, sum(sessions)::bigint, sum(engaged_sessions)::bigint, sum(conversions)::bigint, sum(revenue)
     from marts.campaigns where property = 'shop.example' group by channel order by 2 desc, 1
-""")
-_ATTRIBUTION = sa.text("""
+"""
+_ATTRIBUTION = """
     select channel, model, sum(credit) from marts.channel_attribution group by channel, model
-""")
+"""
 
 
 def behaviour_report(engine: sa.Engine) -> Iterator[Table]:
     """The four tables, one after the other."""
     with engine.connect() as connection:
-        yield _funnel(connection.execute(_FUNNEL).all())
-        yield _retention(connection.execute(_RETENTION).all())
-        yield _channels(connection.execute(_CHANNELS).all())
-        yield _attribution(connection.execute(_ATTRIBUTION).all())
+        yield _funnel(connection.execute(text(engine, _FUNNEL)).all())
+        yield _retention(connection.execute(text(engine, _RETENTION)).all())
+        yield _channels(connection.execute(text(engine, _CHANNELS)).all())
+        yield _attribution(connection.execute(text(engine, _ATTRIBUTION)).all())
 
 
 def _titled(title: str, *columns: str) -> Table:

@@ -4,7 +4,7 @@ from importlib.resources import as_file, files
 
 import sqlalchemy as sa
 
-from pipeline_assets.ledger.schema import REVISION, SCHEMA
+from pipeline_assets.ledger.schema import REVISION, SCHEMA, schema_of
 
 # Any number; every process that migrates takes the same lock.
 _LOCK = 0x1ED6E5
@@ -20,7 +20,7 @@ def migrate(engine: sa.Engine) -> None:
 
     with as_file(files("pipeline_assets.ledger") / "migrations") as folder, engine.begin() as connection:
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
-        connection.execute(sa.schema.CreateSchema(SCHEMA, if_not_exists=True))
+        connection.execute(sa.schema.CreateSchema(schema_of(engine), if_not_exists=True))
         config = Config()
         config.set_main_option("script_location", str(folder).replace("%", "%%"))
         config.attributes["connection"] = connection
@@ -29,7 +29,7 @@ def migrate(engine: sa.Engine) -> None:
 
 def _revision(engine: sa.Engine) -> str | None:
     with engine.connect() as connection:
-        if connection.execute(sa.select(sa.func.to_regclass(f"{SCHEMA}.alembic_version"))).scalar() is None:
+        if connection.execute(sa.select(sa.func.to_regclass(f"{schema_of(engine)}.alembic_version"))).scalar() is None:
             return None
         version = sa.table("alembic_version", sa.column("version_num"), schema=SCHEMA)
         return connection.execute(sa.select(version.c.version_num)).scalar()
