@@ -21,9 +21,11 @@ from psycopg.errors import LockNotAvailable
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import OperationalError
 
+from pipeline_assets.contracts.tables import EVENTS
+from pipeline_assets.ledger.builds import STAGING
 from pipeline_assets.ledger.files import StagedFile
 from pipeline_assets.ledger.migrate import migrate
-from pipeline_assets.ledger.schema import builds, deployment, schema_of, staged
+from pipeline_assets.ledger.schema import builds, deployment, files, schema_of, staged
 from pipeline_assets.postgres import redacted, server_url, sqlalchemy_url
 from pipeline_assets.settings import Settings
 
@@ -172,7 +174,7 @@ def _settle(engine: sa.Engine, settings: Settings) -> None:
         known = _known(connection)
         objection = _objection(known, marker, settings) or _other_lake(connection, known, settings)
     if objection:
-        raise IdentityError(f"{_place(engine, settings)} {objection} {_ADOPT}")
+        raise IdentityError(f"{_place(engine, settings)} {objection}\n{_ADOPT}")
     migrate(engine)
     if marker is None:
         _make(engine, settings)
@@ -186,15 +188,15 @@ def _objection(known: _Known, marker: Identity | None, settings: Settings) -> st
     owner = f"is of {known.identity}, whose lake was {known.lake}" if known.lake else "has no deployment yet"
     if marker is not None and marker.namespace != namespace:
         theirs = f"set PIPELINE_NAMESPACE={marker.namespace}" if marker.namespace else "unset PIPELINE_NAMESPACE"
-        return f"{owner}, but the lake {lake} is of {marker}. To work with that one {theirs}; otherwise {_OWN_FOLDER}."
+        return f"{owner}, but the lake {lake} is of {marker}.\nTo work with that one {theirs}; otherwise {_OWN_FOLDER}."
     if marker is not None and marker != known.identity:
         return (
-            f"{owner}, but the lake {lake} is of {marker}. To work with that one point PIPELINE_POSTGRES_URL at its "
+            f"{owner}, but the lake {lake} is of {marker}.\nTo work with that one point PIPELINE_POSTGRES_URL at its "
             f"database; otherwise {_OWN_FOLDER}, and where both share a database, a PIPELINE_NAMESPACE."
         )
     if marker is None and known.lake:
         return (
-            f"{owner}, but the lake {lake} has no {MARKER}. For a second deployment in this database set "
+            f"{owner}, but the lake {lake} has no {MARKER}.\nFor a second deployment in this database set "
             f"PIPELINE_NAMESPACE; to work with the one that is there {_ITS_FOLDER}."
         )
     if known.identity is not None and known.identity.namespace != namespace:
@@ -203,20 +205,23 @@ def _objection(known: _Known, marker: Identity | None, settings: Settings) -> st
 
 
 def _other_lake(connection: sa.Connection, known: _Known, settings: Settings) -> str | None:
-    """The same, of a ledger from before there were identities: it knows its lake by the files in it."""
-    if known.identity is not None or not _exists(connection, staged):
+    """The same, of a ledger and a lake from before there were identities: it knows its lake by the files in it."""
+    if known.identity is not None:
         return None
-    s = staged.c
-    listed = False
-    for row in connection.execute(sa.select(s.source, s.content, s.rules, s.event_date, s.rows)):
-        listed = True
-        if (settings.lake_dir / StagedFile(*row).relative_path).exists():
+    s, lake = staged.c, settings.lake_dir
+    if not _exists(connection, files) or connection.execute(sa.select(files).limit(1)).first() is None:
+        if not any((lake / name).is_dir() for name in (STAGING, EVENTS.name)):
             return None
-    if not listed:
+        return (
+            f"is new, but the lake {lake} holds files that another one lists.\nPoint PIPELINE_POSTGRES_URL at the "
+            f"database of that one, or {_OWN_FOLDER}."
+        )
+    listed = connection.execute(sa.select(s.source, s.content, s.rules, s.event_date, s.rows)).all()
+    if not listed or any((lake / StagedFile(*row).relative_path).exists() for row in listed):
         return None
     return (
-        f"lists staged files, none of which is in the lake {settings.lake_dir}. For a second deployment in this "
-        f"database set PIPELINE_NAMESPACE; to work with the one that is there {_ITS_FOLDER}."
+        f"lists staged files, none of which is in the lake {lake}.\nFor a second deployment in this database set "
+        f"PIPELINE_NAMESPACE; to work with the one that is there {_ITS_FOLDER}."
     )
 
 
@@ -232,7 +237,7 @@ def _make(engine: sa.Engine, settings: Settings) -> None:
     }
     with engine.begin() as connection:
         new = insert(deployment).values(values)
-        connection.execute(new.on_conflict_do_update(index_elements=["only"], set_=values))
+        connection.execute(new.on_conflict_do_update(index_elements=["singleton"], set_=values))
     _write_marker(_marker_path(settings), identity)
     _confirm(engine, settings)
 
@@ -305,7 +310,9 @@ def _marker(settings: Settings) -> Identity | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise IdentityError(f"{path} cannot be read: {error.strerror}. Let this user read the lake.") from error
+        raise IdentityError(
+            f"{path} cannot be read: {error.strerror}. Let this user read the lake, or set PIPELINE_LAKE_URL."
+        ) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise IdentityError(
             f"{path} is damaged, so that nobody can tell which deployment the lake is of. Bring it back from a backup. "
@@ -351,6 +358,6 @@ def _writing(lake: Path) -> Generator[None]:
         yield
     except OSError as error:
         raise IdentityError(
-            f"The lake {lake} cannot be written ({error.filename}: {error.strerror}). Let this user write there, or set "
-            "PIPELINE_LAKE_URL."
+            f"The lake {lake} cannot be written ({error.filename}: {error.strerror}). Let this user write there, or "
+            "set PIPELINE_LAKE_URL."
         ) from error

@@ -30,8 +30,10 @@ def table_checks(model: Model) -> list[Check]:
     return [check for check in checks if check.spec.asset_key.path[-1] in model.tables]
 
 
-def _table(table: Table) -> sa.TableClause:
-    return sa.table(table.name, *(sa.column(name) for name in table.contract.columns()), schema=MARTS)
+def _table(table: Table) -> sa.Table:
+    # In a plain `sa.table` the schema stays what it is called without a namespace.
+    columns = (sa.Column(name) for name in table.contract.columns())
+    return sa.Table(table.name, sa.MetaData(), *columns, schema=MARTS)
 
 
 def _contract(table: Table) -> Check:

@@ -4,7 +4,7 @@ from importlib.resources import as_file, files
 
 import sqlalchemy as sa
 
-from pipeline_assets.ledger.schema import REVISION, SCHEMA, schema_of
+from pipeline_assets.ledger.schema import REVISION, schema_of
 
 # Any number; every process that migrates takes the same lock.
 _LOCK = 0x1ED6E5
@@ -31,5 +31,5 @@ def _revision(engine: sa.Engine) -> str | None:
     with engine.connect() as connection:
         if connection.execute(sa.select(sa.func.to_regclass(f"{schema_of(engine)}.alembic_version"))).scalar() is None:
             return None
-        version = sa.table("alembic_version", sa.column("version_num"), schema=SCHEMA)
+        version = sa.table("alembic_version", sa.column("version_num"), schema=schema_of(engine))
         return connection.execute(sa.select(version.c.version_num)).scalar()

@@ -17,7 +17,7 @@ def upgrade() -> None:
     """Create the table; the first start after it fills it."""
     op.create_table(
         "deployment",
-        sa.Column("only", sa.Boolean, primary_key=True, server_default=sa.true()),
+        sa.Column("singleton", sa.Boolean, primary_key=True, server_default=sa.true()),
         sa.Column("id", UUID(as_uuid=False), nullable=False),
         sa.Column("namespace", sa.Text, comment="Null where the schemas have their plain names"),
         sa.Column("lake", sa.Text, nullable=False, comment="Where the lake was when both became one deployment"),
@@ -27,7 +27,7 @@ def upgrade() -> None:
             sa.TIMESTAMP(timezone=True),
             comment="When the lake had got the file that names this deployment",
         ),
-        sa.CheckConstraint("only", name="deployment_only"),
+        sa.CheckConstraint("singleton", name="deployment_singleton"),
         schema=SCHEMA,
         comment="Which deployment this ledger is of. The lake has a file with the same id; without it nothing is "
         "touched.",
