@@ -319,7 +319,9 @@ def _print_activity(platform: "Platform") -> None:
     with platform.engine.connect() as connection:
         rows = connection.execute(text(connection, query)).all()
     most = max((row[2] for row in rows), default=1)
-    table = Table("day", title="marts.daily_activity, all properties", title_justify="left")
+    table = Table(
+        "day", title=f"{platform.settings.namespace.marts}.daily_activity, all properties", title_justify="left"
+    )
     for heading in ("visitors", "sessions", "page views", "orders", "revenue"):
         table.add_column(heading, justify="right")
     table.add_column("sessions")

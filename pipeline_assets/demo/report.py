@@ -6,7 +6,8 @@ from typing import Any
 import sqlalchemy as sa
 from rich.table import Table
 
-from pipeline_assets.ledger.schema import text
+from pipeline_assets.ledger.schema import schema_of, text
+from pipeline_assets.namespace import MARTS
 
 _BAR = 30
 
@@ -30,11 +31,12 @@ _ATTRIBUTION = """
 
 def behaviour_report(engine: sa.Engine) -> Iterator[Table]:
     """The four tables, one after the other."""
+    marts = schema_of(engine, MARTS)
     with engine.connect() as connection:
-        yield _funnel(connection.execute(text(engine, _FUNNEL)).all())
-        yield _retention(connection.execute(text(engine, _RETENTION)).all())
-        yield _channels(connection.execute(text(engine, _CHANNELS)).all())
-        yield _attribution(connection.execute(text(engine, _ATTRIBUTION)).all())
+        yield _funnel(marts, connection.execute(text(engine, _FUNNEL)).all())
+        yield _retention(marts, connection.execute(text(engine, _RETENTION)).all())
+        yield _channels(marts, connection.execute(text(engine, _CHANNELS)).all())
+        yield _attribution(marts, connection.execute(text(engine, _ATTRIBUTION)).all())
 
 
 def _titled(title: str, *columns: str) -> Table:
@@ -45,9 +47,9 @@ def _titled(title: str, *columns: str) -> Table:
     return table
 
 
-def _funnel(rows: Sequence[Any]) -> Table:
+def _funnel(marts: str, rows: Sequence[Any]) -> Table:
     table = _titled(
-        "marts.checkout_funnel: visitors and days, within 7 days", "step", "reached", "of all", "of the step before",
+        f"{marts}.checkout_funnel: visitors and days, within 7 days", "step", "reached", "of all", "of the step before",
         "median minutes",
     )  # fmt: skip
     table.add_column("")
@@ -65,10 +67,10 @@ def _funnel(rows: Sequence[Any]) -> Table:
     return table
 
 
-def _retention(rows: Sequence[Any]) -> Table:
+def _retention(marts: str, rows: Sequence[Any]) -> Table:
     longest = max((len(row[2]) for row in rows), default=0)
     table = _titled(
-        "marts.visit_retention: people who came back so many days later, %",
+        f"{marts}.visit_retention: people who came back so many days later, %",
         "first day", "people", *map(str, range(1, longest)),
     )  # fmt: skip
     for start, size, retained in rows:
@@ -77,8 +79,10 @@ def _retention(rows: Sequence[Any]) -> Table:
     return table
 
 
-def _channels(rows: Sequence[Any]) -> Table:
-    table = _titled("marts.campaigns: channels of shop.example", "channel", "sessions", "engaged", "orders", "revenue")
+def _channels(marts: str, rows: Sequence[Any]) -> Table:
+    table = _titled(
+        f"{marts}.campaigns: channels of shop.example", "channel", "sessions", "engaged", "orders", "revenue"
+    )
     table.add_column("sessions")
     most = max((row[1] for row in rows), default=1)
     for channel, sessions, engaged, orders, revenue in rows:
@@ -87,9 +91,9 @@ def _channels(rows: Sequence[Any]) -> Table:
     return table
 
 
-def _attribution(rows: Sequence[Any]) -> Table:
+def _attribution(marts: str, rows: Sequence[Any]) -> Table:
     models = ("last", "last_non_direct", "first", "linear", "position", "time_decay", "markov", "shapley")
-    table = _titled("marts.channel_attribution: revenue by model", "channel", *models)
+    table = _titled(f"{marts}.channel_attribution: revenue by model", "channel", *models)
     credit = {(channel, model): amount for channel, model, amount in rows}
     channels = {channel for channel, _ in credit}
     totals = {model: sum(amount or 0 for (_, by), amount in credit.items() if by == model) for model in models}
