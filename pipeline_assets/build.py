@@ -8,7 +8,7 @@ import dagster as dg
 from dagster_duckdb import DuckDBResource
 
 from pipeline_assets.assets.events import events_asset
-from pipeline_assets.assets.staging import staging_key
+from pipeline_assets.assets.keys import staging_key, table_key
 from pipeline_assets.assets.tables import table_asset
 from pipeline_assets.checks.events import events_checks
 from pipeline_assets.checks.grouping import grouped
@@ -45,8 +45,8 @@ def build_defs(
     settings = settings or (platform.settings if platform else Settings.from_environment())
     platform = platform or build_platform(settings)
     model = platform.model
-    staging = [staging_key(source) for source in sorted(platform.sources)]
-    made_of = {"staging": staging} | {name: [dg.AssetKey(name)] for name in model.tables}
+    staging = [staging_key(source, settings.namespace) for source in sorted(platform.sources)]
+    made_of = {"staging": staging} | {name: [table_key(name, settings.namespace)] for name in model.tables}
     with warnings.catch_warnings():
         # Single-run backfills are in beta; the lock pins the version they were tried with.
         warnings.simplefilter("ignore", dg.BetaWarning)
@@ -58,7 +58,7 @@ def build_defs(
         ]
     core = dg.Definitions(
         assets=tables,
-        asset_checks=grouped([*events_checks(), *table_checks(model)]),
+        asset_checks=grouped([*events_checks(), *table_checks(model)], settings.namespace),
         jobs=[load_job(staging), build_job([table.key for table in tables])],
         sensors=[new_files, stale_days],
         # On this workload a process for every step costs more than the step.

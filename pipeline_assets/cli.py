@@ -96,7 +96,10 @@ def sql(
     query: Annotated[str, typer.Argument(help="One SQL statement.")],
     write: Annotated[bool, typer.Option("--write", help="Allow the statement to change data.")] = False,
 ) -> None:
-    """Ask PostgreSQL: schemas marts, ledger and dagster. Prints a table on a terminal, CSV elsewhere."""
+    """Ask PostgreSQL: schemas marts, ledger and dagster, with the namespace in front where there is one.
+
+    Prints a table on a terminal, CSV elsewhere.
+    """
     import psycopg
 
     from pipeline_assets.postgres import connect
@@ -129,6 +132,30 @@ def stop() -> None:
 
     with _settings() as settings:
         let_server_stay(settings, False)
+
+
+@app.command()
+def adopt(
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Make this database and this lake one deployment again, after one was lost, restored or moved without the other.
+
+    Stop everything that uses one of them first. Tables in the lake are removed, and refresh builds all of them again.
+    """
+    from dataclasses import replace
+
+    from pipeline_assets.analyses.loading import declared_analyses
+    from pipeline_assets.identity import adopt, found
+    from pipeline_assets.model import Model
+    from pipeline_assets.sources.loading import declared_sources
+
+    with _settings() as settings:
+        every = Model.of(declared_sources(settings), declared_analyses(settings), replace(settings, tables=()))
+        console.print(_escaped(found(settings)))
+        if not yes and not typer.confirm("Remove the tables in this lake, and build them again from this ledger?"):
+            raise typer.Exit(1)
+        adopt(settings, [name for name, table in every.tables.items() if table.store == "lake"])
+        console.print("They are one deployment now. Build it: pipeline-assets refresh")
 
 
 @quarantine_app.command("list")
@@ -179,6 +206,7 @@ def quarantine_replay(
 @contextmanager
 def _settings() -> Generator[Settings]:
     """The environment's settings; errors a user can mend are printed without a traceback."""
+    from pipeline_assets.identity import IdentityError
     from pipeline_assets.postgres import PostgresError, is_lost
     from pipeline_assets.sources.loading import DeclarationError
     from pipeline_assets.waiting import WaitedTooLong
@@ -187,7 +215,7 @@ def _settings() -> Generator[Settings]:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     try:
         yield Settings.from_environment()
-    except (SettingsError, DeclarationError, PostgresError, WaitedTooLong) as error:
+    except (SettingsError, DeclarationError, PostgresError, IdentityError, WaitedTooLong) as error:
         errors.print(f"[red]{_escaped(str(error))}[/red]")
         raise typer.Exit(1) from None
     except Exception as error:
@@ -298,16 +326,18 @@ def _print_findings(found: "list[Finding]") -> None:
 
 
 def _print_activity(platform: "Platform") -> None:
-    import sqlalchemy as sa
+    from pipeline_assets.ledger.schema import text
 
-    query = sa.text("""
+    query = """
         select activity_date, sum(visitors), sum(sessions), sum(page_views), sum(conversions), sum(revenue)
         from marts.daily_activity group by activity_date order by activity_date
-    """)
+    """
     with platform.engine.connect() as connection:
-        rows = connection.execute(query).all()
+        rows = connection.execute(text(connection, query)).all()
     most = max((row[2] for row in rows), default=1)
-    table = Table("day", title="marts.daily_activity, all properties", title_justify="left")
+    table = Table(
+        "day", title=f"{platform.settings.namespace.marts}.daily_activity, all properties", title_justify="left"
+    )
     for heading in ("visitors", "sessions", "page views", "orders", "revenue"):
         table.add_column(heading, justify="right")
     table.add_column("sessions")
@@ -327,11 +357,13 @@ def _print_activity(platform: "Platform") -> None:
 
 def _print_places(platform: "Platform") -> None:
     settings = platform.settings
+    marts, ledger = settings.namespace.marts, settings.namespace.ledger
+    query = f"'select * from {marts}.sessions limit 5'"  # noqa: S608 - shown only
     console.print("Where things are")
     console.print(f"  files      {settings.landing_dir}")
     console.print(f"  lake       {settings.lake_dir} (staging and events, Parquet)")
-    console.print("  tables     PostgreSQL, schema marts:  pipeline-assets sql 'select * from marts.sessions limit 5'")
-    console.print("  ledger     PostgreSQL, schema ledger: pipeline-assets status, pipeline-assets quarantine list")
+    console.print(f"  tables     PostgreSQL, schema {marts}:  pipeline-assets sql {query}")
+    console.print(f"  ledger     PostgreSQL, schema {ledger}: pipeline-assets status, pipeline-assets quarantine list")
     console.print("  Dagster    make dev, then http://localhost:3000")
     console.print("The command pipeline-assets is in .venv/bin.")
 

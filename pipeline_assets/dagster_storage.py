@@ -7,6 +7,7 @@ anything about the pipeline's own tables.
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -33,12 +34,12 @@ from sqlalchemy import event as sqlalchemy_event
 from sqlalchemy.engine import Connection
 
 from pipeline_assets.dagster_tables import make_tables
+from pipeline_assets.identity import deployment_engine
 from pipeline_assets.locks import run_locks
+from pipeline_assets.namespace import Namespace
 from pipeline_assets.postgres import server_url, sqlalchemy_url
 from pipeline_assets.runs import GONE, executed_by
 from pipeline_assets.settings import PROJECT_ROOT, Settings
-
-SCHEMA = "dagster"
 
 _EVENT_BATCH = "1000"
 
@@ -49,7 +50,9 @@ _POOL = {"statement_timeout": 0, "pool_recycle": 3600, "max_overflow": 20}
 
 _CONFIG = {
     "data_dir": dg.Field(dg.StringSource, is_required=False),
+    "lake_dir": dg.Field(dg.StringSource, is_required=False),
     "postgres_url": dg.Field(dg.StringSource, is_required=False),
+    "namespace": dg.Field(dg.StringSource, is_required=False),
 }
 
 
@@ -57,7 +60,12 @@ def _settings(config: Mapping[str, str]) -> Settings:
     """The environment's settings, or those of an instance that was made for explicit ones."""
     if "data_dir" not in config:
         return Settings.from_environment()
-    return Settings.for_data_dir(Path(config["data_dir"]), postgres_url=config.get("postgres_url"))
+    explicit = Settings.for_data_dir(
+        Path(config["data_dir"]),
+        postgres_url=config.get("postgres_url"),
+        namespace=Namespace(config.get("namespace")),
+    )
+    return replace(explicit, lake_dir=Path(config["lake_dir"])) if "lake_dir" in config else explicit
 
 
 def _local_dir(settings: Settings) -> Path:
@@ -165,35 +173,42 @@ class _Schedules(_Pooled, PostgresScheduleStorage):
 
 
 class PipelinePostgresStorage(DagsterPostgresStorage):
-    """Runs, events and schedules in the schema `dagster` of the project's server, which is started if need be."""
+    """Runs, events and schedules in a schema of the project's server, which is started if need be."""
 
     @classmethod
     def config_type(cls) -> dict[str, dg.Field]:
-        """Optional `data_dir` and `postgres_url` in place of the environment's settings."""
+        """Optional settings in place of all of the environment's."""
         return _CONFIG
 
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Any) -> "PipelinePostgresStorage":
-        """Start or join the server and create the schema and Dagster's tables where they are missing."""
-        server = server_url(_settings(config_value))
-        url = _with_search_path(server)
+        """Start or join the server and create the schema and Dagster's tables where they are missing.
+
+        Raises:
+            IdentityError: the database holds another deployment's; nothing was created.
+        """
+        settings = _settings(config_value)
+        deployment_engine(settings).dispose()
+        server = server_url(settings)
+        schema = settings.namespace.dagster
+        url = _with_search_path(server, schema)
         storage = cls(inst_data=inst_data, postgres_url=url, should_autocreate_tables=False)
         storage._run_storage = _Runs(url)
         storage._event_log_storage = _EventLog(url)
         storage._schedule_storage = _Schedules(url)
-        make_tables(storage, server, SCHEMA)
+        make_tables(storage, server, schema)
         # Dagster then writes the events of all days of an asset, and those that plan a run, in batches.
         os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", _EVENT_BATCH)
         return storage
 
 
-def _with_search_path(url: str) -> str:
+def _with_search_path(url: str, schema: str) -> str:
     # Dagster's queries name no schema. SQLAlchemy takes plain postgresql:// for psycopg 3, with which
     # dagster-postgres fails.
     separator = "&" if "?" in url else "?"
     # A run writes some hundred events, each committed by itself. Waiting for the disk each time takes longer than many
     # runs; a power cut costs the last events of a log, and what counts is in the ledger, whose commits do wait.
-    options = quote(f"-csearch_path={SCHEMA} -csynchronous_commit=off")
+    options = quote(f"-csearch_path={schema} -csynchronous_commit=off")
     return f"{sqlalchemy_url(url, 'psycopg2')}{separator}options={options}"
 
 
@@ -251,16 +266,19 @@ def pipeline_instance(settings: Settings) -> dg.DagsterInstance:
     What is run on it is seen by `dagster dev` with the same settings. Use it as a context manager.
 
     Raises:
+        IdentityError: the database holds another deployment's.
         PostgresError: the server cannot be started or reached.
     """
     environment = Settings.from_environment()
     config: dict[str, str] = {}
-    if (settings.data_dir, settings.postgres_url) != (environment.data_dir, environment.postgres_url):
+    if any(getattr(settings, name) != getattr(environment, name) for name in _CONFIG):
         # Only explicit settings are written down: the instance is passed between processes as text, which is no
         # place for the password in PIPELINE_POSTGRES_URL.
-        config = {"data_dir": str(settings.data_dir)}
+        config = {"data_dir": str(settings.data_dir), "lake_dir": str(settings.lake_dir)}
         if settings.postgres_url:
             config["postgres_url"] = settings.postgres_url
+        if settings.namespace.name:
+            config["namespace"] = settings.namespace.name
 
     def custom(cls: type) -> dict[str, Any]:
         return {"module": __name__, "class": cls.__name__, "config": config}

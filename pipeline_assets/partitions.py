@@ -61,11 +61,6 @@ def range_tags(stretch: Stretch) -> dict[str, str]:
     return tags
 
 
-def table_keys(stretch: Stretch) -> list[dg.AssetKey]:
-    """The assets to build in a stretch."""
-    return [dg.AssetKey(table) for table in stretch.tables]
-
-
 def tagged_days(tags: Mapping[str, str]) -> list[date]:
     """The days a run with these tags is about; none if it has no partition."""
     first = tags.get(ASSET_PARTITION_RANGE_START_TAG) or tags.get(PARTITION_NAME_TAG)

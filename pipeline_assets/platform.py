@@ -15,12 +15,12 @@ import sqlalchemy as sa
 
 from pipeline_assets.analyses.loading import Analyses
 from pipeline_assets.contracts.tables import Table
+from pipeline_assets.identity import deployment_engine
 from pipeline_assets.io_managers.frames import lake_files, lake_path
 from pipeline_assets.ledger.builds import WHOLE, BuildLedger, Recipe, Staleness
 from pipeline_assets.ledger.files import FileLedger, StagedFile
-from pipeline_assets.ledger.migrate import migrate
 from pipeline_assets.model import Model
-from pipeline_assets.postgres import server_url, sqlalchemy_url
+from pipeline_assets.postgres import server_url
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.sources.mapping import rules_version
@@ -71,15 +71,8 @@ class Platform:
 
     @cached_property
     def engine(self) -> sa.Engine:
-        """Connections to the ledger, whose tables exist and are current."""
-        engine = sa.create_engine(
-            sqlalchemy_url(self.postgres_url, "psycopg"),
-            pool_pre_ping=True,
-            # Quarantined lines are bound values.
-            hide_parameters=True,
-        )
-        migrate(engine)
-        return engine
+        """Connections to the ledger, whose tables are current and whose lake is this one."""
+        return deployment_engine(self.settings)
 
     @cached_property
     def files(self) -> FileLedger:

@@ -12,13 +12,12 @@ from datetime import date
 import dagster as dg
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
-from pipeline_assets.assets.staging import staging_key
-from pipeline_assets.dagster_storage import SCHEMA
+from pipeline_assets.assets.keys import staging_key, stretch_keys
 from pipeline_assets.jobs import BUILD_JOB, LOAD_JOB
 from pipeline_assets.ledger.builds import Stretch
 from pipeline_assets.ledger.summary import SourceSummary, summarise
 from pipeline_assets.locks import turn
-from pipeline_assets.partitions import range_tags, table_keys
+from pipeline_assets.partitions import range_tags
 from pipeline_assets.platform import Platform
 from pipeline_assets.runs import surely_under_way
 from pipeline_assets.staging.landing import Listing, Refused
@@ -87,6 +86,7 @@ class Refresh:
 
     def __init__(self, platform: Platform, definitions: dg.Definitions, instance: dg.DagsterInstance) -> None:
         self._platform = platform
+        self._namespace = platform.settings.namespace
         self._definitions = definitions
         self._instance = instance
 
@@ -119,7 +119,7 @@ class Refresh:
         landing = self._landing()
         pending = _pending(landing)
         while pending:
-            self._execute(LOAD_JOB, report, selection=[staging_key(name) for name in pending])
+            self._execute(LOAD_JOB, report, selection=[staging_key(name, self._namespace) for name in pending])
             report.loads += 1
             landing = self._landing()
             left = _pending(landing)
@@ -140,7 +140,8 @@ class Refresh:
             tried.add(stretch)
             report.stretches.append(stretch)
             self._platform.plan(staleness)
-            if not self._execute(BUILD_JOB, report, selection=table_keys(stretch), tags=range_tags(stretch)):
+            keys = stretch_keys(stretch, self._namespace)
+            if not self._execute(BUILD_JOB, report, selection=keys, tags=range_tags(stretch)):
                 failed.add((stretch.first, stretch.last))
                 # One bad day must not keep the others from being built. Where everything fails, days are not the cause.
                 if len(failed) < MOST_FAILURES:
@@ -178,7 +179,8 @@ class Refresh:
     ) -> bool:
         """Run a job and add what happened to the report; whether it succeeded."""
         url = self._platform.postgres_url
-        with turn(url, f"refresh with {SCHEMA}", "another refresh", limit=_WAIT_LIMIT_SECONDS, told_after=0):
+        lock = f"refresh with {self._platform.settings.namespace.ledger}"
+        with turn(url, lock, "another refresh", limit=_WAIT_LIMIT_SECONDS, told_after=0):
             self._wait_for_others()
             result = self._definitions.resolve_job_def(job).execute_in_process(
                 instance=self._instance,

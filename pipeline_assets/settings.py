@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from pipeline_assets.namespace import PLAIN, Namespace, NamespaceError
+
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
 MAX_RECORD_BYTES = 32 << 20
@@ -43,6 +45,7 @@ class Settings:
         follow_links: whether symbolic links in landing may leave it.
         max_record_bytes: the longest line, CSV record, element of a JSON array or row of a Parquet file that is read;
             a longer one goes to quarantine.
+        namespace: what its schemas and asset keys begin with, which tells it from others in the same database.
     """
 
     data_dir: Path
@@ -55,6 +58,7 @@ class Settings:
     tables: tuple[str, ...] = ()
     follow_links: bool = False
     max_record_bytes: int = MAX_RECORD_BYTES
+    namespace: Namespace = PLAIN
 
     @property
     def postgres_dir(self) -> Path:
@@ -85,6 +89,7 @@ class Settings:
             defs_dir=_path(defs_dir) if defs_dir else None,
             timezone=_timezone(env.get("PIPELINE_TIMEZONE") or "UTC"),
             first_day=_day(env.get("PIPELINE_FIRST_DAY") or "2010-01-01"),
+            namespace=_namespace(env.get("PIPELINE_NAMESPACE") or None),
             tables=tuple(name.strip() for name in (env.get("PIPELINE_TABLES") or "").split(",") if name.strip()),
             follow_links=_flag(env, "PIPELINE_FOLLOW_LINKS"),
             max_record_bytes=_record_bytes(env.get("PIPELINE_MAX_RECORD_BYTES") or str(MAX_RECORD_BYTES)),
@@ -132,6 +137,13 @@ def _timezone(value: str) -> str:
     except (ZoneInfoNotFoundError, ValueError) as error:
         raise SettingsError(f"PIPELINE_TIMEZONE: {value!r} is not an IANA time zone such as Europe/Berlin.") from error
     return value
+
+
+def _namespace(value: str | None) -> Namespace:
+    try:
+        return Namespace(value)
+    except NamespaceError as error:
+        raise SettingsError(f"PIPELINE_NAMESPACE: {error}") from error
 
 
 def _day(value: str) -> date:

@@ -15,13 +15,16 @@ from dagster_postgres.utils import pg_alembic_config
 from sqlalchemy import event
 
 from pipeline_assets import dagster_tables
-from pipeline_assets.dagster_storage import SCHEMA, _with_search_path, pipeline_instance
+from pipeline_assets.dagster_storage import _with_search_path, pipeline_instance
 from pipeline_assets.ledger.migrate import migrate
 from pipeline_assets.postgres import connect, sqlalchemy_url
 from pipeline_assets.settings import Settings
 
 # These tests die at each such statement of SQLAlchemy's, those marked at all of them.
 FEW = 40
+
+
+SCHEMA = "dagster"
 
 
 class Killed(BaseException):
@@ -70,7 +73,7 @@ def make(url: str, folder: Path) -> None:
 def make_as_dagster_does(url: str) -> None:
     with connect(url, autocommit=True) as connection:
         connection.execute(f"create schema {SCHEMA}")
-    DagsterPostgresStorage(_with_search_path(url))
+    DagsterPostgresStorage(_with_search_path(url, SCHEMA))
 
 
 @pytest.fixture(scope="module")
@@ -86,18 +89,18 @@ def test_the_tables_are_those_that_dagster_makes_itself(postgres_url: str, compl
 
 
 @pytest.mark.parametrize("by", ["an older build", "this one"])
-@pytest.mark.parametrize("step", [FEW, pytest.param(1, marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize("step", [FEW, pytest.param(3, marks=pytest.mark.exhaustive)])
 def test_a_kill_before_any_statement_that_makes_the_tables_is_made_good_by_the_next_start(
     step: int, by: str, new_database: Callable[[], str], complete: dict[str, list], tmp_path: Path
 ) -> None:
     for statement in count(step - 1, step):
-        url = new_database()
+        url, folder = new_database(), tmp_path / str(statement)
         with dying_at(statement) as seen:
             if by == "this one":
-                make(url, tmp_path)
+                make(url, folder)
             else:
                 make_as_dagster_does(url)
-        make(url, tmp_path)
+        make(url, folder)
         assert tables(url) == complete, statement
         if seen[0] < statement:
             break
@@ -140,7 +143,7 @@ def test_a_newer_dagster_upgrades_the_tables(
 ) -> None:
     config = pg_alembic_config(dagster_tables.dagster_postgres.run_storage.__file__)
     make(postgres_url, tmp_path)
-    engine = sa.create_engine(_with_search_path(postgres_url))
+    engine = sa.create_engine(_with_search_path(postgres_url, SCHEMA))
     with engine.begin() as connection:
         run_alembic_downgrade(config, connection, "-1")
     engine.dispose()

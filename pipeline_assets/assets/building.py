@@ -6,6 +6,7 @@ from typing import Any
 
 import dagster as dg
 
+from pipeline_assets.assets.keys import table_key
 from pipeline_assets.contracts.tables import Table
 from pipeline_assets.ledger.builds import WHOLE
 from pipeline_assets.ledger.files import StagedFile
@@ -40,7 +41,7 @@ def table_arguments(
             "backfill_policy": dg.BackfillPolicy.single_run(),
         }
     return {
-        "name": table.name,
+        "key": table_key(table.name, settings.namespace),
         "description": table.description,
         "group_name": table.group,
         "kinds": {"polars", "parquet" if table.store == "lake" else "postgres"},

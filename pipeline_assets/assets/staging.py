@@ -7,6 +7,7 @@ import dagster as dg
 from dagster_duckdb import DuckDBResource
 from duckdb import Error as DuckDBError
 
+from pipeline_assets.assets.keys import staging_key
 from pipeline_assets.checks.grouping import grouped
 from pipeline_assets.checks.staging import staging_checks
 from pipeline_assets.contracts.staged_events import StagedEvents
@@ -15,6 +16,7 @@ from pipeline_assets.ledger.summary import summarise
 from pipeline_assets.metadata import column_schema
 from pipeline_assets.platform import Platform
 from pipeline_assets.progress import Progress
+from pipeline_assets.settings import Settings
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.staging.housekeeping import remove_uncounted, write_views
 
@@ -26,20 +28,16 @@ class LoadConfig(dg.Config):
     """A run stops after this many files; the sensor asks for another run while files are pending."""
 
 
-def staging_key(source: str) -> dg.AssetKey:
-    """Asset key of a source's staged rows."""
-    return dg.AssetKey(["staging", source])
-
-
-def staging_assets(source: Source) -> dg.Definitions:
+def staging_assets(source: Source, settings: Settings) -> dg.Definitions:
     """The staging asset of a source, with its checks."""
 
     @dg.asset(
-        key=staging_key(source.name),
+        key=staging_key(source.name, settings.namespace),
         group_name="staging",
         kinds={"duckdb", "parquet"},
         description=f"Rows of the {source.format} files `{source.path}` in landing, per file and event day. "
-        "Each content is loaded exactly once; lines that cannot be loaded are in `ledger.quarantine`.",
+        "Each content is loaded exactly once; lines that cannot be loaded are in "
+        f"`{settings.namespace.ledger}.quarantine`.",
         metadata={"dagster/column_schema": column_schema(StagedEvents)},
     )
     def staging(
@@ -84,7 +82,8 @@ def staging_assets(source: Source) -> dg.Definitions:
             }
         )
 
-    return dg.Definitions(assets=[staging], asset_checks=grouped(staging_checks(source, staging_key(source.name))))
+    checks = staging_checks(source, staging_key(source.name))
+    return dg.Definitions(assets=[staging], asset_checks=grouped(checks, settings.namespace))
 
 
 def tidy_up(platform: Platform, source: str, log: Logger) -> None:

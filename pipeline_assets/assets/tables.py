@@ -11,11 +11,13 @@ from dagster_duckdb import DuckDBResource
 from duckdb import DuckDBPyConnection
 
 from pipeline_assets.assets.building import claimed_days, table_arguments
+from pipeline_assets.assets.keys import table_key
 from pipeline_assets.batching import Batch, batches
 from pipeline_assets.contracts.tables import EVENTS, Table
 from pipeline_assets.derivation import Derived, Frames, Reads, build_part, build_whole
 from pipeline_assets.io_managers.booked import BookedLakeIOManager, BookedPostgresIOManager
 from pipeline_assets.io_managers.frames import FrameStream
+from pipeline_assets.namespace import Namespace
 from pipeline_assets.partitions import ONLY_STALE_TAG, day_range
 from pipeline_assets.platform import Platform
 from pipeline_assets.progress import Progress
@@ -30,6 +32,7 @@ def table_asset(
 ) -> dg.AssetsDefinition:
     """The asset of a table; see `table_arguments`."""
     table = derived.table
+    namespace = settings.namespace
     # Of these few rows are wanted, day by day.
     asked = [each for each in derived.reads if each.select or each.among]
     arguments = table_arguments(
@@ -37,8 +40,11 @@ def table_asset(
         settings,
         version=version,
         made_of=made_of,
-        ins={each.table.name: _loaded(each, table) for each in derived.reads if each not in asked},
-        deps=[dg.AssetDep(each.table.name, partition_mapping=_mapping(each, table)) for each in asked],
+        ins={each.table.name: _loaded(each, table, namespace) for each in derived.reads if each not in asked},
+        deps=[
+            dg.AssetDep(table_key(each.table.name, namespace), partition_mapping=_mapping(each, table))
+            for each in asked
+        ],
     )
 
     @dg.asset(**arguments)
@@ -144,9 +150,10 @@ def _span(each: Reads, batch: Batch) -> tuple[date, date]:
     return batch.days[0] - timedelta(days=each.before), batch.days[-1] + timedelta(days=each.after)
 
 
-def _loaded(each: Reads, table: Table) -> dg.AssetIn:
+def _loaded(each: Reads, table: Table, namespace: Namespace) -> dg.AssetIn:
     metadata = {"columns": list(each.columns)} if each.columns else None
-    return dg.AssetIn(partition_mapping=_mapping(each, table), metadata=metadata)
+    key = table_key(each.table.name, namespace)
+    return dg.AssetIn(key=key, partition_mapping=_mapping(each, table), metadata=metadata)
 
 
 def _mapping(each: Reads, table: Table) -> dg.PartitionMapping | None:

@@ -9,7 +9,6 @@ from datetime import date
 from typing import Any
 
 import dagster as dg
-import sqlalchemy as sa
 from dagster_duckdb import DuckDBResource
 
 from pipeline_assets.analyses.declaration import Attribution
@@ -20,6 +19,7 @@ from pipeline_assets.contracts.funnels import Funnels
 from pipeline_assets.contracts.keys import key_text
 from pipeline_assets.contracts.retentions import Retentions
 from pipeline_assets.contracts.tables import EVENTS, Table
+from pipeline_assets.ledger.schema import text
 from pipeline_assets.model import ORDER_DAYS, PERSON_DAYS, VISITOR_DAYS, Model
 from pipeline_assets.parquet_files import parquet_relation
 from pipeline_assets.platform import Platform
@@ -289,8 +289,8 @@ def _attribution(table: Table) -> Check:
 def _in_key(amounts: Rows) -> Rows:
     """Amounts by key, whose last part is a text, as a table has it in its key."""
     found: Rows = {}
-    for (*key, text), amount in amounts.items():
-        of_table = (*key, key_text(text))
+    for (*key, last), amount in amounts.items():
+        of_table = (*key, key_text(last))
         found[of_table] = found.get(of_table, 0) + amount
     return found
 
@@ -331,7 +331,7 @@ class _At:
         """Rows of a query in PostgreSQL, `:days` being the days."""
         with self._platform.engine.connect() as connection:
             values |= {"days": self._days} if ":days" in query else {}
-            return [tuple(row) for row in connection.execute(sa.text(query), values)]
+            return [tuple(row) for row in connection.execute(text(connection, query), values)]
 
     def marts(self, query: str, **values: object) -> Rows:
         """Second column by first of the same."""
@@ -372,7 +372,7 @@ def _warning(table: str, name: str, description: str, query: str, *, shown: Coll
     def check(context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform]) -> dg.AssetCheckResult:
         with platform.engine.connect() as connection:
             days = checked_days(context, platform, table)
-            row = connection.execute(sa.text(query), {"days": days}).mappings().one()
+            row = connection.execute(text(connection, query), {"days": days}).mappings().one()
         found = any(number for column, number in row.items() if column not in shown)
         return result(not found, dict(row), warn=True)
 

@@ -2,11 +2,12 @@
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import dagster as dg
 from dagster_duckdb import DuckDBResource
 
+from pipeline_assets.namespace import Namespace
 from pipeline_assets.platform import Platform
 
 
@@ -15,7 +16,7 @@ class Check:
     """An asset check that is not a definition of Dagster's yet.
 
     Attributes:
-        spec: what Dagster shows of it.
+        spec: what Dagster shows of it. Assets are named as they are without a namespace.
         function: finds the result; takes those of `context`, `platform` and `duckdb` that its parameters name.
     """
 
@@ -38,15 +39,29 @@ def asset_check(
     return lambda function: Check(spec, function)
 
 
-def grouped(checks: Sequence[Check]) -> list[dg.AssetChecksDefinition]:
+def grouped(checks: Sequence[Check], namespace: Namespace) -> list[dg.AssetChecksDefinition]:
     """The checks as definitions, those of an asset in two steps at most: the blocking ones and the others.
 
     What is built from an asset waits for its blocking checks only, and an error in another check must not stop it.
+
+    Args:
+        checks: the checks.
+        namespace: what the assets they name belong to.
     """
     groups: dict[tuple[dg.AssetKey, bool], list[Check]] = {}
-    for check in checks:
+    for check in (_within(namespace, each) for each in checks):
         groups.setdefault((check.spec.asset_key, check.spec.blocking), []).append(check)
     return [_group(key, of_group, blocking) for (key, blocking), of_group in groups.items()]
+
+
+def _within(namespace: Namespace, check: Check) -> Check:
+    """The check of a deployment's own assets."""
+
+    def key(plain: dg.AssetKey) -> dg.AssetKey:
+        return dg.AssetKey(namespace.asset(*plain.path))
+
+    deps = [dg.AssetDep(key(dep.asset_key)) for dep in check.spec.additional_deps]
+    return replace(check, spec=check.spec._replace(asset_key=key(check.spec.asset_key), additional_deps=deps))
 
 
 def _group(asset: dg.AssetKey, checks: Sequence[Check], blocking: bool) -> dg.AssetChecksDefinition:

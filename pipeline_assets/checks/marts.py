@@ -13,9 +13,9 @@ from pipeline_assets.checks.grouping import Check, asset_check
 from pipeline_assets.checks.recount import UNKNOWN_ID, SessionCounts, count_activity, count_sessions
 from pipeline_assets.checks.results import checked_days, compared, result
 from pipeline_assets.contracts.tables import DAILY_ACTIVITY, EVENTS, PAGE_VIEWS, SESSIONS, Table
-from pipeline_assets.io_managers.marts import MARTS
 from pipeline_assets.ledger.builds import WHOLE
 from pipeline_assets.model import SUPPLIED_SESSIONS, Model, session_rules
+from pipeline_assets.namespace import MARTS
 from pipeline_assets.partitions import day_range
 from pipeline_assets.platform import Platform
 from pipeline_assets.transforms.sessionize import supplied_sources
@@ -30,8 +30,10 @@ def table_checks(model: Model) -> list[Check]:
     return [check for check in checks if check.spec.asset_key.path[-1] in model.tables]
 
 
-def _table(table: Table) -> sa.TableClause:
-    return sa.table(table.name, *(sa.column(name) for name in table.contract.columns()), schema=MARTS)
+def _table(table: Table) -> sa.Table:
+    # In a plain `sa.table` the schema stays what it is called without a namespace.
+    columns = (sa.Column(name) for name in table.contract.columns())
+    return sa.Table(table.name, sa.MetaData(), *columns, schema=MARTS)
 
 
 def _contract(table: Table) -> Check:
@@ -42,8 +44,8 @@ def _contract(table: Table) -> Check:
         description="The table has the contract's columns, and PostgreSQL enforces its keys and required columns.",
     )
     def contract(platform: dg.ResourceParam[Platform]) -> dg.AssetCheckResult:
-        inspector = sa.inspect(platform.engine)
-        stored = {column["name"]: column for column in inspector.get_columns(table.name, schema=MARTS)}
+        inspector, schema = sa.inspect(platform.engine), platform.settings.namespace.marts
+        stored = {column["name"]: column for column in inspector.get_columns(table.name, schema=schema)}
         columns = table.contract.columns()
         missing = sorted(columns.keys() - stored.keys())
         unenforced = sorted(
@@ -51,7 +53,7 @@ def _contract(table: Table) -> Check:
             for name, column in columns.items()
             if name in stored and not column.nullable and stored[name]["nullable"]
         )
-        key = sorted(inspector.get_pk_constraint(table.name, schema=MARTS)["constrained_columns"])
+        key = sorted(inspector.get_pk_constraint(table.name, schema=schema)["constrained_columns"])
         return result(
             not missing and not unenforced and key == sorted(table.contract.primary_key()),
             {"columns": len(stored), "missing": missing, "nulls_not_refused": unenforced, "primary_key": key},

@@ -6,6 +6,7 @@ import dagster as dg
 from dagster.components.scaffold.scaffold import scaffold_with
 from pydantic import BaseModel
 
+from pipeline_assets.components.declaring import settings_of
 from pipeline_assets.sources.declaration import Source
 
 _EXAMPLE = {
@@ -49,9 +50,9 @@ class EventSource(dg.Component):
         named = attributes.model_copy(update={"name": attributes.name or context.path.name})
         return cls(named)
 
-    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:  # noqa: ARG002 - Dagster's signature
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """The staging asset of the source, and its checks."""
         # The assets need the whole platform; `dg list components` and schemas do not.
         from pipeline_assets.assets.staging import staging_assets
 
-        return staging_assets(self.source)
+        return staging_assets(self.source, settings_of(context))

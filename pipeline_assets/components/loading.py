@@ -1,6 +1,5 @@
 """Turns the declarations of a deployment into Dagster definitions."""
 
-import types
 import warnings
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import dagster as dg
 from dagster_shared.record import copy
 
 from pipeline_assets.analyses.loading import Analyses, declared_analyses
+from pipeline_assets.components.declaring import DefsModule
 from pipeline_assets.declarations.problems import DeclarationError
 from pipeline_assets.declarations.yaml_files import DEFS_DIR
 from pipeline_assets.settings import PROJECT_ROOT, Settings
@@ -51,20 +51,16 @@ def component_definitions(settings: Settings) -> dg.Definitions:
     # A folder inside the package's is loaded with it.
     if settings.defs_dir and not settings.defs_dir.is_relative_to(DEFS_DIR):
         folders.append(settings.defs_dir)
-    package, *others = [_definitions(folder) for folder in folders]
+    package, *others = [_definitions(folder, settings) for folder in folders]
     # A code location can name one tree only; the UI shows the package's.
     return dg.Definitions.merge(package, *(copy(other, component_tree=None) for other in others))
 
 
-def _definitions(folder: Path) -> dg.Definitions:
-    # Dagster asks for a module, but reads nothing of it except the folder's path and a name for messages.
-    module = types.ModuleType("pipeline_assets.defs")
-    module.__path__ = [str(folder)]
-    module.__file__ = None
+def _definitions(folder: Path, settings: Settings) -> dg.Definitions:
     if not any(path.suffix in _DECLARING for path in folder.rglob("*")):
         # Dagster cannot load a folder in which nothing is declared yet.
         return dg.Definitions()
     with warnings.catch_warnings():
         # Raised by Dagster's own loader for every component, as its `load_from_defs_folder` knows.
         warnings.simplefilter("ignore", dg.BetaWarning)
-        return dg.ComponentTree(defs_module=module, project_root=PROJECT_ROOT).build_defs()
+        return dg.ComponentTree(defs_module=DefsModule(str(folder), settings), project_root=PROJECT_ROOT).build_defs()

@@ -9,36 +9,35 @@ import sqlalchemy as sa
 
 from pipeline_assets.demo.behaviour import BehaviourTruth
 from pipeline_assets.demo.truth import Snapshot, Truth
+from pipeline_assets.ledger.schema import text
 from pipeline_assets.ledger.summary import summarise
 
-_EVENTS = sa.text("""
+_EVENTS = """
     select
         (select count(*) from ledger.files where state = 'repeat') as repeats,
         (select sum(events) from ledger.event_days) as events,
         (select sum(duplicates) from ledger.event_days) as duplicates,
         (select sum(conflicts) from ledger.event_days) as conflicts
-""")
-_MARTS = sa.text("""
+"""
+_MARTS = """
     select
         (select count(*) from marts.sessions) as sessions,
         (select count(*) from marts.sessions where is_bot) as bot_sessions,
         (select count(*) from marts.page_views) as page_views,
         (select sum(bot_events) from marts.daily_activity) as bot_events,
         (select sum(revenue) from marts.daily_activity) as revenue
-""")
-_PEOPLE = sa.text("""
+"""
+_PEOPLE = """
     select count(distinct person_id) from marts.visitors
     where property in ('shop.example', 'shop-app') and not is_bot
-""")
-_FUNNEL = sa.text("select step_name, sum(entities)::bigint from marts.checkout_funnel group by 1")
-_RETENTION = sa.text("select cohort_start, period_number, cohort_size, retained from marts.visit_retention")
-_CHANNELS = sa.text(
-    "select channel, sum(sessions)::bigint from marts.campaigns where property = 'shop.example' group by 1"
-)
-_CREDITS = sa.text("""
+"""
+_FUNNEL = "select step_name, sum(entities)::bigint from marts.checkout_funnel group by 1"
+_RETENTION = "select cohort_start, period_number, cohort_size, retained from marts.visit_retention"
+_CHANNELS = "select channel, sum(sessions)::bigint from marts.campaigns where property = 'shop.example' group by 1"
+_CREDITS = """
     select model, channel, sum(credit) from marts.channel_attribution
     where model in ('first', 'last', 'last_non_direct', 'linear') group by 1, 2 having sum(credit) <> 0
-""")
+"""
 
 
 @dataclass(frozen=True)
@@ -61,8 +60,8 @@ def findings(engine: sa.Engine, truth: Truth) -> list[Finding]:
     sources = state.sources
     summaries = [summarise(engine, source.source) for source in sources]
     with engine.connect() as connection:
-        ledger = connection.execute(_EVENTS).one()
-        marts = connection.execute(_MARTS).one()
+        ledger = connection.execute(text(engine, _EVENTS)).one()
+        marts = connection.execute(text(engine, _MARTS)).one()
 
     def planted(name: str) -> object:
         return sum(getattr(source.numbers, name) for source in sources)
@@ -100,11 +99,11 @@ def _behaviour(engine: sa.Engine, planted: BehaviourTruth) -> list[Finding]:
     credits = {(each.model, each.channel): Decimal(each.cents) / 100 for each in planted.attribution}
     with engine.connect() as connection:
         return [
-            Finding("people of web and app", planted.people, connection.execute(_PEOPLE).scalar_one()),
-            _cells("steps of the funnel", funnel, connection.execute(_FUNNEL).all()),
-            _cells("cells of the retention triangle", retention, connection.execute(_RETENTION).all()),
-            _cells("channels with their sessions", channels, connection.execute(_CHANNELS).all()),
-            _cells("channels and models with their credit", credits, connection.execute(_CREDITS).all()),
+            Finding("people of web and app", planted.people, connection.execute(text(engine, _PEOPLE)).scalar_one()),
+            _cells("steps of the funnel", funnel, connection.execute(text(engine, _FUNNEL)).all()),
+            _cells("cells of the retention triangle", retention, connection.execute(text(engine, _RETENTION)).all()),
+            _cells("channels with their sessions", channels, connection.execute(text(engine, _CHANNELS)).all()),
+            _cells("channels and models with their credit", credits, connection.execute(text(engine, _CREDITS)).all()),
         ]
 
 

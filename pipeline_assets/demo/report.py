@@ -6,33 +6,37 @@ from typing import Any
 import sqlalchemy as sa
 from rich.table import Table
 
+from pipeline_assets.ledger.schema import schema_of, text
+from pipeline_assets.namespace import MARTS
+
 _BAR = 30
 
-_FUNNEL = sa.text("""
+_FUNNEL = """
     select step_name, sum(entities)::bigint,
         percentile_cont(0.5) within group (order by median_seconds_from_previous)
     from marts.checkout_funnel group by step_number, step_name order by step_number
-""")
-_RETENTION = sa.text("""
+"""
+_RETENTION = """
     select cohort_start, cohort_size, array_agg(retained order by period_number)
     from marts.visit_retention group by cohort_start, cohort_size order by cohort_start
-""")
-_CHANNELS = sa.text("""
+"""
+_CHANNELS = """
     select channel, sum(sessions)::bigint, sum(engaged_sessions)::bigint, sum(conversions)::bigint, sum(revenue)
     from marts.campaigns where property = 'shop.example' group by channel order by 2 desc, 1
-""")
-_ATTRIBUTION = sa.text("""
+"""
+_ATTRIBUTION = """
     select channel, model, sum(credit) from marts.channel_attribution group by channel, model
-""")
+"""
 
 
 def behaviour_report(engine: sa.Engine) -> Iterator[Table]:
     """The four tables, one after the other."""
+    marts = schema_of(engine, MARTS)
     with engine.connect() as connection:
-        yield _funnel(connection.execute(_FUNNEL).all())
-        yield _retention(connection.execute(_RETENTION).all())
-        yield _channels(connection.execute(_CHANNELS).all())
-        yield _attribution(connection.execute(_ATTRIBUTION).all())
+        yield _funnel(marts, connection.execute(text(engine, _FUNNEL)).all())
+        yield _retention(marts, connection.execute(text(engine, _RETENTION)).all())
+        yield _channels(marts, connection.execute(text(engine, _CHANNELS)).all())
+        yield _attribution(marts, connection.execute(text(engine, _ATTRIBUTION)).all())
 
 
 def _titled(title: str, *columns: str) -> Table:
@@ -43,9 +47,9 @@ def _titled(title: str, *columns: str) -> Table:
     return table
 
 
-def _funnel(rows: Sequence[Any]) -> Table:
+def _funnel(marts: str, rows: Sequence[Any]) -> Table:
     table = _titled(
-        "marts.checkout_funnel: visitors and days, within 7 days", "step", "reached", "of all", "of the step before",
+        f"{marts}.checkout_funnel: visitors and days, within 7 days", "step", "reached", "of all", "of the step before",
         "median minutes",
     )  # fmt: skip
     table.add_column("")
@@ -63,10 +67,10 @@ def _funnel(rows: Sequence[Any]) -> Table:
     return table
 
 
-def _retention(rows: Sequence[Any]) -> Table:
+def _retention(marts: str, rows: Sequence[Any]) -> Table:
     longest = max((len(row[2]) for row in rows), default=0)
     table = _titled(
-        "marts.visit_retention: people who came back so many days later, %",
+        f"{marts}.visit_retention: people who came back so many days later, %",
         "first day", "people", *map(str, range(1, longest)),
     )  # fmt: skip
     for start, size, retained in rows:
@@ -75,8 +79,10 @@ def _retention(rows: Sequence[Any]) -> Table:
     return table
 
 
-def _channels(rows: Sequence[Any]) -> Table:
-    table = _titled("marts.campaigns: channels of shop.example", "channel", "sessions", "engaged", "orders", "revenue")
+def _channels(marts: str, rows: Sequence[Any]) -> Table:
+    table = _titled(
+        f"{marts}.campaigns: channels of shop.example", "channel", "sessions", "engaged", "orders", "revenue"
+    )
     table.add_column("sessions")
     most = max((row[1] for row in rows), default=1)
     for channel, sessions, engaged, orders, revenue in rows:
@@ -85,9 +91,9 @@ def _channels(rows: Sequence[Any]) -> Table:
     return table
 
 
-def _attribution(rows: Sequence[Any]) -> Table:
+def _attribution(marts: str, rows: Sequence[Any]) -> Table:
     models = ("last", "last_non_direct", "first", "linear", "position", "time_decay", "markov", "shapley")
-    table = _titled("marts.channel_attribution: revenue by model", "channel", *models)
+    table = _titled(f"{marts}.channel_attribution: revenue by model", "channel", *models)
     credit = {(channel, model): amount for channel, model, amount in rows}
     channels = {channel for channel, _ in credit}
     totals = {model: sum(amount or 0 for (_, by), amount in credit.items() if by == model) for model in models}

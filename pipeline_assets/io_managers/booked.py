@@ -1,6 +1,6 @@
 """The project's IO managers: those of any project, plus the ledger's booking in the transaction that publishes."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql.asyncpg import dialect as numbered_parameter
 from pipeline_assets.contracts.tables import EVENTS, Store, Table
 from pipeline_assets.derivation import Groups
 from pipeline_assets.io_managers.lake import ParquetLakeIOManager, Publish
-from pipeline_assets.io_managers.marts import MARTS, rows_among, rows_of_groups
+from pipeline_assets.io_managers.marts import rows_among, rows_of_groups
 from pipeline_assets.io_managers.postgres import PostgresPolarsIOManager
 from pipeline_assets.ledger.builds import WHOLE, book_counts, book_revisions, confirmation, require_all
 from pipeline_assets.platform import Platform
@@ -86,10 +86,10 @@ class BookedPostgresIOManager(PostgresPolarsIOManager):
     """The marts. Rows and the confirmation of the run's claim are one transaction."""
 
     def __init__(self, platform: Platform) -> None:
-        """Store in the schema `marts` of the deployment's server."""
+        """Store in the schema of the marts of the deployment's server."""
         super().__init__(
             url=lambda: platform.postgres_url,
-            schema=MARTS,
+            schema=platform.settings.namespace.marts,
             contracts=_contracts(platform, "marts"),
         )
         self._platform = platform
@@ -101,14 +101,16 @@ class BookedPostgresIOManager(PostgresPolarsIOManager):
 
     def rows_among(self, table: Table, column: str, values: pl.Series, *, columns: Sequence[str]) -> pl.DataFrame:
         """See `marts.rows_among`."""
-        return rows_among(self.client, table, column, values, columns=columns)
+        schema = self._platform.settings.namespace.marts
+        return rows_among(self.client, table, column, values, columns=columns, schema=schema)
 
     def rows_of_groups(
         self, table: Table, groups: Groups, seeds: pl.Series, days: Collection[date]
     ) -> pl.DataFrame | None:
         """See `marts.rows_of_groups`."""
-        timezone = ZoneInfo(self._platform.settings.timezone)
-        return rows_of_groups(self.client, table, groups, seeds, days, timezone=timezone)
+        settings = self._platform.settings
+        timezone, schema = ZoneInfo(settings.timezone), settings.namespace.marts
+        return rows_of_groups(self.client, table, groups, seeds, days, timezone=timezone, schema=schema)
 
     def _get_table_slice(self, context: Any, output_context: dg.OutputContext) -> TableSlice:
         """The table, and where rows are written the days that the run has claimed."""
@@ -126,11 +128,12 @@ class BookedPostgresIOManager(PostgresPolarsIOManager):
         """Confirm the claim."""
         table, days = _written(context, self._platform)
         recipe = self._platform.recipes[table]
+        schemas = self._platform.settings.namespace.schemas
         with connection.cursor() as cursor:
-            _execute(cursor, confirmation(recipe, days, context.run_id))
+            _execute(cursor, confirmation(recipe, days, context.run_id), schemas)
             require_all(table, days, len(cursor.fetchall()))
             for statement in _revisions(self._platform, context.run_id, table):
-                _execute(cursor, statement)
+                _execute(cursor, statement, schemas)
 
 
 def _contracts(platform: Platform, store: Store) -> dict[str, type[dy.Schema]]:
@@ -142,9 +145,14 @@ def _revisions(platform: Platform, run_id: str, table: str) -> list[sa.UpdateBas
     return [] if revised is None else book_revisions(table, revised)
 
 
-def _execute(cursor: "Cursor", statement: sa.UpdateBase) -> None:
-    """Run a statement of SQLAlchemy on a connection of ADBC."""
-    compiled = statement.compile(dialect=numbered_parameters(), compile_kwargs={"render_postcompile": True})
+def _execute(cursor: "Cursor", statement: sa.UpdateBase, schemas: Mapping[str, str]) -> None:
+    """Run a statement of SQLAlchemy on a connection of ADBC, with its schemas called as the deployment calls them."""
+    compiled = statement.compile(
+        dialect=numbered_parameters(),
+        compile_kwargs={"render_postcompile": True},
+        schema_translate_map=dict(schemas),
+        render_schema_translate=bool(schemas),
+    )
     cursor.execute(str(compiled), [compiled.params[name] for name in compiled.positiontup or ()] or None)
 
 

@@ -11,13 +11,17 @@ from pipeline_assets.contracts.tables import Table
 from pipeline_assets.derivation import Groups
 from pipeline_assets.io_managers.frames import contract_schema
 from pipeline_assets.io_managers.postgres import PostgresClient, TableError, quoted, read
-
-MARTS = "marts"
-"""The schema of the tables for people and BI tools."""
+from pipeline_assets.namespace import MARTS
 
 
 def rows_among(
-    client: PostgresClient, table: Table, column: str, values: pl.Series, *, columns: Sequence[str]
+    client: PostgresClient,
+    table: Table,
+    column: str,
+    values: pl.Series,
+    *,
+    columns: Sequence[str],
+    schema: str = MARTS,
 ) -> pl.DataFrame:
     """The rows of a table with one of some values.
 
@@ -27,14 +31,15 @@ def rows_among(
         column: a column of texts.
         values: those wanted.
         columns: columns wanted.
+        schema: where the table is.
 
     Raises:
         TableError: there is no such table, PostgreSQL cannot be reached or refused a statement.
     """
     condition = f"{quoted(column)} = ANY($1::text[])"
-    rows = _rows(client, table, condition, [values.to_list()], columns=columns)
+    rows = _rows(client, schema, table, condition, [values.to_list()], columns=columns)
     if rows is None:
-        raise TableError(f"{MARTS}.{table.name} does not exist. Materialize {table.name} first.")
+        raise TableError(f"{schema}.{table.name} does not exist. Materialize {table.name} first.")
     return rows
 
 
@@ -46,6 +51,7 @@ def rows_of_groups(
     days: Collection[date],
     *,
     timezone: ZoneInfo,
+    schema: str = MARTS,
 ) -> pl.DataFrame | None:
     """The rows of all groups that have a row of a certain seed, or one that may be made of input rows of some days.
 
@@ -56,6 +62,7 @@ def rows_of_groups(
         seeds: values of their `seed`.
         days: calendar days in the reporting time zone.
         timezone: the reporting time zone.
+        schema: where the table is.
 
     Returns:
         All columns, with the types of the contract; None if there is no such table.
@@ -65,7 +72,7 @@ def rows_of_groups(
     """
     spans = _spans(days, timezone)
     key, seed, first, last = map(quoted, (groups.key, groups.seed, groups.first, groups.last))
-    name = quoted(MARTS, table.name)
+    name = quoted(schema, table.name)
     condition = f"""
         {key} IN (
             SELECT {key} FROM {name} WHERE {seed} = ANY($1::text[])
@@ -76,21 +83,27 @@ def rows_of_groups(
         )
     """  # noqa: S608
     parameters = [seeds.to_list(), *([span[end].isoformat() for span in spans] for end in (0, 1))]
-    return _rows(client, table, condition, parameters, columns=table.contract.column_names())
+    return _rows(client, schema, table, condition, parameters, columns=table.contract.column_names())
 
 
 def _rows(
-    client: PostgresClient, table: Table, condition: str, parameters: Sequence[object], *, columns: Sequence[str]
+    client: PostgresClient,
+    schema: str,
+    table: Table,
+    condition: str,
+    parameters: Sequence[object],
+    *,
+    columns: Sequence[str],
 ) -> pl.DataFrame | None:
     """Rows with the types of the contract; None if there is no such table."""
-    table_slice = TableSlice(table.name, MARTS)
+    table_slice = TableSlice(table.name, schema)
     with client.connect(None, table_slice) as connection:
         found = client.describe(table_slice, connection)
         if found is None:
             return None
         return read(
             connection,
-            quoted(MARTS, table.name),
+            quoted(schema, table.name),
             found,
             columns=columns,
             condition=condition,

@@ -12,7 +12,7 @@ from datetime import date, datetime, timedelta
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
-from pipeline_assets.ledger.schema import contents, files, quarantine, staged
+from pipeline_assets.ledger.schema import contents, files, quarantine, schema_of, staged
 from pipeline_assets.locks import take_turn
 
 # A booking takes a second or two, however large the file is.
@@ -259,7 +259,7 @@ class FileLedger:
 
 def _lock(connection: sa.Connection, source: str) -> None:
     # Bookings of one source are serialised: "the newest content of a path" must not be decided twice at once.
-    key = sa.func.hashtextextended(f"ledger.files/{source}", 0)
+    key = sa.func.hashtextextended(f"{schema_of(connection)}.files/{source}", 0)
     lock = sa.select(sa.func.pg_try_advisory_xact_lock(key))
     what = f"another process that books files of {source}"
     take_turn(lambda: connection.execute(lock).scalar(), what, limit=_LOCK_LIMIT_SECONDS)
@@ -302,7 +302,7 @@ def _copy_quarantine(connection: sa.Connection, source: str, load: Load) -> None
     if not load.quarantined:
         return
     with connection.connection.cursor().copy(
-        "copy ledger.quarantine (source, content, line, reason, rules, raw, bytes) from stdin"
+        f"copy {schema_of(connection)}.quarantine (source, content, line, reason, rules, raw, bytes) from stdin"
     ) as copy:
         for bad in load.quarantined:
             copy.write_row((source, load.content, bad.line, bad.reason, load.rules, bad.raw, bad.length))

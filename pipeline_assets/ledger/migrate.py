@@ -4,7 +4,7 @@ from importlib.resources import as_file, files
 
 import sqlalchemy as sa
 
-from pipeline_assets.ledger.schema import REVISION, SCHEMA
+from pipeline_assets.ledger.schema import REVISION, schema_of
 from pipeline_assets.locks import take_turn
 from pipeline_assets.postgres import PostgresError
 
@@ -28,20 +28,21 @@ def migrate(engine: sa.Engine) -> None:
         return
     if found is not None and found > REVISION:
         raise LedgerVersionError(
-            f"The ledger (schema {SCHEMA}) is of version {found}, made by newer software; this one knows {REVISION} at "
-            "most. Use the newer version, or point PIPELINE_POSTGRES_URL at another database."
+            f"The ledger (schema {schema_of(engine)}) is of version {found}, made by newer software; this one knows "
+            f"{REVISION} at most. Use the newer version, or point PIPELINE_POSTGRES_URL at another database."
         )
     # Imported here because it takes half a second, and the ledger is nearly always current.
     from alembic import command
     from alembic.config import Config
 
     with as_file(files("pipeline_assets.ledger") / "migrations") as folder, engine.begin() as connection:
-        lock = sa.select(sa.func.pg_try_advisory_xact_lock(sa.func.hashtextextended(f"schema {SCHEMA}", 0)))
+        schema = schema_of(engine)
+        lock = sa.select(sa.func.pg_try_advisory_xact_lock(sa.func.hashtextextended(f"schema {schema}", 0)))
         # Somebody may be reading what is to be changed.
         connection.execute(sa.text(f"set local lock_timeout = '{_LIMIT_SECONDS}s'"))
-        what = f"another process that upgrades the schema {SCHEMA}"
+        what = f"another process that upgrades the schema {schema}"
         take_turn(lambda: connection.execute(lock).scalar(), what, limit=_LIMIT_SECONDS)
-        connection.execute(sa.schema.CreateSchema(SCHEMA, if_not_exists=True))
+        connection.execute(sa.schema.CreateSchema(schema, if_not_exists=True))
         config = Config()
         config.set_main_option("script_location", str(folder).replace("%", "%%"))
         config.attributes["connection"] = connection
@@ -50,7 +51,7 @@ def migrate(engine: sa.Engine) -> None:
 
 def _revision(engine: sa.Engine) -> str | None:
     with engine.connect() as connection:
-        if connection.execute(sa.select(sa.func.to_regclass(f"{SCHEMA}.alembic_version"))).scalar() is None:
+        if connection.execute(sa.select(sa.func.to_regclass(f"{schema_of(engine)}.alembic_version"))).scalar() is None:
             return None
-        version = sa.table("alembic_version", sa.column("version_num"), schema=SCHEMA)
+        version = sa.table("alembic_version", sa.column("version_num"), schema=schema_of(engine))
         return connection.execute(sa.select(version.c.version_num)).scalar()

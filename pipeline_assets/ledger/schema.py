@@ -1,10 +1,18 @@
-"""The tables of the schema `ledger`. Alembic migrations in `migrations/` create them; these declarations query them."""
+"""The tables of the schema `ledger`. Alembic migrations in `migrations/` create them; these declarations query them.
+
+A deployment with a namespace calls its schemas otherwise. Its engine (see `identity.deployment_engine`) knows how, and
+SQLAlchemy puts that name in place of the one in the declarations; `schema_of` and `text` do so where it cannot.
+"""
+
+import re
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import JSONB, UUID
 
-SCHEMA = "ledger"
-REVISION = "0005"
+from pipeline_assets.namespace import LEDGER, MARTS
+
+SCHEMA = LEDGER
+REVISION = "0004"
 """Newest migration: the version these declarations describe."""
 
 metadata = sa.MetaData(schema=SCHEMA)
@@ -124,3 +132,30 @@ event_days = sa.Table(
     sa.CheckConstraint("conflicts between 0 and duplicates", name="event_days_conflicts"),
     comment="Where the landed rows of each day went.",
 )
+
+deployment = sa.Table(
+    "deployment",
+    metadata,
+    sa.Column("singleton", sa.Boolean, primary_key=True, server_default=sa.true()),
+    sa.Column("id", UUID(as_uuid=False), nullable=False),
+    sa.Column("namespace", sa.Text, comment="Null where the schemas have their plain names"),
+    sa.Column("lake", sa.Text, nullable=False, comment="Where the lake was when both became one deployment"),
+    sa.Column("made_at", sa.TIMESTAMP(timezone=True), nullable=False, server_default=sa.func.now()),
+    sa.Column(
+        "marked_at", sa.TIMESTAMP(timezone=True), comment="When the lake had got the file that names this deployment"
+    ),
+    sa.CheckConstraint("singleton", name="deployment_singleton"),
+    comment="Which deployment this ledger is of. The lake has a file with the same id; without it nothing is touched.",
+)
+
+_IN_SQL = re.compile(rf"""(?<![\w.'"])({LEDGER}|{MARTS})\.""")
+
+
+def schema_of(bind: sa.Engine | sa.Connection, plain: str = SCHEMA) -> str:
+    """How a deployment calls the schema that is plainly called `ledger`, or `marts`."""
+    return bind.get_execution_options().get("schema_translate_map", {}).get(plain, plain)
+
+
+def text(bind: sa.Engine | sa.Connection, query: str) -> sa.TextClause:
+    """A query of the code's own, in which `ledger.` and `marts.` stand for the deployment's schemas."""
+    return sa.text(_IN_SQL.sub(lambda found: f"{schema_of(bind, found[1])}.", query))

@@ -4,7 +4,7 @@ import time
 
 import dagster as dg
 
-from pipeline_assets.assets.staging import staging_key
+from pipeline_assets.assets.keys import staging_key
 from pipeline_assets.jobs import LOAD_JOB
 from pipeline_assets.platform import Platform
 from pipeline_assets.runs import under_way
@@ -54,5 +54,6 @@ def new_files(
     digest = inputs_digest(asked_for)
     if reason := must_wait(context.instance, LOAD_JOB, digest):
         return reason
-    request = dg.RunRequest(asset_selection=[staging_key(name) for name in ready], tags={INPUTS_TAG: digest})
+    keys = [staging_key(name, platform.settings.namespace) for name in ready]
+    request = dg.RunRequest(asset_selection=keys, tags={INPUTS_TAG: digest})
     return dg.SensorResult(run_requests=[request])

@@ -2,8 +2,9 @@
 
 import dagster as dg
 
+from pipeline_assets.assets.keys import stretch_keys
 from pipeline_assets.jobs import BUILD_JOB, LOAD_JOB
-from pipeline_assets.partitions import range_tags, table_keys
+from pipeline_assets.partitions import range_tags
 from pipeline_assets.platform import Platform
 from pipeline_assets.runs import under_way
 from pipeline_assets.sensors.backing_off import INPUTS_TAG, few_failures, inputs_digest, must_wait
@@ -33,7 +34,7 @@ def stale_days(
         waiting = must_wait(context.instance, BUILD_JOB, digest)
         if waiting is None:
             tags = {**range_tags(stretch), INPUTS_TAG: digest}
-            request = dg.RunRequest(asset_selection=table_keys(stretch), tags=tags)
+            request = dg.RunRequest(asset_selection=stretch_keys(stretch, platform.settings.namespace), tags=tags)
             return dg.SensorResult(run_requests=[request])
         # One bad day must not keep the others from being built: its half without it is asked for, then other stretches.
         reason = waiting

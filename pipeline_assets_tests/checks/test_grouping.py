@@ -7,6 +7,7 @@ import pytest
 from dagster_duckdb import DuckDBResource
 
 from pipeline_assets.checks.grouping import Check, asset_check, grouped
+from pipeline_assets.namespace import Namespace
 
 
 def saying(name: str, *, passed: bool = True, error: str = "", blocking: bool = False) -> Check:
@@ -29,7 +30,7 @@ def run(*checks: Check, selection: dg.AssetSelection | None = None) -> dg.Execut
     resources: dict[str, Any] = {"platform": object(), "duckdb": DuckDBResource(database=":memory:")}
     definitions = dg.Definitions(
         assets=[upper, lower],
-        asset_checks=grouped(checks),
+        asset_checks=grouped(checks, Namespace()),
         resources=resources,
         jobs=[dg.define_asset_job("all", selection=selection or dg.AssetSelection.all())],
     )

@@ -14,6 +14,8 @@ import sqlalchemy as sa
 
 from pipeline_assets.build import build_defs, build_platform
 from pipeline_assets.contracts.tables import BACKBONE, EVENTS, Table
+from pipeline_assets.ledger.schema import schema_of, text
+from pipeline_assets.namespace import MARTS
 from pipeline_assets.parquet_files import scan_parquet
 from pipeline_assets.platform import Platform
 from pipeline_assets.postgres import libpq_url
@@ -207,14 +209,14 @@ def books_balance(engine: sa.Engine) -> bool:
 def sql(engine: sa.Engine, query: str, **values: Any) -> list[tuple]:
     """Rows of a query."""
     with engine.connect() as connection:
-        return [tuple(row) for row in connection.execute(sa.text(query), values)]
+        return [tuple(row) for row in connection.execute(text(connection, query), values)]
 
 
 def mart(engine: sa.Engine, table: Table) -> pl.DataFrame:
     """All rows of a table in PostgreSQL, typed as its contract says, in order of its key."""
     columns = table.contract.columns()
     schema = {name: column.dtype for name, column in columns.items()}
-    query = f"select {', '.join(columns)} from marts.{table.name}"
+    query = f"select {', '.join(columns)} from {schema_of(engine, MARTS)}.{table.name}"
     with psycopg.connect(libpq_url(engine.url.render_as_string(hide_password=False))) as connection:
         connection.execute("set timezone to 'UTC'")
         rows = connection.execute(query).fetchall()  # ty: ignore[no-matching-overload]

@@ -92,10 +92,10 @@ def finished_refresh(folder: Path, what: str = "", *, tables: tuple[str, ...] = 
 
 
 def prepare(folder: Path, demo: Demo, empty: Path | None = None) -> None:
-    """Put everything into landing; copy the server of an empty data folder, if one is given."""
+    """Put everything into landing; copy the server and the lake of an empty data folder, if one is given."""
     if empty:
         # With owners: root's server runs as another user.
-        subprocess.run(["cp", "-a", f"{empty}/postgres", str(folder)], check=True)
+        subprocess.run(["cp", "-a", f"{empty}/postgres", f"{empty}/lake", str(folder)], check=True)
     landing = Settings.for_data_dir(folder).landing_dir
     demo.write(landing)
     demo.write_late_files(landing)

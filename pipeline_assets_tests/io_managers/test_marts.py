@@ -11,8 +11,9 @@ import pytest
 
 from pipeline_assets.contracts.tables import Table
 from pipeline_assets.derivation import Groups
-from pipeline_assets.io_managers.marts import MARTS, rows_among, rows_of_groups
+from pipeline_assets.io_managers.marts import rows_among, rows_of_groups
 from pipeline_assets.io_managers.postgres import PostgresClient, PostgresPolarsIOManager, TableError
+from pipeline_assets.namespace import MARTS
 
 BERLIN = ZoneInfo("Europe/Berlin")
 # The clocks are turned on the 29th, whose day has 23 hours.

@@ -2,9 +2,11 @@
 
 from alembic import context
 
-from pipeline_assets.ledger.schema import SCHEMA, metadata
+from pipeline_assets.ledger.schema import metadata, schema_of
 
 connection = context.config.attributes["connection"]
-context.configure(connection=connection, target_metadata=metadata, version_table_schema=SCHEMA, include_schemas=True)
+context.configure(
+    connection=connection, target_metadata=metadata, version_table_schema=schema_of(connection), include_schemas=True
+)
 with context.begin_transaction():
     context.run_migrations()

@@ -1,0 +1,21 @@
+"""The keys of assets: as a namespace has them, and plain without one. Nothing else makes one."""
+
+import dagster as dg
+
+from pipeline_assets.ledger.builds import Stretch
+from pipeline_assets.namespace import PLAIN, Namespace
+
+
+def table_key(table: str, namespace: Namespace = PLAIN) -> dg.AssetKey:
+    """Asset key of a table: the namespace where there is one, and its name."""
+    return dg.AssetKey(namespace.asset(table))
+
+
+def staging_key(source: str, namespace: Namespace = PLAIN) -> dg.AssetKey:
+    """Asset key of a source's staged rows: the namespace where there is one, `staging`, and the source."""
+    return dg.AssetKey(namespace.asset("staging", source))
+
+
+def stretch_keys(stretch: Stretch, namespace: Namespace) -> list[dg.AssetKey]:
+    """The assets to build in a stretch."""
+    return [table_key(table, namespace) for table in stretch.tables]

@@ -1,0 +1,363 @@
+"""Which deployment a ledger and a lake belong to, so that two of them never write into each other's.
+
+The ledger holds an id, and so does a file in the lake, the marker. Whoever needs the ledger opens it by
+`deployment_engine`, which compares the two before anything else is read or written, and makes them where a deployment
+starts for the first time: the ledger's, then the marker, then the ledger's word that the marker is there. A start that
+finds only a part of this, because another was killed, takes a new id; so of several lakes one at most has the ledger's.
+"""
+
+import errno
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import sqlalchemy as sa
+from psycopg.errors import LockNotAvailable
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import OperationalError
+
+from pipeline_assets.contracts.tables import EVENTS
+from pipeline_assets.ledger.builds import STAGING
+from pipeline_assets.ledger.files import StagedFile
+from pipeline_assets.ledger.migrate import migrate
+from pipeline_assets.ledger.schema import builds, deployment, files, schema_of, staged
+from pipeline_assets.postgres import redacted, server_url, sqlalchemy_url
+from pipeline_assets.settings import Settings
+
+MARKER = "deployment.json"
+"""Name of the marker in the lake's folder."""
+
+_NOTE = "The deployment whose ledger lists the files of this lake. See Operations in the README of pipeline-assets."
+# Whoever holds the lock compares, migrates and writes one small file.
+_LOCK_LIMIT = "5min"
+_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
+
+_OWN_FOLDER = "give this one a folder of its own with PIPELINE_DATA_DIR (or PIPELINE_LAKE_URL)"
+_ITS_FOLDER = "point PIPELINE_DATA_DIR (or PIPELINE_LAKE_URL) at its folder"
+_ADOPT = "Where one of the two was lost, restored or moved and they are to go on as one: pipeline-assets adopt."
+
+
+class IdentityError(RuntimeError):
+    """The ledger and the lake are not of one deployment; the message says what was found, where, and what to set."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who a deployment is.
+
+    Attributes:
+        id: a UUID.
+        namespace: the namespace it was made in; None for the plain names.
+    """
+
+    id: str
+    namespace: str | None = None
+
+    def __str__(self) -> str:
+        """For messages."""
+        where = f"namespace {self.namespace}" if self.namespace else "no namespace"
+        return f"the deployment {self.id} ({where})"
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What a ledger says of its deployment.
+
+    Attributes:
+        identity: None where it has none yet.
+        lake: where the lake was that got the marker; None if it is not known to have got it.
+    """
+
+    identity: Identity | None = None
+    lake: str | None = None
+
+
+def deployment_engine(settings: Settings) -> sa.Engine:
+    """Connections to the deployment's database: the ledger's tables are current, and the lake is this ledger's.
+
+    Schemas are called as the namespace wants. The embedded server is started if need be.
+
+    Raises:
+        IdentityError: the lake or the ledger is another deployment's. Nothing was written.
+        PostgresError: the server cannot be started or reached.
+    """
+    engine = _engine(settings)
+    try:
+        with engine.connect() as connection:
+            known = _known(connection)
+        mine = known.identity if known.lake else None
+        if mine is None or mine != _marker(settings) or mine.namespace != settings.namespace.name:
+            with _alone(engine):
+                _settle(engine, settings)
+        migrate(engine)
+    except BaseException:
+        engine.dispose()
+        raise
+    return engine
+
+
+def adopt(settings: Settings, tables: Iterable[str]) -> None:
+    """Make the ledger and the lake one deployment under a new id, whatever they belonged to before.
+
+    For a lake or a database that was lost, restored or moved apart from the other. The tables in the lake may be built
+    from other files than this ledger lists: they are removed, and all days and tables are stale. Staged files stay, for
+    they are named by content; the next load stages those again that are missing. Whoever else uses the ledger or the
+    lake is refused from its next start on.
+
+    Args:
+        settings: where ledger and lake are.
+        tables: names of all tables that the lake may hold.
+
+    Raises:
+        IdentityError: the lake cannot be written.
+        PostgresError: the server cannot be started or reached.
+    """
+    engine = _engine(settings)
+    try:
+        with _alone(engine):
+            migrate(engine)
+            # First, so that none of them is taken for built if this does not come to its end.
+            with engine.begin() as connection:
+                connection.execute(sa.update(builds).values(state="building"))
+            with _writing(settings.lake_dir):
+                _marker_path(settings).unlink(missing_ok=True)
+                for table in tables:
+                    with suppress(FileNotFoundError):
+                        shutil.rmtree(settings.lake_dir / table)
+            _make(engine, settings)
+    finally:
+        engine.dispose()
+
+
+def found(settings: Settings) -> str:
+    """What the ledger and the lake say of themselves, for whoever is to decide whether they belong together.
+
+    Raises:
+        PostgresError: the server cannot be started or reached.
+    """
+    engine = _engine(settings)
+    try:
+        with engine.connect() as connection:
+            known = _known(connection)
+    finally:
+        engine.dispose()
+    try:
+        marker = str(_marker(settings) or "no deployment")
+    except IdentityError as error:
+        marker = f"not known ({error})"
+    owner = f"{known.identity}, whose lake was {known.lake}" if known.identity and known.lake else "no deployment"
+    return f"{_place(engine, settings)} is of {owner}.\nThe lake {settings.lake_dir} is of {marker}."
+
+
+def _engine(settings: Settings) -> sa.Engine:
+    return sa.create_engine(
+        sqlalchemy_url(server_url(settings), "psycopg"),
+        pool_pre_ping=True,
+        # Quarantined lines are bound values.
+        hide_parameters=True,
+        execution_options={"schema_translate_map": dict(settings.namespace.schemas)},
+    )
+
+
+# --- Comparing and making -----------------------------------------------------------------------------
+
+
+def _settle(engine: sa.Engine, settings: Settings) -> None:
+    """Refuse, or make what is missing. The lock is held."""
+    marker = _marker(settings)
+    with engine.connect() as connection:
+        known = _known(connection)
+        objection = _objection(known, marker, settings) or _other_lake(connection, known, settings)
+    if objection:
+        raise IdentityError(f"{_place(engine, settings)} {objection}\n{_ADOPT}")
+    migrate(engine)
+    if marker is None:
+        _make(engine, settings)
+    else:
+        _confirm(engine, settings)
+
+
+def _objection(known: _Known, marker: Identity | None, settings: Settings) -> str | None:
+    """Why a ledger and a lake must not be used together, as the rest of a sentence about the ledger."""
+    lake, namespace = settings.lake_dir, settings.namespace.name
+    owner = f"is of {known.identity}, whose lake was {known.lake}" if known.lake else "has no deployment yet"
+    if marker is not None and marker.namespace != namespace:
+        theirs = f"set PIPELINE_NAMESPACE={marker.namespace}" if marker.namespace else "unset PIPELINE_NAMESPACE"
+        return f"{owner}, but the lake {lake} is of {marker}.\nTo work with that one {theirs}; otherwise {_OWN_FOLDER}."
+    if marker is not None and marker != known.identity:
+        return (
+            f"{owner}, but the lake {lake} is of {marker}.\nTo work with that one point PIPELINE_POSTGRES_URL at its "
+            f"database; otherwise {_OWN_FOLDER}, and where both share a database, a PIPELINE_NAMESPACE."
+        )
+    if marker is None and known.lake:
+        return (
+            f"{owner}, but the lake {lake} has no {MARKER}.\nFor a second deployment in this database set "
+            f"PIPELINE_NAMESPACE; to work with the one that is there {_ITS_FOLDER}."
+        )
+    if known.identity is not None and known.identity.namespace != namespace:
+        return f"{owner}, and was renamed since; PIPELINE_NAMESPACE is {namespace or 'not set'} now."
+    return None
+
+
+def _other_lake(connection: sa.Connection, known: _Known, settings: Settings) -> str | None:
+    """The same, of a ledger and a lake from before there were identities: it knows its lake by the files in it."""
+    if known.identity is not None:
+        return None
+    s, lake = staged.c, settings.lake_dir
+    if not _exists(connection, files) or connection.execute(sa.select(files).limit(1)).first() is None:
+        if not any((lake / name).is_dir() for name in (STAGING, EVENTS.name)):
+            return None
+        return (
+            f"is new, but the lake {lake} holds files that another one lists.\nPoint PIPELINE_POSTGRES_URL at the "
+            f"database of that one, or {_OWN_FOLDER}."
+        )
+    listed = connection.execute(sa.select(s.source, s.content, s.rules, s.event_date, s.rows)).all()
+    if not listed or any((lake / StagedFile(*row).relative_path).exists() for row in listed):
+        return None
+    return (
+        f"lists staged files, none of which is in the lake {lake}.\nFor a second deployment in this database set "
+        f"PIPELINE_NAMESPACE; to work with the one that is there {_ITS_FOLDER}."
+    )
+
+
+def _make(engine: sa.Engine, settings: Settings) -> None:
+    """Give ledger and lake a new identity. The lock is held, and the lake has no marker."""
+    identity = Identity(str(uuid.uuid4()), settings.namespace.name)
+    values = {
+        "id": identity.id,
+        "namespace": identity.namespace,
+        "lake": str(settings.lake_dir),
+        "made_at": sa.func.now(),
+        "marked_at": None,
+    }
+    with engine.begin() as connection:
+        new = insert(deployment).values(values)
+        connection.execute(new.on_conflict_do_update(index_elements=["singleton"], set_=values))
+    _write_marker(_marker_path(settings), identity)
+    _confirm(engine, settings)
+
+
+def _confirm(engine: sa.Engine, settings: Settings) -> None:
+    """Book that the lake has the marker. The lock is held."""
+    marker = _marker(settings)
+    with engine.begin() as connection:
+        known = _known(connection)
+        if marker is None or marker != known.identity:
+            # Without this lock, for it has another database: one of the two was first.
+            raise IdentityError(f"The lake {settings.lake_dir} was taken by {marker} at this moment; {_OWN_FOLDER}.")
+        connection.execute(sa.update(deployment).values(marked_at=sa.func.now()))
+
+
+# --- The ledger's side --------------------------------------------------------------------------------
+
+
+def _known(connection: sa.Connection) -> _Known:
+    if not _exists(connection, deployment):
+        return _Known()
+    d = deployment.c
+    row = connection.execute(sa.select(d.id, d.namespace, d.lake, d.marked_at)).one_or_none()
+    if row is None:
+        return _Known()
+    return _Known(Identity(row.id, row.namespace), row.lake if row.marked_at else None)
+
+
+def _exists(connection: sa.Connection, table: sa.Table) -> bool:
+    name = f"{schema_of(connection)}.{table.name}"
+    return connection.execute(sa.select(sa.func.to_regclass(name))).scalar() is not None
+
+
+def _place(engine: sa.Engine, settings: Settings) -> str:
+    url = redacted(engine.url.render_as_string(hide_password=False)).replace("+psycopg://", "://", 1)
+    return f"The ledger (schema {settings.namespace.ledger} of {url})"
+
+
+@contextmanager
+def _alone(engine: sa.Engine) -> Generator[None]:
+    """While nobody else compares or makes the identity of this ledger. A killed process lets go of it."""
+    key = sa.func.hashtextextended(f"deployment {schema_of(engine)}", 0)
+    with engine.connect() as connection:
+        connection.execute(sa.text(f"set local lock_timeout = '{_LOCK_LIMIT}'"))
+        connection.execute(sa.text("set local idle_in_transaction_session_timeout = 0"))
+        try:
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
+        except OperationalError as error:
+            if not isinstance(error.orig, LockNotAvailable):
+                raise
+            raise IdentityError(
+                f"Another process has been starting this deployment for {_LOCK_LIMIT}. PostgreSQL shows in "
+                "pg_stat_activity what it waits for. End it, and start again."
+            ) from error
+        yield
+
+
+# --- The lake's side ----------------------------------------------------------------------------------
+
+
+def _marker_path(settings: Settings) -> Path:
+    return settings.lake_dir / MARKER
+
+
+def _marker(settings: Settings) -> Identity | None:
+    path = _marker_path(settings)
+    try:
+        read = json.loads(path.read_text(encoding="utf-8"))
+        return Identity(str(uuid.UUID(read["id"])), read["namespace"])
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise IdentityError(
+            f"{path} cannot be read: {error.strerror}. Let this user read the lake, or set PIPELINE_LAKE_URL."
+        ) from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise IdentityError(
+            f"{path} is damaged, so that nobody can tell which deployment the lake is of. Bring it back from a backup. "
+            f"{_ADOPT}"
+        ) from error
+
+
+def _write_marker(path: Path, identity: Identity) -> None:
+    """Write the marker, whole or not at all, unless there is one."""
+    content = {"id": identity.id, "namespace": identity.namespace, "note": _NOTE}
+    draft = path.with_name(f".{MARKER}-{uuid.uuid4().hex}")
+    with _writing(path.parent):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with draft.open("x", encoding="utf-8") as file:
+                json.dump(content, file, indent=2)
+                file.write("\n")
+                file.flush()
+                os.fsync(file.fileno())
+            try:
+                # Unlike a rename it fails where somebody with another database was first.
+                os.link(draft, path)
+            except FileExistsError:
+                return
+            except OSError as error:
+                # Mounted buckets know no links.
+                if error.errno not in _NO_LINKS:
+                    raise
+                draft.rename(path)
+            descriptor = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        finally:
+            with suppress(OSError):
+                draft.unlink()
+
+
+@contextmanager
+def _writing(lake: Path) -> Generator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise IdentityError(
+            f"The lake {lake} cannot be written ({error.filename}: {error.strerror}). Let this user write there, or "
+            "set PIPELINE_LAKE_URL."
+        ) from error
