@@ -3,7 +3,8 @@
 Assets, checks, sensors and the command line all work through it. No Dagster here.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -16,8 +17,10 @@ from pipeline_assets.analyses.loading import Analyses
 from pipeline_assets.contracts.tables import Table
 from pipeline_assets.io_managers.frames import lake_files
 from pipeline_assets.ledger.builds import BuildLedger, Recipe, Staleness
+from pipeline_assets.ledger.declarations import DeclarationLedger, Memory
 from pipeline_assets.ledger.files import FileLedger, StagedFile
 from pipeline_assets.ledger.migrate import migrate
+from pipeline_assets.leftovers import Leftover, built_tables, mark_tables, remove_days_before
 from pipeline_assets.model import Model
 from pipeline_assets.postgres import server_url, sqlalchemy_url
 from pipeline_assets.settings import Settings
@@ -26,6 +29,11 @@ from pipeline_assets.sources.mapping import rules_version
 from pipeline_assets.staging.landing import LandingFile
 from pipeline_assets.staging.loading import SourceLoader, pending_files
 from pipeline_assets.transforms.events import DayCounts
+from pipeline_assets.undeclared import SOURCE, Declaration, declarations, in_force, missing, write_copy
+
+
+class OutdatedError(RuntimeError):
+    """The declarations that count are not those that this process was loaded with; nothing was written."""
 
 
 class Platform:
@@ -35,8 +43,12 @@ class Platform:
         settings: where things are.
         sources: the declared sources.
         analyses: the declared analyses; none by default.
+        remembered: what was last declared, as far as that is known; what is declared no longer counts by it.
 
     Attributes:
+        sources: the sources that count, by name: the declared ones, and those that count as last declared.
+        analyses: the analyses that count, likewise.
+        undeclared: what is remembered and no longer declared.
         day_counts: counts of the days a run is building, from the asset that counts to the commit that books them.
         revisions: what tables without partitions say of each day, likewise, by run and table.
         built_days: the days a run builds of a table, likewise.
@@ -44,10 +56,20 @@ class Platform:
             likewise; absent where that is not known.
     """
 
-    def __init__(self, settings: Settings, sources: Sequence[Source], analyses: Analyses | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        sources: Sequence[Source],
+        analyses: Analyses | None = None,
+        remembered: Iterable[Declaration] = (),
+    ) -> None:
         self.settings = settings
-        self.sources = {source.name: source for source in sources}
-        self.analyses = analyses or Analyses()
+        self._declared = sources, analyses or Analyses()
+        counting = in_force(*self._declared, remembered)
+        self.sources = {source.name: source for source in counting.sources}
+        self.analyses = counting.analyses
+        self.undeclared = counting.undeclared
+        self._settled: set[str] = set()
         self._read_since: dict[str, datetime] = {}
         self.day_counts: dict[str, dict[date, DayCounts]] = {}
         self.revisions: dict[tuple[str, str], dict[date, str]] = {}
@@ -81,7 +103,8 @@ class Platform:
     @cached_property
     def model(self) -> Model:
         """Every table, and how it is made."""
-        return Model.of(list(self.sources.values()), self.analyses, self.settings)
+        frozen = [each.name for each in self.undeclared if not each.counts]
+        return Model.of(list(self.sources.values()), self.analyses, self.settings, frozen=frozen)
 
     @property
     def recipes(self) -> Mapping[str, Recipe]:
@@ -92,6 +115,87 @@ class Platform:
     def builds(self) -> BuildLedger:
         """What was built from it."""
         return BuildLedger(self.engine, list(self.recipes.values()), since=self.settings.first_day)
+
+    @classmethod
+    def current(cls, settings: Settings, sources: Sequence[Source], analyses: Analyses) -> "Platform":
+        """The deployment with what the ledger remembers of earlier declarations.
+
+        Raises:
+            DeclarationError: something has to count as last declared, but it is not known how that was.
+        """
+        platform = cls(settings, sources, analyses)
+        remembered = platform.memory().remembered
+        if not missing(platform.declarations, remembered):
+            return platform
+        found = cls(settings, sources, analyses, remembered)
+        found.engine = platform.engine
+        return found
+
+    @cached_property
+    def declarations(self) -> list[Declaration]:
+        """Everything that is declared."""
+        return declarations(*self._declared)
+
+    def is_declared(self, source: str) -> bool:
+        """Whether a source that counts is declared."""
+        return all((SOURCE, source) != each.key for each in self.undeclared)
+
+    def memory(self) -> Memory:
+        """What the ledger knows of declarations."""
+        return DeclarationLedger(self.engine).memory()
+
+    def settle(self, run_id: str | None = None, *, loading: str | None = None, building: bool = False) -> None:
+        """Begin to work: write down what is declared, mark what is frozen, remove the days before the first one.
+
+        Args:
+            run_id: the run that begins, for which this is done once.
+            loading: a source whose files are about to be loaded.
+            building: whether tables are about to be built.
+
+        Raises:
+            OutdatedError: something else counts than what this process was loaded with.
+            DeclarationError: something has to count as last declared, but it is not known how that was.
+        """
+        key = f"{run_id}/{loading}"
+        if run_id is not None and key in self._settled:
+            return
+        memory = DeclarationLedger(self.engine).observe(self.declarations, loading=loading, building=building)
+        write_copy(self.settings.lake_dir, memory.remembered)
+        counting = [each for each in missing(self.declarations, memory.remembered) if each.counts]
+        for each in counting:
+            each.value()
+        if counting != [each for each in self.undeclared if each.counts]:
+            raise OutdatedError(
+                "What is no longer declared and counts as last declared is not what this process was loaded with. Nothing "
+                "was written. Reload the code location (in the UI: Deployment), or restart the process."
+            )
+        mark_tables(self.engine, {left.name: left.what for left in self.leftovers(memory) if left.is_table})
+        remove_days_before(self.engine, self.settings.lake_dir, self.model.tables.values(), self.settings.first_day)
+        # Of one run at a time is enough: they exclude each other.
+        self._settled = {known for known in self._settled if known.startswith(f"{run_id}/")} | {key}
+
+    def leftovers(self, memory: Memory | None = None) -> list[Leftover]:
+        """What is there although nothing asks for it: no longer declared, frozen, or not retired to its end."""
+        memory = memory or self.memory()
+        built = built_tables(self.engine)
+        undeclared = missing(self.declarations, memory.remembered)
+        found = []
+        for each in undeclared:
+            if each.counts:
+                what = "no longer declared; counts as last declared"
+            elif each.name in built:
+                what = "no longer declared; its table is frozen"
+            else:
+                continue
+            found.append(Leftover(each.noun, each.name, what, memory.seen.get(each.key), is_table=not each.counts))
+        found += [Leftover(each.noun, each.name, "being retired; not all of it is removed") for each in memory.retiring]
+        everything = in_force(*self._declared, filter(Declaration.is_readable, undeclared), thaw=True)
+        asked = Model.of(everything.sources, everything.analyses, replace(self.settings, tables=())).tables
+        named = {left.name for left in found}
+        for name in sorted(built - self.model.tables.keys() - named):
+            what = "not asked for by PIPELINE_TABLES" if name in asked else "nothing declares it any more"
+            found.append(Leftover("table", name, f"{what}; it is frozen", is_table=True, wanted=name in asked))
+        return found
 
     def read_begins(self, run_id: str) -> datetime:
         """When a run began to read inputs; now, if it had not yet."""
@@ -120,10 +224,20 @@ class Platform:
         return SourceLoader(self.sources[source], self.settings, self.files, database)
 
     def pending(self, source: str) -> list[LandingFile]:
-        """The files of a source whose newest content has not been booked under its current declaration."""
-        return pending_files(
-            self.settings.landing_dir, self.sources[source].path, self.files.booked(source), self.rules(source)
-        )
+        """The files of a source whose newest content has not been booked under its current declaration.
+
+        Of a source that is no longer declared only the contents that were loaded before.
+        """
+        booked, rules = self.files.booked(source), self.rules(source)
+        found = pending_files(self.settings.landing_dir, self.sources[source].path, booked, rules)
+        if self.is_declared(source):
+            return found
+        known = ((file, booked[file.name]) for file in found if file.name in booked)
+        return [
+            file
+            for file, last in known
+            if last.rules != rules and (file.stamp == last.stamp or file.content() == last.content)
+        ]
 
     def restage_lost(self) -> int:
         """Have files read again whose staged rows count but have gone from the lake; how many."""
@@ -136,7 +250,7 @@ class Platform:
         return sum(len(contents) for contents in lost.values())
 
     def staged_files(self, first: date, last: date) -> list[StagedFile]:
-        """The staged files of the declared sources that count for some days, both included."""
+        """The staged files of the sources that count for some days, both included."""
         return self.files.staged_files(self.sources, max(first, self.settings.first_day), last)
 
     def today(self) -> date:
@@ -153,7 +267,11 @@ class Platform:
         return self.builds.staleness(self.staged_files(self.settings.first_day, until), until=until, of=of)
 
     def lake_files(self, table: Table, first: date, last: date) -> list[Path]:
-        """The files in the lake that hold a daily table's rows of the days from `first` to `last`, in order."""
+        """The files in the lake that hold a daily table's rows of the days from `first` to `last`, in order.
+
+        None of days before the platform's first.
+        """
         assert table.partition_column is not None  # noqa: S101
+        first = max(first, self.settings.first_day)
         days = ((first + timedelta(days=offset)).isoformat() for offset in range((last - first).days + 1))
         return lake_files(self.settings.lake_dir, table.name, table.partition_column, days)

@@ -15,9 +15,11 @@ import dagster as dg
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
 from pipeline_assets.assets.staging import staging_key
+from pipeline_assets.checks.declared import report_leftovers
 from pipeline_assets.jobs import BUILD_JOB, LOAD_JOB
 from pipeline_assets.ledger.builds import Stretch
 from pipeline_assets.ledger.summary import SourceSummary, summarise
+from pipeline_assets.leftovers import Leftover
 from pipeline_assets.partitions import range_tags, table_keys
 from pipeline_assets.platform import Platform
 from pipeline_assets.runs import surely_under_way, worker_tags
@@ -44,6 +46,7 @@ class RefreshReport:
         open_checks: blocking checks whose latest execution failed, maybe in an earlier refresh.
         pending: files still pending, because somebody is writing to them or they could not be loaded.
         stale_days: days that are still to be built.
+        leftovers: what is there although nothing asks for it, such as sources that are no longer declared.
     """
 
     loads: int = 0
@@ -56,6 +59,7 @@ class RefreshReport:
     open_checks: list[str] = field(default_factory=list)
     pending: list[str] = field(default_factory=list)
     stale_days: int = 0
+    leftovers: list[Leftover] = field(default_factory=list)
 
     @property
     def idle(self) -> bool:
@@ -64,12 +68,17 @@ class RefreshReport:
 
     @property
     def exit_code(self) -> int:
-        """0: up to date; 1: a run or blocking check failed; 3: quarantined beyond bounds; 4: not all is done yet."""
+        """0: up to date; 1: a run or blocking check failed; 3: quarantined beyond bounds; 4: not all is done yet.
+
+        5: up to date, but something is there that is no longer declared. Of several the first of these: 1, 3, 4, 5.
+        """
         if self.failed_runs or self.open_checks:
             return 1
         if self.beyond_bounds:
             return 3
-        return 4 if self.pending or self.stale_days else 0
+        if self.pending or self.stale_days:
+            return 4
+        return 5 if any(not left.wanted for left in self.leftovers) else 0
 
 
 class Refresh:
@@ -86,12 +95,24 @@ class Refresh:
         self._definitions = definitions
         self._instance = instance
 
-    def run(self) -> RefreshReport:
-        """Do all there is to do; what failed does not keep the rest from being done."""
+    def run(self, *, load: bool = True) -> RefreshReport:
+        """Do all there is to do; what failed does not keep the rest from being done.
+
+        Args:
+            load: whether pending files are loaded too.
+
+        Raises:
+            OutdatedError: something else counts than what the platform was made from.
+            DeclarationError: something has to count as last declared, but it is not known how that was.
+        """
         report = RefreshReport()
         began = self._platform.builds.now()
-        self._load(report)
+        self._platform.settle()
+        if load:
+            self._load(report)
         self._build(report)
+        report.leftovers = self._platform.leftovers()
+        report_leftovers(self._instance, report.leftovers)
         report.open_checks = self._open_checks()
         for name, source in self._platform.sources.items():
             summary = summarise(self._platform.engine, name)

@@ -32,15 +32,16 @@ def staging_key(source: str) -> dg.AssetKey:
     return dg.AssetKey(["staging", source])
 
 
-def staging_assets(source: Source) -> dg.Definitions:
-    """The staging asset of a source, with its checks."""
+def staging_assets(source: Source, *, declared: bool = True) -> dg.Definitions:
+    """The staging asset of a source, with its checks; if it is not declared, of what was loaded of it."""
+    undeclared = "" if declared else "**No longer declared**: what was loaded counts, new files are not loaded. "
 
     @dg.asset(
         key=staging_key(source.name),
         group_name="staging",
         kinds={"duckdb", "parquet"},
-        description=f"Rows of the {source.format} files `{source.path}` in landing, per file and event day. "
-        "Each content is loaded exactly once; lines that cannot be loaded are in `ledger.quarantine`.",
+        description=f"{undeclared}Rows of the {source.format} files `{source.path}` in landing, per file and event "
+        "day. Each content is loaded exactly once; lines that cannot be loaded are in `ledger.quarantine`.",
         metadata={"dagster/column_schema": column_schema(StagedEvents)},
     )
     def staging(
@@ -55,6 +56,7 @@ def staging_assets(source: Source) -> dg.Definitions:
             loader = platform.loader(source.name, connection)
             pending = platform.pending(source.name)
             files = pending[: config.max_files]
+            platform.settle(context.run.run_id, loading=source.name if files else None)
             with progress.track(f"staging {source.name}", len(files), context.log) as advance:
                 summary = loader.load(files, report=lambda outcome: advance(outcome.name))
         if summary.loads:
@@ -88,9 +90,11 @@ def tidy_up(platform: Platform, source: str, log: Logger) -> None:
     """Renew the views and remove what no longer counts. Nothing depends on either, so a failure is only told."""
     lake = platform.settings.lake_dir
     staged = platform.staged_files(date.min, date.max)
+    # What lies before the first day counts again as soon as that is moved back.
+    kept = platform.files.staged_files([source], date.min, date.max)
     try:
         write_views(lake, staged)
-        remove_uncounted(lake, source, platform.files, staged)
+        remove_uncounted(lake, source, platform.files, kept)
     except (OSError, DuckDBError) as error:
         log.warning("The staging folder could not be tidied up (%s); the next load tries again.", type(error).__name__)
 

@@ -134,7 +134,7 @@ class FileLedger:
             "error": load.error,
         }
         with self._engine.begin() as connection:
-            _lock(connection, source)
+            lock_source(connection, source)
             same = (files.c.source == source, files.c.content == load.content)
             connection.execute(sa.update(files).where(*same).values(**counts))
             for table in (staged, quarantine):
@@ -159,7 +159,7 @@ class FileLedger:
     def book_known(self, source: str, path: str, stamp: str, content: str) -> None:
         """Book that `path` now has a content that was loaded before."""
         with self._engine.begin() as connection:
-            _lock(connection, source)
+            lock_source(connection, source)
             c = files.c
             row = connection.execute(
                 sa.select(c.content, c.rules, c.lines, c.landed, c.quarantined, c.blank, c.error)
@@ -206,7 +206,8 @@ class FileLedger:
             )
 
 
-def _lock(connection: sa.Connection, source: str) -> None:
+def lock_source(connection: sa.Connection, source: str) -> None:
+    """Serialise with all bookings of a source until the transaction ends."""
     # Bookings of one source are serialised: "the newest content of a path" must not be decided twice at once.
     key = sa.func.hashtextextended(f"ledger.files/{source}", 0)
     connection.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
