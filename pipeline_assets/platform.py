@@ -166,8 +166,8 @@ class Platform:
             each.value()
         if counting != [each for each in self.undeclared if each.counts]:
             raise OutdatedError(
-                "What is no longer declared and counts as last declared is not what this process was loaded with. Nothing "
-                "was written. Reload the code location (in the UI: Deployment), or restart the process."
+                "What counts as last declared, because it is no longer declared, is not what this process was loaded "
+                "with. Nothing was written. Reload the code location (in the UI: Deployment), or restart the process."
             )
         mark_tables(self.engine, {left.name: left.what for left in self.leftovers(memory) if left.is_table})
         remove_days_before(self.engine, self.settings.lake_dir, self.model.tables.values(), self.settings.first_day)

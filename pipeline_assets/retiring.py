@@ -96,7 +96,10 @@ class Retiring:
             nouns = ", ".join(each.noun for each in found)
             raise RetireError(f"'{name}' is the name of several things: {nouns}. Say which: --kind {found[0].noun}")
         if found:
-            return self._planned(found[0], begun=found[0] in memory.retiring)
+            planned = self._planned(found[0], begun=found[0] in memory.retiring)
+            if asked := sorted({*planned.tables} & {*self.settings.tables}):
+                raise RetireError(f"PIPELINE_TABLES asks for {', '.join(asked)}: take it out, then run this again.")
+            return planned
         if still := next((each for each in declared if each.name == name and kind in (None, each.noun)), None):
             raise RetireError(
                 f"The {still.noun} '{name}' is declared: remove its declaration first (its folder with defs.yaml, in "
