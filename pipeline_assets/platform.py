@@ -194,7 +194,7 @@ class Platform:
         named = {left.name for left in found}
         for name in sorted(built - self.model.tables.keys() - named):
             what = "not asked for by PIPELINE_TABLES" if name in asked else "nothing declares it any more"
-            found.append(Leftover("table", name, f"{what}; it is frozen", is_table=True, wanted=name in asked))
+            found.append(Leftover("table", name, f"{what}; frozen", is_table=True, wanted=name in asked))
         return found
 
     def read_begins(self, run_id: str) -> datetime:

@@ -7,14 +7,15 @@ from typing import Any
 
 import pytest
 
-from pipeline_assets_tests.end_to_end.deployment import BACKBONE_TABLES, Deployment, differences
+from pipeline_assets_tests.end_to_end.deployment import Deployment, differences
 from pipeline_assets_tests.end_to_end.random_traffic import APP, SHOP, START, declare, lines_of, random_traffic
 from pipeline_assets_tests.end_to_end.test_undeclared import change, comment
 
 NewDeployment = Callable[..., Deployment]
 
-DECLARED = (SHOP, APP, "ordered_funnel", "returning_people", "sale", "sale_credit")
-TABLES = (*BACKBONE_TABLES, "users", "visitors", "orders", "active_users", "returning_people", "sale_credit")
+DECLARED = (SHOP, APP, "sale", "sale_credit")
+# With all that they are made of: tables of each kind.
+TABLES = ("users", "orders", "sale_credit")
 FIRST = START.date()
 LATER = date(2024, 3, 31)
 LEDGER = (
@@ -26,6 +27,9 @@ LEDGER = (
 )
 
 
+TRAFFIC = random_traffic(Random(17))
+
+
 @pytest.fixture
 def loaded(new_deployment: NewDeployment) -> NewDeployment:
     """A function that makes a deployment with some settings, with traffic of both sources loaded and built."""
@@ -34,9 +38,9 @@ def loaded(new_deployment: NewDeployment) -> NewDeployment:
         made = new_deployment(**{"tables": TABLES, "first_day": FIRST, **changes})
         assert made.settings.defs_dir is not None
         declare(made.settings.defs_dir, DECLARED)
-        for source, rows in random_traffic(Random(17)).items():  # noqa: S311
+        for source, rows in TRAFFIC.items():
             made.deliver(f"{source}/a.jsonl", lines_of(rows))
-        made.refresh()
+        made.refreshed()
         return made
 
     return make
@@ -68,3 +72,36 @@ def test_a_first_day_moved_forth_and_back_is_as_if_loaded_with_it(loaded: NewDep
     change(deployment, first_day=FIRST)
     deployment.refreshed()
     assert_as_if_loaded_with_its_settings(deployment, loaded())
+
+
+def test_another_reporting_time_zone_is_as_if_loaded_with_it(loaded: NewDeployment) -> None:
+    deployment = loaded()
+    change(deployment, timezone="Pacific/Auckland")
+    deployment.refreshed()
+    assert_as_if_loaded_with_its_settings(deployment, loaded(timezone="Pacific/Auckland"))
+
+
+def test_tables_not_asked_for_are_marked_and_once_asked_for_again_as_if_they_always_had_been(
+    loaded: NewDeployment,
+) -> None:
+    deployment = loaded()
+    own = comment(deployment, "users")
+    users = deployment.sql("select * from marts.users order by person_id")
+    change(deployment, tables=("sessions",))
+    late = lines_of([{**row, "id": f"late-{row['id']}"} for row in TRAFFIC[SHOP][:20]])
+    deployment.deliver(f"{SHOP}/late.jsonl", late)
+    # They were left out on purpose, so that nothing is amiss, but nobody may take them for current.
+    report = deployment.refreshed()
+    frozen = {left.name: left.what for left in report.leftovers}
+    assert frozen.keys() >= {"users", "orders", "sale_credit", "conversions", "identities", "person_days"}
+    assert set(frozen.values()) == {"not asked for by PIPELINE_TABLES; frozen"}
+    assert deployment.sql("select * from marts.users order by person_id") == users
+    assert comment(deployment, "users") == f"{own}\n\nFROZEN: not asked for by PIPELINE_TABLES; frozen"
+    change(deployment, tables=TABLES)
+    assert any(deployment.platform.staleness().tables["users"])
+    deployment.refreshed()
+    assert comment(deployment, "users") == own
+    clean = loaded()
+    clean.deliver(f"{SHOP}/late.jsonl", late)
+    clean.refreshed()
+    assert_as_if_loaded_with_its_settings(deployment, clean)
