@@ -54,9 +54,9 @@ def sources(draw: st.DrawFn) -> Source:
     return Source.model_validate(attributes)
 
 
-@given(sources())
+@given(source=sources())
 def test_a_source_that_is_written_down_and_read_again_is_staged_as_before(
-    source: Source, tmp_path_factory: pytest.TempPathFactory
+    tmp_path_factory: pytest.TempPathFactory, source: Source
 ) -> None:
     folder = tmp_path_factory.mktemp("lake")
     written = declarations([source], Analyses())

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from random import Random
 from typing import Any
@@ -293,8 +294,9 @@ def test_a_retirement_that_ended_anywhere_is_finished_by_the_same_again(
         with monkeypatch.context() as patch:
             patch.setattr(owner, name, dying(getattr(owner, name)))
             work = retiring(clicks)
-            with pytest.raises(Killed):
-                work.retire(work.find("clicks"))
+            # Within a run Dagster takes it for a failure.
+            with suppress(Killed):
+                assert work.retire(work.find("clicks")).failed_runs
             clicks.reload()
         if (owner, name) != STEPS[-1]:
             assert [left.noun for left in clicks.platform.leftovers()] == ["source"]
