@@ -309,7 +309,7 @@ def _print_report(platform: "Platform", report: "RefreshReport") -> None:
         )
     if report.stale_days:
         errors.print(f"[yellow]{report.stale_days} days are still to be built.[/yellow]")
-    _print_leftovers(report.leftovers, errors)
+    _print_leftovers(platform.settings, report.leftovers, errors)
 
 
 def _print_findings(found: "list[Finding]") -> None:
@@ -386,7 +386,13 @@ def _print_sources(summaries: "Mapping[str, SourceSummary]") -> None:
     console.print(table)
 
 
-def _print_leftovers(leftovers: "Sequence[Leftover]", where: Console) -> None:
+def _print_leftovers(settings: Settings, leftovers: "Sequence[Leftover]", where: Console) -> None:
+    from pipeline_assets.declarations.yaml_files import declares_nothing
+
+    if declares_nothing(settings):
+        where.print(
+            f"[yellow]PIPELINE_DEFS_DIR: there is no defs.yaml below {_escaped(str(settings.defs_dir))}.[/yellow]"
+        )
     for left in leftovers:
         colour = "default" if left.wanted else "yellow"
         where.print(f"[{colour}]{left.noun} {left.name}[/{colour}]: {_escaped(left.explained)}")
@@ -417,7 +423,7 @@ def _print_status(platform: "Platform") -> None:
             name, f"{len(days):,}", str(days[0]) if days else "", str(days[-1]) if days else "", f"{len(stale[name]):,}"
         )
     console.print(table)
-    _print_leftovers(platform.leftovers(), console)
+    _print_leftovers(platform.settings, platform.leftovers(), console)
 
 
 def _print_rows(names: list[str], rows: list[Any]) -> None:

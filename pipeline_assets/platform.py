@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from pipeline_assets.analyses.loading import Analyses
 from pipeline_assets.contracts.tables import Table
+from pipeline_assets.declarations.problems import DeclarationError
 from pipeline_assets.io_managers.frames import lake_files
 from pipeline_assets.ledger.builds import BuildLedger, Recipe, Staleness
 from pipeline_assets.ledger.declarations import DeclarationLedger, Memory
@@ -32,7 +33,7 @@ from pipeline_assets.transforms.events import DayCounts
 from pipeline_assets.undeclared import SOURCE, Declaration, declarations, in_force, missing, write_copy
 
 
-class OutdatedError(RuntimeError):
+class OutdatedError(DeclarationError):
     """The declarations that count are not those that this process was loaded with; nothing was written."""
 
 
@@ -189,12 +190,12 @@ class Platform:
                 continue
             found.append(Leftover(each.noun, each.name, what, memory.seen.get(each.key), is_table=not each.counts))
         found += [Leftover(each.noun, each.name, "being retired; not all of it is removed") for each in memory.retiring]
-        everything = in_force(*self._declared, filter(Declaration.is_readable, undeclared), thaw=True)
-        asked = Model.of(everything.sources, everything.analyses, replace(self.settings, tables=())).tables
-        named = {left.name for left in found}
-        for name in sorted(built - self.model.tables.keys() - named):
-            what = "not asked for by PIPELINE_TABLES" if name in asked else "nothing declares it any more"
-            found.append(Leftover("table", name, f"{what}; frozen", is_table=True, wanted=name in asked))
+        if rest := built - self.model.tables.keys() - {left.name for left in found}:
+            everything = in_force(*self._declared, filter(Declaration.is_readable, undeclared), thaw=True)
+            asked = Model.of(everything.sources, everything.analyses, replace(self.settings, tables=())).tables
+            for name in sorted(rest):
+                what = "not asked for by PIPELINE_TABLES" if name in asked else "nothing declares it any more"
+                found.append(Leftover("table", name, f"{what}; frozen", is_table=True, wanted=name in asked))
         return found
 
     def read_begins(self, run_id: str) -> datetime:
