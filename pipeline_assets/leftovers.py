@@ -13,9 +13,8 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
-from pipeline_assets.contracts.tables import EVENTS, Table
+from pipeline_assets.contracts.tables import EVENTS, MARTS, Table
 from pipeline_assets.io_managers.frames import lake_path
-from pipeline_assets.io_managers.marts import MARTS
 from pipeline_assets.ledger.builds import WHOLE
 from pipeline_assets.ledger.schema import builds, event_days, revisions
 

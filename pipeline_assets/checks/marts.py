@@ -13,9 +13,8 @@ from pipeline_assets.checks.footers import read_footers
 from pipeline_assets.checks.grouping import Check, asset_check
 from pipeline_assets.checks.recount import UNKNOWN_ID, SessionCounts, count_activity, count_sessions
 from pipeline_assets.checks.results import checked_days, compared, result
-from pipeline_assets.contracts.tables import DAILY_ACTIVITY, EVENTS, PAGE_VIEWS, SESSIONS, Table
+from pipeline_assets.contracts.tables import DAILY_ACTIVITY, EVENTS, MARTS, PAGE_VIEWS, SESSIONS, Table
 from pipeline_assets.io_managers.frames import lake_path
-from pipeline_assets.io_managers.marts import MARTS
 from pipeline_assets.model import SUPPLIED_SESSIONS, Model, session_rules
 from pipeline_assets.platform import Platform
 from pipeline_assets.transforms.sessionize import supplied_sources

@@ -12,6 +12,9 @@ from pipeline_assets.contracts.sessions import Sessions
 
 Store = Literal["lake", "marts"]
 
+MARTS = "marts"
+"""The schema of the tables for people and BI tools."""
+
 
 @dataclass(frozen=True)
 class Table:

@@ -12,10 +12,10 @@ import sqlalchemy as sa
 from dagster._core.storage.db_io_manager import TableSlice
 from sqlalchemy.dialects.postgresql.asyncpg import dialect as numbered_parameters
 
-from pipeline_assets.contracts.tables import EVENTS, Store, Table
+from pipeline_assets.contracts.tables import EVENTS, MARTS, Store, Table
 from pipeline_assets.derivation import Groups
 from pipeline_assets.io_managers.lake import ParquetLakeIOManager
-from pipeline_assets.io_managers.marts import MARTS, rows_among, rows_of_groups
+from pipeline_assets.io_managers.marts import rows_among, rows_of_groups
 from pipeline_assets.io_managers.postgres import PostgresPolarsIOManager
 from pipeline_assets.ledger.builds import book_counts, book_revisions, confirmation, require_all
 from pipeline_assets.platform import Platform

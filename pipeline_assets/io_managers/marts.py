@@ -7,13 +7,10 @@ from zoneinfo import ZoneInfo
 import polars as pl
 from dagster._core.storage.db_io_manager import TableSlice
 
-from pipeline_assets.contracts.tables import Table
+from pipeline_assets.contracts.tables import MARTS, Table
 from pipeline_assets.derivation import Groups
 from pipeline_assets.io_managers.frames import contract_schema
 from pipeline_assets.io_managers.postgres import PostgresClient, TableError, quoted, read
-
-MARTS = "marts"
-"""The schema of the tables for people and BI tools."""
 
 
 def rows_among(

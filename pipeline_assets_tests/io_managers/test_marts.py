@@ -9,9 +9,9 @@ import dataframely as dy
 import polars as pl
 import pytest
 
-from pipeline_assets.contracts.tables import Table
+from pipeline_assets.contracts.tables import MARTS, Table
 from pipeline_assets.derivation import Groups
-from pipeline_assets.io_managers.marts import MARTS, rows_among, rows_of_groups
+from pipeline_assets.io_managers.marts import rows_among, rows_of_groups
 from pipeline_assets.io_managers.postgres import PostgresClient, PostgresPolarsIOManager, TableError
 
 BERLIN = ZoneInfo("Europe/Berlin")
