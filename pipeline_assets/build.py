@@ -9,6 +9,7 @@ from dagster_duckdb import DuckDBResource
 
 from pipeline_assets.assets.events import events_asset
 from pipeline_assets.assets.keys import staging_key, table_key
+from pipeline_assets.assets.staging import staging_assets
 from pipeline_assets.assets.tables import table_asset
 from pipeline_assets.checks.events import events_checks
 from pipeline_assets.checks.grouping import grouped
@@ -22,11 +23,12 @@ from pipeline_assets.progress import LoggedProgress
 from pipeline_assets.sensors.new_files import new_files
 from pipeline_assets.sensors.stale_days import stale_days
 from pipeline_assets.settings import Settings
+from pipeline_assets.undeclared import read_copy
 
 
 def build_platform(settings: Settings) -> Platform:
-    """The deployment with all sources and analyses that are declared for it."""
-    return Platform(settings, *declared(settings))
+    """The deployment with all sources and analyses that are declared for it, or were as far as the lake tells."""
+    return Platform(settings, *declared(settings), read_copy(settings.lake_dir))
 
 
 def build_defs(
@@ -75,4 +77,9 @@ def build_defs(
             **(resource_overrides or {}),
         },
     )
-    return dg.Definitions.merge(core, component_definitions(settings))
+    undeclared = [
+        staging_assets(source, settings, declared=False)
+        for source in platform.sources.values()
+        if not platform.is_declared(source.name)
+    ]
+    return dg.Definitions.merge(core, component_definitions(settings), *undeclared)

@@ -3,7 +3,7 @@
 import csv
 import logging
 import sys
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,6 +17,7 @@ from pipeline_assets.settings import Settings, SettingsError
 if TYPE_CHECKING:
     from pipeline_assets.demo.findings import Finding
     from pipeline_assets.ledger.summary import SourceSummary
+    from pipeline_assets.leftovers import Leftover
     from pipeline_assets.platform import Platform
     from pipeline_assets.refresh import Refresh, RefreshReport
 
@@ -76,11 +77,55 @@ def refresh() -> None:
     """Load all that is pending and rebuild all that is stale.
 
     Exit code 0: everything is up to date. 1: a run or a blocking check failed. 3: more lines were quarantined than
-    declared, or a file cannot be read. 4: somebody is still writing to a file.
+    declared, or a file cannot be read. 4: somebody is still writing to a file. 5: everything is up to date, but a
+    source, analysis or table is there that is no longer declared. Of several the first in this order: 1, 3, 4, 5.
     """
     with _refresher() as (platform, refresher):
         report = refresher.run()
         _print_report(platform, report)
+    raise typer.Exit(report.exit_code)
+
+
+@app.command()
+def retire(
+    name: Annotated[str, typer.Argument(help="A source, analysis or table that is no longer declared.")],
+    kind: Annotated[
+        str | None, typer.Option(help="What it is, where several have the name: source, funnel, conversion, table, …")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Remove what is no longer declared: its rows, table, staged files and ledger entries. Files in landing stay.
+
+    Shows what would go and asks. Exit codes are those of `refresh`; 1 too where it was not confirmed.
+    """
+    from pipeline_assets.components.loading import declared
+    from pipeline_assets.dagster_storage import pipeline_instance
+    from pipeline_assets.leftovers import LeftoverError
+    from pipeline_assets.platform import Platform
+    from pipeline_assets.progress import LoggedProgress
+    from pipeline_assets.retiring import RetireError, Retiring
+
+    with _settings() as settings:
+        sources, analyses = declared(settings)
+        _quiet_dagster()
+        with pipeline_instance(settings) as instance:
+            retiring = Retiring(settings, sources, analyses, instance, {"progress": LoggedProgress()})
+            try:
+                what = retiring.find(name, kind)
+                console.print(f"Retiring the {what.noun} {what.name} removes for good:")
+                for count in what.counts:
+                    console.print(f"  {_escaped(count)}")
+                if what.begun:
+                    console.print("It was begun before and did not come to its end.")
+                if not yes:
+                    typer.confirm("Go on?", abort=True)
+                report = retiring.retire(what)
+            except (RetireError, LeftoverError) as error:
+                errors.print(f"[red]{_escaped(str(error))}[/red]")
+                raise typer.Exit(1) from None
+            _print_report(Platform.current(settings, sources, analyses), report)
+            unfinished = report.failed_runs or report.stale_days
+            console.print("It is not removed to its end: run this again." if unfinished else "Removed.")
     raise typer.Exit(report.exit_code)
 
 
@@ -235,21 +280,21 @@ def _platform() -> Generator["Platform"]:
     from pipeline_assets.sources.loading import declared_sources
 
     with _settings() as settings:
-        platform = Platform(settings, declared_sources(settings), declared_analyses(settings))
-        platform.engine  # noqa: B018 - creates the ledger, so that a first `status` has something to say
-        yield platform
+        # Creates the ledger too, so that a first `status` has something to say.
+        yield Platform.current(settings, declared_sources(settings), declared_analyses(settings))
 
 
 @contextmanager
 def _refresher() -> Generator[tuple["Platform", "Refresh"]]:
-    from pipeline_assets.build import build_defs, build_platform
+    from pipeline_assets.build import build_defs
+    from pipeline_assets.components.loading import declared
     from pipeline_assets.dagster_storage import pipeline_instance
+    from pipeline_assets.platform import Platform
     from pipeline_assets.progress import BarProgress, LoggedProgress, terminal_bars
     from pipeline_assets.refresh import Refresh
 
     with _settings() as settings:
-        platform = build_platform(settings)
-        platform.engine  # noqa: B018 - see above
+        platform = Platform.current(settings, *declared(settings))
         bars = terminal_bars() if console.is_terminal else None
         progress = BarProgress(bars) if bars else LoggedProgress()
         definitions = build_defs(platform=platform, resource_overrides={"progress": progress})
@@ -308,6 +353,7 @@ def _print_report(platform: "Platform", report: "RefreshReport") -> None:
         errors.print(f"[yellow]{_escaped(refused.name)} stays pending: it {_escaped(refused.reason)}.[/yellow]")
     if report.stale_days:
         errors.print(f"[yellow]{report.stale_days} days are still to be built.[/yellow]")
+    _print_leftovers(platform.settings, report.leftovers, errors)
 
 
 def _print_findings(found: "list[Finding]") -> None:
@@ -388,6 +434,20 @@ def _print_sources(summaries: "Mapping[str, SourceSummary]") -> None:
     console.print(table)
 
 
+def _print_leftovers(settings: Settings, leftovers: "Sequence[Leftover]", where: Console) -> None:
+    from pipeline_assets.declarations.yaml_files import declares_nothing
+
+    if declares_nothing(settings):
+        where.print(
+            f"[yellow]PIPELINE_DEFS_DIR: there is no defs.yaml below {_escaped(str(settings.defs_dir))}.[/yellow]"
+        )
+    for left in leftovers:
+        colour = "default" if left.wanted else "yellow"
+        where.print(f"[{colour}]{left.noun} {left.name}[/{colour}]: {_escaped(left.explained)}")
+    if any(not left.wanted for left in leftovers):
+        where.print("Declare them again, or remove them: pipeline-assets retire NAME")
+
+
 def _print_status(platform: "Platform") -> None:
     from pipeline_assets.ledger.summary import summarise
 
@@ -414,6 +474,7 @@ def _print_status(platform: "Platform") -> None:
             name, f"{len(days):,}", str(days[0]) if days else "", str(days[-1]) if days else "", f"{len(stale[name]):,}"
         )
     console.print(table)
+    _print_leftovers(platform.settings, platform.leftovers(), console)
 
 
 def _print_rows(names: list[str], rows: list[Any]) -> None:

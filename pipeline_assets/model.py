@@ -11,7 +11,7 @@ them it reads as far as it is about the day, so that only the days for which tha
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import partial
@@ -144,20 +144,23 @@ class Model:
     recipes: Mapping[str, Recipe]
 
     @classmethod
-    def of(cls, sources: Sequence[Source], analyses: Analyses, settings: Settings) -> "Model":
+    def of(
+        cls, sources: Sequence[Source], analyses: Analyses, settings: Settings, *, frozen: Collection[str] = ()
+    ) -> "Model":
         """The model for some declarations.
 
         Args:
             sources: the declared sources.
             analyses: the declared analyses.
             settings: the deployment's.
+            frozen: names of tables that are no longer made, but may still be asked for.
 
         Raises:
             SettingsError: a table is asked for that nothing declares.
         """
         derived = {each.table.name: each for each in _derived(sources, analyses, settings)}
         if settings.tables:
-            wanted = set(settings.tables)
+            wanted = set(settings.tables) - (set(frozen) - derived.keys())
             if unknown := sorted(wanted - {EVENTS.name, *derived}):
                 hint = suggestion(unknown[0], [EVENTS.name, *derived])
                 raise SettingsError(f"PIPELINE_TABLES: there is no table '{unknown[0]}'{hint}")

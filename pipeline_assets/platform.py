@@ -5,6 +5,7 @@ Assets, checks, sensors and the command line all work through it. No Dagster her
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import date, datetime
 from functools import cached_property
 from pathlib import Path
@@ -15,10 +16,13 @@ import sqlalchemy as sa
 
 from pipeline_assets.analyses.loading import Analyses
 from pipeline_assets.contracts.tables import Table
+from pipeline_assets.declarations.problems import DeclarationError
 from pipeline_assets.identity import deployment_engine
 from pipeline_assets.io_managers.frames import lake_files, lake_path
 from pipeline_assets.ledger.builds import WHOLE, BuildLedger, Recipe, Staleness
+from pipeline_assets.ledger.declarations import DeclarationLedger, Memory
 from pipeline_assets.ledger.files import FileLedger, StagedFile
+from pipeline_assets.leftovers import Leftover, built_tables, mark_tables, remove_days_before
 from pipeline_assets.model import Model
 from pipeline_assets.postgres import server_url
 from pipeline_assets.settings import Settings
@@ -26,8 +30,14 @@ from pipeline_assets.sources.declaration import Source
 from pipeline_assets.sources.mapping import rules_version
 from pipeline_assets.staging.landing import LandingFile, Listing
 from pipeline_assets.staging.loading import SourceLoader, pending_files
-from pipeline_assets.staging.staged import missing
+from pipeline_assets.staging.staged import lost_files
 from pipeline_assets.transforms.events import DayCounts
+from pipeline_assets.undeclared import SOURCE, Declaration, declarations, in_force, missing, write_copy
+
+
+class OutdatedError(DeclarationError):
+    """The declarations that count are not those that this process was loaded with; nothing was written."""
+
 
 logger = logging.getLogger(__name__)
 
@@ -43,8 +53,12 @@ class Platform:
         settings: where things are.
         sources: the declared sources.
         analyses: the declared analyses; none by default.
+        remembered: what was last declared, as far as that is known; what is declared no longer counts by it.
 
     Attributes:
+        sources: the sources that count, by name: the declared ones, and those that count as last declared.
+        analyses: the analyses that count, likewise.
+        undeclared: what is remembered and no longer declared.
         day_counts: counts of the days a run is building, from the asset that counts to the commit that books them.
         revisions: what tables without partitions say of each day, likewise, by run and table.
         built_days: the days a run builds of a table, likewise.
@@ -52,10 +66,20 @@ class Platform:
             likewise; absent where that is not known.
     """
 
-    def __init__(self, settings: Settings, sources: Sequence[Source], analyses: Analyses | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        sources: Sequence[Source],
+        analyses: Analyses | None = None,
+        remembered: Iterable[Declaration] = (),
+    ) -> None:
         self.settings = settings
-        self.sources = {source.name: source for source in sources}
-        self.analyses = analyses or Analyses()
+        self._declared = sources, analyses or Analyses()
+        counting = in_force(*self._declared, remembered)
+        self.sources = {source.name: source for source in counting.sources}
+        self.analyses = counting.analyses
+        self.undeclared = counting.undeclared
+        self._settled: set[str] = set()
         self._read_since: dict[str, datetime] = {}
         self.day_counts: dict[str, dict[date, DayCounts]] = {}
         self.revisions: dict[tuple[str, str], dict[date, str]] = {}
@@ -82,7 +106,8 @@ class Platform:
     @cached_property
     def model(self) -> Model:
         """Every table, and how it is made."""
-        return Model.of(list(self.sources.values()), self.analyses, self.settings)
+        frozen = [each.name for each in self.undeclared if not each.counts]
+        return Model.of(list(self.sources.values()), self.analyses, self.settings, frozen=frozen)
 
     @property
     def recipes(self) -> Mapping[str, Recipe]:
@@ -93,6 +118,87 @@ class Platform:
     def builds(self) -> BuildLedger:
         """What was built from it."""
         return BuildLedger(self.engine, list(self.recipes.values()), since=self.settings.first_day)
+
+    @classmethod
+    def current(cls, settings: Settings, sources: Sequence[Source], analyses: Analyses) -> "Platform":
+        """The deployment with what the ledger remembers of earlier declarations.
+
+        Raises:
+            DeclarationError: something has to count as last declared, but it is not known how that was.
+        """
+        platform = cls(settings, sources, analyses)
+        remembered = platform.memory().remembered
+        if not missing(platform.declarations, remembered):
+            return platform
+        found = cls(settings, sources, analyses, remembered)
+        found.engine = platform.engine
+        return found
+
+    @cached_property
+    def declarations(self) -> list[Declaration]:
+        """Everything that is declared."""
+        return declarations(*self._declared)
+
+    def is_declared(self, source: str) -> bool:
+        """Whether a source that counts is declared."""
+        return all((SOURCE, source) != each.key for each in self.undeclared)
+
+    def memory(self) -> Memory:
+        """What the ledger knows of declarations."""
+        return DeclarationLedger(self.engine).memory()
+
+    def settle(self, run_id: str | None = None, *, loading: str | None = None, building: bool = False) -> None:
+        """Begin to work: write down what is declared, mark what is frozen, remove the days before the first one.
+
+        Args:
+            run_id: the run that begins, for which this is done once.
+            loading: a source whose files are about to be loaded.
+            building: whether tables are about to be built.
+
+        Raises:
+            OutdatedError: something else counts than what this process was loaded with.
+            DeclarationError: something has to count as last declared, but it is not known how that was.
+        """
+        key = f"{run_id}/{loading}"
+        if run_id is not None and key in self._settled:
+            return
+        memory = DeclarationLedger(self.engine).observe(self.declarations, loading=loading, building=building)
+        write_copy(self.settings.lake_dir, memory.remembered)
+        counting = [each for each in missing(self.declarations, memory.remembered) if each.counts]
+        for each in counting:
+            each.value()
+        if counting != [each for each in self.undeclared if each.counts]:
+            raise OutdatedError(
+                "What counts as last declared, because it is no longer declared, is not what this process was loaded "
+                "with. Nothing was written. Reload the code location (in the UI: Deployment), or restart the process."
+            )
+        mark_tables(self.engine, {left.name: left.what for left in self.leftovers(memory) if left.is_table})
+        remove_days_before(self.engine, self.settings.lake_dir, self.model.tables.values(), self.settings.first_day)
+        # Of one run at a time is enough: they exclude each other.
+        self._settled = {known for known in self._settled if known.startswith(f"{run_id}/")} | {key}
+
+    def leftovers(self, memory: Memory | None = None) -> list[Leftover]:
+        """What is there although nothing asks for it: no longer declared, frozen, or not retired to its end."""
+        memory = memory or self.memory()
+        built = built_tables(self.engine)
+        undeclared = missing(self.declarations, memory.remembered)
+        found = []
+        for each in undeclared:
+            if each.counts:
+                what = "no longer declared; counts as last declared"
+            elif each.name in built:
+                what = "no longer declared; its table is frozen"
+            else:
+                continue
+            found.append(Leftover(each.noun, each.name, what, memory.seen.get(each.key), is_table=not each.counts))
+        found += [Leftover(each.noun, each.name, "being retired; not all of it is removed") for each in memory.retiring]
+        if rest := built - self.model.tables.keys() - {left.name for left in found}:
+            everything = in_force(*self._declared, filter(Declaration.is_readable, undeclared), thaw=True)
+            asked = Model.of(everything.sources, everything.analyses, replace(self.settings, tables=())).tables
+            for name in sorted(rest):
+                what = "not asked for by PIPELINE_TABLES" if name in asked else "nothing declares it any more"
+                found.append(Leftover("table", name, f"{what}; frozen", is_table=True, wanted=name in asked))
+        return found
 
     def read_begins(self, run_id: str) -> datetime:
         """When a run began to read inputs; now, if it had not yet."""
@@ -125,14 +231,27 @@ class Platform:
     def landing(self, source: str) -> Listing:
         """The files of a source whose newest content has not been booked under its current declaration.
 
-        And what its pattern leads to in landing and cannot be read.
+        And what its pattern leads to in landing and cannot be read. Of a source that is no longer declared only the
+        contents that were loaded before.
         """
-        return pending_files(
+        booked, rules = self.files.booked(source), self.rules(source)
+        found = pending_files(
             self.settings.landing_dir,
             self.sources[source].path,
-            self.files.booked(source),
-            self.rules(source),
+            booked,
+            rules,
             follow_links=self.settings.follow_links,
+        )
+        if self.is_declared(source):
+            return found
+        known = ((file, booked[file.name]) for file in found.files if file.name in booked)
+        return Listing(
+            [
+                file
+                for file, last in known
+                if last.rules != rules and (file.stamp == last.stamp or file.content() == last.content)
+            ],
+            [],
         )
 
     def pending(self, source: str) -> list[LandingFile]:
@@ -142,7 +261,7 @@ class Platform:
     def restage_lost(self, source: str) -> int:
         """Have files of a source read again whose staged rows count but have gone from the lake; how many."""
         staged = self.files.staged_files([source], date.min, date.max)
-        lost = {file.content for file in missing(self.settings.lake_dir, staged)}
+        lost = {file.content for file in lost_files(self.settings.lake_dir, staged)}
         if lost:
             logger.warning("%s: the lake has lost the staged rows of %s files; they are read again.", source, len(lost))
             self.files.read_again(source, lost)
@@ -154,7 +273,7 @@ class Platform:
         Raises:
             LostRowsError: some are not. Their files are pending now.
         """
-        gone = missing(self.settings.lake_dir, staged)
+        gone = lost_files(self.settings.lake_dir, staged)
         if not gone:
             return
         first = gone[0]
@@ -168,7 +287,7 @@ class Platform:
         )
 
     def staged_files(self, first: date, last: date) -> list[StagedFile]:
-        """The staged files of the declared sources that count for some days, both included."""
+        """The staged files of the sources that count for some days, both included."""
         return self.files.staged_files(self.sources, max(first, self.settings.first_day), last)
 
     def today(self) -> date:
@@ -198,6 +317,8 @@ class Platform:
     def lake_files(self, table: Table, days: Iterable[date]) -> dict[date, Path]:
         """The files in the lake that hold a table's rows of some days, in order; days never built have none.
 
+        Nor have days before the platform's first.
+
         Args:
             table: a table in the lake.
             days: the days wanted; `[WHOLE]` of a table without partitions.
@@ -205,7 +326,7 @@ class Platform:
         Raises:
             LostRowsError: a day was built, and its file is gone: it does not count as a day without rows.
         """
-        days = sorted(days)
+        days = sorted(day for day in days if day == WHOLE or day >= self.settings.first_day)
         found = self._files_there(table, days)
         if len(found) < len(days):
             gone = sorted(set(self.builds.built_days(table.name)).intersection(days) - found.keys())

@@ -13,9 +13,11 @@ import dagster as dg
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
 from pipeline_assets.assets.keys import staging_key, stretch_keys
+from pipeline_assets.checks.declared import report_leftovers
 from pipeline_assets.jobs import BUILD_JOB, LOAD_JOB
 from pipeline_assets.ledger.builds import Stretch
 from pipeline_assets.ledger.summary import SourceSummary, summarise
+from pipeline_assets.leftovers import Leftover
 from pipeline_assets.locks import turn
 from pipeline_assets.partitions import range_tags
 from pipeline_assets.platform import Platform
@@ -46,6 +48,7 @@ class RefreshReport:
         pending: files still pending, because somebody is writing to them or they could not be loaded.
         refused: what in landing cannot be read and stays pending too: its name and why.
         stale_days: days that are still to be built.
+        leftovers: what is there although nothing asks for it, such as sources that are no longer declared.
     """
 
     loads: int = 0
@@ -59,6 +62,7 @@ class RefreshReport:
     pending: list[str] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
     stale_days: int = 0
+    leftovers: list[Leftover] = field(default_factory=list)
 
     @property
     def idle(self) -> bool:
@@ -67,12 +71,17 @@ class RefreshReport:
 
     @property
     def exit_code(self) -> int:
-        """0: up to date; 1: a run or blocking check failed; 3: quarantined beyond bounds; 4: not all is done yet."""
+        """0: up to date; 1: a run or blocking check failed; 3: quarantined beyond bounds; 4: not all is done yet.
+
+        5: up to date, but something is there that is no longer declared. Of several the first of these: 1, 3, 4, 5.
+        """
         if self.failed_runs or self.open_checks:
             return 1
         if self.beyond_bounds:
             return 3
-        return 4 if self.pending or self.refused or self.stale_days else 0
+        if self.pending or self.refused or self.stale_days:
+            return 4
+        return 5 if any(not left.wanted for left in self.leftovers) else 0
 
 
 class Refresh:
@@ -90,12 +99,24 @@ class Refresh:
         self._definitions = definitions
         self._instance = instance
 
-    def run(self) -> RefreshReport:
-        """Do all there is to do; what failed does not keep the rest from being done."""
+    def run(self, *, load: bool = True) -> RefreshReport:
+        """Do all there is to do; what failed does not keep the rest from being done.
+
+        Args:
+            load: whether pending files are loaded too.
+
+        Raises:
+            OutdatedError: something else counts than what the platform was made from.
+            DeclarationError: something has to count as last declared, but it is not known how that was.
+        """
         report = RefreshReport()
         began = self._platform.builds.now()
-        self._load(report)
+        self._platform.settle()
+        if load:
+            self._load(report)
         self._build(report)
+        report.leftovers = self._platform.leftovers()
+        report_leftovers(self._instance, report.leftovers, self._namespace)
         report.open_checks = self._open_checks()
         for name, source in self._platform.sources.items():
             summary = summarise(self._platform.engine, name)

@@ -61,6 +61,7 @@ def claimed_days(
     `[WHOLE]` for a table without partitions.
     """
     run_id = context.run.run_id
+    platform.settle(run_id, building=True)
     days = [WHOLE] if table.partition_column is None else run_days(context, platform, table)
     platform.built_days[run_id, table.name] = days
     changed = platform.builds.claim(

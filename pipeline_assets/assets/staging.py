@@ -28,15 +28,16 @@ class LoadConfig(dg.Config):
     """A run stops after this many files; the sensor asks for another run while files are pending."""
 
 
-def staging_assets(source: Source, settings: Settings) -> dg.Definitions:
-    """The staging asset of a source, with its checks."""
+def staging_assets(source: Source, settings: Settings, *, declared: bool = True) -> dg.Definitions:
+    """The staging asset of a source, with its checks; if it is not declared, of what was loaded of it."""
+    undeclared = "" if declared else "**No longer declared**: what was loaded counts, new files are not loaded. "
 
     @dg.asset(
         key=staging_key(source.name, settings.namespace),
         group_name="staging",
         kinds={"duckdb", "parquet"},
-        description=f"Rows of the {source.format} files `{source.path}` in landing, per file and event day. "
-        "Each content is loaded exactly once; lines that cannot be loaded are in "
+        description=f"{undeclared}Rows of the {source.format} files `{source.path}` in landing, per file and event "
+        "day. Each content is loaded exactly once; lines that cannot be loaded are in "
         f"`{settings.namespace.ledger}.quarantine`.",
         metadata={"dagster/column_schema": column_schema(StagedEvents)},
     )
@@ -55,6 +56,7 @@ def staging_assets(source: Source, settings: Settings) -> dg.Definitions:
             for refused in landing.refused:
                 context.log.warning(f"{refused.name} {refused.reason}.")
             files = pending[: config.max_files]
+            platform.settle(context.run.run_id, loading=source.name if files else None)
             with progress.track(f"staging {source.name}", len(files), context.log) as advance:
                 summary = loader.load(files, report=lambda outcome: advance(outcome.name))
         if summary.loads:

@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import sqlalchemy as sa
 from dagster_duckdb import DuckDBResource
 
+from pipeline_assets.checks.declared import declared_check
 from pipeline_assets.checks.footers import read_footers
 from pipeline_assets.checks.grouping import Check, asset_check
 from pipeline_assets.checks.results import checked_days, result
@@ -168,6 +169,7 @@ def events_checks() -> list[Check]:
         )
 
     return [
+        declared_check(),
         contract,
         days_balance,
         bots_share,

@@ -12,7 +12,7 @@ from pipeline_assets.contracts.staged_events import StagedEvents
 from pipeline_assets.ledger.summary import SourceSummary, summarise
 from pipeline_assets.platform import Platform
 from pipeline_assets.sources.declaration import Source
-from pipeline_assets.staging.staged import missing
+from pipeline_assets.staging.staged import lost_files
 
 # Staged files whose footers are read by one check, the newest ones; the others only have to exist.
 _FOOTERS = 200
@@ -36,8 +36,9 @@ def staging_checks(source: Source, asset: dg.AssetKey) -> list[Check]:
     def ledger_balances(platform: dg.ResourceParam[Platform]) -> dg.AssetCheckResult:
         found = summary(platform)
         lake = platform.settings.lake_dir
-        files = platform.files.staged_files([source.name], platform.settings.first_day, date.max)
-        gone = missing(lake, files)
+        # A file that has left landing is not read again when the first day moves, and keeps its earlier days.
+        files = platform.files.staged_files([source.name], date.min, date.max)
+        gone = lost_files(lake, files)
         wrong = [
             file
             for file in files[-_FOOTERS:]

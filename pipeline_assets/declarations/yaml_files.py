@@ -119,8 +119,16 @@ def declaring_folders(settings: Settings) -> list[Path]:
     if settings.defs_dir is None:
         return [DEFS_DIR]
     if not settings.defs_dir.is_dir():
-        raise DeclarationError(f"{settings.defs_dir}: PIPELINE_DEFS_DIR names no folder")
+        raise DeclarationError(
+            f"{settings.defs_dir}: PIPELINE_DEFS_DIR names no folder. Create it, mount it, or correct the variable; "
+            "what was loaded stays as it is meanwhile."
+        )
     return [DEFS_DIR, settings.defs_dir]
+
+
+def declares_nothing(settings: Settings) -> bool:
+    """Whether the deployment names a folder for its declarations in which there are none."""
+    return settings.defs_dir is not None and not any(_files([settings.defs_dir]))
 
 
 def documents(*folders: Path) -> Iterator[Document | str]:

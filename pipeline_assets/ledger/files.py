@@ -155,7 +155,7 @@ class FileLedger:
             "error": load.error,
         }
         with self._engine.begin() as connection:
-            _lock(connection, source)
+            lock_source(connection, source)
             same = (files.c.source == source, files.c.content == load.content)
             connection.execute(sa.update(files).where(*same).values(**counts))
             for table in (staged, quarantine):
@@ -193,7 +193,7 @@ class FileLedger:
             False, and nothing is booked, where they are not.
         """
         with self._engine.begin() as connection:
-            _lock(connection, source)
+            lock_source(connection, source)
             if not is_staged():
                 return False
             c = files.c
@@ -209,7 +209,7 @@ class FileLedger:
     def bookings_wait(self, source: str) -> Generator[None]:
         """Keep everybody from booking files of a source meanwhile."""
         with self._engine.begin() as connection:
-            _lock(connection, source)
+            lock_source(connection, source)
             yield
 
     def staged_files(self, sources: Iterable[str], first: date, last: date) -> list[StagedFile]:
@@ -257,7 +257,8 @@ class FileLedger:
             )
 
 
-def _lock(connection: sa.Connection, source: str) -> None:
+def lock_source(connection: sa.Connection, source: str) -> None:
+    """Serialise with all bookings of a source until the transaction ends."""
     # Bookings of one source are serialised: "the newest content of a path" must not be decided twice at once.
     key = sa.func.hashtextextended(f"{schema_of(connection)}.files/{source}", 0)
     lock = sa.select(sa.func.pg_try_advisory_xact_lock(key))

@@ -133,6 +133,29 @@ event_days = sa.Table(
     comment="Where the landed rows of each day went.",
 )
 
+declarations = sa.Table(
+    "declarations",
+    metadata,
+    sa.Column("kind", sa.Text, primary_key=True, comment="The component: EventSource, Funnel, Conversion, …"),
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column(
+        "attributes",
+        # An absent declaration is a null of SQL, and not one of JSON.
+        sa.JSON(none_as_null=True),
+        comment="What the declaration said, without defaults; null where that was never written down",
+    ),
+    sa.Column(
+        "declared_at",
+        sa.TIMESTAMP(timezone=True),
+        nullable=False,
+        server_default=sa.func.now(),
+        comment="When a run last saw it declared, within an hour",
+    ),
+    sa.Column(
+        "retiring_at", sa.TIMESTAMP(timezone=True), comment="When it ceased to count because it is being retired"
+    ),
+    comment="Everything that was ever declared and left something, as it was last declared, until it is retired.",
+)
 deployment = sa.Table(
     "deployment",
     metadata,

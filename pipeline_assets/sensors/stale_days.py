@@ -3,6 +3,7 @@
 import dagster as dg
 
 from pipeline_assets.assets.keys import stretch_keys
+from pipeline_assets.checks.declared import report_leftovers
 from pipeline_assets.jobs import BUILD_JOB, LOAD_JOB
 from pipeline_assets.partitions import range_tags
 from pipeline_assets.platform import Platform
@@ -23,6 +24,8 @@ def stale_days(
     # Building while files are loading would build the same days twice.
     if under_way(context.instance, LOAD_JOB, BUILD_JOB):
         return dg.SkipReason("A run is under way.")
+    # That something is no longer declared makes no day stale, so that no run would tell.
+    report_leftovers(context.instance, platform.leftovers(), platform.settings.namespace)
     staleness = platform.staleness()
     todo = staleness.stretches()
     if not todo:

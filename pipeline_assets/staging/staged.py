@@ -17,7 +17,7 @@ def scan_staged(lake: Path, files: Sequence[StagedFile]) -> pl.LazyFrame:
 
     Args:
         lake: the lake's folder.
-        files: as the ledger lists them; see `missing`.
+        files: as the ledger lists them; see `lost_files`.
     """
     if not files:
         return StagedEvents.create_empty(lazy=True).with_columns(event_date=pl.lit(None, pl.Date))
@@ -33,6 +33,6 @@ def scan_staged(lake: Path, files: Sequence[StagedFile]) -> pl.LazyFrame:
     )
 
 
-def missing(lake: Path, files: Iterable[StagedFile]) -> list[StagedFile]:
+def lost_files(lake: Path, files: Iterable[StagedFile]) -> list[StagedFile]:
     """The staged files that count and are not there."""
     return [file for file in files if not (lake / file.relative_path).exists()]

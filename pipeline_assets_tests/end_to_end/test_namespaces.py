@@ -15,7 +15,7 @@ import typer.testing
 from pipeline_assets.cli import app
 from pipeline_assets.contracts.tables import SESSIONS
 from pipeline_assets.dagster_storage import pipeline_instance
-from pipeline_assets.ledger.files import _lock
+from pipeline_assets.ledger.files import lock_source
 from pipeline_assets.namespace import PLAIN, Namespace
 from pipeline_assets.sensors.new_files import new_files
 from pipeline_assets.sensors.stale_days import stale_days
@@ -172,7 +172,7 @@ def test_bookings_of_one_do_not_wait_for_those_of_the_other(both: dict[Namespace
     with engines[0].begin() as first, engines[1].begin() as second:
         for connection in (first, second):
             connection.execute(sa.text("set local lock_timeout = '1s'"))
-            _lock(connection, "clicks")
+            lock_source(connection, "clicks")
 
 
 def test_the_command_line_works_in_the_namespace(

@@ -9,7 +9,7 @@ from alembic import op
 from pipeline_assets.ledger.schema import schema_of, text
 
 revision = "0004"
-down_revision = "0002"
+down_revision = "0003"
 
 _WHOLE = "The line as it was read"
 

@@ -1,0 +1,156 @@
+"""Tables and days that nothing asks for any more: which they are, how they are marked, how they go.
+
+A table stays as it is until somebody says it should go; its comment in PostgreSQL says that it is not kept up to date.
+Days before the platform's first day are gone as soon as the setting says so.
+"""
+
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
+
+from pipeline_assets.contracts.tables import EVENTS, Table
+from pipeline_assets.io_managers.frames import lake_path
+from pipeline_assets.ledger.builds import WHOLE
+from pipeline_assets.ledger.schema import builds, event_days, revisions, schema_of
+from pipeline_assets.namespace import MARTS
+
+_MARK = "\n\nFROZEN: "
+
+
+class LeftoverError(RuntimeError):
+    """What should go cannot be removed; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """Something that is there although nothing asks for it.
+
+    Attributes:
+        noun: what it is, e.g. `source`, `funnel`, `table`.
+        name: its name.
+        what: what holds for it, in words.
+        since: when it was last seen declared; None where that is not known.
+        is_table: whether it is a table that is not kept up to date.
+        wanted: whether somebody wanted it so (`PIPELINE_TABLES`); otherwise somebody has to decide.
+    """
+
+    noun: str
+    name: str
+    what: str
+    since: datetime | None = None
+    is_table: bool = False
+    wanted: bool = False
+
+    @property
+    def explained(self) -> str:
+        """What holds for it, and since when."""
+        return f"{self.what} (last declared {self.since:%Y-%m-%d})" if self.since else self.what
+
+
+def built_tables(engine: sa.Engine) -> set[str]:
+    """The names of all tables that were ever built and not removed since."""
+    with engine.connect() as connection:
+        return set(connection.execute(sa.select(builds.c.asset).distinct()).scalars())
+
+
+def mark_tables(engine: sa.Engine, frozen: Mapping[str, str]) -> None:
+    """Let the comments of the marts say which of them are frozen, and of no other.
+
+    Args:
+        engine: the server of the marts.
+        frozen: what to say of each frozen table.
+    """
+    query = sa.text(
+        "select c.relname, coalesce(obj_description(c.oid, 'pg_class'), '') from pg_class c "
+        "join pg_namespace n on n.oid = c.relnamespace where n.nspname = :schema and c.relkind = 'r'"
+    )
+    schema = schema_of(engine, MARTS)
+    with engine.begin() as connection:
+        for table, comment in connection.execute(query, {"schema": schema}).all():
+            own = comment.split(_MARK, 1)[0]
+            wanted = f"{own}{_MARK}{frozen[table]}" if table in frozen else own
+            if wanted != comment:
+                connection.execute(
+                    sa.schema.SetTableComment(sa.Table(table, sa.MetaData(), schema=schema, comment=wanted))
+                )
+
+
+def remove_table(engine: sa.Engine, lake: Path, name: str) -> None:
+    """Remove a table, wherever it is, and what the ledger has of it; may be repeated.
+
+    Raises:
+        LeftoverError: something in PostgreSQL depends on it.
+    """
+    shutil.rmtree(lake_path(lake, name).parent, ignore_errors=True)
+    schema = schema_of(engine, MARTS)
+    try:
+        with engine.begin() as connection:
+            sa.Table(name, sa.MetaData(), schema=schema).drop(connection, checkfirst=True)
+            connection.execute(sa.delete(revisions).where(revisions.c.asset == name))
+            connection.execute(sa.delete(builds).where(builds.c.asset == name))
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) != "2BP01":
+            raise
+        raise LeftoverError(
+            f"{schema}.{name} cannot be dropped: views or other objects of yours depend on it. Drop those, then run "
+            "this again."
+        ) from error
+
+
+def remove_days_before(engine: sa.Engine, lake: Path, tables: Iterable[Table], first: date) -> list[date]:
+    """Remove the days before the first one from some tables and from the ledger's builds; which days there were.
+
+    Killed at any moment, the next call finishes.
+    """
+    daily = {table.name: table for table in tables if table.partition_column is not None}
+    b = builds.c
+    early = (b.day > WHOLE, b.day < first)
+    with engine.connect() as connection:
+        days = connection.execute(sa.select(b.asset, b.day).where(b.asset.in_(daily), *early)).all()
+    if not days:
+        return []
+    # The files first: as long as the ledger names the days, they are looked for.
+    for name, day in days:
+        path = lake_path(lake, name, daily[name].partition_column, day.isoformat())
+        if daily[name].store == "lake" and path.parent.exists():
+            shutil.rmtree(path.parent)
+    touched = sorted({name for name, _ in days})
+    schema = schema_of(engine, MARTS)
+    with engine.begin() as connection:
+        inspector = sa.inspect(connection)
+        for name in touched:
+            if daily[name].store == "marts" and inspector.has_table(name, schema=schema):
+                column = sa.column(daily[name].partition_column or "", sa.Date)
+                connection.execute(sa.delete(sa.table(name, column, schema=schema)).where(column < first))
+        connection.execute(sa.delete(builds).where(b.asset.in_(touched), *early))
+        connection.execute(sa.delete(revisions).where(revisions.c.day < first))
+        if EVENTS.name in touched:
+            connection.execute(sa.delete(event_days).where(event_days.c.event_date < first))
+    return sorted({day for _, day in days})
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder of the lake, if it is there."""
+    if folder.exists():
+        shutil.rmtree(folder)
+
+
+def rows_of(engine: sa.Engine, name: str, condition: str = "true", values: Mapping[str, object] | None = None) -> int:
+    """Rows of a table of the marts; 0 where it is not there."""
+    schema = schema_of(engine, MARTS)
+    with engine.connect() as connection:
+        if not sa.inspect(connection).has_table(name, schema=schema):
+            return 0
+        query = sa.select(sa.func.count()).select_from(sa.table(name, schema=schema)).where(sa.text(condition))
+        return connection.execute(query, dict(values or {})).scalar_one()
+
+
+def size_of(folder: Path) -> tuple[int, int]:
+    """Files below a folder, and their bytes."""
+    sizes: Sequence[int] = [path.stat().st_size for path in folder.rglob("*.parquet") if path.is_file()]
+    return len(sizes), sum(sizes)

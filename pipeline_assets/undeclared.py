@@ -1,0 +1,233 @@
+"""What was declared once and is no longer: what was loaded stays until somebody says it should go.
+
+A run writes down what it sees declared (`ledger.declarations`). What is missing among the declarations later is taken
+from there:
+
+- A source, a conversion, channels and currencies have their part in tables that others share. They count as they were
+  last declared.
+- A funnel, a retention, paths and an attribution have a table of their own. It is frozen: it stays as it is.
+
+`pipeline-assets retire` ends that. Pure values here, and the copy of the ledger's memory in the lake, from which the
+code location knows without a database which assets there are.
+"""
+
+import json
+import os
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from pipeline_assets.analyses.checking import KINDS
+from pipeline_assets.analyses.declaration import (
+    Analysis,
+    Attribution,
+    Channels,
+    Conversion,
+    Currencies,
+    Funnel,
+    Paths,
+    Retention,
+)
+from pipeline_assets.analyses.loading import Analyses
+from pipeline_assets.declarations.problems import DeclarationError
+from pipeline_assets.sources.declaration import Source
+
+SOURCE = "EventSource"
+CONVERSION = "Conversion"
+WITH_TABLE = frozenset({"Funnel", "Retention", "Paths", "Attribution"})
+"""Kinds of analyses with a table of their own, which has their name."""
+ONCE = frozenset({"Channels", "Currencies"})
+"""Kinds of which a deployment has one at most."""
+
+_COPY = "declarations.json"
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """A source or an analysis as it was declared.
+
+    Attributes:
+        kind: the component, e.g. `EventSource`.
+        name: its name.
+        attributes: what the declaration says, without defaults, so that those of today's code hold; None where it was
+            loaded before declarations were remembered.
+    """
+
+    kind: str
+    name: str
+    attributes: Mapping[str, Any] | None
+
+    @property
+    def noun(self) -> str:
+        """What it is, in words."""
+        return "source" if self.kind == SOURCE else self.kind.lower()
+
+    @property
+    def counts(self) -> bool:
+        """Whether it counts as last declared while it is not declared; otherwise its table is frozen."""
+        return self.kind not in WITH_TABLE
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Kind and name."""
+        return self.kind, self.name
+
+    def replaces(self, other: "Declaration") -> bool:
+        """Whether another one can be no more once this one is declared: it is the same, or would be in its place."""
+        if self.kind in ONCE:
+            return self.kind == other.kind
+        return self.name == other.name and (self.kind == other.kind or {self.kind, other.kind} <= WITH_TABLE)
+
+    def value(self) -> Source | Analysis:
+        """What is declared.
+
+        Raises:
+            DeclarationError: this version cannot read it.
+        """
+        model = Source if self.kind == SOURCE else KINDS[self.kind].model if self.kind in KINDS else None
+        try:
+            if model is None or self.attributes is None:
+                raise DeclarationError(_unusable(self, "is not known"))
+            return model.model_validate(self.attributes)
+        except ValidationError as error:
+            raise DeclarationError(_unusable(self, "cannot be read by this version")) from error
+
+    def is_readable(self) -> bool:
+        """Whether this version can read it."""
+        try:
+            self.value()
+        except DeclarationError:
+            return False
+        return True
+
+
+def _unusable(declaration: Declaration, why: str) -> str:
+    return (
+        f"The {declaration.noun} '{declaration.name}' is no longer declared, and how it was last declared {why}. "
+        f"Declare it again, or remove it: pipeline-assets retire {declaration.name}"
+    )
+
+
+def declarations(sources: Iterable[Source], analyses: Analyses) -> list[Declaration]:
+    """Everything that is declared, in a fixed order."""
+    of_analyses = (
+        *analyses.tables,
+        *analyses.conversions,
+        *(each for each in (analyses.channels, analyses.currencies) if each is not None),
+    )
+    found = [Declaration(SOURCE, source.name, _of_source(source)) for source in sources]
+    found += [
+        Declaration(type(each).__name__, each.name, each.model_dump(mode="json", exclude_defaults=True))
+        for each in of_analyses
+    ]
+    return sorted(found, key=lambda each: each.key)
+
+
+def _of_source(source: Source) -> dict[str, Any]:
+    """What a source's declaration says, without what its format and the defaults say by themselves."""
+    whole = source.model_dump(mode="json")
+    core = {name: whole[name] for name in ("name", "path", "format", "property") if whole[name] is not None}
+    implied = Source.model_validate(core).model_dump(mode="json")
+    said = core | _beyond(whole, implied)
+    return said if Source.model_validate(said) == source else whole
+
+
+def _beyond(whole: Mapping[str, Any], implied: Mapping[str, Any]) -> dict[str, Any]:
+    """The entries of a mapping, of nested ones too, that are not those of another."""
+    found: dict[str, Any] = {}
+    for key, value in whole.items():
+        other = implied.get(key)
+        if isinstance(value, dict) and isinstance(other, dict):
+            if inner := _beyond(value, other):
+                found[key] = inner
+        elif key not in implied or value != other:
+            found[key] = value
+    return found
+
+
+@dataclass(frozen=True)
+class InForce:
+    """What the tables are made from.
+
+    Attributes:
+        sources: those declared, and those that count as last declared.
+        analyses: likewise; those whose table is frozen are not among them.
+        undeclared: everything that is remembered and not declared.
+    """
+
+    sources: tuple[Source, ...]
+    analyses: Analyses
+    undeclared: tuple[Declaration, ...]
+
+
+def missing(declared: Collection[Declaration], remembered: Iterable[Declaration]) -> list[Declaration]:
+    """What is remembered and no longer declared, nor replaced by what is."""
+    return [old for old in remembered if not any(new.replaces(old) for new in declared)]
+
+
+def in_force(
+    sources: Sequence[Source], analyses: Analyses, remembered: Iterable[Declaration], *, thaw: bool = False
+) -> InForce:
+    """What counts where something is no longer declared.
+
+    Args:
+        sources: the declared sources.
+        analyses: the declared analyses.
+        remembered: everything as it was last declared, also what still is.
+        thaw: count analyses with frozen tables too.
+
+    Raises:
+        DeclarationError: one that has to count cannot be read by this version.
+    """
+    undeclared = missing(declarations(sources, analyses), remembered)
+    values = [each.value() for each in undeclared if each.counts or thaw]
+    gone = [value for value in values if isinstance(value, Source)]
+    merged = replace(
+        analyses,
+        funnels=_merged(analyses.funnels, values, Funnel),
+        retentions=_merged(analyses.retentions, values, Retention),
+        paths=_merged(analyses.paths, values, Paths),
+        conversions=_merged(analyses.conversions, values, Conversion),
+        attributions=_merged(analyses.attributions, values, Attribution),
+        channels=analyses.channels or next((each for each in values if isinstance(each, Channels)), None),
+        currencies=analyses.currencies or next((each for each in values if isinstance(each, Currencies)), None),
+    )
+    return InForce(tuple(sorted((*sources, *gone), key=lambda source: source.name)), merged, tuple(undeclared))
+
+
+def _merged(declared: tuple[Any, ...], values: Iterable[Any], kind: type[Analysis]) -> tuple[Any, ...]:
+    return tuple(sorted((*declared, *(each for each in values if isinstance(each, kind))), key=lambda each: each.name))
+
+
+# --- The copy in the lake -----------------------------------------------------------------------------
+
+
+def read_copy(lake: Path) -> list[Declaration]:
+    """What was last declared, as the last run wrote it down; nothing where there is no such file.
+
+    Only the ledger decides: a run that finds the copy outdated refuses to work with it.
+    """
+    try:
+        rows = json.loads((lake / _COPY).read_text(encoding="utf-8"))
+        return [Declaration(row["kind"], row["name"], row["attributes"]) for row in rows]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
+def write_copy(lake: Path, remembered: Iterable[Declaration]) -> None:
+    """Write down what was last declared, unless that is what the file says."""
+    known = [each for each in remembered if each.attributes is not None]
+    rows = [{"kind": each.kind, "name": each.name, "attributes": each.attributes} for each in known]
+    text = json.dumps(rows, indent=1) + "\n"
+    path = lake / _COPY
+    try:
+        if path.read_text(encoding="utf-8") == text:
+            return
+    except (OSError, ValueError):
+        lake.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{_COPY}.{os.getpid()}")
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(path)
