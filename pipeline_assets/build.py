@@ -22,6 +22,7 @@ from pipeline_assets.platform import Platform
 from pipeline_assets.progress import LoggedProgress
 from pipeline_assets.sensors.new_files import new_files
 from pipeline_assets.sensors.stale_days import stale_days
+from pipeline_assets.sensors.watch_landing import watch_landing
 from pipeline_assets.settings import Settings
 from pipeline_assets.undeclared import read_copy
 
@@ -62,7 +63,7 @@ def build_defs(
         assets=tables,
         asset_checks=grouped([*events_checks(), *table_checks(model)], settings.namespace),
         jobs=[load_job(staging), build_job([table.key for table in tables])],
-        sensors=[new_files, stale_days],
+        sensors=[new_files, stale_days, watch_landing],
         # On this workload a process for every step costs more than the step.
         executor=dg.in_process_executor,
         resources={

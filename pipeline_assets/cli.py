@@ -77,8 +77,9 @@ def refresh() -> None:
     """Load all that is pending and rebuild all that is stale.
 
     Exit code 0: everything is up to date. 1: a run or a blocking check failed. 3: more lines were quarantined than
-    declared, or a file cannot be read. 4: somebody is still writing to a file. 5: everything is up to date, but a
-    source, analysis or table is there that is no longer declared. Of several the first in this order: 1, 3, 4, 5.
+    declared, a file cannot be read, or longer than declared no file of a source has come. 4: somebody is still writing
+    to a file. 5: everything is up to date, but a source, analysis or table is there that is no longer declared. Of
+    several the first in this order: 1, 3, 4, 5.
     """
     with _refresher() as (platform, refresher):
         report = refresher.run()
@@ -340,6 +341,8 @@ def _print_report(platform: "Platform", report: "RefreshReport") -> None:
         )
         if not summary.landed and (hint := advice(platform.sources[name].format, summary.reasons)):
             errors.print(f"[yellow]{name}: {_escaped(hint)}[/yellow]")
+    _print_silent(platform, report.summaries, report.silent)
+    _print_hints(report.hints)
     for check in report.open_checks:
         errors.print(
             f"[red]Blocking check {check} has failed and was not passed since.[/red] "
@@ -354,6 +357,18 @@ def _print_report(platform: "Platform", report: "RefreshReport") -> None:
     if report.stale_days:
         errors.print(f"[yellow]{report.stale_days} days are still to be built.[/yellow]")
     _print_leftovers(platform.settings, report.leftovers, errors)
+
+
+def _print_silent(platform: "Platform", summaries: "Mapping[str, SourceSummary]", silent: list[str]) -> None:
+    for name in silent:
+        hours, bound = summaries[name].hours_since_newest, platform.sources[name].bounds.freshness_hours
+        came = "No file has come yet" if hours is None else f"The newest file came {hours:,.1f} hours ago"
+        errors.print(f"[yellow]{name}: {came} (bound {bound:g} hours).[/yellow] See what delivers it.")
+
+
+def _print_hints(hints: list[str]) -> None:
+    for hint in hints:
+        errors.print(f"[yellow]{_escaped(hint)}[/yellow]")
 
 
 def _print_findings(found: "list[Finding]") -> None:
@@ -449,7 +464,8 @@ def _print_leftovers(settings: Settings, leftovers: "Sequence[Leftover]", where:
 
 
 def _print_status(platform: "Platform") -> None:
-    from pipeline_assets.ledger.summary import summarise
+    from pipeline_assets.hints import DRIFT, hints
+    from pipeline_assets.ledger.summary import is_silent, summarise
 
     summaries = {name: summarise(platform.engine, name) for name in platform.sources}
     _print_sources(summaries)
@@ -461,6 +477,9 @@ def _print_status(platform: "Platform") -> None:
             console.print(f"  {name}: {len(pending):,} files pending, the first is {_escaped(pending[0].name)}")
         for refused in landing.refused:
             console.print(f"  {name}: pending: {_escaped(refused.name)} {_escaped(refused.reason)}")
+    silent = [name for name, source in platform.sources.items() if is_silent(source, summaries[name])]
+    _print_silent(platform, summaries, silent)
+    _print_hints(hints(platform, since=platform.builds.now() - DRIFT))
     stale = platform.staleness().tables
     table = Table("table", title="Tables", title_justify="left")
     for heading in ("days built", "first day", "last day", "stale days"):

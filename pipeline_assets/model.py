@@ -137,11 +137,13 @@ class Model:
         tables: all tables by name.
         derived: how they are made, all but `events`, by name.
         recipes: the same as the ledger knows it.
+        event_names: the names of events that declarations ask for, by table.
     """
 
     tables: Mapping[str, Table]
     derived: Mapping[str, Derived]
     recipes: Mapping[str, Recipe]
+    event_names: Mapping[str, Sequence[str]]
 
     @classmethod
     def of(
@@ -171,7 +173,7 @@ class Model:
         recipes = {EVENTS.name: _events_recipe(sources, settings)}
         recipes |= {name: each.recipe(settings.timezone) for name, each in derived.items()}
         tables = {EVENTS.name: EVENTS} | {name: each.table for name, each in derived.items()}
-        return cls(tables, derived, recipes)
+        return cls(tables, derived, recipes, analyses.event_names)
 
 
 def session_rules(sources: Sequence[Source]) -> dict[str, SessionRules]:

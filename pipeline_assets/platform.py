@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 import duckdb
 import sqlalchemy as sa
 
+from pipeline_assets.analyses.event_names import UnknownName, never_occurred
 from pipeline_assets.analyses.loading import Analyses
 from pipeline_assets.contracts.tables import Table
 from pipeline_assets.declarations.problems import DeclarationError
@@ -22,13 +23,15 @@ from pipeline_assets.io_managers.frames import lake_files, lake_path
 from pipeline_assets.ledger.builds import WHOLE, BuildLedger, Recipe, Staleness
 from pipeline_assets.ledger.declarations import DeclarationLedger, Memory
 from pipeline_assets.ledger.files import FileLedger, StagedFile
+from pipeline_assets.ledger.looks import Observer, known_columns, known_event_names
 from pipeline_assets.leftovers import Leftover, built_tables, mark_tables, remove_days_before
 from pipeline_assets.model import Model
 from pipeline_assets.postgres import server_url
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.sources.mapping import rules_version
-from pipeline_assets.staging.landing import LandingFile, Listing
+from pipeline_assets.sources.raw_columns import Drift, KnownColumns, MissingColumn, drift, missing_columns
+from pipeline_assets.staging.landing import LandingFile, Listing, scan
 from pipeline_assets.staging.loading import SourceLoader, pending_files
 from pipeline_assets.staging.staged import lost_files
 from pipeline_assets.transforms.events import DayCounts
@@ -37,6 +40,9 @@ from pipeline_assets.undeclared import SOURCE, Declaration, declarations, in_for
 
 class OutdatedError(DeclarationError):
     """The declarations that count are not those that this process was loaded with; nothing was written."""
+
+
+logger = logging.getLogger(__name__)
 
 
 logger = logging.getLogger(__name__)
@@ -60,6 +66,7 @@ class Platform:
         analyses: the analyses that count, likewise.
         undeclared: what is remembered and no longer declared.
         day_counts: counts of the days a run is building, from the asset that counts to the commit that books them.
+        event_names: names of the events that a run has built, likewise.
         revisions: what tables without partitions say of each day, likewise, by run and table.
         built_days: the days a run builds of a table, likewise.
         changed_days: the days on which what a table without partitions reads may have changed since it was built,
@@ -85,6 +92,7 @@ class Platform:
         self.revisions: dict[tuple[str, str], dict[date, str]] = {}
         self.built_days: dict[tuple[str, str], list[date]] = {}
         self.changed_days: dict[tuple[str, str], set[date]] = {}
+        self.event_names: dict[str, set[str]] = {}
         self._stale: dict[str, Mapping[str, set[date]]] = {}
         self._planned: Staleness | None = None
 
@@ -226,7 +234,8 @@ class Platform:
 
     def loader(self, source: str, database: duckdb.DuckDBPyConnection) -> SourceLoader:
         """The loader of a source's files."""
-        return SourceLoader(self.sources[source], self.settings, self.files, database)
+        observer = Observer(self.engine, source, self.rules(source))
+        return SourceLoader(self.sources[source], self.settings, self.files, database, observer)
 
     def landing(self, source: str) -> Listing:
         """The files of a source whose newest content has not been booked under its current declaration.
@@ -257,6 +266,46 @@ class Platform:
     def pending(self, source: str) -> list[LandingFile]:
         """The same without what cannot be read."""
         return self.landing(source).files
+
+    def known_columns(self, source: str) -> KnownColumns:
+        """What is remembered of the raw columns of a source's files."""
+        return known_columns(self.engine, source)
+
+    def missing_columns(self, source: str) -> list[MissingColumn]:
+        """The raw columns that the mapping of a source names and that none of its files has had."""
+        known = self.known_columns(source)
+        if known.since is None or not known.columns:
+            return []
+        filled = known.filled if known.rules == self.rules(source) else frozenset()
+        return missing_columns(self.sources[source], known.columns, filled)
+
+    def drift(self, source: str, since: datetime) -> list[Drift]:
+        """How the raw columns of a source have changed in loads that began since a moment."""
+        return drift(self.known_columns(source), since)
+
+    def has_files(self, source: str) -> bool:
+        """Whether the path of a source matches a file in landing, or one of its files was loaded."""
+        if self.files.booked(source):
+            return True
+        return bool(self._in_landing(self.sources[source].path))
+
+    def files_without_source(self) -> list[str]:
+        """Names of the files in landing that no source takes, in order."""
+        taken: set[str] = set()
+        for name, source in self.sources.items():
+            if self.is_declared(name):
+                taken.update(self._in_landing(source.path))
+        return [name for name in self._in_landing("**/*") if name not in taken]
+
+    def _in_landing(self, pattern: str) -> list[str]:
+        landing = self.settings.landing_dir
+        return [file.name for file in scan(landing, pattern, follow_links=self.settings.follow_links).files]
+
+    def unknown_event_names(self) -> dict[str, list[UnknownName]]:
+        """The names of events that declarations ask for and that never occurred, by table."""
+        known = known_event_names(self.engine)
+        found = {table: never_occurred(names, known) for table, names in self.model.event_names.items()}
+        return {table: names for table, names in found.items() if names}
 
     def restage_lost(self, source: str) -> int:
         """Have files of a source read again whose staged rows count but have gone from the lake; how many."""

@@ -14,9 +14,10 @@ from dagster._core.storage.asset_check_execution_record import AssetCheckExecuti
 
 from pipeline_assets.assets.keys import staging_key, stretch_keys
 from pipeline_assets.checks.declared import report_leftovers
+from pipeline_assets.hints import hints
 from pipeline_assets.jobs import BUILD_JOB, LOAD_JOB
 from pipeline_assets.ledger.builds import Stretch
-from pipeline_assets.ledger.summary import SourceSummary, summarise
+from pipeline_assets.ledger.summary import SourceSummary, is_silent, summarise
 from pipeline_assets.leftovers import Leftover
 from pipeline_assets.locks import turn
 from pipeline_assets.partitions import range_tags
@@ -44,7 +45,9 @@ class RefreshReport:
         failed_checks: failed checks of this refresh's runs, blocking or not.
         summaries: the ledger's numbers per source, after the refresh.
         beyond_bounds: sources with more in quarantine than declared, or with unreadable files.
+        silent: sources of which longer than declared no file has come.
         open_checks: blocking checks whose latest execution failed, maybe in an earlier refresh.
+        hints: what looks like a mistake in a declaration or a change in what is delivered, a line each.
         pending: files still pending, because somebody is writing to them or they could not be loaded.
         refused: what in landing cannot be read and stays pending too: its name and why.
         stale_days: days that are still to be built.
@@ -58,7 +61,9 @@ class RefreshReport:
     failed_checks: list[dg.AssetCheckEvaluation] = field(default_factory=list)
     summaries: dict[str, SourceSummary] = field(default_factory=dict)
     beyond_bounds: list[str] = field(default_factory=list)
+    silent: list[str] = field(default_factory=list)
     open_checks: list[str] = field(default_factory=list)
+    hints: list[str] = field(default_factory=list)
     pending: list[str] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
     stale_days: int = 0
@@ -71,13 +76,13 @@ class RefreshReport:
 
     @property
     def exit_code(self) -> int:
-        """0: up to date; 1: a run or blocking check failed; 3: quarantined beyond bounds; 4: not all is done yet.
+        """0: up to date; 1: a run or blocking check failed; 3: beyond declared bounds; 4: not all is done yet.
 
         5: up to date, but something is there that is no longer declared. Of several the first of these: 1, 3, 4, 5.
         """
         if self.failed_runs or self.open_checks:
             return 1
-        if self.beyond_bounds:
+        if self.beyond_bounds or self.silent:
             return 3
         if self.pending or self.refused or self.stale_days:
             return 4
@@ -121,10 +126,13 @@ class Refresh:
         for name, source in self._platform.sources.items():
             summary = summarise(self._platform.engine, name)
             report.summaries[name] = summary
+            if is_silent(source, summary):
+                report.silent.append(name)
             new = summarise(self._platform.engine, name, since=began)
             share = max(summary.quarantined_share, new.quarantined_share)
             if share > source.bounds.quarantined or summary.unreadable:
                 report.beyond_bounds.append(name)
+        report.hints = hints(self._platform, since=began)
         return report
 
     def pending(self) -> dict[str, list[str]]:

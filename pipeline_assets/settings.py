@@ -38,7 +38,7 @@ class Settings:
         landing_dir: absolute folder new source files are dropped into.
         lake_dir: absolute folder of the Parquet lake.
         postgres_url: URL of an external PostgreSQL server, or None for the embedded one.
-        defs_dir: folder with further declarations, or None.
+        defs_dir: folder with its declarations; None for those of the demo.
         timezone: reporting time zone; a day is a calendar day there.
         first_day: the platform's first day; earlier events are quarantined as `out_of_range`.
         tables: names of the tables to make, with those they are made of; all if there are none.

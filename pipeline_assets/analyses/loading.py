@@ -15,10 +15,11 @@ from pipeline_assets.analyses.declaration import (
     Funnel,
     Paths,
     Retention,
+    Selector,
 )
 from pipeline_assets.contracts.tables import TABLES
 from pipeline_assets.declarations.problems import DeclarationError, Problem, suggestion
-from pipeline_assets.declarations.yaml_files import Declared, declaring_folders, documents, read
+from pipeline_assets.declarations.yaml_files import Declared, declaring_folder, documents, read
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.declaration import Source
 
@@ -72,6 +73,19 @@ class Analyses:
         found = (*self.funnels, *self.retentions, *self.paths, *self.attributions)
         return tuple(sorted(found, key=lambda analysis: analysis.name))
 
+    @property
+    def event_names(self) -> dict[str, list[str]]:
+        """The names of events that are asked for, by the table that asks."""
+        asked: dict[str, list[Selector]] = {funnel.name: list(funnel.steps) for funnel in self.funnels}
+        asked |= {retention.name: [retention.cohort, retention.returning] for retention in self.retentions}
+        if self.conversions:
+            asked["conversions"] = list(self.conversions)
+        named = {
+            table: [name for selector in selectors for name in selector.event or ()]
+            for table, selectors in asked.items()
+        }
+        return {table: list(dict.fromkeys(names)) for table, names in named.items() if names}
+
     def conversion(self, name: str) -> Conversion:
         """The conversion of a name.
 
@@ -85,12 +99,12 @@ class Analyses:
 
 
 def declared_analyses(settings: Settings) -> Analyses:
-    """The analyses of a deployment: those in the package's `defs/` and those in the folder it names.
+    """The analyses of a deployment: those in the folder it names, otherwise the demo's.
 
     Raises:
         DeclarationError: with every mistake in every file; also if the folder does not exist.
     """
-    return load_analyses(*declaring_folders(settings))
+    return load_analyses(declaring_folder(settings))
 
 
 def load_analyses(*folders: Path) -> Analyses:

@@ -11,6 +11,7 @@ from pipeline_assets.batching import Batch, batches
 from pipeline_assets.contracts.tables import EVENTS
 from pipeline_assets.io_managers.frames import FrameStream
 from pipeline_assets.ledger.files import StagedFile
+from pipeline_assets.ledger.looks import MOST_EVENT_NAMES
 from pipeline_assets.platform import Platform
 from pipeline_assets.progress import Progress
 from pipeline_assets.settings import Settings
@@ -41,6 +42,7 @@ def events_asset(
         days = claimed_days(context, platform, EVENTS, staged)
         counts = dict.fromkeys(days, DayCounts())
         platform.day_counts[context.run.run_id] = counts
+        names = platform.event_names[context.run.run_id] = set()
         lake = platform.settings.lake_dir
 
         def frames() -> Iterator[pl.DataFrame]:
@@ -58,7 +60,10 @@ def events_asset(
                     )
                     for day, of_batch in found.counts.items():
                         counts[day] = counts[day] + of_batch
-                    yield from found.frames()
+                    for frame in found.frames():
+                        if len(names) < MOST_EVENT_NAMES:
+                            names.update(frame["event_name"].drop_nulls().unique().cast(pl.String))
+                        yield frame
                     advance(f"{first} to {last}")
             for day, of_day in counts.items():
                 context.add_asset_metadata(

@@ -1,6 +1,6 @@
 """Staging: one asset per declared source. Materialising it loads the source's pending files."""
 
-from datetime import date
+from datetime import date, timedelta
 from logging import Logger
 
 import dagster as dg
@@ -40,6 +40,7 @@ def staging_assets(source: Source, settings: Settings, *, declared: bool = True)
         "day. Each content is loaded exactly once; lines that cannot be loaded are in "
         f"`{settings.namespace.ledger}.quarantine`.",
         metadata={"dagster/column_schema": column_schema(StagedEvents)},
+        freshness_policy=_freshness_policy(source),
     )
     def staging(
         context: dg.AssetExecutionContext,
@@ -86,6 +87,12 @@ def staging_assets(source: Source, settings: Settings, *, declared: bool = True)
 
     checks = staging_checks(source, staging_key(source.name))
     return dg.Definitions(assets=[staging], asset_checks=grouped(checks, settings.namespace))
+
+
+def _freshness_policy(source: Source) -> dg.FreshnessPolicy | None:
+    """Dagster's daemon looks by itself whether the bound is kept."""
+    hours = source.bounds.freshness_hours
+    return None if hours is None else dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=hours))
 
 
 def tidy_up(platform: Platform, source: str, log: Logger) -> None:

@@ -12,6 +12,7 @@ import dagster as dg
 from dagster_duckdb import DuckDBResource
 
 from pipeline_assets.analyses.declaration import Attribution
+from pipeline_assets.analyses.event_names import never_occurred
 from pipeline_assets.checks.grouping import Check, asset_check
 from pipeline_assets.checks.results import checked_days, compared, result
 from pipeline_assets.contracts.attributions import Attributions
@@ -19,6 +20,7 @@ from pipeline_assets.contracts.funnels import Funnels
 from pipeline_assets.contracts.keys import key_text
 from pipeline_assets.contracts.retentions import Retentions
 from pipeline_assets.contracts.tables import EVENTS, Table
+from pipeline_assets.ledger.looks import known_event_names
 from pipeline_assets.ledger.schema import text
 from pipeline_assets.model import ORDER_DAYS, PERSON_DAYS, VISITOR_DAYS, Model
 from pipeline_assets.parquet_files import parquet_relation
@@ -200,6 +202,7 @@ def behaviour_checks(model: Model) -> list[Check]:
             shown=("without_currency",),
         ),
     ]
+    checks += [_events_occur(table, names) for table, names in model.event_names.items() if table in model.tables]
     for table in model.tables.values():
         if table.contract is Funnels:
             checks.append(_funnel(table))
@@ -361,6 +364,21 @@ def _compared(
     ) -> dg.AssetCheckResult:
         at = _At(platform, duckdb, checked_days(context, platform, table))
         return compared(expected(at), actual(at), name.replace("_", " "))
+
+    return check
+
+
+def _events_occur(table: str, names: Sequence[str]) -> Check:
+    """A warning if the declaration of a table asks for events that never were."""
+
+    @asset_check(
+        asset=table,
+        name="events_occur",
+        description="Every name of an event that the declaration asks for has occurred, at whatever time.",
+    )
+    def check(platform: dg.ResourceParam[Platform]) -> dg.AssetCheckResult:
+        never = never_occurred(names, known_event_names(platform.engine))
+        return result(not never, {"names": len(names), "never_occurred": [str(name) for name in never]}, warn=True)
 
     return check
 

@@ -19,10 +19,28 @@ from pipeline_assets.platform import Platform
 # Days before the run's that are searched for ids beyond the window of deduplication.
 _REPEATS_DAYS = 7
 _SHOWN_VALUES = 20
+_SHOWN_FILES = 5
+
+EVERY_FILE_HAS_A_SOURCE = "every_file_has_a_source"
+
+
+def every_file_has_a_source(platform: Platform) -> dg.AssetCheckResult:
+    """The result of the check for files in landing that are nobody's."""
+    found = platform.files_without_source()
+    return result(not found, {"files": len(found), "first": found[:_SHOWN_FILES]}, warn=True)
 
 
 def events_checks() -> list[Check]:
     """The checks of `events`."""
+
+    @asset_check(
+        asset=EVENTS.name,
+        name=EVERY_FILE_HAS_A_SOURCE,
+        description="Every file in landing matches the path of a source; what matches none is never loaded. Looked at "
+        "with every build, and by the sensor `watch_landing`.",
+    )
+    def files_have_sources(platform: dg.ResourceParam[Platform]) -> dg.AssetCheckResult:
+        return every_file_has_a_source(platform)
 
     @asset_check(
         asset=EVENTS.name,
@@ -175,6 +193,7 @@ def events_checks() -> list[Check]:
         bots_share,
         ids_repeat_beyond_window,
         consent_denied,
+        files_have_sources,
         _counted(
             "unknown_event_types",
             "event_type_given",

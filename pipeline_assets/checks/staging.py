@@ -9,15 +9,44 @@ from pipeline_assets.checks.footers import read_footers
 from pipeline_assets.checks.grouping import Check, asset_check
 from pipeline_assets.checks.results import result
 from pipeline_assets.contracts.staged_events import StagedEvents
-from pipeline_assets.ledger.summary import SourceSummary, summarise
+from pipeline_assets.hints import DRIFT
+from pipeline_assets.ledger.summary import SourceSummary, is_silent, summarise
 from pipeline_assets.platform import Platform
 from pipeline_assets.sources.declaration import Source
+from pipeline_assets.sources.raw_columns import in_words
 from pipeline_assets.staging.staged import lost_files
 
 # Staged files whose footers are read by one check, the newest ones; the others only have to exist.
 _FOOTERS = 200
 # Columns of the rows that are quarantined; in a staged file they are null.
 _BESIDE = ("reason", "raw", "raw_bytes")
+
+
+FRESHNESS = "freshness"
+HAS_FILES = "has_files"
+
+
+def has_files_result(platform: Platform, source: Source) -> dg.AssetCheckResult:
+    """The result of a source's check of its path."""
+    return result(platform.has_files(source.name), {"path": source.path}, warn=True)
+
+
+def freshness_result(source: Source, found: SourceSummary) -> dg.AssetCheckResult:
+    """The result of a source's check of freshness.
+
+    Args:
+        source: the source.
+        found: the ledger's numbers of it.
+    """
+    hours, bound = found.hours_since_newest, source.bounds.freshness_hours
+    return result(
+        not is_silent(source, found),
+        {
+            "hours_since_newest_file": hours if hours is not None else "no file yet",
+            "bound": bound if bound is not None else "none declared",
+        },
+        warn=True,
+    )
 
 
 def staging_checks(source: Source, asset: dg.AssetKey) -> list[Check]:
@@ -120,19 +149,50 @@ def staging_checks(source: Source, asset: dg.AssetKey) -> list[Check]:
 
     @asset_check(
         asset=asset,
-        name="freshness",
-        description="Hours since the newest file of the source was booked, against the declared bound, if any.",
+        name=FRESHNESS,
+        description="Hours since the newest file of the source was booked, against the declared bound, if any. Looked "
+        "at with every load, and by the sensor `watch_landing` when no file comes any more.",
     )
     def freshness(platform: dg.ResourceParam[Platform]) -> dg.AssetCheckResult:
-        hours = summary(platform).hours_since_newest
-        bound = source.bounds.freshness_hours
-        return result(
-            bound is None or (hours is not None and hours <= bound),
-            {
-                "hours_since_newest_file": hours if hours is not None else "no file yet",
-                "bound": bound if bound is not None else "none declared",
-            },
-            warn=True,
-        )
+        return freshness_result(source, summary(platform))
 
-    return [ledger_balances, contract, quarantined_share, late_share, freshness]
+    @asset_check(
+        asset=asset,
+        name="mapped_columns",
+        description="Every raw column that the mapping names has been in a file of the source, or what is mapped from "
+        "it has had a value. One that never was is most often misspelt: what is mapped from it is null.",
+    )
+    def mapped_columns(platform: dg.ResourceParam[Platform]) -> dg.AssetCheckResult:
+        missing = platform.missing_columns(source.name)
+        return result(not missing, {"missing": [str(each) for each in missing]}, warn=True)
+
+    @asset_check(
+        asset=asset,
+        name="schema_drift",
+        description=f"No raw column is new, gone or of another type than before since {DRIFT.days} days; columns are "
+        "known from headers, schemas and samples of records. What began with the first load of the source is no drift.",
+    )
+    def schema_drift(platform: dg.ResourceParam[Platform]) -> dg.AssetCheckResult:
+        since = platform.builds.now() - DRIFT
+        found = platform.drift(source.name, since)
+        return result(not found, {"changes": len(found), "first": in_words(found)}, warn=True)
+
+    @asset_check(
+        asset=asset,
+        name=HAS_FILES,
+        description="A file in landing matches the path of the source, or one has been loaded. Looked at with every "
+        "load, and by the sensor `watch_landing`.",
+    )
+    def has_files(platform: dg.ResourceParam[Platform]) -> dg.AssetCheckResult:
+        return has_files_result(platform, source)
+
+    return [
+        ledger_balances,
+        contract,
+        quarantined_share,
+        late_share,
+        freshness,
+        mapped_columns,
+        schema_drift,
+        has_files,
+    ]

@@ -1,15 +1,13 @@
 """Turns the declarations of a deployment into Dagster definitions."""
 
 import warnings
-from pathlib import Path
 
 import dagster as dg
-from dagster_shared.record import copy
 
 from pipeline_assets.analyses.loading import Analyses, declared_analyses
 from pipeline_assets.components.declaring import DefsModule
 from pipeline_assets.declarations.problems import DeclarationError
-from pipeline_assets.declarations.yaml_files import DEFS_DIR
+from pipeline_assets.declarations.yaml_files import declaring_folder
 from pipeline_assets.settings import PROJECT_ROOT, Settings
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.sources.loading import declared_sources
@@ -41,22 +39,13 @@ def declared(settings: Settings) -> tuple[list[Source], Analyses]:
 
 
 def component_definitions(settings: Settings) -> dg.Definitions:
-    """Definitions of all components in the package's `defs/` and in the deployment's own folder.
+    """Definitions of all components in the folder with the deployment's declarations.
 
     Raises:
         DeclarationError: a declaration holds mistakes; told before Dagster wraps them in its own words.
     """
     declared(settings)
-    folders = [DEFS_DIR]
-    # A folder inside the package's is loaded with it.
-    if settings.defs_dir and not settings.defs_dir.is_relative_to(DEFS_DIR):
-        folders.append(settings.defs_dir)
-    package, *others = [_definitions(folder, settings) for folder in folders]
-    # A code location can name one tree only; the UI shows the package's.
-    return dg.Definitions.merge(package, *(copy(other, component_tree=None) for other in others))
-
-
-def _definitions(folder: Path, settings: Settings) -> dg.Definitions:
+    folder = declaring_folder(settings)
     if not any(path.suffix in _DECLARING for path in folder.rglob("*")):
         # Dagster cannot load a folder in which nothing is declared yet.
         return dg.Definitions()

@@ -110,20 +110,20 @@ class Kind(Generic[M]):
     stand_in: Callable[[Location], Any] = _drop
 
 
-def declaring_folders(settings: Settings) -> list[Path]:
-    """The folders with a deployment's declarations: the package's `defs/` and the one the deployment names.
+def declaring_folder(settings: Settings) -> Path:
+    """The folder with a deployment's declarations: the one it names, otherwise the package's `defs/`, the demo's.
 
     Raises:
         DeclarationError: the folder that the deployment names does not exist.
     """
     if settings.defs_dir is None:
-        return [DEFS_DIR]
+        return DEFS_DIR
     if not settings.defs_dir.is_dir():
         raise DeclarationError(
             f"{settings.defs_dir}: PIPELINE_DEFS_DIR names no folder. Create it, mount it, or correct the variable; "
             "what was loaded stays as it is meanwhile."
         )
-    return [DEFS_DIR, settings.defs_dir]
+    return settings.defs_dir
 
 
 def declares_nothing(settings: Settings) -> bool:

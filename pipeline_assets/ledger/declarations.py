@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
 from pipeline_assets.ledger.files import lock_source
-from pipeline_assets.ledger.schema import builds, contents, declarations, files, quarantine, staged
+from pipeline_assets.ledger.schema import builds, contents, declarations, files, looks, quarantine, raw_columns, staged
 from pipeline_assets.undeclared import SOURCE, Declaration
 
 # A run every minute need not write every minute.
@@ -142,7 +142,7 @@ def _remove_source(connection: sa.Connection, name: str) -> None:
     lock_source(connection, name)
     of_source = sa.select(files.c.content).where(files.c.source == name)
     hashes = list(connection.execute(of_source.distinct()).scalars())
-    for table in (quarantine, staged, files):
+    for table in (quarantine, staged, files, raw_columns, looks):
         connection.execute(sa.delete(table).where(table.c.source == name))
     elsewhere = [
         sa.exists().where(table.c.content == contents.c.content, table.c.source != name)

@@ -7,12 +7,12 @@ SQLAlchemy puts that name in place of the one in the declarations; `schema_of` a
 import re
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import JSONB, UUID
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
 
 from pipeline_assets.namespace import LEDGER, MARTS
 
 SCHEMA = LEDGER
-REVISION = "0004"
+REVISION = "0005"
 """Newest migration: the version these declarations describe."""
 
 metadata = sa.MetaData(schema=SCHEMA)
@@ -86,6 +86,38 @@ quarantine = sa.Table(
     sa.Column("quarantined_at", sa.TIMESTAMP(timezone=True), nullable=False, server_default=sa.func.now()),
     sa.CheckConstraint("bytes >= octet_length(raw)", name="quarantine_bytes"),
     comment="Lines that could not be parsed or broke the source's contract, raw.",
+)
+
+raw_columns = sa.Table(
+    "raw_columns",
+    metadata,
+    sa.Column("source", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, primary_key=True, comment="Column of a CSV or Parquet file, key of a JSON record"),
+    sa.Column("types", JSONB, nullable=False, comment="By type: path and beginning of the load that first saw it"),
+    sa.Column("constant", sa.Boolean, nullable=False, comment="Whether every record looked at had it"),
+    sa.Column("gone_path", sa.Text, comment="File in which it was first missing, if it was constant until then"),
+    sa.Column("gone_load", sa.TIMESTAMP(timezone=True), comment="When the load of that file began"),
+    sa.CheckConstraint("(gone_path is null) = (gone_load is null)", name="raw_columns_gone"),
+    comment="What the files of a source have, from headers, schemas and samples of records. No row depends on it.",
+)
+
+looks = sa.Table(
+    "looks",
+    metadata,
+    sa.Column("source", sa.Text, primary_key=True),
+    sa.Column("first_load", sa.TIMESTAMP(timezone=True), nullable=False, comment="When the first load looked at began"),
+    sa.Column("rules", sa.Text, nullable=False, comment="Version of the declaration under which filled was found"),
+    sa.Column(
+        "filled", ARRAY(sa.Text), nullable=False, comment="Columns of the event contract with a value in any row"
+    ),
+    comment="What loads have found out about a source as a whole. No row depends on it.",
+)
+
+event_names = sa.Table(
+    "event_names",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    comment="Names that events ever had, the first ones where there are very many. No row depends on it.",
 )
 
 builds = sa.Table(

@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from pipeline_assets.ledger.schema import builds, contents, files, quarantine, staged
+from pipeline_assets.sources.declaration import Source
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,12 @@ class SourceSummary:
     def late_share(self) -> float:
         """Late rows among the landed; 0 where there are none."""
         return self.late / max(self.landed, 1)
+
+
+def is_silent(source: Source, found: SourceSummary) -> bool:
+    """Whether longer than the source's declared bound no file of it was booked; never where none is declared."""
+    bound = source.bounds.freshness_hours
+    return bound is not None and (found.hours_since_newest is None or found.hours_since_newest > bound)
 
 
 def summarise(engine: sa.Engine, source: str, *, since: datetime | None = None) -> SourceSummary:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline_assets.declarations.problems import DeclarationError, Location
-from pipeline_assets.declarations.yaml_files import DEFS_DIR, Declared, Kind, declaring_folders, documents, read
+from pipeline_assets.declarations.yaml_files import DEFS_DIR, Declared, Kind, declaring_folder, documents, read
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.checking import find_problems
 from pipeline_assets.sources.declaration import Source
@@ -20,12 +20,12 @@ _KIND = Kind(Source, "source", find_problems, _STAND_INS.get)
 
 
 def declared_sources(settings: Settings) -> list[Source]:
-    """The sources of a deployment: those in the package's `defs/` and those in the folder it names.
+    """The sources of a deployment: those in the folder it names, otherwise the demo's.
 
     Raises:
         DeclarationError: with every mistake in every file; also if the folder does not exist.
     """
-    return load_sources(*declaring_folders(settings))
+    return load_sources(declaring_folder(settings))
 
 
 def load_sources(*folders: Path) -> list[Source]:

@@ -27,6 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline_assets.ledger.files import BookedFile, FileLedger, Load, QuarantinedLine, staged_path
+from pipeline_assets.ledger.looks import Observer
 from pipeline_assets.parquet_files import duckdb_path, parquet_relation
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.access_logs import advice
@@ -35,6 +36,7 @@ from pipeline_assets.sources.mapping import rules_version, staging_query
 from pipeline_assets.staging import reading
 from pipeline_assets.staging.headers import header_problem
 from pipeline_assets.staging.landing import LandingFile, Listing, fsync_folder, open_regular, scan
+from pipeline_assets.staging.looking import Look, Sample, filled_columns, look
 from pipeline_assets.staging.reading import Tally, UnreadableError
 from pipeline_assets.staging.refused_lines import RefusedLines
 
@@ -135,16 +137,23 @@ class SourceLoader:
         settings: where landing and lake are, and the rules of the deployment.
         ledger: where loads are booked.
         database: a DuckDB connection; every file gets a cursor of it.
+        observer: is told what each file has, besides its rows.
     """
 
     def __init__(
-        self, source: Source, settings: Settings, ledger: FileLedger, database: duckdb.DuckDBPyConnection
+        self,
+        source: Source,
+        settings: Settings,
+        ledger: FileLedger,
+        database: duckdb.DuckDBPyConnection,
+        observer: Observer | None = None,
     ) -> None:
         self._source = source
         self._settings = settings
         self._ledger = ledger
         self._database = database
         self._drafts = settings.lake_dir / "staging" / source.name / DRAFTS
+        self._observer = observer
         self._idle: list[_Writer] = []
         self.rules = rules_version(source, settings.timezone, settings.first_day, settings.max_record_bytes)
 
@@ -197,9 +206,9 @@ class SourceLoader:
         booked_at = self._ledger.reserve(content, file.size)
         with self._writer() as writer:
             try:
-                load = self._stage(writer, file, content, booked_at)
+                load, seen = self._stage(writer, file, content, booked_at)
             except UnreadableError as error:
-                load = Load(content, self.rules, error=str(error))
+                load, seen = Load(content, self.rules, error=str(error)), None
             if not file.unchanged():
                 return None
             self._publish(load, writer.folder)
@@ -207,6 +216,8 @@ class SourceLoader:
         if load.error is not None:
             logger.error("%s cannot be read: %s", file.name, load.error)
             return Outcome(file.name, "unreadable", load)
+        if self._observer and seen:
+            self._observer.note(file.name, *seen)
         if not load.landed and (hint := advice(self._source.format, Counter(bad.reason for bad in load.quarantined))):
             logger.warning("%s: %s", file.name, hint)
         # There may be many of these lines, and they are booked now.
@@ -233,20 +244,28 @@ class SourceLoader:
             raise
         self._idle.append(writer)
 
-    def _stage(self, writer: "_Writer", file: LandingFile, content: str, booked_at: datetime) -> Load:
-        """Write the rows of a file into the writer's folder, one Parquet file per day, and account for every line."""
+    def _stage(
+        self, writer: "_Writer", file: LandingFile, content: str, booked_at: datetime
+    ) -> tuple[Load, tuple[Look | None, set[str]]]:
+        """Write the rows of a file into the writer's folder, one Parquet file per day, and account for every line.
+
+        With that comes what the file has: its raw columns, and the columns of the rows that have any value.
+        """
         tally = writer.write(file.path, content, booked_at)
         if tally.hint is not None:
             logger.warning("%s: %s", file.name, tally.hint)
         blank = self._bad_rows(writer.folder, tally.invalid)
-        days = {
-            date.fromisoformat(day.name.removeprefix("event_date=")): sum(
-                pq.read_metadata(part).num_rows for part in day.glob("*.parquet")
-            )
-            for day in writer.folder.iterdir()
-            if day.name != _BAD_ROWS
-        }
-        return Load(
+        days: dict[date, int] = {}
+        filled: set[str] = set()
+        for folder in writer.folder.iterdir():
+            if folder.name == _BAD_ROWS:
+                continue
+            day = date.fromisoformat(folder.name.removeprefix("event_date="))
+            for part in folder.glob("*.parquet"):
+                metadata = pq.read_metadata(part)
+                days[day] = days.get(day, 0) + metadata.num_rows
+                filled |= filled_columns(metadata)
+        load = Load(
             content,
             self.rules,
             lines=tally.lines,
@@ -255,6 +274,7 @@ class SourceLoader:
             days=days,
             quarantined=tally.invalid,
         )
+        return load, (writer.look(tally), filled)
 
     def _bad_rows(self, folder: Path, refused: RefusedLines) -> int:
         """Add the rows that were staged as bad to the refused lines; how many are only blank."""
@@ -324,6 +344,8 @@ class _Writer:
         self._settings = settings
         self._records = _Records(reading.W3C_SCHEMA if source.record_format == "w3c_lines" else reading.SCHEMA)
         self._prepared: tuple[list[str] | None] | None = None
+        self._sample = Sample()
+        self._schema: pa.Schema | None = None
         drafts.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
             temporary = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=drafts)))
@@ -342,8 +364,13 @@ class _Writer:
         """End the session and remove the folder."""
         self._closing.close()
 
+    def look(self, tally: Tally) -> Look | None:
+        """The raw columns of the last file."""
+        return look(self._source, header=tally.header, schema=self._schema, sample=self._sample)
+
     def write(self, path: Path, content: str, booked_at: datetime) -> Tally:
         """Stage a file in place of the one before; what was counted while reading it."""
+        self._sample, self._schema = Sample(), None
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir()
         tally = Tally()
@@ -422,8 +449,10 @@ class _Writer:
                 f"from read_parquet({_literal(link)}, file_row_number = true, hive_partitioning = false)"
             )
             self._refuse_overlong_rows(metadata, link, tally)
-            return metadata.schema.to_arrow_schema().names
-        batches = reading.read_records(path, source, tally, limit=self._settings.max_record_bytes)
+            self._schema = metadata.schema.to_arrow_schema()
+            return self._schema.names
+        records = reading.read_records(path, source, tally, limit=self._settings.max_record_bytes)
+        batches = self._sample.watching(records)
         # The first batch is read now because a CSV file's header must be known before the query can be written.
         first = next(batches, None)
         self._records.batches = batches if first is None else itertools.chain([first], batches)

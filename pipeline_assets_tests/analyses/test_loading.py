@@ -457,10 +457,13 @@ def test_a_declaration_is_not_told_to_be_unknown_because_of_another_mistake_in_i
     assert mistakes(tmp_path, text) == ["10:3: unknown attribute 'valu'; did you mean 'value'?"]
 
 
-def test_the_analyses_of_the_package_and_of_the_deployments_folder_are_taken_together(tmp_path: Path):
-    declare(tmp_path, ATTRIBUTION + "  conversion: purchase\n", "owed")
+def test_the_analyses_of_the_deployments_folder_take_the_place_of_the_demos(tmp_path: Path):
+    declare(tmp_path, FUNNEL, "own")
     analyses = declared_analyses(Settings.for_data_dir(tmp_path, defs_dir=tmp_path))
-    assert [attribution.name for attribution in analyses.attributions] == ["channel_attribution", "owed"]
+    assert [analysis.name for analysis in analyses.tables] == ["own"]
+    assert analyses.currencies is None
+    demo = declared_analyses(Settings.for_data_dir(tmp_path))
+    assert "checkout_funnel" in [analysis.name for analysis in demo.tables]
 
 
 def test_a_folder_of_declarations_that_does_not_exist_is_told(tmp_path: Path):

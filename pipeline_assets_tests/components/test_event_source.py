@@ -17,10 +17,14 @@ def keys(definitions: dg.Definitions) -> set[str]:
     return {spec.key.to_user_string() for asset in definitions.assets or [] for spec in getattr(asset, "specs", [])}
 
 
-def test_sources_are_loaded_from_the_package_and_from_a_folder_that_is_no_package(tmp_path: Path):
-    package = keys(component_definitions(Settings.for_data_dir(tmp_path)))
-    both = keys(component_definitions(Settings.for_data_dir(tmp_path, defs_dir=DECLARATIONS)))
-    assert both - package == {"staging/access_log", "staging/online_retail"}
+def test_a_folder_of_declarations_takes_the_place_of_the_demos(tmp_path: Path):
+    assert keys(component_definitions(Settings.for_data_dir(tmp_path))) == {
+        "staging/web",
+        "staging/app",
+        "staging/devices",
+    }
+    own = keys(component_definitions(Settings.for_data_dir(tmp_path, defs_dir=DECLARATIONS)))
+    assert own == {"staging/access_log", "staging/online_retail"}
 
 
 def test_loading_the_components_is_cheap(tmp_path: Path):

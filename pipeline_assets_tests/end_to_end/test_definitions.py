@@ -169,7 +169,7 @@ def described(definitions: dg.Definitions) -> str:
     lines.append("sensors")
     for sensor in sorted(definitions.sensors or [], key=lambda sensor: sensor.name):
         status = sensor.default_status.value.lower()
-        jobs = ", ".join(job.name for job in sensor.jobs) if sensor.has_jobs else sensor.job_name
+        jobs = ", ".join(target.job_name for target in sensor.targets) or "no job"
         lines.append(f"  {sensor.name}: {jobs}, every {sensor.minimum_interval_seconds} s, {status}")
     return "\n".join(lines) + "\n"
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+import sqlalchemy as sa
 from dagster._core.test_utils import create_run_for_test
 
 from pipeline_assets.jobs import BUILD_JOB, LOAD_JOB
@@ -16,6 +17,7 @@ from pipeline_assets.partitions import range_tags, tagged_days
 from pipeline_assets.sensors.backing_off import INPUTS_TAG, inputs_digest, must_wait, pause_after
 from pipeline_assets.sensors.new_files import new_files
 from pipeline_assets.sensors.stale_days import stale_days
+from pipeline_assets.sensors.watch_landing import watch_landing
 from pipeline_assets_tests.end_to_end.deployment import CLICKS, QUIET, Deployment
 from pipeline_assets_tests.end_to_end.test_files import click
 
@@ -196,3 +198,44 @@ def test_after_a_load_that_left_its_files_pending_the_doorbell_waits_until_the_f
     assert "asked for once" in str(reason)
     settled(clicks, path.relative_to(clicks.settings.landing_dir).as_posix(), on(1, 2))
     assert len(tick(new_files, clicks)[0]) == 1
+
+
+def test_a_source_that_falls_silent_rings_without_a_file_or_a_run(clicks: Deployment) -> None:
+    clicks.declare("clicks", CLICKS.replace("late: 1}", "late: 1, freshness_hours: 2}"))
+    settled(clicks, "clicks/a.jsonl", on(10))
+    clicks.refreshed()
+    cursor = None
+
+    def ring() -> list[tuple[bool | None, str]]:
+        nonlocal cursor
+        context = dg.build_sensor_context(
+            instance=clicks.instance,
+            resources={"platform": clicks.platform},
+            definitions=clicks.definitions,
+            cursor=cursor,
+        )
+        data = watch_landing.evaluate_tick(context)
+        cursor = data.cursor
+        events = [event for event in data.asset_events if isinstance(event, dg.AssetCheckEvaluation)]
+        return [(event.passed, event.check_name) for event in events]
+
+    assert sorted(ring()) == [(True, "every_file_has_a_source"), (True, "freshness"), (True, "has_files")]
+    assert ring() == []
+    with clicks.platform.engine.begin() as connection:
+        connection.execute(sa.text("update ledger.files set booked_at = now() - interval '3 hours'"))
+    assert ring() == [(False, "freshness")]
+    report = clicks.refresh()
+    assert (report.silent, report.exit_code) == (["clicks"], 3)
+    settled(clicks, "clicks/b.jsonl", on(11))
+    clicks.refreshed()
+    assert ring() == [(True, "freshness")]
+
+
+def test_the_freshness_of_a_source_is_a_policy_that_the_daemon_evaluates(clicks: Deployment) -> None:
+    def policy() -> dg.FreshnessPolicy | None:
+        graph = clicks.definitions.resolve_asset_graph()
+        return graph.get(dg.AssetKey(["staging", "clicks"])).freshness_policy_or_from_metadata
+
+    assert policy() is None
+    clicks.declare("clicks", CLICKS.replace("late: 1}", "late: 1, freshness_hours: 2}"))
+    assert policy() == dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=2))

@@ -1,0 +1,173 @@
+"""Looks at what a file has: the names and types of its raw columns, from its header, its schema or some of its records.
+
+The records are those that are read anyway, a few of each batch. Only a declaration's own names are looked for below the
+first level of a JSON record, and keys that look like data are passed over: they may be personal.
+"""
+
+import itertools
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline_assets.settings import MAX_RECORD_BYTES
+from pipeline_assets.sources.declaration import TABLE_FORMATS, Source
+from pipeline_assets.sources.mapping import column_names
+from pipeline_assets.sources.raw_columns import TEXT, Look, missing_columns, own_references
+from pipeline_assets.staging import reading
+from pipeline_assets.staging.landing import open_regular
+
+_OF_BATCH = 50
+_MOST = 1000
+_NAME = re.compile(r"[A-Za-z_$][A-Za-z0-9_$ -]{0,63}")
+# Files that are looked at before anything is loaded, and bytes of a compressed or plain text file.
+_PEEKED_FILES = 2
+
+
+@dataclass
+class Sample:
+    """Some of the records of a file."""
+
+    records: list[str] = field(default_factory=list)
+
+    def watching(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """The batches, of each of which a few records are kept."""
+        for batch in batches:
+            if len(self.records) < _MOST:
+                self.records += batch.column("raw").slice(0, _OF_BATCH).to_pylist()
+            yield batch
+
+
+def look(source: Source, *, header: list[str] | None, schema: pa.Schema | None, sample: Sample) -> Look | None:
+    """What a file has; None where its format has no columns of its own, or where there was nothing to look at.
+
+    Args:
+        source: the declaration.
+        header: names of the columns of a CSV or TSV file.
+        schema: schema of a Parquet file.
+        sample: records of any other file.
+    """
+    if source.ready is not None and source.record_format in TABLE_FORMATS:
+        return None
+    if schema is not None:
+        types = {column.name: frozenset([_arrow_type(column.type)]) for column in schema}
+        return Look(types, frozenset(types))
+    if header is not None:
+        types = {name: frozenset([TEXT]) for name in column_names(header)}
+        return Look(types, frozenset(types))
+    if not source.reads_objects or (source.ready is not None and source.ready.columns):
+        return None
+    nested = [path for paths in own_references(source).values() for path in paths if len(path) > 1]
+    found: dict[str, set[str]] = {}
+    counted: dict[str, int] = {}
+    records = 0
+    for text in sample.records:
+        try:
+            record = json.loads(text)
+        except (ValueError, RecursionError):
+            continue
+        if not isinstance(record, dict):
+            continue
+        records += 1
+        values = {name: value for name, value in record.items() if _NAME.fullmatch(name)}
+        values |= {".".join(path): value for path in nested if (value := _at(record, path)) is not _ABSENT}
+        for name, value in values.items():
+            counted[name] = counted.get(name, 0) + 1
+            kinds = found.setdefault(name, set())
+            if value is not None:
+                kinds.add(_json_type(value))
+    if not records:
+        return None
+    always = frozenset(name for name, number in counted.items() if number == records)
+    return Look({name: frozenset(kinds) for name, kinds in found.items()}, always)
+
+
+def filled_columns(metadata: pq.FileMetaData) -> set[str]:
+    """The columns of a Parquet file that have a value in any row, as its footer says."""
+    found: set[str] = set()
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        for index in range(metadata.num_columns):
+            column = group.column(index)
+            statistics = column.statistics
+            known = statistics is not None and statistics.has_null_count
+            if not known or statistics.null_count < column.num_values:
+                found.add(column.path_in_schema)
+    return found
+
+
+def peek(source: Source, landing: Path) -> list[str]:
+    """What a declaration seems to get wrong, by a look at a file or two in landing, if there are any."""
+    found: set[str] = set()
+    looked = 0
+    candidates = list(itertools.islice(_candidates(landing, source.path), _PEEKED_FILES))
+    if not candidates and next(_candidates(landing, "**/*"), None) is not None:
+        return [f"no file in landing matches the path '{source.path}'"]
+    for path in candidates:
+        try:
+            seen = _peeked(source, path)
+        except (OSError, ValueError, pa.ArrowException):
+            # Unfinished or damaged: the load tells.
+            continue
+        if seen is not None:
+            looked += 1
+            found |= seen.types.keys()
+    if not looked:
+        return []
+    return [
+        f"{missing.mapped}: none of {looked} files in landing that were looked at has a column '{missing.name}'"
+        + (f"; did you mean '{missing.near}'?" if missing.near else "")
+        for missing in missing_columns(source, found)
+    ]
+
+
+def _candidates(landing: Path, pattern: str) -> Iterator[Path]:
+    # In no order: of a landing folder with a million files only a few may be listed here.
+    for path in landing.glob(pattern):
+        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(landing).parts):
+            yield path
+
+
+def _peeked(source: Source, path: Path) -> Look | None:
+    sample = Sample()
+    if source.record_format == "parquet":
+        with open_regular(path) as file:
+            return look(source, header=None, schema=pq.read_schema(file), sample=sample)
+    tally = reading.Tally()
+    batches = sample.watching(reading.read_records(path, source, tally, limit=MAX_RECORD_BYTES))
+    next(batches, None)
+    return look(source, header=tally.header, schema=None, sample=sample)
+
+
+_ABSENT = object()
+
+
+def _at(record: dict[str, Any], path: tuple[str, ...]) -> Any:
+    value: Any = record
+    for key in path:
+        if not isinstance(value, dict) or key not in value:
+            return _ABSENT
+        value = value[key]
+    return value
+
+
+def _json_type(value: Any) -> str:
+    kinds = {bool: "boolean", int: "number", float: "number", str: TEXT, list: "array", dict: "object"}
+    return kinds[type(value)]
+
+
+def _arrow_type(kind: pa.DataType) -> str:
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        return TEXT
+    # 32 bits or 64, with a zone or without: what matters is told by the load.
+    for name in ("boolean", "integer", "floating", "decimal", "timestamp", "date", "binary", "list", "struct"):
+        if getattr(pa.types, f"is_{name}")(kind):
+            return name
+    return str(kind)
