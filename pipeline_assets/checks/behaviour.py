@@ -190,6 +190,7 @@ def behaviour_checks(model: Model) -> list[Check]:
             "coalesce(sum(amounts) filter (where currency = '(none)'), 0)::bigint as amounts_without_currency "
             "from marts.revenue where activity_date = any(:days)",
             shown=("amounts_without_currency",),
+            of_reporting=True,
         ),
         _warning(
             "conversions",
@@ -200,6 +201,7 @@ def behaviour_checks(model: Model) -> list[Check]:
             "count(*) filter (where currency is null) as without_currency "
             "from marts.conversions where conversion_date = any(:days) and value is not null",
             shown=("without_currency",),
+            of_reporting=True,
         ),
     ]
     checks += [_events_occur(table, names) for table, names in model.event_names.items() if table in model.tables]
@@ -383,11 +385,18 @@ def _events_occur(table: str, names: Sequence[str]) -> Check:
     return check
 
 
-def _warning(table: str, name: str, description: str, query: str, *, shown: Collection[str] = ()) -> Check:
-    """A warning if any number of the only row is not 0, but for those that are only shown."""
+def _warning(
+    table: str, name: str, description: str, query: str, *, shown: Collection[str] = (), of_reporting: bool = False
+) -> Check:
+    """A warning if any number of the only row is not 0, but for those that are only shown.
+
+    What is about amounts in the reporting currency says nothing where none is declared.
+    """
 
     @asset_check(asset=table, name=name, description=description)
     def check(context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform]) -> dg.AssetCheckResult:
+        if of_reporting and platform.analyses.currencies is None:
+            return result(True, {"reporting_currency": "none declared"}, warn=True)
         with platform.engine.connect() as connection:
             days = checked_days(context, platform, table)
             row = connection.execute(text(connection, query), {"days": days}).mappings().one()

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import SQLAlchemyError
 
+from pipeline_assets.contracts.keys import key_text
 from pipeline_assets.ledger.schema import event_names, looks, raw_columns
 from pipeline_assets.sources.raw_columns import KnownColumn, KnownColumns, Look, Seen
 
@@ -130,5 +131,6 @@ def book_event_names(connection: sa.Connection, names: Collection[str]) -> None:
     """Remember names of events."""
     known = connection.execute(sa.select(sa.func.count()).select_from(event_names)).scalar_one()
     if names and known < MOST_EVENT_NAMES:
-        rows = [{"name": name} for name in sorted(names)[:MOST_EVENT_NAMES]]
+        # A name that is longer than a key may be is cut like in a key; nobody declares such a one.
+        rows = [{"name": name} for name in sorted(set(map(key_text, names)))[:MOST_EVENT_NAMES]]
         connection.execute(insert(event_names).on_conflict_do_nothing(), rows)

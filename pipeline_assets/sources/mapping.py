@@ -892,7 +892,12 @@ class _Plan:
         beginning = datetime.combine(first_day, time(), ZoneInfo(timezone))
         earliest = int(beginning.timestamp()) * 1_000_000
         # A file that says it was received after it was booked says nothing: else it could put events into any future.
-        latest = f"""least("~received", epoch_us($booked_at::TIMESTAMPTZ)) + {5 * _MINUTE}"""
+        # A clock of the collector that is wrong by years must not bring events of years to come; one that is ahead by
+        # less than a day costs nothing.
+        booked = "epoch_us($booked_at::TIMESTAMPTZ)"
+        received = f"""CASE WHEN "~received" < {booked} + {24 * 60 * _MINUTE} THEN "~received" """
+        latest = f"""({received} WHEN "~received" IS NULL THEN {booked} ELSE {booked} + {24 * 60 * _MINUTE} END)
+            + {5 * _MINUTE}"""
         cases = [
             ('"~bad" IS NOT NULL', '"~bad"'),
             ('"~unparsable" IS NOT NULL', "'unparsable:' || \"~unparsable\""),

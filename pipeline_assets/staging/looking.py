@@ -24,6 +24,8 @@ from pipeline_assets.staging.landing import open_regular
 
 _OF_BATCH = 50
 _MOST = 1000
+# A longer name of a column is no name.
+_LONGEST_NAME = 200
 _NAME = re.compile(r"[A-Za-z_$][A-Za-z0-9_$ -]{0,63}")
 # Files that are looked at before anything is loaded, and bytes of a compressed or plain text file.
 _PEEKED_FILES = 2
@@ -55,11 +57,9 @@ def look(source: Source, *, header: list[str] | None, schema: pa.Schema | None, 
     if source.ready is not None and source.record_format in TABLE_FORMATS:
         return None
     if schema is not None:
-        types = {column.name: frozenset([_arrow_type(column.type)]) for column in schema}
-        return Look(types, frozenset(types))
+        return _of_columns({name: _arrow_type(kind) for name, kind in zip(schema.names, schema.types, strict=True)})
     if header is not None:
-        types = {name: frozenset([TEXT]) for name in column_names(header)}
-        return Look(types, frozenset(types))
+        return _of_columns(dict.fromkeys(column_names(header), TEXT))
     if not source.reads_objects or (source.ready is not None and source.ready.columns):
         return None
     nested = [path for paths in own_references(source).values() for path in paths if len(path) > 1]
@@ -85,6 +85,11 @@ def look(source: Source, *, header: list[str] | None, schema: pa.Schema | None, 
         return None
     always = frozenset(name for name, number in counted.items() if number == records)
     return Look({name: frozenset(kinds) for name, kinds in found.items()}, always)
+
+
+def _of_columns(columns: dict[str, str]) -> Look:
+    types = {name: frozenset([kind]) for name, kind in columns.items() if len(name) <= _LONGEST_NAME}
+    return Look(types, frozenset(types))
 
 
 def filled_columns(metadata: pq.FileMetaData) -> set[str]:

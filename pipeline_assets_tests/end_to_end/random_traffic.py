@@ -88,6 +88,8 @@ attributes:
     "views": "Paths\nattributes:\n  of: pages\n  max_length: 3\n",
     "steps": "Paths\nattributes:\n  of: events\n",
     "sale": "Conversion\nattributes:\n  event: order_completed\n",
+    "purchase": "Conversion\nattributes:\n  event: order_completed\n  where: revenue > 0\n  value: revenue\n",
+    "currencies": "Currencies\nattributes:\n  reporting: EUR\n  rates:\n    - {currency: USD, rate: 0.92}\n",
     "lead": "Conversion\nattributes:\n  event: product_added\n  counting: once_per_session\n  value: 1.5\n",
     "sale_credit": "Attribution\nattributes:\n  conversion: sale\n  by: person\n  lookback_days: 1\n  model_days: 2\n",
     "lead_credit": "Attribution\nattributes:\n  conversion: lead\n  by: visitor\n  lookback_days: 2\n  model_days: 1\n",
@@ -95,7 +97,7 @@ attributes:
 DECLARATIONS = _SOURCES | {
     name: f"type: pipeline_assets.components.{declaration}" for name, declaration in _ANALYSES.items()
 }
-"""Two sources, one of which supplies its sessions, and every kind of analysis; beside those of the package."""
+"""Two sources, one of which supplies its sessions, and every kind of analysis."""
 
 _GAPS = [timedelta(seconds=seconds) for seconds in (0, 10, 10, 300, 1_800, 1_801, 7_200)]
 # The windows declared above, to the second and a little to either side.

@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from pipeline_assets.contracts.tables import EVENTS
+from pipeline_assets.declarations.yaml_files import DEFS_DIR
 from pipeline_assets.jobs import LOAD_JOB
 from pipeline_assets_tests.end_to_end.deployment import CHECKS_JOB, CLICKS, QUIET, Deployment
 from pipeline_assets_tests.end_to_end.test_files import click
@@ -118,6 +119,8 @@ def test_credits_add_up_to_the_value_of_every_conversion_also_where_its_event_ha
     new_deployment: Callable[..., Deployment],
 ) -> None:
     deployment = new_deployment(tables=("channel_attribution",))
+    for name in ("currencies", "purchase", "channel_attribution"):
+        deployment.declare(name, (DEFS_DIR / name / "defs.yaml").read_text())
     deployment.declare("clicks", CLICKS.replace("    currency: \"'EUR'\"\n", ""))
     deployment.deliver("clicks/a.jsonl", click(1) + click(2, name="order_completed", revenue="12.34"))
     deployment.refreshed()

@@ -22,7 +22,7 @@ def test_after_the_late_files_every_table_says_what_the_demo_has_planted(
 ) -> None:
     demo = build_demo(DemoConfig.small())
     config = demo.config
-    deployment = new_deployment(tables=_ASKED, first_day=config.all_days[0])
+    deployment = new_deployment(tables=_ASKED, first_day=config.all_days[0], defs_dir=None)
     demo.write(deployment.settings.landing_dir)
     deployment.refreshed()
     before = findings(deployment.platform.engine, demo.truth)

@@ -33,9 +33,6 @@ ZONES = st.sampled_from(["UTC", "Europe/Berlin"])
 SEEDS = st.integers(0, 2**32)
 # Of Dagster's partitions there is one for every day since.
 FIRST_DAY = date(2024, 3, 20)
-# Those of the package have their own test, and each takes its time.
-OF_THE_PACKAGE = {"checkout_funnel", "visit_retention", "page_paths", "channel_attribution"}
-
 _numbers = itertools.count()
 
 
@@ -48,7 +45,7 @@ def whole(new_deployment: NewDeployment, tmp_path_factory: pytest.TempPathFactor
         declare(folder, names)
         declared = Settings.for_data_dir(folder, defs_dir=folder)
         model = Model.of(declared_sources(declared), declared_analyses(declared), declared)
-        tables = tuple(model.tables.keys() - OF_THE_PACKAGE)
+        tables = tuple(model.tables)
         return new_deployment(tables=tables, timezone=timezone, first_day=FIRST_DAY, defs_dir=folder)
 
     return make
@@ -308,7 +305,7 @@ def test_bad_values_never_fail_a_day_and_are_kept_counted_and_visible_in_a_check
             "unparsable:consent": 1,
             "missing:anonymous_id or user_id": 1,
         }
-    # Of either source the same; orders are conversions of `sale` and of the package's `purchase`.
+    # Of either source the same; orders are conversions of `sale` and of `purchase`.
     assert deployment.check_everything() == [
         "conversions:has_values {'without_rate': 4, 'without_currency': 4}",
         "events:unknown_event_types {'events': 4, 'types: clicks: 7': 1, 'types: clicks: blorp': 1, "

@@ -1,6 +1,7 @@
 """Amounts that are none, currencies in any case, and what PostgreSQL cannot hold."""
 
 import json
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -101,6 +102,12 @@ def test_a_file_that_says_it_was_received_after_it_was_booked_brings_no_event_fr
     assert BOOKED_AT.year < 2999
     rows = stage(source(mapping=mapping), [row(time=late, received=late), row(received=late)])
     assert [staged["reason"] for staged in rows] == ["out_of_range", None]
+    # A collector whose clock is ahead by some hours loses nothing.
+    ahead, too_far = ((BOOKED_AT + timedelta(hours=hours)).isoformat() for hours in (23, 25))
+    rows = stage(source(mapping=mapping), [row(time=each, received=each) for each in (ahead, too_far)])
+    assert [staged["reason"] for staged in rows] == [None, "out_of_range"]
+    (unknown,) = stage(source(mapping=mapping), [row(time=(BOOKED_AT + timedelta(hours=1)).isoformat(), received=None)])
+    assert unknown["reason"] == "out_of_range"
 
 
 ANYTHING = st.text(st.characters(codec="utf-8"), max_size=8) | st.sampled_from(

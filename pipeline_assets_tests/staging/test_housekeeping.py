@@ -2,10 +2,11 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from datetime import date, timedelta
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 
 import duckdb
 import pytest
@@ -79,17 +80,29 @@ def test_a_file_that_another_load_has_published_and_not_booked_yet_stays(tmp_pat
     assert (tmp_path / published.relative_path).exists()
 
 
+class Waiting(FileLedger):
+    """Says when it begins to wait for bookings."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        super().__init__(engine)
+        self.waits = Event()
+
+    @contextmanager
+    def bookings_wait(self, source: str) -> Generator[None]:
+        self.waits.set()
+        with super().bookings_wait(source):
+            yield
+
+
 def test_a_file_that_begins_to_count_while_others_are_removed_stays(tmp_path: Path, ledger: FileLedger) -> None:
     again = stage(tmp_path, "again")
     ledger.reserve("again", 1)
+    waiting = Waiting(ledger._engine)
     with ledger.bookings_wait("web"):
         # Listed as not counting by now, the removal waits for the bookings, and finds that it counts.
-        removing = Thread(target=remove_uncounted, args=(tmp_path, "web", ledger))
+        removing = Thread(target=remove_uncounted, args=(tmp_path, "web", waiting))
         removing.start()
-        deadline = time.monotonic() + 30
-        while not _waits_for_bookings(ledger):
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        assert waiting.waits.wait(30)
         with ledger._engine.begin() as connection:
             connection.execute(
                 sa.text("""
@@ -102,16 +115,8 @@ def test_a_file_that_begins_to_count_while_others_are_removed_stays(tmp_path: Pa
                 sa.text("insert into ledger.staged values ('web', 'again', :day, 'r1', 2)"), {"day": DAY}
             )
     removing.join(30)
+    assert not removing.is_alive()
     assert (tmp_path / again.relative_path).exists()
-
-
-def _waits_for_bookings(ledger: FileLedger) -> bool:
-    with ledger._engine.connect() as connection:
-        waiting = sa.text("""
-            select count(*) from pg_locks where locktype = 'advisory' and not granted
-            and database = (select oid from pg_database where datname = current_database())
-        """)
-        return connection.execute(waiting).scalar_one() > 0
 
 
 def test_a_known_content_whose_rows_are_gone_is_not_booked_as_a_repeat(ledger: FileLedger) -> None:
