@@ -43,7 +43,11 @@ from pipeline_assets.sources.formats import READY_FORMATS, ReadyFormat
 from pipeline_assets.sources.no_ids import IDENTIFIERS, no_ids_of, which_no_id
 from pipeline_assets.sources.tabular import may_hold_json, object_sql
 
-_STAGING_CODE = ("pipeline_assets.sources.mapping:staging_query", "pipeline_assets.staging.reading:")
+_STAGING_CODE = (
+    "pipeline_assets.sources.mapping:staging_query",
+    "pipeline_assets.staging.reading:",
+    "pipeline_assets.staging.headers:",
+)
 """What makes staged rows of a file, given its declaration."""
 
 DELIMITED_FORMATS = ("csv", "tsv")

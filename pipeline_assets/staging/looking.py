@@ -132,9 +132,12 @@ def peek(source: Source, landing: Path) -> list[str]:
 
 
 def _candidates(landing: Path, pattern: str) -> Iterator[Path]:
+    root = landing.resolve()
     # In no order: of a landing folder with a million files only a few may be listed here.
     for path in landing.glob(pattern):
-        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(landing).parts):
+        hidden = any(part.startswith(".") for part in path.relative_to(landing).parts)
+        # A link that leaves landing is none of what a load would read.
+        if not hidden and path.is_file() and path.resolve().is_relative_to(root):
             yield path
 
 

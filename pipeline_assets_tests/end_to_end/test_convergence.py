@@ -74,7 +74,7 @@ def test_any_order_in_any_subsets_gives_the_tables_of_one_batch(
     random_ = random.Random(1)
     deliveries = [(file.path, file.content) for file in everything_of(demo)]
     random_.shuffle(deliveries)
-    deployment = new_deployment()
+    deployment = new_deployment(defs_dir=None)
     for subset in in_subsets(random_, deliveries):
         for name, content in subset:
             deployment.deliver(name, content)
@@ -95,7 +95,7 @@ def test_each_file_twice_under_another_name_gives_the_tables_of_one_batch(
         for delivery in ((file.path, file.content), (under_another_name(file.path), file.content))
     ]
     random_.shuffle(deliveries)
-    deployment = new_deployment()
+    deployment = new_deployment(defs_dir=None)
     for subset in (deliveries[: len(deliveries) // 2], deliveries[len(deliveries) // 2 :]):
         for name, content in subset:
             deployment.deliver(name, content)
@@ -119,7 +119,7 @@ def test_files_cut_in_two_at_a_line_end_give_the_tables_of_one_batch(
         else:
             deliveries.append((file.path, file.content))
     assert cut > 5
-    deployment = new_deployment()
+    deployment = new_deployment(defs_dir=None)
     for name, content in deliveries:
         deployment.deliver(name, content)
     deployment.refreshed()
@@ -130,7 +130,7 @@ def test_files_cut_in_two_at_a_line_end_give_the_tables_of_one_batch(
 def test_late_files_first_give_the_tables_of_one_batch(
     demo: Demo, clean_batch: Tables, new_deployment: NewDeployment
 ) -> None:
-    deployment = new_deployment()
+    deployment = new_deployment(defs_dir=None)
     demo.write_late_files(deployment.settings.landing_dir)
     deployment.refreshed()
     demo.write(deployment.settings.landing_dir)
@@ -142,7 +142,7 @@ def test_late_files_first_give_the_tables_of_one_batch(
 def test_a_half_written_file_that_is_completed_later_gives_the_tables_of_one_batch(
     demo: Demo, clean_batch: Tables, new_deployment: NewDeployment
 ) -> None:
-    deployment = new_deployment()
+    deployment = new_deployment(defs_dir=None)
     demo.write(deployment.settings.landing_dir, half_written=True)
     deployment.refreshed()
     assert differences(deployment.everything(), clean_batch)
