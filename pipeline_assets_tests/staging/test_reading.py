@@ -130,6 +130,7 @@ def test_lines_that_all_leave_a_quote_open_are_refused_in_one_pass(monkeypatch: 
         passes.append(len(block))
         return find(block, *rest, **named)
 
+    monkeypatch.setattr(reading, "_CHUNK", 1 << 20)
     monkeypatch.setattr(reading, "_record_ends", counted)
     tally = Tally()
     content = b"a,b\n" + b'5"disk,"x\n' * 1000 + b"1,2\n"
