@@ -418,7 +418,7 @@ class _Plan:
         return [
             _Step(('"~line"', '"raw"', '"~bad"', f'CASE WHEN "~bad" IS NULL THEN {json} END AS "~json"')),
             # Text that was opened may have brought a U+0000.
-            _Step(('"~line"', '"raw"', '"~bad"', f'{_without_nulls("~json")}::JSON AS "~json"')),
+            _Step(('"~line"', '"raw"', '"~bad"', f'{_without_nul_escapes(_name("~json"))}::JSON AS "~json"')),
         ]
 
     def _reshape(self, steps: Sequence[Mapping[str, str]]) -> list[_Step]:
@@ -430,7 +430,7 @@ class _Plan:
             columns += map(_name, values)
         made.append(_Step((*columns[:3], f'coalesce(TRY(({steps[-1]["record"]}\n)), "~json")::VARCHAR AS "~json"')))
         # A text that was opened may have brought a U+0000.
-        made.append(_Step((*columns[:3], f'{_without_nulls("~json")}::JSON AS "~json"')))
+        made.append(_Step((*columns[:3], f'{_without_nul_escapes(_name("~json"))}::JSON AS "~json"')))
         return made
 
     def _read_log(self, log: LogFormat) -> list[_Step]:
@@ -1031,13 +1031,6 @@ def _text_as_json(ready: ReadyFormat, column: str) -> str:
         return text
     opened = f"coalesce(TRY_CAST({cell}::VARCHAR AS JSON), {text})"
     return f"CASE WHEN regexp_matches({cell}::VARCHAR, '^\\s*[{{\\[]') THEN {opened} ELSE {text} END"
-
-
-def _without_nulls(column: str) -> str:
-    """SQL of a JSON text without U+0000."""
-    name = _name(column)
-    return f"""CASE WHEN contains({name}, '\\u0000')
-        THEN regexp_replace({name}, {_NULL_ESCAPES}, '\\1', 'g') ELSE {name} END"""
 
 
 def _reference(path: Path) -> str:

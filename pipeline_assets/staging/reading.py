@@ -204,9 +204,11 @@ def read_csv_records(
         block = pending + piece if isinstance(piece, bytes) else pending
         # What cannot go on: at the end of the stream, and before a line of which only the beginning is there.
         ended = not isinstance(piece, bytes)
+        hopeless = False
         while block:
             ends = _newlines(block)
-            closed = _record_ends(block, ends, dialect)
+            lost_before = (len(block) + (0 if ended else -limit)) if hopeless else 0
+            closed, lost = _record_ends(block, ends, dialect, lost_before=lost_before)
             begins = np.concatenate(([0], ends[closed] + 1))
             # Where a record ends must not depend on where blocks do, so a closed one may be too long as well.
             overlong = np.flatnonzero(ends[closed] - begins[:-1] > limit)
@@ -214,13 +216,30 @@ def read_csv_records(
             complete = int(begins[len(whole)])
             if len(whole):
                 first_lines = np.concatenate(([0], whole[:-1] + 1)) + number
-                yield from _data_records(block[:complete], ends[whole], first_lines, tally, dialect)
+                start = 0
+                for stop in [*np.flatnonzero(np.isin(whole, lost)).tolist(), len(whole)]:
+                    if stop > start:
+                        begin = int(begins[start])
+                        part = block[begin : int(begins[stop])]
+                        records = slice(start, stop)
+                        yield from _data_records(
+                            part, ends[whole[records]] - begin, first_lines[records], tally, dialect
+                        )
+                    if stop < len(whole):
+                        line = block[int(begins[stop]) : int(ends[whole[stop]])]
+                        tally.refuse(int(first_lines[stop]), "unclosed_quote", line.rstrip(b"\r"))
+                    start = stop + 1
                 number += int(whole[-1]) + 1
             block = block[complete:]
             if not len(overlong) and not ended and len(block) <= limit:
                 break
             if block:
-                # A quote that is not closed: the line that opens it is refused, and what follows is read afresh.
+                # A quote that is not closed: the line that opens it is refused, and what follows is read afresh. A line
+                # that leaves such a quote open does so for all that follow it: no line of the block closes another one
+                # either. Without that knowledge each of them would be looked for through the whole block.
+                first_line = block[: int(ends[closed[len(whole) - 1] + 1 if len(whole) else 0]) - complete]
+                opens = dialect.end_of_line(first_line.removesuffix(b"\r"), "closed") == "quoted"
+                hopeless = hopeless or (not len(overlong) and opens)
                 block, number = _give_up_first_line(block, number, tally, dialect)
         pending = block
         if isinstance(piece, _Overlong):
@@ -663,16 +682,23 @@ def _only_utf8(lines: pa.Array, values: pa.Array, tally: Tally) -> tuple[pa.Arra
     return pa.array([line for line, _ in kept], pa.int64()), pa.array([text for _, text in kept], pa.large_string())
 
 
-def _record_ends(block: bytes, ends: np.ndarray, dialect: Dialect) -> np.ndarray:
-    """Indices of the line ends that end a record, given that the block begins with one."""
+def _record_ends(
+    block: bytes, ends: np.ndarray, dialect: Dialect, *, lost_before: int = 0
+) -> tuple[np.ndarray, list[int]]:
+    """Indices of the line ends that end a record, given that the block begins with one.
+
+    And of those among them whose line opens a quote that nothing closes: such lines are taken for records of their own
+    where they begin before a position of the block, `lost_before`.
+    """
     lines = None
+    lost: list[int] = []
     special = np.zeros(len(ends), bool)
     for mark in dialect.marks:
         if mark in block:
             lines = _lines_array(block, ends) if lines is None else lines
             special |= np.asarray(pc.call_function("match_substring", [lines], pc.MatchSubstringOptions(mark.decode())))
     if lines is None:
-        return np.arange(len(ends))
+        return np.arange(len(ends)), lost
     comment = dialect.comment.encode()
     closed = np.ones(len(ends), bool)
     state: LineEnd = "closed"
@@ -692,6 +718,9 @@ def _record_ends(block: bytes, ends: np.ndarray, dialect: Dialect) -> np.ndarray
         if state == "closed" and comment and line.startswith(comment):
             continue
         before, state = state, dialect.end_of_line(line, state)
+        if before == "closed" and state == "quoted" and begin < lost_before:
+            lost.append(index)
+            state = "closed"
         if before == "closed" and state != "closed":
             opened = index
         elif before != "closed" and state == "closed":
@@ -699,7 +728,7 @@ def _record_ends(block: bytes, ends: np.ndarray, dialect: Dialect) -> np.ndarray
             opened = -1
     if opened >= 0:
         closed[opened:] = False
-    return np.flatnonzero(closed)
+    return np.flatnonzero(closed), lost
 
 
 def _data_records(

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -120,6 +121,24 @@ def test_a_quote_left_open_in_a_long_file_does_not_swallow_the_rest() -> None:
     found, tally = csv_records(b'id,note\n1,"open\n' + b"".join(b"%d,x\n" % n for n in range(2, 60)), limit=40)
     assert [bad.line for bad in tally.invalid] == [2]
     assert [number for number, _ in found] == list(range(3, 61))
+
+
+def test_lines_that_all_leave_a_quote_open_are_refused_in_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    passes: list[int] = []
+    find = reading._record_ends
+
+    def counted(block: bytes, ends: Any, dialect: Dialect, *, lost_before: int = 0) -> Any:
+        passes.append(len(block))
+        return find(block, ends, dialect, lost_before=lost_before)
+
+    monkeypatch.setattr(reading, "_CHUNK", 1 << 20)
+    monkeypatch.setattr(reading, "_record_ends", counted)
+    tally = Tally()
+    content = b"a,b\n" + b'5"disk,"x\n' * 1000 + b"1,2\n"
+    batches = list(read_csv_records(io.BytesIO(content), tally, Dialect()))
+    assert [line for batch in batches for line in batch.column("line").to_pylist()] == [1002]
+    assert [bad.line for bad in tally.invalid] == list(range(2, 1002))
+    assert len(passes) < 10
 
 
 def test_a_file_of_nothing_or_of_a_header_only_has_no_records() -> None:
