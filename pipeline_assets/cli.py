@@ -188,19 +188,21 @@ def adopt(
 
     Stop everything that uses one of them first. Tables in the lake are removed, and refresh builds all of them again.
     """
-    from dataclasses import replace
-
-    from pipeline_assets.analyses.loading import declared_analyses
+    from pipeline_assets.components.loading import declared
     from pipeline_assets.identity import adopt, found
-    from pipeline_assets.model import Model
-    from pipeline_assets.sources.loading import declared_sources
+    from pipeline_assets.model import LAKE_TABLES
+    from pipeline_assets.platform import Platform
+    from pipeline_assets.undeclared import write_copy
 
     with _settings() as settings:
-        every = Model.of(declared_sources(settings), declared_analyses(settings), replace(settings, tables=()))
+        platform = Platform(settings, *declared(settings))
         console.print(_escaped(found(settings)))
         if not yes and not typer.confirm("Remove the tables in this lake, and build them again from this ledger?"):
             raise typer.Exit(1)
-        adopt(settings, [name for name, table in every.tables.items() if table.store == "lake"])
+        # Those too that only what is no longer declared had asked for: the ledger may know nothing of them.
+        adopt(settings, [table.name for table in LAKE_TABLES])
+        # The lake may remember the declarations of another ledger.
+        write_copy(settings.lake_dir, platform.memory().remembered)
         console.print("They are one deployment now. Build it: pipeline-assets refresh")
 
 

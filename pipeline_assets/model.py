@@ -112,6 +112,8 @@ ORDERS = Table("orders", Orders, None, group="commerce")
 REVENUE = Table("revenue", Revenue, "activity_date", group="commerce")
 CONVERSIONS = Table("conversions", Conversions, "conversion_date", group="analyses")
 RETENTION_DAYS = Table("retention_days", RetentionDays, "activity_date", "lake", "analyses")
+LAKE_TABLES = (EVENTS, SUPPLIED_SESSION_DAYS, SUPPLIED_SESSIONS, VISITOR_DAYS, PERSON_DAYS, ORDER_DAYS, RETENTION_DAYS)
+"""Every table that the lake may hold, whatever is declared."""
 
 _TOUCH_COLUMNS = (
     "session_id",

@@ -37,15 +37,11 @@ from pipeline_assets.staging.staged import lost_files
 from pipeline_assets.transforms.events import DayCounts
 from pipeline_assets.undeclared import SOURCE, Declaration, declarations, in_force, missing, write_copy
 
+logger = logging.getLogger(__name__)
+
 
 class OutdatedError(DeclarationError):
     """The declarations that count are not those that this process was loaded with; nothing was written."""
-
-
-logger = logging.getLogger(__name__)
-
-
-logger = logging.getLogger(__name__)
 
 
 class LostRowsError(RuntimeError):
