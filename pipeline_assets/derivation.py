@@ -23,6 +23,13 @@ Frames = Mapping[str, pl.LazyFrame]
 Build = Callable[[Frames, Sequence[date]], pl.DataFrame]
 """The rows of some days from the inputs; no days where the table has no partitions."""
 
+_ON_THE_WAY = (
+    "pipeline_assets.derivation:build_part",
+    "pipeline_assets.derivation:build_whole",
+    "pipeline_assets.io_managers.frames:storable",
+)
+"""What has a part in the rows of tables besides their transforms: which groups are made again, and what is stored."""
+
 Select = Callable[[duckdb.DuckDBPyConnection, list[str], date, date], pl.DataFrame]
 """The rows wanted of an input in the lake: from its Parquet files, of the days from the first to the last."""
 
@@ -223,7 +230,7 @@ def _exchanged(whole: str, before: str, after: str) -> str:
 
 
 def recipe_version(table: Table, functions: Iterable[Callable[..., Any]], timezone: str, rules: object) -> str:
-    """Changes with the code of the functions, the contract's columns, the reporting time zone and the rules."""
+    """Changes with the code of the functions and of what stores rows, the contract, the time zone and the rules."""
     columns = {name: str(column.dtype) for name, column in table.contract.columns().items()}
-    text = json.dumps([code_version(*functions), columns, timezone, rules], sort_keys=True, default=str)
+    text = json.dumps([code_version(*functions, *_ON_THE_WAY), columns, timezone, rules], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

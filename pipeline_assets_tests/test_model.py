@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pipeline_assets import transforms
+from pipeline_assets import derivation, transforms
 from pipeline_assets.analyses.declaration import (
     Attribution,
     Conversion,
@@ -173,6 +173,17 @@ def test_a_deployment_may_make_some_tables_only_and_those_they_are_made_of(tmp_p
     assert set(model(tmp_path, tables=("person_days",)).tables) == {
         "events", "sessions", "visitor_days", "identities", "person_days",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("piece", derivation._ON_THE_WAY)
+def test_code_that_stores_rows_or_makes_tables_in_part_is_part_of_every_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece: str
+) -> None:
+    before = versions(tmp_path)
+    others = tuple(each for each in derivation._ON_THE_WAY if each != piece)
+    monkeypatch.setattr(derivation, "_ON_THE_WAY", others)
+    after = versions(tmp_path)
+    assert changed(before, after) == list(before)
 
 
 def test_a_table_that_nothing_declares_is_refused_with_a_suggestion(tmp_path: Path) -> None:
