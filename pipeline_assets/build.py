@@ -20,9 +20,9 @@ from pipeline_assets.io_managers.booked import BookedLakeIOManager, BookedPostgr
 from pipeline_assets.jobs import build_job, load_job
 from pipeline_assets.platform import Platform
 from pipeline_assets.progress import LoggedProgress
+from pipeline_assets.sensors.alarms import silent_sources, unmatched_files
 from pipeline_assets.sensors.new_files import new_files
 from pipeline_assets.sensors.stale_days import stale_days
-from pipeline_assets.sensors.watch_landing import watch_landing
 from pipeline_assets.settings import Settings
 from pipeline_assets.undeclared import read_copy
 
@@ -63,7 +63,7 @@ def build_defs(
         assets=tables,
         asset_checks=grouped([*events_checks(), *table_checks(model)], settings.namespace),
         jobs=[load_job(staging), build_job([table.key for table in tables])],
-        sensors=[new_files, stale_days, watch_landing],
+        sensors=[new_files, stale_days, silent_sources, unmatched_files],
         # On this workload a process for every step costs more than the step.
         executor=dg.in_process_executor,
         resources={

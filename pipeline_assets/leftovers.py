@@ -86,7 +86,8 @@ def remove_table(engine: sa.Engine, lake: Path, name: str) -> None:
     Raises:
         LeftoverError: something in PostgreSQL depends on it.
     """
-    shutil.rmtree(lake_path(lake, name).parent, ignore_errors=True)
+    # Before the ledger forgets it: files that stay would count again with the next table of that name.
+    remove_folder(lake_path(lake, name).parent)
     schema = schema_of(engine, MARTS)
     try:
         with engine.begin() as connection:

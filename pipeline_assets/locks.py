@@ -151,7 +151,8 @@ def take_turn(
     while not take():
         if wait.over:
             raise WaitedTooLong(
-                f"Waited {limit:.0f} seconds for {what}, in vain. {holder()} See what it does; end it if it hangs."
+                f"Waited {limit:.0f} seconds for {what}, in vain. It is held by {holder() or 'another process'}. See "
+                "what that does; end it if it hangs."
             )
         wait.pause(pause, holder())
         pause = min(2 * pause, 0.5)

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from pipeline_assets.analyses.loading import Analyses
 from pipeline_assets.assets.keys import staging_key, table_key
 from pipeline_assets.build import build_defs
+from pipeline_assets.checks.declared import report_leftovers
 from pipeline_assets.contracts.tables import EVENTS
 from pipeline_assets.declarations.problems import suggestion
 from pipeline_assets.ledger.declarations import DeclarationLedger
@@ -143,6 +144,7 @@ class Retiring:
         # What Dagster still shows of it would never change again.
         self.instance.wipe_assets(assets)
         report.leftovers = platform.leftovers()
+        report_leftovers(self.instance, report.leftovers, namespace)
         return report
 
     def _model(self, undeclared: Collection[Declaration]) -> dict[str, object]:

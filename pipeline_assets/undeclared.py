@@ -12,7 +12,7 @@ code location knows without a database which assets there are.
 """
 
 import json
-import os
+import uuid
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -228,6 +228,10 @@ def write_copy(lake: Path, remembered: Iterable[Declaration]) -> None:
             return
     except (OSError, ValueError):
         lake.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{_COPY}.{os.getpid()}")
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(path)
+    # Two containers may well have the same process id.
+    draft = path.with_name(f".{_COPY}.{uuid.uuid4().hex}")
+    try:
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)

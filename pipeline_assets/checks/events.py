@@ -37,7 +37,7 @@ def events_checks() -> list[Check]:
         asset=EVENTS.name,
         name=EVERY_FILE_HAS_A_SOURCE,
         description="Every file in landing matches the path of a source; what matches none is never loaded. Looked at "
-        "with every build, and by the sensor `watch_landing`.",
+        "with every build, and by the sensor `unmatched_files`.",
     )
     def files_have_sources(platform: dg.ResourceParam[Platform]) -> dg.AssetCheckResult:
         return every_file_has_a_source(platform)

@@ -151,7 +151,7 @@ def staging_checks(source: Source, asset: dg.AssetKey) -> list[Check]:
         asset=asset,
         name=FRESHNESS,
         description="Hours since the newest file of the source was booked, against the declared bound, if any. Looked "
-        "at with every load, and by the sensor `watch_landing` when no file comes any more.",
+        "at with every load, and by the sensor `silent_sources` when no file comes any more.",
     )
     def freshness(platform: dg.ResourceParam[Platform]) -> dg.AssetCheckResult:
         return freshness_result(source, summary(platform))
@@ -181,7 +181,7 @@ def staging_checks(source: Source, asset: dg.AssetKey) -> list[Check]:
         asset=asset,
         name=HAS_FILES,
         description="A file in landing matches the path of the source, or one has been loaded. Looked at with every "
-        "load, and by the sensor `watch_landing`.",
+        "load, and by the sensor `unmatched_files`.",
     )
     def has_files(platform: dg.ResourceParam[Platform]) -> dg.AssetCheckResult:
         return has_files_result(platform, source)

@@ -14,10 +14,10 @@ from dagster._core.test_utils import create_run_for_test
 from pipeline_assets.jobs import BUILD_JOB, LOAD_JOB
 from pipeline_assets.ledger.builds import Stretch
 from pipeline_assets.partitions import range_tags, tagged_days
+from pipeline_assets.sensors.alarms import silent_sources, unmatched_files
 from pipeline_assets.sensors.backing_off import INPUTS_TAG, inputs_digest, must_wait, pause_after
 from pipeline_assets.sensors.new_files import new_files
 from pipeline_assets.sensors.stale_days import stale_days
-from pipeline_assets.sensors.watch_landing import watch_landing
 from pipeline_assets_tests.end_to_end.deployment import CLICKS, QUIET, Deployment
 from pipeline_assets_tests.end_to_end.test_files import click
 
@@ -204,23 +204,25 @@ def test_a_source_that_falls_silent_rings_without_a_file_or_a_run(clicks: Deploy
     clicks.declare("clicks", CLICKS.replace("late: 1}", "late: 1, freshness_hours: 2}"))
     settled(clicks, "clicks/a.jsonl", on(10))
     clicks.refreshed()
-    cursor = None
+    cursors: dict[str, str | None] = {}
 
-    def ring() -> list[tuple[bool | None, str]]:
-        nonlocal cursor
+    def ring(sensor: dg.SensorDefinition = silent_sources) -> list[tuple[bool | None, str]]:
         context = dg.build_sensor_context(
             instance=clicks.instance,
             resources={"platform": clicks.platform},
             definitions=clicks.definitions,
-            cursor=cursor,
+            cursor=cursors.get(sensor.name),
         )
-        data = watch_landing.evaluate_tick(context)
-        cursor = data.cursor
+        data = sensor.evaluate_tick(context)
+        cursors[sensor.name] = data.cursor
         events = [event for event in data.asset_events if isinstance(event, dg.AssetCheckEvaluation)]
         return [(event.passed, event.check_name) for event in events]
 
-    assert sorted(ring()) == [(True, "every_file_has_a_source"), (True, "freshness"), (True, "has_files")]
+    assert ring() == [(True, "freshness")]
     assert ring() == []
+    assert sorted(ring(unmatched_files)) == [(True, "every_file_has_a_source"), (True, "has_files")]
+    clicks.deliver("nobodys/a.jsonl", on(10))
+    assert ring(unmatched_files) == [(False, "every_file_has_a_source")]
     with clicks.platform.engine.begin() as connection:
         connection.execute(sa.text("update ledger.files set booked_at = now() - interval '3 hours'"))
     assert ring() == [(False, "freshness")]

@@ -1,0 +1,72 @@
+"""The alarms: what nobody would notice, for no run begins without a file of a source.
+
+Two sensors, so that a landing folder that takes long to list cannot keep a silent source from being told: Dagster ends
+a tick after a minute.
+"""
+
+import json
+from collections.abc import Mapping
+
+import dagster as dg
+
+from pipeline_assets.assets.keys import staging_key, table_key
+from pipeline_assets.checks.events import EVERY_FILE_HAS_A_SOURCE, every_file_has_a_source
+from pipeline_assets.checks.staging import FRESHNESS, HAS_FILES, freshness_result, has_files_result
+from pipeline_assets.contracts.tables import EVENTS
+from pipeline_assets.ledger.summary import summarise
+from pipeline_assets.platform import Platform
+
+
+@dg.sensor(
+    minimum_interval_seconds=60,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Looks whether every source that declares `freshness_hours` still delivers, and records what the check "
+    "`freshness` finds when it changes.",
+)
+def silent_sources(context: dg.SensorEvaluationContext, platform: dg.ResourceParam[Platform]) -> dg.SensorResult:
+    """Evaluate the freshness of every source with a bound."""
+    found = {
+        dg.AssetCheckKey(staging_key(name, platform.settings.namespace), FRESHNESS): freshness_result(
+            source, summarise(platform.engine, name)
+        )
+        for name, source in platform.sources.items()
+        if platform.is_declared(name) and source.bounds.freshness_hours is not None
+    }
+    return _changed(context.cursor, found)
+
+
+@dg.sensor(
+    minimum_interval_seconds=300,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Looks whether the path of every source matches a file, and whether every file has a source. Records "
+    "what the checks `has_files` and `every_file_has_a_source` find when it changes.",
+)
+def unmatched_files(context: dg.SensorEvaluationContext, platform: dg.ResourceParam[Platform]) -> dg.SensorResult:
+    """Compare landing with the declared paths."""
+    namespace = platform.settings.namespace
+    found = {
+        dg.AssetCheckKey(staging_key(name, namespace), HAS_FILES): has_files_result(platform, source)
+        for name, source in platform.sources.items()
+        if platform.is_declared(name)
+    }
+    events = dg.AssetCheckKey(table_key(EVENTS.name, namespace), EVERY_FILE_HAS_A_SOURCE)
+    return _changed(context.cursor, {**found, events: every_file_has_a_source(platform)})
+
+
+def _changed(cursor: str | None, found: Mapping[dg.AssetCheckKey, dg.AssetCheckResult]) -> dg.SensorResult:
+    """Record the results that are others than when they were last recorded."""
+    # The cursor only keeps the same result from being recorded every minute.
+    told = json.loads(cursor) if cursor else {}
+    passed = {key.to_user_string(): bool(result.passed) for key, result in found.items()}
+    evaluations = [
+        dg.AssetCheckEvaluation(
+            asset_key=key.asset_key,
+            check_name=key.name,
+            passed=bool(result.passed),
+            metadata=result.metadata,
+            severity=result.severity,
+        )
+        for key, result in found.items()
+        if told.get(key.to_user_string()) != passed[key.to_user_string()]
+    ]
+    return dg.SensorResult(asset_events=evaluations, cursor=json.dumps(passed))
