@@ -31,14 +31,15 @@ def code_version(*roots: Callable[..., Any] | str) -> str:
 
     Args:
         roots: functions, lambdas, partials of them, or `module:name` of what need not be imported for that
-            (`module:` is all of it). A function's closure belongs to it: functions in it are followed; other values are
-            not code, and have to be counted elsewhere.
+            (`module:` is all of it). A function's closure belongs to it: functions in it are followed, and plain
+            values count (texts, numbers, and what is made of them); other values have to be counted elsewhere.
 
     Raises:
         LookupError: a name is not there, or the source of a function cannot be found.
     """
     functions = [function for root in roots if not isinstance(root, str) for function in _functions(root)]
     own = sorted(_canonical(node) for function in functions for node in _written(function))
+    own += sorted(repr(value) for function in functions for value in _closed_over(function) if _is_plain(value))
     parts = [f"{module}:{name}\n{_digest(module, name)}" for module, name in sorted(reached(*roots))]
     return hashlib.sha256("\n".join([*own, *parts]).encode()).hexdigest()[:16]
 
@@ -276,8 +277,20 @@ def _functions(root: Any, package: str = "") -> Iterator[FunctionType]:
     package = package or function.__module__.partition(".")[0]
     if function.__module__.partition(".")[0] == package:
         yield function
-        for cell in function.__closure__ or ():
-            yield from _functions(cell.cell_contents, package)
+        for value in _closed_over(function):
+            yield from _functions(value, package)
+
+
+def _closed_over(function: FunctionType) -> list[Any]:
+    return [cell.cell_contents for cell in function.__closure__ or ()]
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, dict):
+        return all(map(_is_plain, (*value.keys(), *value.values())))
+    if isinstance(value, tuple | list):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, str | int | float)
 
 
 def _written(function: FunctionType) -> list[ast.AST]:

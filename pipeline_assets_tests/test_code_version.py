@@ -130,6 +130,13 @@ def test_a_lambda_is_part_of_its_own_version(package: Package) -> None:
     assert code_version(package.load().closing(len)) != before
 
 
+def test_plain_values_in_a_closure_are_part_of_the_version(package: Package) -> None:
+    transform = package.load()
+    versions = {code_version(transform.closing(value)) for value in (1, 2, "a", ("a", 1), {"a": ["b"]}, {"a": ["c"]})}
+    assert len(versions) == 6
+    assert code_version(transform.closing(object())) == code_version(transform.closing(object()))
+
+
 @pytest.mark.parametrize("name", ["sample.transform:gone", "sample.gone:x"])
 def test_code_that_is_not_there_has_no_version(package: Package, name: str) -> None:
     package.load()

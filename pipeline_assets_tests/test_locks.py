@@ -127,7 +127,7 @@ def test_who_waits_says_for_whom_and_since_when_and_not_for_ever(
 ) -> None:
     with (
         turn(postgres_url, "it", "the others", limit=60),
-        pytest.raises(WaitedTooLong, match=rf"for the others, in vain. {this_process()} since 2"),
+        pytest.raises(WaitedTooLong, match=rf"for the others, in vain. It is held by {this_process()} since 2"),
         turn(postgres_url, "it", "the others", limit=0.3, told_after=0),
     ):
         pass
