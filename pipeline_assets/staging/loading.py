@@ -252,7 +252,8 @@ class SourceLoader:
         With that comes what the file has: its raw columns, and the columns of the rows that have any value.
         """
         tally = writer.write(file.path, content, booked_at)
-        if tally.hint is not None:
+        # A line or two that are no text do not make another encoding.
+        if tally.hint is not None and len(tally.invalid) > self._source.bounds.quarantined * tally.lines:
             logger.warning("%s: %s", file.name, tally.hint)
         blank = self._bad_rows(writer.folder, tally.invalid)
         days: dict[date, int] = {}
