@@ -85,7 +85,7 @@ def test_every_kind_of_analysis_that_is_written_down_counts_as_it_was(tmp_path: 
     thawed = in_force([], Analyses(), written, thaw=True)
     assert (list(thawed.sources), thawed.analyses) == known
     counting = in_force([], Analyses(), written)
-    assert counting.analyses == Analyses(conversions=known[1].conversions)
+    assert counting.analyses == Analyses(conversions=known[1].conversions, currencies=known[1].currencies)
     assert list(counting.undeclared) == written
 
 

@@ -63,7 +63,16 @@ def page_view(moment: datetime, visitor: str) -> str:
             "sentAt": at,
             "receivedAt": at,
             "anonymousId": visitor,
-            "context": {"page": {"url": "https://shop.example/dropped"}, "consent": {"analytics": True}},
+            # All that every other record has, or the check of changed columns would tell.
+            "context": {
+                "locale": "en-US",
+                "country": "US",
+                "userAgent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+                "screen": {"width": 800},
+                "consent": {"analytics": True},
+                "page": {"viewId": None, "url": "https://shop.example/dropped", "referrer": "", "title": "Dropped"},
+            },
+            "properties": {},
         }
     )
 
@@ -275,12 +284,13 @@ def test_the_list_of_runs_tells_what_was_loaded_and_which_days_were_built(
 
 
 @in_browser
-def test_both_sensors_are_switched_on(server: DevServer, page: "Page", keep: Callable[..., None]) -> None:
+def test_all_sensors_are_switched_on(server: DevServer, page: "Page", keep: Callable[..., None]) -> None:
     page.goto(f"{server.url}/automation")
-    for name in ("new_files", "stale_days"):
+    names = ("new_files", "stale_days", "silent_sources", "unmatched_files")
+    for name in names:
         expect(page.get_by_text(name, exact=True)).to_be_visible()
     switches = page.locator("label[class*=Switch] input[type=checkbox]")
-    expect(switches).to_have_count(2)
+    expect(switches).to_have_count(len(names))
     for switch in switches.all():
         expect(switch).to_be_checked()
     keep("sensors")
