@@ -1,0 +1,5 @@
+"""The command line `pipeline-assets`."""
+
+from pipeline_assets.cli.commands import app
+
+__all__ = ["app"]

@@ -1,0 +1,241 @@
+"""The commands. Importing Dagster takes two seconds, so every command imports what it needs and no more."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from pipeline_assets.cli.deployment import current_platform, current_refresh, current_settings, quiet_dagster
+from pipeline_assets.cli.printing import (
+    console,
+    errors,
+    escaped,
+    print_activity,
+    print_findings,
+    print_places,
+    print_report,
+    print_rows,
+    print_status,
+)
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+quarantine_app = typer.Typer(no_args_is_help=True, help="Lines that could not be loaded.")
+app.add_typer(quarantine_app, name="quarantine")
+
+
+@app.callback()
+def main() -> None:
+    """User-behaviour data as Dagster assets."""
+
+
+@app.command()
+def demo() -> None:
+    """Generate two weeks of sample traffic, load it, build every table, and compare with what was planted."""
+    from pipeline_assets.demo.findings import findings
+    from pipeline_assets.demo.generator import build_demo
+    from pipeline_assets.demo.report import behaviour_report
+    from pipeline_assets.demo.truth import read_truth, write_truth
+
+    with current_refresh() as (platform, refresher):
+        landing = platform.settings.landing_dir
+        planted = platform.settings.data_dir / "demo_truth.json"
+        if not planted.exists():
+            console.print(f"Generating sample files in {landing} …")
+            generated = build_demo()
+            generated.write(landing)
+            first = refresher.run()
+            if first.exit_code:
+                print_report(platform, first)
+                raise typer.Exit(first.exit_code)
+            console.print("Two weeks are loaded. Now files arrive late:")
+            for path in generated.write_late_files(landing):
+                console.print(f"  {path.relative_to(landing)}")
+            write_truth(generated.truth, planted)
+        report = refresher.run()
+        print_report(platform, report)
+        found = findings(platform.engine, read_truth(planted))
+        print_findings(found)
+        print_activity(platform)
+        for table in behaviour_report(platform.engine):
+            console.print(table)
+        print_places(platform)
+    raise typer.Exit(report.exit_code or int(not all(finding.agrees for finding in found)))
+
+
+@app.command()
+def refresh() -> None:
+    """Load all that is pending and rebuild all that is stale.
+
+    Exit code 0: everything is up to date. 1: a run or a blocking check failed. 3: more lines were quarantined than
+    declared, a file cannot be read, or longer than declared no file of a source has come. 4: somebody is still writing
+    to a file. 5: everything is up to date, but a source, analysis or table is there that is no longer declared. Of
+    several the first in this order: 1, 3, 4, 5.
+    """
+    with current_refresh() as (platform, refresher):
+        report = refresher.run()
+        print_report(platform, report)
+    raise typer.Exit(report.exit_code)
+
+
+@app.command()
+def retire(
+    name: Annotated[str, typer.Argument(help="A source, analysis or table that is no longer declared.")],
+    kind: Annotated[
+        str | None, typer.Option(help="What it is, where several have the name: source, funnel, conversion, table, …")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Remove what is no longer declared: its rows, table, staged files and ledger entries. Files in landing stay.
+
+    Shows what would go and asks. Exit codes are those of `refresh`; 1 too where it was not confirmed.
+    """
+    from pipeline_assets.components.loading import declared
+    from pipeline_assets.dagster_storage import pipeline_instance
+    from pipeline_assets.leftovers import LeftoverError
+    from pipeline_assets.platform import Platform
+    from pipeline_assets.progress import LoggedProgress
+    from pipeline_assets.retiring import RetireError, Retiring
+
+    with current_settings() as settings:
+        sources, analyses = declared(settings)
+        quiet_dagster()
+        with pipeline_instance(settings) as instance:
+            retiring = Retiring(settings, sources, analyses, instance, {"progress": LoggedProgress()})
+            try:
+                what = retiring.find(name, kind)
+                console.print(f"Retiring the {what.noun} {what.name} removes for good:")
+                for count in what.counts:
+                    console.print(f"  {escaped(count)}")
+                if what.begun:
+                    console.print("It was begun before and did not come to its end.")
+                if not yes:
+                    typer.confirm("Go on?", abort=True)
+                report = retiring.retire(what)
+            except (RetireError, LeftoverError) as error:
+                errors.print(f"[red]{escaped(str(error))}[/red]")
+                raise typer.Exit(1) from None
+            print_report(Platform.current(settings, sources, analyses), report)
+            unfinished = report.failed_runs or report.stale_days
+            console.print("It is not removed to its end: run this again." if unfinished else "Removed.")
+    raise typer.Exit(report.exit_code)
+
+
+@app.command()
+def status() -> None:
+    """What was loaded and built, what is pending and what is stale."""
+    with current_platform() as platform:
+        print_status(platform)
+
+
+@app.command()
+def sql(
+    query: Annotated[str, typer.Argument(help="One SQL statement.")],
+    write: Annotated[bool, typer.Option("--write", help="Allow the statement to change data.")] = False,
+) -> None:
+    """Ask PostgreSQL: schemas marts, ledger and dagster, with the namespace in front where there is one.
+
+    Prints a table on a terminal, CSV elsewhere.
+    """
+    import psycopg
+
+    from pipeline_assets.postgres import connect
+
+    with current_platform() as platform, connect(platform.postgres_url) as connection:
+        connection.read_only = not write
+        try:
+            cursor = connection.execute(query)  # ty: ignore[no-matching-overload] - the user's own statement
+        except psycopg.Error as error:
+            errors.print(f"[red]{escaped(str(error))}[/red]")
+            raise typer.Exit(1) from None
+        if cursor.description is not None:
+            print_rows([column.name for column in cursor.description], cursor.fetchall())
+
+
+@app.command("postgres-url")
+def postgres_url() -> None:
+    """Print the URL of the PostgreSQL server, for psql and BI tools. The embedded one runs on until `stop`."""
+    from pipeline_assets.postgres import let_server_stay
+
+    with current_platform() as platform:
+        let_server_stay(platform.settings, True)
+        sys.stdout.write(f"{platform.postgres_url}\n")
+
+
+@app.command()
+def stop() -> None:
+    """Let the embedded PostgreSQL server stop as soon as nothing of the pipeline uses it."""
+    from pipeline_assets.postgres import let_server_stay
+
+    with current_settings() as settings:
+        let_server_stay(settings, False)
+
+
+@app.command()
+def adopt(
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Make this database and this lake one deployment again, after one was lost, restored or moved without the other.
+
+    Stop everything that uses one of them first. Tables in the lake are removed, and refresh builds all of them again.
+    """
+    from pipeline_assets.components.loading import declared
+    from pipeline_assets.identity import adopt, found
+    from pipeline_assets.model import LAKE_TABLES
+    from pipeline_assets.platform import Platform
+    from pipeline_assets.undeclared import write_copy
+
+    with current_settings() as settings:
+        platform = Platform(settings, *declared(settings))
+        console.print(escaped(found(settings)))
+        if not yes and not typer.confirm("Remove the tables in this lake, and build them again from this ledger?"):
+            raise typer.Exit(1)
+        # Those too that only what is no longer declared had asked for: the ledger may know nothing of them.
+        adopt(settings, [table.name for table in LAKE_TABLES])
+        # The lake may remember the declarations of another ledger.
+        write_copy(settings.lake_dir, platform.memory().remembered)
+        console.print("They are one deployment now. Build it: pipeline-assets refresh")
+
+
+@quarantine_app.command("list")
+def quarantine_list(
+    source: Annotated[str | None, typer.Option(help="Only this source.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Only reasons that begin so, e.g. not_json.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many lines.")] = 50,
+    raw: Annotated[bool, typer.Option("--raw", help="Show the lines too. They may hold personal data.")] = False,
+) -> None:
+    """Show quarantined lines: file, line, reason."""
+    from pipeline_assets.ledger.quarantine import quarantined
+
+    with current_platform() as platform:
+        lines = quarantined(platform.engine, source=source, reason=reason, limit=limit)
+    names = ["source", "path", "line", "reason", *(["raw"] if raw else [])]
+    rows = [
+        (line.source, line.path, line.line, line.reason, *([line.raw.decode(errors="backslashreplace")] if raw else []))
+        for line in lines
+    ]
+    print_rows(names, rows)
+
+
+@quarantine_app.command("replay")
+def quarantine_replay(
+    source: Annotated[str | None, typer.Option(help="Only this source.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Only reasons that begin so, e.g. not_json.")] = None,
+) -> None:
+    """Read the files of quarantined lines again under the current declarations, and rebuild what changes.
+
+    A changed declaration is noticed by `refresh` without this. Exit codes are those of `refresh`.
+    """
+    from pipeline_assets.ledger.quarantine import quarantined
+
+    with current_refresh() as (platform, refresher):
+        found = quarantined(platform.engine, source=source, reason=reason)
+        contents: dict[str, set[str]] = {}
+        for line in found:
+            contents.setdefault(line.source, set()).add(line.content)
+        for name, of_source in contents.items():
+            platform.files.read_again(name, of_source)
+        files = len({(line.source, line.path) for line in found})
+        console.print(f"Reading {files} files with {len(found)} quarantined lines again.")
+        report = refresher.run()
+        print_report(platform, report)
+    raise typer.Exit(report.exit_code)

@@ -1,0 +1,240 @@
+"""What the commands print: tables and reports for people, CSV for programs."""
+
+import csv
+import sys
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from pipeline_assets.settings import Settings
+
+if TYPE_CHECKING:
+    from pipeline_assets.demo.findings import Finding
+    from pipeline_assets.ledger.summary import SourceSummary
+    from pipeline_assets.leftovers import Leftover
+    from pipeline_assets.platform import Platform
+    from pipeline_assets.refresh import RefreshReport
+
+# Where nobody looks, a line may be as long as it needs to be.
+_WIDTH = None if sys.stdout.isatty() else 140
+console = Console(width=_WIDTH, soft_wrap=False)
+errors = Console(stderr=True, width=_WIDTH)
+
+
+def print_report(platform: "Platform", report: "RefreshReport") -> None:
+    """What a refresh did, and what is wrong."""
+    from pipeline_assets.sources.access_logs import advice
+
+    if report.idle:
+        console.print("Nothing to do: no file is pending and every day is built from what is there.")
+    for stretch in report.stretches:
+        console.print(f"Built {stretch}: {len(stretch.tables)} tables ({stretch.stale} days were stale).")
+    if report.loads:
+        _print_sources(report.summaries)
+    for check in report.failed_checks:
+        colour = "red" if check.blocking else "yellow"
+        numbers = ", ".join(f"{name}: {value.value}" for name, value in check.metadata.items())
+        table = check.asset_key.to_user_string()
+        console.print(f"[{colour}]Check {check.check_name} of {table} failed.[/{colour}] {escaped(numbers)}")
+    for failure in report.failures:
+        errors.print(f"[red]{escaped(failure)}[/red]")
+    for run in report.failed_runs:
+        errors.print(f"[red]Run {run} failed.[/red] Look at it in the Dagster UI (make dev), or run: dagster run list")
+    for name in report.beyond_bounds:
+        summary = report.summaries[name]
+        errors.print(
+            f"[yellow]{name}: {summary.quarantined} of {summary.lines} lines are in quarantine "
+            f"(bound {platform.sources[name].bounds.quarantined:.1%}), "
+            f"{summary.unreadable} files cannot be read.[/yellow] "
+            f"See: pipeline-assets quarantine list --source {name}"
+        )
+        if not summary.landed and (hint := advice(platform.sources[name].format, summary.reasons)):
+            errors.print(f"[yellow]{name}: {escaped(hint)}[/yellow]")
+    _print_silent(platform, report.summaries, report.silent)
+    _print_hints(report.hints)
+    for check in report.open_checks:
+        errors.print(
+            f"[red]Blocking check {check} has failed and was not passed since.[/red] "
+            "Mend the cause, then materialise its asset in the UI (make dev)."
+        )
+    for name in report.pending:
+        errors.print(f"[yellow]{escaped(name)} stays pending: it is being written to, or could not be loaded.[/yellow]")
+    for refused in report.refused:
+        errors.print(f"[yellow]{escaped(refused.name)} stays pending: it {escaped(refused.reason)}.[/yellow]")
+    if report.stale_days:
+        errors.print(f"[yellow]{report.stale_days} days are still to be built.[/yellow]")
+    _print_leftovers(platform.settings, report.leftovers, errors)
+
+
+def _print_silent(platform: "Platform", summaries: "Mapping[str, SourceSummary]", silent: list[str]) -> None:
+    for name in silent:
+        hours, bound = summaries[name].hours_since_newest, platform.sources[name].bounds.freshness_hours
+        came = "No file has come yet" if hours is None else f"The newest file came {hours:,.1f} hours ago"
+        errors.print(f"[yellow]{name}: {came} (bound {bound:g} hours).[/yellow] See what delivers it.")
+
+
+def _print_hints(hints: list[str]) -> None:
+    for hint in hints:
+        errors.print(f"[yellow]{escaped(hint)}[/yellow]")
+
+
+def print_findings(found: "list[Finding]") -> None:
+    """What the demo planted beside what was found of it."""
+    table = Table("in the sample files", title="What was planted, and what was found", title_justify="left")
+    table.add_column("planted", justify="right")
+    table.add_column("found", justify="right")
+    table.add_column("")
+    for finding in found:
+        table.add_row(
+            finding.what,
+            f"{finding.planted:,}",
+            f"{finding.found:,}",
+            "[green]✓[/green]" if finding.agrees else "[red]differs[/red]",
+        )
+    console.print(table)
+
+
+def print_activity(platform: "Platform") -> None:
+    """The days of `daily_activity` with a bar each."""
+    from pipeline_assets.ledger.schema import text
+
+    query = """
+        select activity_date, sum(visitors), sum(sessions), sum(page_views), sum(conversions), sum(revenue)
+        from marts.daily_activity group by activity_date order by activity_date
+    """
+    with platform.engine.connect() as connection:
+        rows = connection.execute(text(connection, query)).all()
+    most = max((row[2] for row in rows), default=1)
+    table = Table(
+        "day", title=f"{platform.settings.namespace.marts}.daily_activity, all properties", title_justify="left"
+    )
+    for heading in ("visitors", "sessions", "page views", "orders", "revenue"):
+        table.add_column(heading, justify="right")
+    table.add_column("sessions")
+    for day, visitors, sessions, page_views, orders, revenue in rows:
+        bar = "█" * round(24 * float(sessions / most))
+        table.add_row(
+            f"{day:%a %d %b}",
+            f"{visitors:,}",
+            f"{sessions:,}",
+            f"{page_views:,}",
+            f"{orders:,}",
+            f"{revenue or 0:,.2f}",
+            bar,
+        )
+    console.print(table)
+
+
+def print_places(platform: "Platform") -> None:
+    """Where files, tables and the UI are."""
+    settings = platform.settings
+    marts, ledger = settings.namespace.marts, settings.namespace.ledger
+    query = f"'select * from {marts}.sessions limit 5'"  # noqa: S608 - shown only
+    console.print("Where things are")
+    console.print(f"  files      {settings.landing_dir}")
+    console.print(f"  lake       {settings.lake_dir} (staging and events, Parquet)")
+    console.print(f"  tables     PostgreSQL, schema {marts}:  pipeline-assets sql {query}")
+    console.print(f"  ledger     PostgreSQL, schema {ledger}: pipeline-assets status, pipeline-assets quarantine list")
+    console.print("  Dagster    make dev, then http://localhost:3000")
+    console.print("The command pipeline-assets is in .venv/bin.")
+
+
+def _print_sources(summaries: "Mapping[str, SourceSummary]") -> None:
+    table = Table("source", title="Sources", title_justify="left")
+    for name in ("files", "repeats", "superseded", "unreadable", "lines", "landed", "quarantined", "blank", "late"):
+        table.add_column(name, justify="right")
+    for name, summary in summaries.items():
+        numbers = (
+            summary.files,
+            summary.repeats,
+            summary.superseded,
+            summary.unreadable,
+            summary.lines,
+            summary.landed,
+            summary.quarantined,
+            summary.blank,
+            summary.late,
+        )
+        table.add_row(name, *(f"{number:,}" for number in numbers))
+    console.print(table)
+
+
+def _print_leftovers(settings: Settings, leftovers: "Sequence[Leftover]", where: Console) -> None:
+    from pipeline_assets.declarations.yaml_files import declares_nothing
+
+    if declares_nothing(settings):
+        where.print(
+            f"[yellow]PIPELINE_DEFS_DIR: there is no defs.yaml below {escaped(str(settings.defs_dir))}.[/yellow]"
+        )
+    for left in leftovers:
+        colour = "default" if left.wanted else "yellow"
+        where.print(f"[{colour}]{left.noun} {left.name}[/{colour}]: {escaped(left.explained)}")
+    if any(not left.wanted for left in leftovers):
+        where.print("Declare them again, or remove them: pipeline-assets retire NAME")
+
+
+def print_status(platform: "Platform") -> None:
+    """Numbers of the sources and tables, and what is pending, stale or doubtful."""
+    from pipeline_assets.hints import DRIFT, hints
+    from pipeline_assets.ledger.summary import is_silent, summarise
+
+    summaries = {name: summarise(platform.engine, name) for name in platform.sources}
+    _print_sources(summaries)
+    for name in platform.sources:
+        for reason, count in summaries[name].reasons.items():
+            console.print(f"  {name}: {count:,} lines in quarantine: {escaped(reason)}")
+        landing = platform.landing(name)
+        if pending := landing.files:
+            console.print(f"  {name}: {len(pending):,} files pending, the first is {escaped(pending[0].name)}")
+        for refused in landing.refused:
+            console.print(f"  {name}: pending: {escaped(refused.name)} {escaped(refused.reason)}")
+    silent = [name for name, source in platform.sources.items() if is_silent(source, summaries[name])]
+    _print_silent(platform, summaries, silent)
+    _print_hints(hints(platform, since=platform.builds.now() - DRIFT))
+    stale = platform.staleness().tables
+    table = Table("table", title="Tables", title_justify="left")
+    for heading in ("days built", "first day", "last day", "stale days"):
+        table.add_column(heading, justify="right")
+    for name, recipe in platform.recipes.items():
+        days = platform.builds.built_days(name)
+        if not recipe.daily:
+            table.add_row(name, "whole" if days else "", "", "", "stale" if stale[name] else "0")
+            continue
+        table.add_row(
+            name, f"{len(days):,}", str(days[0]) if days else "", str(days[-1]) if days else "", f"{len(stale[name]):,}"
+        )
+    console.print(table)
+    _print_leftovers(platform.settings, platform.leftovers(), console)
+
+
+def print_rows(names: list[str], rows: list[Any]) -> None:
+    """A table for people, CSV for programs."""
+    shown = [[_text(value) for value in row] for row in rows]
+    if not console.is_terminal:
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerows([names, *shown])
+        return
+    table = Table(*names)
+    for row in shown:
+        table.add_row(*(escaped(value) for value in row))
+    console.print(table)
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Decimal):
+        return f"{value.normalize():f}"
+    return str(value)
+
+
+def escaped(text: str) -> str:
+    """The text as it is, for consoles that read markup."""
+    from rich.markup import escape
+
+    return escape(text)
