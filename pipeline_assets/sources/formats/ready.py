@@ -56,6 +56,9 @@ class ReadyFormat:
         time: the attribute `time`.
         sessions: the attribute `sessions`.
         required: the attribute `required`.
+        marks: fields that every record of it has and records of others have not, all together, with dots between the
+            keys; by them it is known where it is declared as another. Empty where nothing tells it.
+        lookalikes: what else people hand over in its place, in words -> the marks of that.
     """
 
     name: str
@@ -72,6 +75,8 @@ class ReadyFormat:
     time: Mapping[str, Any] = field(default_factory=dict)
     sessions: Mapping[str, Any] = field(default_factory=dict)
     required: tuple[str, ...] = ()
+    marks: tuple[str, ...] = ()
+    lookalikes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def amount(value: str, *, paid_back: bool = False) -> str:
@@ -82,3 +87,11 @@ def amount(value: str, *, paid_back: bool = False) -> str:
     number = f"TRY_CAST({value} AS DECIMAL(18, 6))"
     exact = f"(-abs({number}))" if paid_back else number
     return f"coalesce({exact}::VARCHAR, CASE WHEN TRY_CAST({value} AS DOUBLE) IS NOT NULL THEN ({value})::VARCHAR END)"
+
+
+def products(value: str) -> str:
+    """SQL of `items` from some SQL of text: a JSON array of products as Segment's ecommerce specification has them."""
+    return f"""CASE WHEN json_type(TRY_CAST({value} AS JSON)) = 'ARRAY' THEN
+        to_json(list_transform(from_json({value}, '["JSON"]'), lambda x: json_object(
+            'sku', coalesce(x ->> '$.sku', x ->> '$.product_id'), 'name', x ->> '$.name',
+            'category', x ->> '$.category', 'price', x -> '$.price', 'quantity', x -> '$.quantity'))) END"""

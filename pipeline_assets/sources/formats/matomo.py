@@ -1,0 +1,113 @@
+"""Matomo's actions, a record each, of `Live.getLastVisitsDetails` or of a query of its database that names them alike.
+
+A record has the fields of its visit, and `action`: the action. `firstAction` is the timestamp of the visit's first
+action. How such records are made is in docs/formats.md.
+
+Matomo's documentation: "Reporting API" (module Live), "Database schema", "Tracking HTTP API"; and the classes
+`VisitorDetails` of its plugins, which name the fields.
+"""
+
+from pipeline_assets.sources.formats.ready import ReadyFormat, Table, amount
+
+# Timestamps of actions are those of a clock that shows the site's time, those of visits are UTC: at the visit's first
+# action the two tell how far the clock is off. That is whole quarters of an hour; what is less is no matter of zones.
+# A query of the database gives UTC, and no `firstAction`.
+_OFF_BY = "coalesce(900 * round((firstAction::BIGINT - firstActionTimestamp::BIGINT) / 900.0), 0)::BIGINT"
+
+_ORDER = "action.type = 'ecommerceOrder'"
+_FIRST_PAGE = "coalesce(action.pageviewPosition, '1') IN ('0', '1')"
+_CATEGORY = "coalesce(x ->> '$.itemCategory', x ->> '$.categories[0]')"
+
+
+def _of_landing(value: str) -> str:
+    """What is known of the visit, as something of its first page: it says nothing of the other pages."""
+    return f"CASE WHEN {_FIRST_PAGE} THEN {value} END"
+
+
+def _named(code: str, names: dict[str, str]) -> str:
+    cases = " ".join(f"WHEN '{short}' THEN '{name}'" for short, name in names.items())
+    return f"CASE {code} {cases} ELSE {code} END"
+
+
+_SYSTEMS = {"WIN": "Windows", "MAC": "Mac", "IOS": "iOS", "IPA": "iPadOS", "AND": "Android", "LIN": "GNU/Linux",
+            "COS": "Chrome OS", "UBT": "Ubuntu"}  # fmt: skip
+_BROWSERS = {"CH": "Chrome", "CM": "Chrome Mobile", "FF": "Firefox", "FM": "Firefox Mobile", "SF": "Safari",
+             "MF": "Mobile Safari", "PS": "Microsoft Edge", "OP": "Opera", "SB": "Samsung Browser"}  # fmt: skip
+
+FORMAT = ReadyFormat(
+    name="matomo",
+    title="Matomo's visits, an action a record",
+    records="jsonl",
+    marks=("idVisit", "action.type"),
+    lookalikes={
+        "visits with all their actions in actionDetails: make a line of each action, as docs/formats.md says": (
+            "idVisit",
+            "actionDetails",
+        )
+    },
+    table=Table(json=("action", "action.itemDetails")),
+    mapping={
+        "property": "idSite",
+        # Pages and events have the number of their row. The others have none: an order is known by its own number, a
+        # cart is that of its visit, and a goal is reached once, or once at each action.
+        "event_id": """CASE action.type
+            WHEN 'ecommerceOrder' THEN 'order-' || action.orderId
+            WHEN 'ecommerceAbandonedCart' THEN idVisit || '-cart'
+            WHEN 'goal' THEN concat_ws('-', idVisit, 'goal', action.goalId,
+                coalesce(action.goalPageId, action."timestamp"))
+            ELSE idVisit || '-' || action.pageId END""",
+        "event_name": """CASE action.type WHEN 'action' THEN 'page view' WHEN 'event' THEN action.eventAction
+            WHEN 'goal' THEN coalesce(action.goalName, 'goal') WHEN 'ecommerceOrder' THEN 'order completed'
+            WHEN 'ecommerceAbandonedCart' THEN 'abandoned cart' ELSE action.type END""",
+        "event_type": "CASE action.type WHEN 'action' THEN 'page' ELSE 'track' END",
+        "occurred_at": f'action."timestamp"::BIGINT - {_OFF_BY}',
+        "sequence": "TRY_CAST(action.pageId AS BIGINT)",
+        "anonymous_id": "visitorId",
+        "user_id": "userId",
+        "session_id_supplied": "idVisit",
+        # Six letters, by chance: unique within a visit.
+        "view_id": "idVisit || '-' || action.idpageview",
+        # The URL of a download or an outlink is where it leads.
+        "page_url": "CASE WHEN action.type IN ('action', 'event', 'goal', 'search') THEN action.url END",
+        "page_title": "action.pageTitle",
+        "referrer_url": _of_landing("referrerUrl"),
+        # Matomo takes campaign parameters out of URLs. Without its plugin for campaigns it knows name and keyword.
+        "utm_source": _of_landing("campaignSource"),
+        "utm_medium": _of_landing("campaignMedium"),
+        "utm_campaign": _of_landing(
+            "coalesce(campaignName, CASE WHEN referrerType = 'campaign' THEN referrerName END)"
+        ),
+        "utm_term": _of_landing(
+            "coalesce(campaignKeyword, CASE WHEN referrerType = 'campaign' THEN referrerKeyword END)"
+        ),
+        "utm_content": _of_landing("campaignContent"),
+        "click_id": _of_landing("adClickId"),
+        "device_type": """CASE WHEN deviceType IN ('0', 'Desktop') THEN 'desktop'
+            WHEN deviceType IN ('1', '3', '10', 'Smartphone', 'Feature phone', 'Phablet') THEN 'mobile'
+            WHEN deviceType IN ('2', 'Tablet') THEN 'tablet' WHEN deviceType IN ('5', 'TV', 'Tv') THEN 'tv'
+            WHEN deviceType <> 'Unknown' THEN 'other' END""",
+        "os": f"coalesce(operatingSystemName, {_named('operatingSystemCode', _SYSTEMS)})",
+        "browser": f"coalesce(browserName, {_named('browserCode', _BROWSERS)})",
+        "language": "languageCode",
+        "country": "upper(nullif(countryCode, 'xx'))",
+        "is_conversion": "coalesce(action.type IN ('ecommerceOrder', 'goal'), false)",
+        # A goal that is worth nothing is not for free. What lies in a cart has not been paid.
+        "revenue": f"""CASE WHEN {_ORDER} THEN {amount("action.revenue")}
+            WHEN action.type = 'goal' AND TRY_CAST(action.revenue AS DOUBLE) <> 0 THEN {amount("action.revenue")}
+            END""",
+        "currency": "siteCurrency",
+        "order_id": "action.orderId",
+        "items": f"""CASE
+            WHEN json_array_length(TRY_CAST(action.itemDetails AS JSON)) > 0 THEN
+                to_json(list_transform(from_json(action.itemDetails, '["JSON"]'), lambda x: json_object(
+                    'sku', x ->> '$.itemSKU', 'name', x ->> '$.itemName', 'category', {_CATEGORY},
+                    'price', x -> '$.price', 'quantity', x -> '$.quantity')))
+            WHEN coalesce(action.productViewSku, action.productViewName) IS NOT NULL THEN
+                to_json([json_object('sku', action.productViewSku, 'name', action.productViewName,
+                    'category', raw ->> '$.action.productViewCategories[0]',
+                    'price', raw -> '$.action.productViewPrice')]) END""",
+    },
+    time={"columns": {"occurred_at": {"format": "epoch_s"}}},
+    sessions={"mode": "supplied"},
+    required=("event_name",),
+)
