@@ -267,9 +267,7 @@ def advice(declared: str, reasons: Mapping[str, int]) -> str | None:
         declared: the declared format.
         reasons: quarantined lines by reason, of a file or source without a good line.
     """
-    unfitting = {
-        reason: count for reason, count in reasons.items() if reason.startswith(UNFITTING) or LIKELY in reason
-    }
+    unfitting = {reason: count for reason, count in reasons.items() if reason.startswith(UNFITTING) or LIKELY in reason}
     if not unfitting or len(unfitting) < len(reasons):
         return None
     field, _, likely = max(unfitting, key=lambda reason: unfitting[reason]).removeprefix(UNFITTING).partition(LIKELY)

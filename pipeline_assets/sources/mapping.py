@@ -1096,7 +1096,7 @@ def _likely(source: Source) -> str:
 
 def _has(mark: str) -> str:
     path = "".join(f'."{key}"' for key in mark.split("."))
-    return f"json_exists(\"~raw\", {quote(f'${path}')})"
+    return f'json_exists("~raw", {quote(f"${path}")})'
 
 
 def _by_type(given: str, values: Mapping[str, str], otherwise: str) -> str:

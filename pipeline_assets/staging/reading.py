@@ -55,6 +55,14 @@ _MAGIC = [
 _SUFFIXES = {
     ".gz": "gzip", ".gzip": "gzip", ".zst": "zstd", ".zstd": "zstd", ".bz2": "bzip2", ".bzip2": "bzip2",
 }  # fmt: skip
+_ARCHIVES = {
+    b"PK\x03\x04": "a zip archive or a spreadsheet; unpack it (unzip) or save it as CSV",
+    b"PK\x05\x06": "an empty zip archive; pack it again, unpack it (unzip)",
+    b"7z\xbc\xaf\x27\x1c": "a 7z archive; unpack it (7z x)",
+    b"Rar!\x1a\x07": "a RAR archive; unpack it (unrar x)",
+    b"\xfd7zXZ\x00": "compressed with xz; unpack it (unxz)",
+}
+"""First bytes -> what a file is that is not read, and what is to be done."""
 
 
 class UnreadableError(ValueError):
@@ -108,8 +116,8 @@ class _Overlong:
 
 def detect_compression(path: Path) -> str:
     """`gzip`, `zstd`, `bzip2` or `none`, by the file's first bytes; an empty file goes by its suffix."""
-    with open_regular(path) as file:
-        start = file.read(10)
+    refuse_archive(path)
+    start = _start(path)
     for magic, name in _MAGIC:
         if magic.match(start):
             return name
@@ -121,6 +129,23 @@ def detect_compression(path: Path) -> str:
             "rename the file or compress it"
         )
     return "none"
+
+
+def refuse_archive(path: Path) -> None:
+    """Raise what is to be done about a file that holds other files.
+
+    Raises:
+        UnreadableError: the file is an archive, or compressed in a way that is not read.
+    """
+    start = _start(path)
+    for magic, what in _ARCHIVES.items():
+        if start.startswith(magic):
+            raise UnreadableError(f"this is {what} and deliver what is in it")
+
+
+def _start(path: Path) -> bytes:
+    with open_regular(path) as file:
+        return file.read(10)
 
 
 def open_stream(path: Path, compression: str) -> BinaryIO:

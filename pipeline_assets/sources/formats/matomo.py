@@ -1,7 +1,8 @@
 """Matomo's actions, a record each, of `Live.getLastVisitsDetails` or of a query of its database that names them alike.
 
-A record has the fields of its visit, and `action`: the action. `firstAction` is the timestamp of the visit's first
-action. How such records are made is in docs/formats.md.
+A record has the fields of its visit, and `action`: the action. The database knows its `action.serverTime`, in UTC; of
+what the API answers `firstAction` is the timestamp of the visit's first action. How such records are made is in
+docs/formats.md.
 
 Matomo's documentation: "Reporting API" (module Live), "Database schema", "Tracking HTTP API"; and the classes
 `VisitorDetails` of its plugins, which name the fields.
@@ -11,17 +12,25 @@ from pipeline_assets.sources.formats.ready import ReadyFormat, Table, amount
 
 # Timestamps of actions are those of a clock that shows the site's time, those of visits are UTC: at the visit's first
 # action the two tell how far the clock is off. That is whole quarters of an hour; what is less is no matter of zones.
-# A query of the database gives UTC, and no `firstAction`.
 _OFF_BY = "coalesce(900 * round((firstAction::BIGINT - firstActionTimestamp::BIGINT) / 900.0), 0)::BIGINT"
 
 _ORDER = "action.type = 'ecommerceOrder'"
-_FIRST_PAGE = "coalesce(action.pageviewPosition, '1') IN ('0', '1')"
+_OF_CONVERSION = "action.type IN ('goal', 'ecommerceOrder', 'ecommerceAbandonedCart')"
+# Matomo 3 has no positions.
+_FIRST_PAGE = f"NOT {_OF_CONVERSION} AND coalesce(action.pageviewPosition, '1') IN ('0', '1')"
 _CATEGORY = "coalesce(x ->> '$.itemCategory', x ->> '$.categories[0]')"
 
 
 def _of_landing(value: str) -> str:
     """What is known of the visit, as something of its first page: it says nothing of the other pages."""
     return f"CASE WHEN {_FIRST_PAGE} THEN {value} END"
+
+
+def _told(text: str) -> str:
+    """A text as it was sent: Matomo keeps what might be markup as entities of HTML."""
+    for entity, sign in (("&lt;", "<"), ("&gt;", ">"), ("&quot;", '"'), ("&#039;", "''"), ("&amp;", "&")):
+        text = f"replace({text}, '{entity}', '{sign}')"
+    return text
 
 
 def _named(code: str, names: dict[str, str]) -> str:
@@ -56,11 +65,13 @@ FORMAT = ReadyFormat(
             WHEN 'goal' THEN concat_ws('-', idVisit, 'goal', action.goalId,
                 coalesce(action.goalPageId, action."timestamp"))
             ELSE idVisit || '-' || action.pageId END""",
-        "event_name": """CASE action.type WHEN 'action' THEN 'page view' WHEN 'event' THEN action.eventAction
-            WHEN 'goal' THEN coalesce(action.goalName, 'goal') WHEN 'ecommerceOrder' THEN 'order completed'
+        "event_name": f"""CASE action.type WHEN 'action' THEN 'page view'
+            WHEN 'event' THEN {_told("action.eventAction")}
+            WHEN 'goal' THEN coalesce({_told("action.goalName")}, 'goal') WHEN 'ecommerceOrder' THEN 'order completed'
             WHEN 'ecommerceAbandonedCart' THEN 'abandoned cart' ELSE action.type END""",
         "event_type": "CASE action.type WHEN 'action' THEN 'page' ELSE 'track' END",
-        "occurred_at": f'action."timestamp"::BIGINT - {_OFF_BY}',
+        "occurred_at": f"""coalesce(epoch_us(action.serverTime::TIMESTAMP),
+            1000000 * (action."timestamp"::BIGINT - {_OFF_BY}))""",
         "sequence": "TRY_CAST(action.pageId AS BIGINT)",
         "anonymous_id": "visitorId",
         "user_id": "userId",
@@ -68,8 +79,8 @@ FORMAT = ReadyFormat(
         # Six letters, by chance: unique within a visit.
         "view_id": "idVisit || '-' || action.idpageview",
         # The URL of a download or an outlink is where it leads.
-        "page_url": "CASE WHEN action.type IN ('action', 'event', 'goal', 'search') THEN action.url END",
-        "page_title": "action.pageTitle",
+        "page_url": f"CASE WHEN action.type IN ('action', 'event', 'goal', 'search') THEN {_told('action.url')} END",
+        "page_title": _told("action.pageTitle"),
         "referrer_url": _of_landing("referrerUrl"),
         # Matomo takes campaign parameters out of URLs. Without its plugin for campaigns it knows name and keyword.
         "utm_source": _of_landing("campaignSource"),
@@ -107,7 +118,7 @@ FORMAT = ReadyFormat(
                     'category', raw ->> '$.action.productViewCategories[0]',
                     'price', raw -> '$.action.productViewPrice')]) END""",
     },
-    time={"columns": {"occurred_at": {"format": "epoch_s"}}},
+    time={"columns": {"occurred_at": {"format": "epoch_us"}}},
     sessions={"mode": "supplied"},
     required=("event_name",),
 )
