@@ -10,7 +10,7 @@ SELECT JSON_OBJECT(
   'countryCode', v.location_country, 'languageCode', v.location_browser_lang, 'deviceType', v.config_device_type,
   'operatingSystemCode', v.config_os, 'browserCode', v.config_browser_name, 'siteCurrency', s.currency,
   'action', JSON_OBJECT(
-    'type', CASE WHEN category.name IS NOT NULL THEN 'event' ELSE
+    'type', CASE WHEN category.name IS NOT NULL THEN 'event' WHEN content.name IS NOT NULL THEN 'content' ELSE
       CASE COALESCE(url.type, name.type) WHEN 1 THEN 'action' WHEN 2 THEN 'outlink' WHEN 3 THEN 'download'
         WHEN 4 THEN 'action' WHEN 8 THEN 'search' ELSE 'other' END END,
     'serverTime', a.server_time, 'pageId', a.idlink_va, 'idpageview', a.idpageview,
@@ -21,6 +21,7 @@ SELECT JSON_OBJECT(
     'eventCategory', category.name, 'eventAction', deed.name,
     'eventName', CASE WHEN category.name IS NOT NULL THEN name.name END,
     'eventValue', CASE WHEN category.name IS NOT NULL THEN a.custom_float END,
+    'contentName', content.name,
     'siteSearchKeyword', CASE WHEN name.type = 8 THEN name.name END,
     'productViewSku', sku.name, 'productViewName', product.name, 'productViewPrice', a.product_price))
 FROM matomo_log_link_visit_action a
@@ -30,6 +31,7 @@ LEFT JOIN matomo_log_action url ON url.idaction = a.idaction_url
 LEFT JOIN matomo_log_action name ON name.idaction = a.idaction_name
 LEFT JOIN matomo_log_action category ON category.idaction = a.idaction_event_category
 LEFT JOIN matomo_log_action deed ON deed.idaction = a.idaction_event_action
+LEFT JOIN matomo_log_action content ON content.idaction = a.idaction_content_name
 LEFT JOIN matomo_log_action sku ON sku.idaction = a.idaction_product_sku
 LEFT JOIN matomo_log_action product ON product.idaction = a.idaction_product_name
 UNION ALL

@@ -47,6 +47,7 @@ _STAGING_CODE = (
     "pipeline_assets.sources.mapping:staging_query",
     "pipeline_assets.staging.reading:",
     "pipeline_assets.staging.headers:",
+    "pipeline_assets.staging.nested:",
 )
 """What makes staged rows of a file, given its declaration."""
 
@@ -121,6 +122,8 @@ def rules_version(source: Source, timezone: str, first_day: date, max_record_byt
         "first_day": first_day.isoformat(),
         "max_record_bytes": max_record_bytes,
     }
+    if source.ready is not None and source.ready.nested is not None:
+        parts["nested"] = [source.record_format, asdict(source.ready.nested)]
     if source.log is not None:
         parts["log"] = [source.log.pattern, source.log.fields, source.log.escapes]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]

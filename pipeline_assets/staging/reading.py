@@ -24,9 +24,11 @@ from pipeline_assets.settings import MAX_RECORD_BYTES
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.sources.dialect import Dialect, LineEnd
 from pipeline_assets.sources.encodings import UTF_8
+from pipeline_assets.sources.formats.ready import Nested
 from pipeline_assets.sources.mapping import column_names
 from pipeline_assets.staging.encoding import Bytes, LineFeeds, UndeclaredEncodingError, Utf8Stream, where_not_utf8
 from pipeline_assets.staging.landing import open_regular
+from pipeline_assets.staging.nested import records_of
 from pipeline_assets.staging.refused_lines import RefusedLines
 
 SCHEMA = pa.schema([("line", pa.int64()), ("raw", pa.string())])
@@ -179,7 +181,7 @@ def read_records(path: Path, source: Source, tally: Tally, *, limit: int) -> Ite
     if source.record_format in ("csv", "tsv"):
         return read_csv_records(stream, tally, source.dialect, limit=limit)
     if source.record_format == "json_array":
-        return read_json_array(stream, tally, limit=limit)
+        return read_json_array(stream, tally, limit=limit, nested=source.ready.nested if source.ready else None)
     if source.record_format == "w3c_lines":
         return read_w3c_log(stream, tally, limit=limit)
     return read_lines(stream, tally, limit=limit)
@@ -340,8 +342,12 @@ def _directive(line: bytes, fields: str | None, day: str | None) -> tuple[str | 
     return fields, day
 
 
-def read_json_array(stream: Bytes, tally: Tally, *, limit: int = MAX_RECORD_BYTES) -> Iterator[pa.RecordBatch]:
+def read_json_array(
+    stream: Bytes, tally: Tally, *, limit: int = MAX_RECORD_BYTES, nested: Nested | None = None
+) -> Iterator[pa.RecordBatch]:
     """Cut a JSON array into its elements; the number of a record is its position in the array, from 1.
+
+    Where elements hold several records each, these are counted on through the whole file.
 
     An element ends at the next comma or bracket that belongs to the array, whether or not the element is valid JSON: a
     damaged one is a record of its own, and the next one is read. What follows the array is one record.
@@ -350,6 +356,7 @@ def read_json_array(stream: Bytes, tally: Tally, *, limit: int = MAX_RECORD_BYTE
         stream: uncompressed bytes.
         tally: receives the counts, and the elements that cannot be read.
         limit: bytes of the longest element that is read.
+        nested: where the records of an element are; None: an element is one.
 
     Raises:
         UnreadableError: the file does not begin with a bracket.
@@ -363,11 +370,12 @@ def read_json_array(stream: Bytes, tally: Tally, *, limit: int = MAX_RECORD_BYTE
                 records, length = [], 0
             _refuse_overlong(element, tally.lines + 1, tally)
             continue
-        records.append(element)
-        length += len(element)
-        if len(records) >= _BATCH_LINES or length >= _BATCH_BYTES:
-            yield from _numbered(records, tally)
-            records, length = [], 0
+        for record in records_of(element, nested) if nested else (element,):
+            records.append(record)
+            length += len(record)
+            if len(records) >= _BATCH_LINES or length >= _BATCH_BYTES:
+                yield from _numbered(records, tally)
+                records, length = [], 0
     if records:
         yield from _numbered(records, tally)
 
@@ -382,7 +390,10 @@ def _elements(chunks: Iterator[bytes], limit: int) -> Iterator[bytes | _Overlong
     else:
         return
     if not data.startswith(b"["):
-        raise UnreadableError("the file does not begin with '['; declare `format: jsonl` if it holds one object a line")
+        raise UnreadableError(
+            "the file does not begin with '['; if it holds one object a line declare `format: jsonl`, or beside a "
+            "ready format `records: jsonl`"
+        )
     data = data[1:]
     decode = json.JSONDecoder().raw_decode
     # One letter for each byte: an element ends at the same place, and its encoding is looked at later.

@@ -1,9 +1,6 @@
 """Matomo's actions, of its API and of its database; what the visits hold is in fixtures/matomo_visits.json."""
 
 import json
-import re
-import shutil
-import subprocess
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -11,21 +8,11 @@ from typing import Any
 import duckdb
 import pytest
 
-from pipeline_assets_tests.formats.landed import FIXTURES, declare, given, load_text
+from pipeline_assets_tests.formats.landed import FIXTURES, declare, given, load, load_text
 
 VISITS = FIXTURES / "matomo_visits.json"
 DOCS = Path(__file__).parents[2] / "docs"
 IDS = ("anonymous_id", "user_id", "session_id_supplied")
-
-
-def actions(visits: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What the documented command makes of visits."""
-    made = []
-    for visit in visits:
-        own = {key: value for key, value in visit.items() if key != "actionDetails"}
-        first = visit["actionDetails"][0]["timestamp"]
-        made += [{**own, "firstAction": first, "action": action} for action in visit["actionDetails"]]
-    return made
 
 
 def lines(records: list[dict[str, Any]]) -> str:
@@ -34,7 +21,7 @@ def lines(records: list[dict[str, Any]]) -> str:
 
 @pytest.fixture(scope="module")
 def rows() -> dict[int, dict[str, Any]]:
-    found, booked = load_text(declare("matomo"), lines(actions(json.loads(VISITS.read_text(encoding="utf-8")))))
+    found, booked = load(declare("matomo"), VISITS)
     assert (booked.lines, booked.landed, list(booked.quarantined)) == (11, 11, [])
     return {row["line"]: row for row in found}
 
@@ -113,16 +100,8 @@ def test_what_matomo_has_escaped_is_told_as_it_was_sent():
         "pageTitle": "Salt &amp; &quot;p&quot;",
     }
     record = {"idSite": 1, "idVisit": 2, "visitorId": "a", "action": {**action, "url": "http://a.example/?a=1&amp;b=2"}}
-    (row,), _ = load_text(declare("matomo"), lines([record]))
+    (row,), _ = load_text(declare("matomo", records="jsonl"), lines([record]))
     assert given(row, "page_title", "page_url") == ('Salt & "p"', "http://a.example/?a=1&b=2")
-
-
-@pytest.mark.skipif(shutil.which("jq") is None, reason="jq is not installed")
-def test_the_documented_command_makes_a_line_of_each_action():
-    (program,) = re.findall(r"jq -c '(.+?)'", (DOCS / "formats.md").read_text(encoding="utf-8"), re.DOTALL)
-    made = subprocess.run(["jq", "-c", program, VISITS], capture_output=True, check=True, text=True).stdout
-    expected = actions(json.loads(VISITS.read_text(encoding="utf-8")))
-    assert [json.loads(line) for line in made.splitlines()] == expected
 
 
 TABLES = r"""
@@ -132,17 +111,20 @@ create table matomo_goal as select 3 as idsite, 2 as idgoal, 'Newsletter' as nam
 create table matomo_log_action as select * from (values
     (1, 'shop.example/p/1', 1, 2), (2, 'Mug', 4, null), (3, 'Video', 10, null), (4, 'play', 11, null),
     (5, 'intro', 12, null), (6, 'pen', 8, null), (7, 'shop.example/invoice.pdf', 3, 2), (8, 'mug', 5, null),
-    (9, 'Mug', 6, null), (10, 'Kitchen', 7, null)) as t(idaction, name, type, url_prefix);
+    (9, 'Mug', 6, null), (10, 'Kitchen', 7, null),
+    (11, 'Banner', 14, null)) as t(idaction, name, type, url_prefix);
 create table matomo_log_visit as select 901 as idvisit, 3 as idsite,
     '\xA1\xB2\xC3\xD4\xE5\xF6\x07\x18'::blob as idvisitor,
     'user-7' as user_id, 6 as referer_type, 'may' as referer_name, 'mugs' as referer_keyword,
     'https://news.example/' as referer_url, 'de' as location_country, 'de-de' as location_browser_lang,
     0 as config_device_type, 'WIN' as config_os, 'CH' as config_browser_name;
-create table matomo_log_link_visit_action as select 901 as idvisit, *, null::int as idaction_product_name from (values
+create table matomo_log_link_visit_action as select 901 as idvisit, *, null::int as idaction_product_name,
+    case idlink_va when 5006 then 11 end as idaction_content_name from (values
     (5001, timestamp '2024-05-01 10:00:00', 'aB3dE6', 1, 1, 2, null, null, null::double, 8, 15.5),
     (5002, timestamp '2024-05-01 10:00:30', 'aB3dE6', 1, 1, 5, 3, 4, 3, null, null),
     (5004, timestamp '2024-05-01 10:01:40', 's1', 3, null, 6, null, null, null, null, null),
-    (5005, timestamp '2024-05-01 10:05:00', null, 4, 7, null, null, null, null, null, null)) as t(
+    (5005, timestamp '2024-05-01 10:05:00', null, 4, 7, null, null, null, null, null, null),
+    (5006, timestamp '2024-05-01 10:05:01', 's1', 4, 1, null, null, null, null, null, null)) as t(
     idlink_va, server_time, idpageview, pageview_position, idaction_url, idaction_name, idaction_event_category,
     idaction_event_action, custom_float, idaction_product_sku, product_price);
 create table matomo_log_conversion as select 901 as idvisit, 3 as idsite, *, 40.0 as revenue_subtotal,
@@ -160,14 +142,16 @@ def test_the_documented_query_of_the_database_gives_the_same_events(rows):
     with duckdb.connect() as database:
         database.execute(TABLES)
         text = "".join(f"{line}\n" for (line,) in database.execute(query).fetchall())
-    found, booked = load_text(declare("matomo"), text)
-    assert (booked.lines, booked.landed) == (6, 6)
+    found, booked = load_text(declare("matomo", records="jsonl"), text)
+    assert (booked.lines, booked.landed) == (7, 7)
     # What the tables of this test lack: the product's category, the searched page and the order's page.
     columns = (
         "event_id", "event_name", "event_type", "occurred_at", *IDS, "property", "sequence", "page_title",
         "referrer_url", "utm_campaign", "utm_term", "device_type", "os", "browser", "language", "country",
         "is_conversion", "revenue", "currency", "order_id",
     )  # fmt: skip
+    content = found.pop(next(place for place, row in enumerate(found) if row["event_name"] == "content"))
+    assert given(content, "event_id", "event_type", "view_id") == ("901-5006", "track", "901-s1")
     api = {row["event_id"]: row for row in rows.values()}
     assert {row["event_id"] for row in found} == {
         "901-5001", "901-5002", "901-5004", "901-5005", "order-o-1", "901-goal-2-5004"
@@ -184,9 +168,31 @@ def test_the_documented_query_of_the_database_gives_the_same_events(rows):
     ]
 
 
-def test_a_visit_with_all_its_actions_is_told_what_to_do_with_it():
-    _, booked = load_text(declare("matomo"), lines(json.loads(VISITS.read_text(encoding="utf-8"))))
-    assert {bad.reason for bad in booked.quarantined} == {
-        "missing:occurred_at; it looks like visits with all their actions in actionDetails: make a line of each "
-        "action, as docs/formats.md says"
-    }
+def test_columns_of_a_table_are_fields_of_the_action(rows):
+    text = (
+        "idSite,idVisit,visitorId,action.type,action.serverTime,action.pageId,action.url\n"
+        "3,901,a1b2c3d4e5f60718,action,2024-05-01 10:00:00,5001,https://shop.example/p/1\n"
+    )
+    (row,), _ = load_text(declare("matomo", records="csv"), text)
+    columns = ("event_id", "event_name", "occurred_at", "anonymous_id", "session_id_supplied", "page_url")
+    assert given(row, *columns) == given(rows[1], *columns)
+
+
+def test_a_visit_that_has_no_actions_or_is_a_line_is_told():
+    visits = json.loads(VISITS.read_text(encoding="utf-8"))
+    empty = json.dumps([{**visits[0], "actionDetails": []}])
+    for source, text in ((declare("matomo"), empty), (declare("matomo", records="jsonl"), lines(visits))):
+        _, booked = load_text(source, text)
+        assert booked.landed == 0
+        assert {bad.reason for bad in booked.quarantined} == {
+            "missing:occurred_at; it looks like visits and not actions: deliver what the API answers as it is, one "
+            "array of visits with their actions"
+        }
+
+
+def test_what_is_no_visit_is_one_line_and_every_line_is_accounted_for():
+    visits = [json.dumps(visit) for visit in json.loads(VISITS.read_text(encoding="utf-8"))]
+    found, booked = load_text(declare("matomo"), f'[{visits[0]}, 7, {{"a": }}, {visits[1]}]')
+    assert (booked.lines, booked.landed) == (13, 11)
+    assert [(bad.line, bad.reason) for bad in booked.quarantined] == [(8, "not_an_object"), (9, "not_json")]
+    assert [row["line"] for row in found] == [*range(1, 8), *range(10, 14)]

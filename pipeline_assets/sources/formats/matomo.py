@@ -1,19 +1,21 @@
-"""Matomo's actions, a record each, of `Live.getLastVisitsDetails` or of a query of its database that names them alike.
+"""Matomo's visits with their actions as `Live.getLastVisitsDetails` answers them, or the actions of its database.
 
-A record has the fields of its visit, and `action`: the action. The database knows its `action.serverTime`, in UTC; of
-what the API answers `firstAction` is the timestamp of the visit's first action. How such records are made is in
-docs/formats.md.
+A record is an action: it has the fields of its visit, and `action`. The database knows its `action.serverTime`, in UTC;
+of what the API answers `firstAction` is the timestamp of the visit's first action. The query of the database is in
+docs/matomo.sql.
 
 Matomo's documentation: "Reporting API" (module Live), "Database schema", "Tracking HTTP API"; and the classes
 `VisitorDetails` of its plugins, which name the fields.
 """
 
-from pipeline_assets.sources.formats.ready import ReadyFormat, Table, amount
+from pipeline_assets.sources.formats.ready import Nested, ReadyFormat, Table, amount
 
 # Timestamps of actions are those of a clock that shows the site's time, those of visits are UTC: at the visit's first
 # action the two tell how far the clock is off. That is whole quarters of an hour; what is less is no matter of zones.
 _OFF_BY = "coalesce(900 * round((firstAction::BIGINT - firstActionTimestamp::BIGINT) / 900.0), 0)::BIGINT"
 
+# What is seen of a page, an impression or a click, has the URL of the page, but is no view of it.
+_CONTENT = "(action.contentName IS NOT NULL OR action.type = '13')"
 _ORDER = "action.type = 'ecommerceOrder'"
 _OF_CONVERSION = "action.type IN ('goal', 'ecommerceOrder', 'ecommerceAbandonedCart')"
 # Matomo 3 has no positions.
@@ -45,13 +47,14 @@ _BROWSERS = {"CH": "Chrome", "CM": "Chrome Mobile", "FF": "Firefox", "FM": "Fire
 
 FORMAT = ReadyFormat(
     name="matomo",
-    title="Matomo's visits, an action a record",
-    records="jsonl",
+    title="Matomo's visits with their actions",
+    records="json_array",
+    nested=Nested(array="actionDetails", record="action", of_first={"firstAction": "timestamp"}),
     marks=("idVisit", "action.type"),
     lookalikes={
-        "visits with all their actions in actionDetails: make a line of each action, as docs/formats.md says": (
+        "visits and not actions: deliver what the API answers as it is, one array of visits with their actions": (
             "idVisit",
-            "actionDetails",
+            "visitorId",
         )
     },
     table=Table(json=("action", "action.itemDetails")),
@@ -65,11 +68,11 @@ FORMAT = ReadyFormat(
             WHEN 'goal' THEN concat_ws('-', idVisit, 'goal', action.goalId,
                 coalesce(action.goalPageId, action."timestamp"))
             ELSE idVisit || '-' || action.pageId END""",
-        "event_name": f"""CASE action.type WHEN 'action' THEN 'page view'
+        "event_name": f"""CASE WHEN {_CONTENT} THEN 'content' ELSE CASE action.type WHEN 'action' THEN 'page view'
             WHEN 'event' THEN {_told("action.eventAction")}
             WHEN 'goal' THEN coalesce({_told("action.goalName")}, 'goal') WHEN 'ecommerceOrder' THEN 'order completed'
-            WHEN 'ecommerceAbandonedCart' THEN 'abandoned cart' ELSE action.type END""",
-        "event_type": "CASE action.type WHEN 'action' THEN 'page' ELSE 'track' END",
+            WHEN 'ecommerceAbandonedCart' THEN 'abandoned cart' ELSE action.type END END""",
+        "event_type": f"CASE WHEN action.type = 'action' AND NOT {_CONTENT} THEN 'page' ELSE 'track' END",
         "occurred_at": f"""coalesce(epoch_us(action.serverTime::TIMESTAMP),
             1000000 * (action."timestamp"::BIGINT - {_OFF_BY}))""",
         "sequence": "TRY_CAST(action.pageId AS BIGINT)",

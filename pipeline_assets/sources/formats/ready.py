@@ -34,6 +34,22 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Nested:
+    """Where the records are, in files of which an element of the JSON array holds several.
+
+    Attributes:
+        array: the field of an element that is the array of its records. Each becomes a record of its own, with the
+            element's other fields.
+        record: the field of such a record that is the object of the array.
+        of_first: field of every record -> the field of the first object of the array that it repeats.
+    """
+
+    array: str
+    record: str
+    of_first: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class ReadyFormat:
     """A format of which everything is known that a declaration would have to say.
 
@@ -52,6 +68,7 @@ class ReadyFormat:
             maps names to SQL over `record` (the object, of type JSON) and the names of the steps before; the last step
             gives the new `record`. Where that is null the record stays as it is.
         table: how its records are read from rows of columns.
+        nested: how its records are read from elements of a JSON array that hold several; None: an element is a record.
         ids: kind of a further id -> expression.
         time: the attribute `time`.
         sessions: the attribute `sessions`.
@@ -71,6 +88,7 @@ class ReadyFormat:
     added: tuple[str, ...] = ()
     reshape: tuple[Mapping[str, str], ...] = ()
     table: Table = Table()
+    nested: Nested | None = None
     ids: Mapping[str, str] = field(default_factory=dict)
     time: Mapping[str, Any] = field(default_factory=dict)
     sessions: Mapping[str, Any] = field(default_factory=dict)
