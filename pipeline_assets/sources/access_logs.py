@@ -268,7 +268,9 @@ def advice(declared: str, reasons: Mapping[str, int]) -> str | None:
         reasons: quarantined lines by reason, of a file or source without a good line.
     """
     unfitting = {reason: count for reason, count in reasons.items() if reason.startswith(UNFITTING) or LIKELY in reason}
-    if not unfitting or len(unfitting) < len(reasons):
+    known = sum(count for reason, count in unfitting.items() if LIKELY in reason)
+    # A few damaged lines are in any file.
+    if not unfitting or (len(unfitting) < len(reasons) and 2 * known <= sum(reasons.values())):
         return None
     field, _, likely = max(unfitting, key=lambda reason: unfitting[reason]).removeprefix(UNFITTING).partition(LIKELY)
     if likely == JSON_LINES:

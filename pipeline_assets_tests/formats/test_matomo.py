@@ -29,7 +29,7 @@ def rows() -> dict[int, dict[str, Any]]:
 def test_a_page_view(rows):
     page = rows[1]
     assert given(page, "property", "event_id", "event_type", "event_name", "sequence") == (
-        "3", "901-5001", "page", "page view", 5001,
+        "3", "901-5001", "page", "product viewed", 5001,
     )  # fmt: skip
     assert given(page, *IDS, "view_id") == ("a1b2c3d4e5f60718", "user-7", "901", "901-aB3dE6")
     assert given(page, "page_url", "page_title") == ("https://shop.example/p/1", "Mug")
@@ -38,6 +38,7 @@ def test_a_page_view(rows):
     )  # fmt: skip
     assert json.loads(page["items"]) == [{"sku": "mug", "name": "Mug", "category": "Kitchen", "price": 15.5}]
     assert json.loads(page["properties"])["dimension1"] == "pro"
+    assert given(rows[3], "event_type", "event_name", "items") == ("page", "page view", None)
 
 
 def test_the_clock_of_the_site_is_set_by_the_first_action_of_the_visit(rows):
@@ -170,8 +171,8 @@ def test_the_documented_query_of_the_database_gives_the_same_events(rows):
 
 def test_columns_of_a_table_are_fields_of_the_action(rows):
     text = (
-        "idSite,idVisit,visitorId,action.type,action.serverTime,action.pageId,action.url\n"
-        "3,901,a1b2c3d4e5f60718,action,2024-05-01 10:00:00,5001,https://shop.example/p/1\n"
+        "idSite,idVisit,visitorId,action.type,action.serverTime,action.pageId,action.url,action.productViewSku\n"
+        "3,901,a1b2c3d4e5f60718,action,2024-05-01 10:00:00,5001,https://shop.example/p/1,mug\n"
     )
     (row,), _ = load_text(declare("matomo", records="csv"), text)
     columns = ("event_id", "event_name", "occurred_at", "anonymous_id", "session_id_supplied", "page_url")

@@ -10,25 +10,11 @@ import duckdb
 import pytest
 
 from pipeline_assets.sources.formats.snowplow import COLUMNS
-from pipeline_assets_tests.formats.landed import FIXTURES, declare, given, load, load_text
+from pipeline_assets_tests.formats.landed import FIXTURES, declare, given, load, load_text, records
 
 # A hash of the row as it was delivered, and where it stood.
 DELIVERY = ("load_id", "line", "row_hash")
 SUBJECT = {"cloudevents": {"user_id": "subject"}}
-
-
-def records(name: str) -> list[dict[str, Any]]:
-    """The records of a fixture that are records, in the order of its lines."""
-    found = []
-    for line in (FIXTURES / f"{name}.jsonl").read_text(encoding="utf-8").splitlines():
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        if isinstance(record, dict):
-            # A table cannot tell an empty cell from one that is not there.
-            found.append({key: value for key, value in record.items() if value not in (None, "")})
-    return found
 
 
 def told(value: Any) -> Any:

@@ -16,6 +16,7 @@ _OFF_BY = "coalesce(900 * round((firstAction::BIGINT - firstActionTimestamp::BIG
 
 # What is seen of a page, an impression or a click, has the URL of the page, but is no view of it.
 _CONTENT = "(action.contentName IS NOT NULL OR action.type = '13')"
+_PRODUCT = "coalesce(action.productViewSku, action.productViewName)"
 _ORDER = "action.type = 'ecommerceOrder'"
 _OF_CONVERSION = "action.type IN ('goal', 'ecommerceOrder', 'ecommerceAbandonedCart')"
 # Matomo 3 has no positions.
@@ -68,7 +69,8 @@ FORMAT = ReadyFormat(
             WHEN 'goal' THEN concat_ws('-', idVisit, 'goal', action.goalId,
                 coalesce(action.goalPageId, action."timestamp"))
             ELSE idVisit || '-' || action.pageId END""",
-        "event_name": f"""CASE WHEN {_CONTENT} THEN 'content' ELSE CASE action.type WHEN 'action' THEN 'page view'
+        "event_name": f"""CASE WHEN {_CONTENT} THEN 'content' ELSE CASE action.type
+            WHEN 'action' THEN CASE WHEN {_PRODUCT} IS NULL THEN 'page view' ELSE 'product viewed' END
             WHEN 'event' THEN {_told("action.eventAction")}
             WHEN 'goal' THEN coalesce({_told("action.goalName")}, 'goal') WHEN 'ecommerceOrder' THEN 'order completed'
             WHEN 'ecommerceAbandonedCart' THEN 'abandoned cart' ELSE action.type END END""",
@@ -116,7 +118,7 @@ FORMAT = ReadyFormat(
                 to_json(list_transform(from_json(action.itemDetails, '["JSON"]'), lambda x: json_object(
                     'sku', x ->> '$.itemSKU', 'name', x ->> '$.itemName', 'category', {_CATEGORY},
                     'price', x -> '$.price', 'quantity', x -> '$.quantity')))
-            WHEN coalesce(action.productViewSku, action.productViewName) IS NOT NULL THEN
+            WHEN {_PRODUCT} IS NOT NULL THEN
                 to_json([json_object('sku', action.productViewSku, 'name', action.productViewName,
                     'category', raw ->> '$.action.productViewCategories[0]',
                     'price', raw -> '$.action.productViewPrice')]) END""",
