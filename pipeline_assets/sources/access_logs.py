@@ -267,12 +267,17 @@ def advice(declared: str, reasons: Mapping[str, int]) -> str | None:
         declared: the declared format.
         reasons: quarantined lines by reason, of a file or source without a good line.
     """
-    unfitting = {reason: count for reason, count in reasons.items() if reason.startswith(UNFITTING)}
-    if not unfitting or len(unfitting) < len(reasons):
+    unfitting = {reason: count for reason, count in reasons.items() if reason.startswith(UNFITTING) or LIKELY in reason}
+    known = sum(count for reason, count in unfitting.items() if LIKELY in reason)
+    # A few damaged lines are in any file.
+    if not unfitting or (len(unfitting) < len(reasons) and 2 * known <= sum(reasons.values())):
         return None
     field, _, likely = max(unfitting, key=lambda reason: unfitting[reason]).removeprefix(UNFITTING).partition(LIKELY)
     if likely == JSON_LINES:
         hint = "The lines look like JSON: declare `format: jsonl`, or a ready format of JSON"
+    elif " " in likely:
+        # No name of a format: what is to be done is said with it.
+        hint = f"The lines look like {likely}"
     elif likely:
         hint = f"The lines look like {likely}: declare `format: {likely}`"
     else:

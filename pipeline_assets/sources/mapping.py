@@ -47,6 +47,7 @@ _STAGING_CODE = (
     "pipeline_assets.sources.mapping:staging_query",
     "pipeline_assets.staging.reading:",
     "pipeline_assets.staging.headers:",
+    "pipeline_assets.staging.nested:",
 )
 """What makes staged rows of a file, given its declaration."""
 
@@ -121,6 +122,8 @@ def rules_version(source: Source, timezone: str, first_day: date, max_record_byt
         "first_day": first_day.isoformat(),
         "max_record_bytes": max_record_bytes,
     }
+    if source.ready is not None and source.ready.nested is not None:
+        parts["nested"] = [source.record_format, asdict(source.ready.nested)]
     if source.log is not None:
         parts["log"] = [source.log.pattern, source.log.fields, source.log.escapes]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
@@ -902,6 +905,7 @@ class _Plan:
         received = f"""CASE WHEN "~received" < {booked} + {24 * 60 * _MINUTE} THEN "~received" """
         latest = f"""({received} WHEN "~received" IS NULL THEN {booked} ELSE {booked} + {24 * 60 * _MINUTE} END)
             + {5 * _MINUTE}"""
+        likely = _likely(self.source)
         cases = [
             ('"~bad" IS NOT NULL', '"~bad"'),
             ('"~unparsable" IS NOT NULL', "'unparsable:' || \"~unparsable\""),
@@ -914,10 +918,10 @@ class _Plan:
                 (f"strlen({_name(f'~{column}')}) > {LONGEST_ID}", quote(f"too_long:{column}"))
                 for column in self.ids.values()
             ),
-            ('"~occurred" IS NULL', quote("missing:occurred_at")),
+            ('"~occurred" IS NULL', quote("missing:occurred_at") + likely),
             (
                 '"anonymous_id" IS NULL AND "user_id" IS NULL',
-                f"{quote('missing:anonymous_id or user_id')} || coalesce(' (' || \"~no_id\" || ')', '')",
+                f"{quote('missing:anonymous_id or user_id')} || coalesce(' (' || \"~no_id\" || ')', ''){likely}",
             ),
             *(
                 # A default must not hide that the source gave nothing.
@@ -1077,6 +1081,25 @@ def _unfitting(log: LogFormat) -> str:
     )
     return f"""{quote(UNFITTING)} || CASE {fields} ELSE {quote(f"more after {log.stages[-1]}")} END
         || CASE {formats} WHEN starts_with(ltrim("~raw"), '{{') THEN {quote(LIKELY + JSON_LINES)} ELSE '' END"""
+
+
+def _likely(source: Source) -> str:
+    """SQL to append to the reason why a record of a ready format is none: what else its fields say that it is."""
+    if source.ready is None or source.record_format not in ("jsonl", "json_array"):
+        return ""
+    ready = source.ready
+    kinds = {**ready.lookalikes, **{other.name: other.marks for other in READY_FORMATS.values() if other != ready}}
+    cases = " ".join(
+        f"WHEN {' AND '.join(_has(mark) for mark in marks)} THEN {quote(LIKELY + kind)}"
+        for kind, marks in kinds.items()
+        if marks
+    )
+    return f" || CASE {cases} ELSE '' END"
+
+
+def _has(mark: str) -> str:
+    path = "".join(f'."{key}"' for key in mark.split("."))
+    return f'json_exists("~raw", {quote(f"${path}")})'
 
 
 def _by_type(given: str, values: Mapping[str, str], otherwise: str) -> str:

@@ -438,6 +438,7 @@ class _Writer:
                 with open_regular(path) as file:
                     metadata = pq.read_metadata(file)
             except pa.ArrowInvalid as error:
+                reading.refuse_archive(path)
                 raise UnreadableError("this is no complete Parquet file; deliver it again") from error
             tally.lines = metadata.num_rows
             # Under a name of our own, so that DuckDB need not be told the file's.

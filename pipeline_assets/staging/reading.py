@@ -24,9 +24,11 @@ from pipeline_assets.settings import MAX_RECORD_BYTES
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.sources.dialect import Dialect, LineEnd
 from pipeline_assets.sources.encodings import UTF_8
+from pipeline_assets.sources.formats.ready import Nested
 from pipeline_assets.sources.mapping import column_names
 from pipeline_assets.staging.encoding import Bytes, LineFeeds, UndeclaredEncodingError, Utf8Stream, where_not_utf8
 from pipeline_assets.staging.landing import open_regular
+from pipeline_assets.staging.nested import records_of
 from pipeline_assets.staging.refused_lines import RefusedLines
 
 SCHEMA = pa.schema([("line", pa.int64()), ("raw", pa.string())])
@@ -55,6 +57,14 @@ _MAGIC = [
 _SUFFIXES = {
     ".gz": "gzip", ".gzip": "gzip", ".zst": "zstd", ".zstd": "zstd", ".bz2": "bzip2", ".bzip2": "bzip2",
 }  # fmt: skip
+_ARCHIVES = {
+    b"PK\x03\x04": "a zip archive or a spreadsheet; unpack it (unzip) or save it as CSV",
+    b"PK\x05\x06": "an empty zip archive; pack it again, unpack it (unzip)",
+    b"7z\xbc\xaf\x27\x1c": "a 7z archive; unpack it (7z x)",
+    b"Rar!\x1a\x07": "a RAR archive; unpack it (unrar x)",
+    b"\xfd7zXZ\x00": "compressed with xz; unpack it (unxz)",
+}
+"""First bytes -> what a file is that is not read, and what is to be done."""
 
 
 class UnreadableError(ValueError):
@@ -108,8 +118,8 @@ class _Overlong:
 
 def detect_compression(path: Path) -> str:
     """`gzip`, `zstd`, `bzip2` or `none`, by the file's first bytes; an empty file goes by its suffix."""
-    with open_regular(path) as file:
-        start = file.read(10)
+    refuse_archive(path)
+    start = _start(path)
     for magic, name in _MAGIC:
         if magic.match(start):
             return name
@@ -121,6 +131,23 @@ def detect_compression(path: Path) -> str:
             "rename the file or compress it"
         )
     return "none"
+
+
+def refuse_archive(path: Path) -> None:
+    """Raise what is to be done about a file that holds other files.
+
+    Raises:
+        UnreadableError: the file is an archive, or compressed in a way that is not read.
+    """
+    start = _start(path)
+    for magic, what in _ARCHIVES.items():
+        if start.startswith(magic):
+            raise UnreadableError(f"this is {what} and deliver what is in it")
+
+
+def _start(path: Path) -> bytes:
+    with open_regular(path) as file:
+        return file.read(10)
 
 
 def open_stream(path: Path, compression: str) -> BinaryIO:
@@ -154,7 +181,7 @@ def read_records(path: Path, source: Source, tally: Tally, *, limit: int) -> Ite
     if source.record_format in ("csv", "tsv"):
         return read_csv_records(stream, tally, source.dialect, limit=limit)
     if source.record_format == "json_array":
-        return read_json_array(stream, tally, limit=limit)
+        return read_json_array(stream, tally, limit=limit, nested=source.ready.nested if source.ready else None)
     if source.record_format == "w3c_lines":
         return read_w3c_log(stream, tally, limit=limit)
     return read_lines(stream, tally, limit=limit)
@@ -315,8 +342,12 @@ def _directive(line: bytes, fields: str | None, day: str | None) -> tuple[str | 
     return fields, day
 
 
-def read_json_array(stream: Bytes, tally: Tally, *, limit: int = MAX_RECORD_BYTES) -> Iterator[pa.RecordBatch]:
+def read_json_array(
+    stream: Bytes, tally: Tally, *, limit: int = MAX_RECORD_BYTES, nested: Nested | None = None
+) -> Iterator[pa.RecordBatch]:
     """Cut a JSON array into its elements; the number of a record is its position in the array, from 1.
+
+    Where elements hold several records each, these are counted on through the whole file.
 
     An element ends at the next comma or bracket that belongs to the array, whether or not the element is valid JSON: a
     damaged one is a record of its own, and the next one is read. What follows the array is one record.
@@ -325,6 +356,7 @@ def read_json_array(stream: Bytes, tally: Tally, *, limit: int = MAX_RECORD_BYTE
         stream: uncompressed bytes.
         tally: receives the counts, and the elements that cannot be read.
         limit: bytes of the longest element that is read.
+        nested: where the records of an element are; None: an element is one.
 
     Raises:
         UnreadableError: the file does not begin with a bracket.
@@ -338,11 +370,12 @@ def read_json_array(stream: Bytes, tally: Tally, *, limit: int = MAX_RECORD_BYTE
                 records, length = [], 0
             _refuse_overlong(element, tally.lines + 1, tally)
             continue
-        records.append(element)
-        length += len(element)
-        if len(records) >= _BATCH_LINES or length >= _BATCH_BYTES:
-            yield from _numbered(records, tally)
-            records, length = [], 0
+        for record in records_of(element, nested) if nested else (element,):
+            records.append(record)
+            length += len(record)
+            if len(records) >= _BATCH_LINES or length >= _BATCH_BYTES:
+                yield from _numbered(records, tally)
+                records, length = [], 0
     if records:
         yield from _numbered(records, tally)
 
@@ -357,7 +390,10 @@ def _elements(chunks: Iterator[bytes], limit: int) -> Iterator[bytes | _Overlong
     else:
         return
     if not data.startswith(b"["):
-        raise UnreadableError("the file does not begin with '['; declare `format: jsonl` if it holds one object a line")
+        raise UnreadableError(
+            "the file does not begin with '['; if it holds one object a line declare `format: jsonl`, or beside a "
+            "ready format `records: jsonl`"
+        )
     data = data[1:]
     decode = json.JSONDecoder().raw_decode
     # One letter for each byte: an element ends at the same place, and its encoding is looked at later.

@@ -1,5 +1,6 @@
 """Load files of a ready format as the pipeline does, without a server."""
 
+import json
 import tempfile
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
@@ -82,3 +83,17 @@ def load_bytes(source: Source, content: bytes) -> tuple[list[dict[str, Any]], Lo
 def given(row: Mapping[str, Any], *columns: str) -> tuple[Any, ...]:
     """Some columns of a row."""
     return tuple(row[column] for column in columns)
+
+
+def records(name: str) -> list[dict[str, Any]]:
+    """The records of a fixture that are records, in the order of its lines."""
+    found = []
+    for line in (FIXTURES / f"{name}.jsonl").read_text(encoding="utf-8").splitlines():
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        if isinstance(record, dict):
+            # A table cannot tell an empty cell from one that is not there.
+            found.append({key: value for key, value in record.items() if value not in (None, "")})
+    return found

@@ -1,6 +1,7 @@
 """What all ready formats have in common."""
 
 import dataclasses
+import itertools
 import time
 from datetime import date
 from pathlib import Path
@@ -13,7 +14,7 @@ from pipeline_assets.sources.declaration import MAPPABLE_COLUMNS, Source
 from pipeline_assets.sources.formats import READY_FORMATS
 from pipeline_assets.sources.loading import DeclarationError, load_sources
 from pipeline_assets.sources.mapping import rules_version
-from pipeline_assets_tests.formats.landed import declare
+from pipeline_assets_tests.formats.landed import FIXTURES, declare, load, records
 
 DECLARED = """\
 type: pipeline_assets.components.EventSource
@@ -99,6 +100,33 @@ def test_cloudevents_must_be_told_whose_they_are(tmp_path):
 )
 def test_a_mistake_is_told_with_line_column_and_a_suggestion(tmp_path, text, messages):
     assert mistakes(tmp_path, text) == messages
+
+
+@pytest.mark.parametrize(
+    ("declared", "delivered"),
+    list(itertools.pairwise(["segment", "amplitude", "posthog", "mixpanel", "ga4", "segment"])),
+)
+def test_records_of_another_tracker_are_told_as_what_they_look_like(declared, delivered, caplog):
+    _, booked = load(declare(declared), FIXTURES / f"{delivered}.jsonl")
+    assert booked.landed == 0
+    alike = [bad for bad in booked.quarantined if bad.reason.endswith(f"; it looks like {delivered}")]
+    # One line of a fixture may be damaged in itself.
+    assert len(booked.quarantined) - len(alike) <= 1
+    assert f"declare `format: {delivered}`" in caplog.text
+
+
+@pytest.mark.parametrize("name", [name for name, ready in READY_FORMATS.items() if ready.marks and name == ready.name])
+def test_the_marks_of_a_format_are_in_its_records_and_in_no_others(name):
+    def has(record: object, mark: str) -> bool:
+        for key in mark.split("."):
+            if not isinstance(record, dict) or key not in record:
+                return False
+            record = record[key]
+        return True
+
+    for file in FIXTURES.glob("*.jsonl"):
+        marked = [all(has(record, mark) for mark in READY_FORMATS[name].marks) for record in records(file.stem)]
+        assert any(marked) == (file.stem == name)
 
 
 def test_the_rules_version_includes_what_the_format_brings(monkeypatch):

@@ -423,6 +423,13 @@ def test_declarations_of_access_logs_are_checked():
             "Declare `format: access_log` and, as `log_format`, the format string of the server",
         ),
         ({"not_a_log_line: time": 1, "missing:anonymous_id or user_id": 3}, None),
+        (
+            {"missing:occurred_at; it looks like mixpanel": 2},
+            "(what does not fit: missing:occurred_at). The lines look like mixpanel: declare `format: mixpanel`.",
+        ),
+        ({"missing:occurred_at; it looks like visits: do so": 2}, "The lines look like visits: do so."),
+        ({"missing:occurred_at; it looks like mixpanel": 2, "not_json": 1}, "declare `format: mixpanel`."),
+        ({"missing:occurred_at; it looks like mixpanel": 1, "missing:occurred_at": 1}, None),
         ({}, None),
     ],
 )

@@ -6,8 +6,10 @@ import functools
 import gzip
 import io
 import json
+import lzma
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -256,6 +258,18 @@ def test_text_that_begins_like_bzip2_is_text(tmp_path: Path) -> None:
     path = tmp_path / "file.csv"
     path.write_bytes(b"BZh9 is a name\n")
     assert reading.detect_compression(path) == "none"
+
+
+@pytest.mark.parametrize("compression", ["zip", "xz"])
+def test_an_archive_is_refused_with_the_command_that_unpacks_it(tmp_path: Path, compression: str) -> None:
+    path = tmp_path / "file.jsonl"
+    if compression == "xz":
+        path.write_bytes(lzma.compress(b'{"a": 1}\n'))
+    else:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("file.jsonl", '{"a": 1}\n')
+    with pytest.raises(UnreadableError, match=f"un{compression}"):
+        reading.open_stream(path, "auto")
 
 
 def test_truncated_gzip_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

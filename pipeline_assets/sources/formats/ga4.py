@@ -45,6 +45,7 @@ FORMAT = ReadyFormat(
     name="ga4",
     title="Google Analytics 4's BigQuery export",
     records="jsonl",
+    marks=("event_timestamp", "event_name"),
     table=Table(
         json=(
             *_PARAMETER_LISTS,

@@ -34,6 +34,22 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Nested:
+    """Where the records are, in files of which an element of the JSON array holds several.
+
+    Attributes:
+        array: the field of an element that is the array of its records. Each becomes a record of its own, with the
+            element's other fields.
+        record: the field of such a record that is the object of the array.
+        of_first: field of every record -> the field of the first object of the array that it repeats.
+    """
+
+    array: str
+    record: str
+    of_first: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class ReadyFormat:
     """A format of which everything is known that a declaration would have to say.
 
@@ -52,10 +68,14 @@ class ReadyFormat:
             maps names to SQL over `record` (the object, of type JSON) and the names of the steps before; the last step
             gives the new `record`. Where that is null the record stays as it is.
         table: how its records are read from rows of columns.
+        nested: how its records are read from elements of a JSON array that hold several; None: an element is a record.
         ids: kind of a further id -> expression.
         time: the attribute `time`.
         sessions: the attribute `sessions`.
         required: the attribute `required`.
+        marks: fields that every record of it has and records of others have not, all together, with dots between the
+            keys; by them it is known where it is declared as another. Empty where nothing tells it.
+        lookalikes: what else people hand over in its place, in words -> the marks of that.
     """
 
     name: str
@@ -68,10 +88,13 @@ class ReadyFormat:
     added: tuple[str, ...] = ()
     reshape: tuple[Mapping[str, str], ...] = ()
     table: Table = Table()
+    nested: Nested | None = None
     ids: Mapping[str, str] = field(default_factory=dict)
     time: Mapping[str, Any] = field(default_factory=dict)
     sessions: Mapping[str, Any] = field(default_factory=dict)
     required: tuple[str, ...] = ()
+    marks: tuple[str, ...] = ()
+    lookalikes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def amount(value: str, *, paid_back: bool = False) -> str:
@@ -82,3 +105,11 @@ def amount(value: str, *, paid_back: bool = False) -> str:
     number = f"TRY_CAST({value} AS DECIMAL(18, 6))"
     exact = f"(-abs({number}))" if paid_back else number
     return f"coalesce({exact}::VARCHAR, CASE WHEN TRY_CAST({value} AS DOUBLE) IS NOT NULL THEN ({value})::VARCHAR END)"
+
+
+def products(value: str) -> str:
+    """SQL of `items` from some SQL of text: a JSON array of products as Segment's ecommerce specification has them."""
+    return f"""CASE WHEN json_type(TRY_CAST({value} AS JSON)) = 'ARRAY' THEN
+        to_json(list_transform(from_json({value}, '["JSON"]'), lambda x: json_object(
+            'sku', coalesce(x ->> '$.sku', x ->> '$.product_id'), 'name', x ->> '$.name',
+            'category', x ->> '$.category', 'price', x -> '$.price', 'quantity', x -> '$.quantity'))) END"""

@@ -53,6 +53,7 @@ FORMAT = ReadyFormat(
     title="Segment's common fields",
     aliases=("rudderstack", "jitsu"),
     records="jsonl",
+    marks=("messageId", "type"),
     table=_TABLE,
     mapping={
         "event_id": "messageId",
