@@ -34,8 +34,8 @@ _DATA = resources.files("pipeline_assets.transforms") / "data"
 _CATEGORIES = _DATA / "ga4_source_categories.csv"
 _LONGEST_HOST = 253
 
-_COUNTRY_ENDING = re.compile(r"\.(?:com|(?:com?\.)?[a-z]{2})", re.ASCII)
-"""Under which a big name has its domains: google.com, google.de, google.co.uk, google.com.br.
+_UNDER_A_COUNTRY = re.compile(r"(.+?)\.(?:com|(?:com?\.)?[a-z]{2})", re.ASCII)
+"""A name under the endings that big names have: google.com, google.de, google.co.uk, google.com.br.
 
 A top-level domain of two letters is a country's (ISO 3166, RFC 1591). Other endings (google.info) are for anybody.
 """
@@ -399,14 +399,14 @@ class _Places:
 
     def _find(self, name: str, *, is_host: bool) -> _Place:
         name = _without_www(name) if is_host else name
-        standard = _entry(name, self._standard, is_host=is_host) or name
-        source = _entry(name, self._own, is_host=is_host) or self._own.get(standard, standard)
-        known = (
-            _entry(known, self._categories, is_host=is_host)
-            for known in (source, self._standard.get(source), standard, name)
-            if known is not None
-        )
-        return _Place(source, next((category for category in known if category is not None), None))
+        names = _listed_as(name, is_host=is_host)
+        standard = _entry(names, self._standard) or name
+        source = _entry(names, self._own) or self._own.get(standard, standard)
+        for known in dict.fromkeys((source, self._standard.get(source, source), standard, name)):
+            category = _entry(names if known == name else _listed_as(known, is_host=is_host), self._categories)
+            if category is not None:
+                return _Place(source, category)
+        return _Place(source, None)
 
 
 @lru_cache(maxsize=8)
@@ -414,27 +414,25 @@ def _places(rules: RuleSet) -> _Places:
     return _Places(rules)
 
 
-def _entry(name: str, entries: Mapping[str, str], *, is_host: bool) -> str | None:
-    if not is_host:
-        return entries.get(name)
-    return next((entries[key] for key in _host_names(name) if key in entries), None)
+def _listed_as(name: str, *, is_host: bool) -> list[str]:
+    """Under what a name may stand on a list: as it is.
 
-
-def _host_names(host: str) -> Iterator[str]:
-    """Under what a host may stand on a list, nearest first: itself, without a country's ending, domains above it.
-
-    A top-level domain is never among them.
+    A host, nearest first: itself, without the ending of its country, the domains above it. A top-level domain is never
+    among them.
     """
-    yield host
-    if len(host) > _LONGEST_HOST:
-        return
-    labels = host.split(".")
-    endings = (sum(len(label) + 1 for label in labels[-count:]) for count in (2, 1) if count < len(labels))
-    ending = next((length for length in endings if _COUNTRY_ENDING.fullmatch(host[-length:])), None)
-    if ending is not None:
-        yield f"{host[:-ending]}.*"
-    for start in range(1, len(labels) - 1):
-        yield ".".join(labels[start:])
+    if not is_host or len(name) > _LONGEST_HOST:
+        return [name]
+    under_a_country = _UNDER_A_COUNTRY.fullmatch(name)
+    labels = name.split(".")
+    return [
+        name,
+        *([f"{under_a_country[1]}.*"] if under_a_country else []),
+        *(".".join(labels[start:]) for start in range(1, len(labels) - 1)),
+    ]
+
+
+def _entry(names: Iterable[str], entries: Mapping[str, str]) -> str | None:
+    return next((entries[name] for name in names if name in entries), None)
 
 
 def _without_www(host: str) -> str:
