@@ -73,8 +73,8 @@ BOT_RULES: tuple[tuple[str, str], ...] = (
 )
 """Reason and pattern, first match wins. The patterns are well-known parts of machines' user agents in lower case."""
 
-_BY_NAME = frozenset({"crawler", "monitoring"})
-_APP = r"cfnetwork/|^dalvik/|okhttp/"
+_BY_NAME = frozenset({SPIDER_REASON, "crawler", "monitoring"})
+_APP = r"cfnetwork/|^dalvik/"
 """What the systems of phones put into the user agents of apps, whose names may say what they like: Spider, iRobot."""
 
 _TV = re.compile(
@@ -150,15 +150,13 @@ def _bot_reason() -> pl.Expr:
     lower = pl.col("ua_lower")
     is_app = lower.str.contains(_APP)
     agent, is_agent = AI_AGENT
+    found = [
+        (agent, lower.str.contains(is_agent)),
+        (SPIDER_REASON, pl.col("ua_device") == "Spider"),
+        *((reason, lower.str.contains(pattern)) for reason, pattern in BOT_RULES),
+    ]
     return pl.coalesce(
-        pl.when(lower.str.contains(is_agent)).then(pl.lit(agent)),
-        pl.when(pl.col("ua_device") == "Spider").then(pl.lit(SPIDER_REASON)),
-        *(
-            pl.when(lower.str.contains(pattern) & ~is_app if reason in _BY_NAME else lower.str.contains(pattern)).then(
-                pl.lit(reason)
-            )
-            for reason, pattern in BOT_RULES
-        ),
+        pl.when(is_it & ~is_app if reason in _BY_NAME else is_it).then(pl.lit(reason)) for reason, is_it in found
     )
 
 
