@@ -239,9 +239,10 @@ class ChannelRule(_Declared):
         source: where the visit came from: utm_source or the referrer's host.
         medium: utm_medium, or what follows from the referrer.
         campaign: utm_campaign.
-        category: the source's category: search, social, shopping or video.
+        category: the source's category: search, social, shopping, video, ai, email or display.
         referrer_host: host of the referring page.
         click_id_type: parameter that carried the click id, such as gclid.
+        advertising: utm_source, if it is a name that only advertising has, such as google_ads.
     """
 
     channel: Text
@@ -251,6 +252,7 @@ class ChannelRule(_Declared):
     category: Text | None = None
     referrer_host: Text | None = None
     click_id_type: Text | None = None
+    advertising: Text | None = None
 
     @property
     def conditions(self) -> dict[str, str]:
@@ -262,7 +264,7 @@ class Channels(Analysis):
     """How the channel of a session is found; at most one in a deployment.
 
     Attributes:
-        rules: the standard rules: `ga4`, or `ga4_plus` with aliases, click ids, bare referrers and AI assistants.
+        rules: the standard rules: `ga4`, or `ga4_plus` which knows more of where people come from.
         own: rules of the team; they come before the standard ones, and the first that matches counts.
         aliases: other name of a source -> the source meant, beside the standard ones, lower case.
     """

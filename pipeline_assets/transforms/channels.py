@@ -1,8 +1,9 @@
 """Where a visit came from: its traffic source, medium and channel.
 
 The rules are data with a name, a version and their provenance (`data/*.yaml`): an ordered list in which the first match
-wins. `ga4` is Google Analytics 4's default grouping; `ga4_plus`, the default, knows other names of a source, click ids
-and AI assistants as well. A team's own rules and aliases come before either: `rule_set("ga4_plus").with_own(…)`.
+wins. `ga4` is Google Analytics 4's default grouping; `ga4_plus`, the default, knows more sources and their other names,
+names of advertising, click ids, AI assistants and webmail as well. A team's own rules and aliases come before either:
+`rule_set("ga4_plus").with_own(…)`.
 """
 
 import hashlib
@@ -10,9 +11,9 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import polars as pl
 import yaml
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 DIRECT = "(direct)"
 NO_MEDIUM = "(none)"
 MEDIUM_NOT_SET = "(not set)"
-AI_CATEGORY = "ai"
 
 LANDING_COLUMNS = ("utm_source", "utm_medium", "utm_campaign", "referrer_host", "click_id_type")
 """What a channel is found from; a table may lack click_id_type."""
@@ -33,6 +33,15 @@ CHANNEL_COLUMNS = ("channel", "traffic_source", "traffic_medium")
 _DATA = resources.files("pipeline_assets.transforms") / "data"
 _CATEGORIES = _DATA / "ga4_source_categories.csv"
 _LONGEST_HOST = 253
+
+_UNDER_A_COUNTRY = re.compile(r"(.+?)\.(?:com|(?:com?\.)?[a-z]{2})", re.ASCII)
+"""A name under the endings that big names have: google.com, google.de, google.co.uk, google.com.br.
+
+A top-level domain of two letters is a country's (ISO 3166, RFC 1591). Other endings (google.info) are for anybody.
+"""
+
+_NAMES = {"aliases": "an alias of", "ad_names": "advertising of", "categories": "in the category"}
+"""Keys of a rule set that map one name to several, which must not stand under another as well."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +56,10 @@ class Rule:
         source: the traffic source, aliases resolved.
         medium: the traffic medium.
         campaign: utm_campaign.
-        category: category of the source: search, social, shopping, video or ai.
+        category: category of the source: search, social, shopping, video, ai, email or display.
         referrer_host: host of the referring page without `www.`.
         click_id_type: parameter that carried the click id, such as gclid.
+        advertising: utm_source, if it is a name that only advertising has, such as google_ads.
     """
 
     channel: str
@@ -59,6 +69,7 @@ class Rule:
     category: str | None = None
     referrer_host: str | None = None
     click_id_type: str | None = None
+    advertising: str | None = None
 
     @property
     def conditions(self) -> dict[str, str]:
@@ -99,7 +110,9 @@ class RuleSet:
         own_aliases: the team's (other name, source); they come before `aliases`.
         aliases: (other name, source).
         click_ids: what click ids say.
-        ai_hosts: sources of the category ai.
+        ad_suffix: regular expression (of Python) for what follows the name of a source where its advertising is meant.
+        ad_names: (name without spaces, `-` and `_`, source) of other names that only the source's advertising has.
+        categories: (source, category), before and beside GA4's list.
         reads_hosts: whether a utm_source that is a host name is read like a referrer's host.
         provenance: where the rules come from.
 
@@ -114,7 +127,9 @@ class RuleSet:
     own_aliases: tuple[tuple[str, str], ...] = ()
     aliases: tuple[tuple[str, str], ...] = ()
     click_ids: tuple[ClickId, ...] = ()
-    ai_hosts: tuple[str, ...] = ()
+    ad_suffix: str | None = None
+    ad_names: tuple[tuple[str, str], ...] = ()
+    categories: tuple[tuple[str, str], ...] = ()
     reads_hosts: bool = False
     provenance: str = field(default="", compare=False)
 
@@ -122,6 +137,10 @@ class RuleSet:
         """Check the rules."""
         for number, rule in enumerate(self.rules, start=1):
             _check_rule(rule, number)
+        try:
+            re.compile(self.ad_suffix or "")
+        except re.error as error:
+            raise ValueError(f"ad_suffix: {self.ad_suffix!r} is no regular expression: {error}") from error
 
     def with_own(self, rules: Iterable[Rule] = (), aliases: Mapping[str, str] | None = None) -> "RuleSet":
         """These rules behind a team's own.
@@ -188,7 +207,7 @@ def parse_rule_set(text: str, file: str) -> RuleSet:
         _check_keys(
             given,
             {"name", "version", "provenance", "licence", "rules"},
-            {"extends", "otherwise", "shared", "reads_hosts", "aliases", "click_ids", "ai_hosts"},
+            {"extends", "otherwise", "shared", "reads_hosts", *_NAMES, "ad_suffix", "click_ids"},
         )
         base = rule_set(given["extends"]) if "extends" in given else RuleSet("", "", ())
         return RuleSet(
@@ -196,9 +215,12 @@ def parse_rule_set(text: str, file: str) -> RuleSet:
             version=given["version"],
             rules=_with_rules(base.rules, given["rules"]),
             otherwise=given.get("otherwise", base.otherwise),
-            aliases=tuple(sorted((dict(base.aliases) | _by_alias(given.get("aliases", {}))).items())),
             click_ids=(*base.click_ids, *_click_ids(given.get("click_ids", {}))),
-            ai_hosts=(*base.ai_hosts, *given.get("ai_hosts", ())),
+            ad_suffix=given.get("ad_suffix", base.ad_suffix),
+            **{
+                name: tuple(sorted((dict(getattr(base, name)) | _by_name(given.get(name, {}), what)).items()))
+                for name, what in _NAMES.items()
+            },
             reads_hosts=given.get("reads_hosts", base.reads_hosts),
             provenance=given["provenance"],
         )
@@ -249,14 +271,14 @@ def traffic_source(landings: pl.DataFrame, rules: RuleSet) -> pl.DataFrame:
 
     Args:
         landings: `LANDING_COLUMNS` in lower case, null where absent.
-        rules: their aliases, click ids and AI hosts.
+        rules: their aliases, categories, names of advertising and click ids.
 
     Returns:
-        source, medium, campaign, category, referrer_host, click_id_type.
+        source, medium, campaign, category, referrer_host, click_id_type, advertising.
     """
-    places = _Places(rules)
-    named = _place_columns(landings["utm_source"], "named", lambda name: places.find(name, is_host=rules.reads_hosts))
-    referred = _place_columns(landings["referrer_host"], "referred", lambda host: places.find(host, is_host=True))
+    places = _places(rules)
+    named = _place_columns(landings["utm_source"], "named", places.named)
+    referred = _place_columns(landings["referrer_host"], "referred", places.referred)
     clicked = _click_columns(rules, places)
     has_name, has_referrer = pl.col("utm_source").is_not_null(), pl.col("referrer_host").is_not_null()
     by_click = ~has_name & pl.col("clicked_source").is_not_null() & ~(pl.col("also_organic") & has_referrer)
@@ -291,6 +313,7 @@ def traffic_source(landings: pl.DataFrame, rules: RuleSet) -> pl.DataFrame:
         .alias("category"),
         pl.col("referrer_host").str.strip_prefix("www."),
         "click_id_type",
+        advertising="named_advertising",
     )
 
 
@@ -298,10 +321,11 @@ def host_category(host: str) -> str | None:
     """Category of a referrer's host on GA4's list: search, social, shopping, video, or None.
 
     A host has the category of its nearest parent domain on the list (`fr.search.yahoo.com`, `m.vk.com`). Big names
-    stand on the list without a domain (`google`, `bing`); they match the name's own domain under any ending
-    (`google.de`, `google.co.uk`) but not below it, for `mail.google.com` is no search engine.
+    stand on the list without a domain (`google`, `bing`); they match the name's own domain under the ending of a
+    country or .com (`google.de`, `google.co.uk`), but not below it, for `mail.google.com` is no search engine, and
+    not as an ending (`blog.google`).
     """
-    return _host_category(_without_www(host.lower()), source_categories())
+    return _places(rule_set("ga4")).referred(host.lower()).category
 
 
 @cache
@@ -320,58 +344,95 @@ def source_categories() -> dict[str, str]:
     return dict(table.select(pl.col("source").str.to_lowercase(), category).iter_rows())
 
 
+class _Place(NamedTuple):
+    """What is known of a name or host; `advertising` is the name if only advertising has it."""
+
+    source: str
+    category: str | None
+    advertising: str | None = None
+
+
 class _Places:
     """Source and category of a name or host, as a rule set knows them.
 
     An alias is a whole name. For hosts, one with a dot is a domain and stands for the hosts below it, the nearest
-    domain first, and `name.*` is the name's own domain under any ending.
+    domain first, and `name.*` is that host under the ending of any country.
     """
 
     def __init__(self, rules: RuleSet) -> None:
         self._own = dict(rules.own_aliases)
-        self._standard = dict(rules.aliases)
-        self._categories = source_categories() | dict.fromkeys(rules.ai_hosts, AI_CATEGORY)
+        # A main name is a name too: what lies below it is the same source, and it is none of what lies above it.
+        main = {source for _, source in rules.aliases} | {name for name, _ in rules.categories if "*" not in name}
+        self._standard = {name: name for name in main} | dict(rules.aliases)
+        listed = source_categories() | dict(rules.categories)
+        self._categories = {f"{name}.*": category for name, category in listed.items() if "." not in name} | listed
+        self._ad_names = dict(rules.ad_names)
+        self._ad_suffix = re.compile(rf"(?:{rules.ad_suffix})\Z") if rules.ad_suffix else None
+        self._reads_hosts = rules.reads_hosts
 
-    def find(self, name: str, *, is_host: bool) -> tuple[str, str | None]:
-        """Source and category of a lower-case name."""
-        name = _without_www(name) if is_host else name
-        standard = self._alias(name, self._standard, is_host=is_host) or name
-        source = self._alias(name, self._own, is_host=is_host) or self._own.get(standard, standard)
-        known = (self._category(known, is_host=is_host) for known in (source, self._standard.get(source), standard))
-        return source, next((category for category in known if category is not None), None)
+    def referred(self, host: str) -> _Place:
+        """The place of a referrer's lower-case host."""
+        return self._find(host, is_host=True)
 
-    def _category(self, name: str | None, *, is_host: bool) -> str | None:
-        if name is None:
+    def named(self, name: str) -> _Place:
+        """The place of a lower-case utm_source."""
+        found = self._find(name, is_host=self._reads_hosts)
+        platform = self._advertised(name) or self._advertised(found.source)
+        if platform is None:
+            return found
+        renamed = found.source != name
+        return _Place(found.source if renamed else platform.source, found.category or platform.category, name)
+
+    def _advertised(self, name: str) -> _Place | None:
+        """The place of whose advertising the name is, if it can be nothing else."""
+        if self._ad_suffix is None or len(name) > _LONGEST_HOST:
             return None
-        return _host_category(name, self._categories) if is_host else self._categories.get(name)
+        listed = self._ad_names.get(re.sub("[-_ ]", "", name))
+        if listed is not None:
+            return self._find(listed, is_host=False)
+        suffix = self._ad_suffix.search(name)
+        if suffix is None:
+            return None
+        platform = name[: suffix.start()]
+        places = (self._find(each, is_host=self._reads_hosts) for each in (platform, re.sub("[-_]", " ", platform)))
+        return next((place for place in places if place.category is not None), None)
 
-    @staticmethod
-    def _alias(name: str, aliases: Mapping[str, str], *, is_host: bool) -> str | None:
-        if not is_host:
-            return aliases.get(name)
-        domain = next((domain for domain in _domains(name) if domain in aliases), None)
-        return aliases[domain] if domain is not None else aliases.get(f"{_own_domain(name)}.*")
-
-
-def _domains(host: str) -> Iterator[str]:
-    """The host and the domains above it, nearest first."""
-    yield host
-    if len(host) <= _LONGEST_HOST:
-        for start, letter in enumerate(host, start=1):
-            if letter == ".":
-                yield host[start:]
-
-
-def _own_domain(host: str) -> str | None:
-    """Name whose own domain the host is, under whatever ending: google for google.de and google.co.uk."""
-    labels = host.split(".")
-    is_name_and_ending = len(labels) == 2 or (len(labels) == 3 and len(labels[1]) <= 3 and len(labels[2]) == 2)
-    return labels[0] if is_name_and_ending else None
+    def _find(self, name: str, *, is_host: bool) -> _Place:
+        name = _without_www(name) if is_host else name
+        names = _listed_as(name, is_host=is_host)
+        standard = _entry(names, self._standard) or name
+        source = _entry(names, self._own) or self._own.get(standard, standard)
+        for known in dict.fromkeys((source, self._standard.get(source, source), standard, name)):
+            category = _entry(names if known == name else _listed_as(known, is_host=is_host), self._categories)
+            if category is not None:
+                return _Place(source, category)
+        return _Place(source, None)
 
 
-def _host_category(host: str, categories: Mapping[str, str]) -> str | None:
-    listed = next((domain for domain in _domains(host) if domain in categories), None)
-    return categories[listed] if listed is not None else categories.get(_own_domain(host) or "")
+@lru_cache(maxsize=8)
+def _places(rules: RuleSet) -> _Places:
+    return _Places(rules)
+
+
+def _listed_as(name: str, *, is_host: bool) -> list[str]:
+    """Under what a name may stand on a list: as it is.
+
+    A host, nearest first: itself, without the ending of its country, the domains above it. A top-level domain is never
+    among them.
+    """
+    if not is_host or len(name) > _LONGEST_HOST:
+        return [name]
+    under_a_country = _UNDER_A_COUNTRY.fullmatch(name)
+    labels = name.split(".")
+    return [
+        name,
+        *([f"{under_a_country[1]}.*"] if under_a_country else []),
+        *(".".join(labels[start:]) for start in range(1, len(labels) - 1)),
+    ]
+
+
+def _entry(names: Iterable[str], entries: Mapping[str, str]) -> str | None:
+    return next((entries[name] for name in names if name in entries), None)
 
 
 def _without_www(host: str) -> str:
@@ -387,22 +448,21 @@ def _landing_value(frame: pl.DataFrame, name: str) -> pl.Expr:
     return pl.when(text != "").then(text).alias(name)
 
 
-def _place_columns(names: pl.Series, prefix: str, find: Callable[[str], tuple[str, str | None]]) -> pl.DataFrame:
+def _place_columns(names: pl.Series, prefix: str, find: Callable[[str], _Place]) -> pl.DataFrame:
     distinct = names.drop_nulls().unique()
     found = [find(name) for name in distinct]
-    return pl.DataFrame(
-        {
-            names.name: distinct,
-            f"{prefix}_source": pl.Series([source for source, _ in found], dtype=pl.String),
-            f"{prefix}_category": pl.Series([category for _, category in found], dtype=pl.String),
-        }
-    )
+    columns = {
+        f"{prefix}_{field}": pl.Series([place[position] for place in found], dtype=pl.String)
+        for position, field in enumerate(_Place._fields)
+    }
+    return pl.DataFrame({names.name: distinct, **columns})
 
 
 def _click_columns(rules: RuleSet, places: _Places) -> pl.DataFrame:
     rows = [
-        (click.parameter, *places.find(click.source, is_host=rules.reads_hosts), click.medium, click.also_organic)
+        (click.parameter, place.source, place.category, click.medium, click.also_organic)
         for click in rules.click_ids
+        for place in [places.named(click.source)]
     ]
     schema = {
         "click_id_type": pl.String,
@@ -474,11 +534,11 @@ def _click_ids(given: Mapping[str, dict[str, Any]]) -> Iterator[ClickId]:
         yield ClickId(parameter, **says)
 
 
-def _by_alias(names: Mapping[str, list[str]]) -> dict[str, str]:
-    sources: dict[str, str] = {}
-    for source, aliases in names.items():
-        for alias in aliases:
-            if alias in sources or alias in names:
-                raise ValueError(f"{alias!r} is an alias of {source!r} and something else as well")
-            sources[alias] = source
-    return sources
+def _by_name(names: Mapping[str, list[str]], what: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for main, others in names.items():
+        for name in others:
+            if name in found or name in names:
+                raise ValueError(f"{name!r} is {what} {main!r} and something else as well")
+            found[name] = main
+    return found

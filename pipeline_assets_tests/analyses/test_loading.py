@@ -312,7 +312,10 @@ def test_codes_of_currencies_may_be_written_in_any_case(tmp_path: Path):
         ),
         (
             CHANNELS + "  own:\n    - channel: Mail\n",
-            ["5:7: a rule needs a condition: one of source, medium, campaign, category, referrer_host, click_id_type"],
+            [
+                "5:7: a rule needs a condition: one of source, medium, campaign, category, referrer_host, "
+                "click_id_type, advertising"
+            ],
         ),
         (CHANNELS + "  own:\n    - {source: x}\n", ["5:7: attribute 'channel' is missing"]),
         (

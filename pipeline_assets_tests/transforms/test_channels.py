@@ -1,6 +1,8 @@
 import dataclasses
 import pickle
 import random
+import re
+import string
 import subprocess
 import sys
 
@@ -25,7 +27,7 @@ from pipeline_assets.transforms.channels import (
     rules_version,
     source_categories,
 )
-from pipeline_assets.transforms.urls import CLICK_ID_PARAMETERS
+from pipeline_assets.transforms.urls import CAMPAIGN_PARAMETERS, CLICK_ID_PARAMETERS, add_url_columns
 from pipeline_assets_tests.transforms.channel_reference import reference_channel, reference_traffic
 
 __all__ = ["reference_channel"]
@@ -97,9 +99,9 @@ def channel(*landing: str | None, rules: str | RuleSet = "ga4_plus") -> str:
         ("Audio", "acme", "audio", None, None),
         ("SMS", "sms", "x", None, None),
         ("SMS", "acme", "sms", None, None),
-        ("Mobile Push", "acme", "web push", None, None),
-        ("Mobile Push", "acme", "push-notification", None, None),
-        ("Mobile Push", "firebase", "x", None, None),
+        ("Mobile Push Notifications", "acme", "web push", None, None),
+        ("Mobile Push Notifications", "acme", "push-notification", None, None),
+        ("Mobile Push Notifications", "firebase", "x", None, None),
         ("Unassigned", "acme", "newsletter", None, None),
         ("Unassigned", "acme", None, None, None),
         ("Unassigned", "(direct)", "newsletter", None, None),
@@ -198,7 +200,7 @@ NUMBERED = {
         [("sms", "x"), ("acme", "SMS")],
         [("acme", "sm"), ("acme", "mms"), ("acme", "sms ad")],
     ),
-    "18 Mobile Push: medium ends with push or contains mobile or notification, or source firebase": (
+    "18 Mobile Push Notifications: medium ends with push or contains mobile or notification, or source firebase": (
         [("acme", "push"), ("acme", "Web Push"), ("acme", "x mobile y"), ("acme", "notifications"), ("Firebase", "x")],
         [("acme", "pushed"), ("push", "x"), ("acme", "mobil"), ("firebase2", "x")],
     ),
@@ -247,7 +249,7 @@ def test_the_channels_of_ga4_stand_in_the_order_of_the_definitions() -> None:
         (("email", "affiliate"), "Email", "Affiliates"),
         (("sms", "affiliate"), "Affiliates", "SMS"),
         (("sms", "audio"), "Audio", "SMS"),
-        (("sms", "push"), "SMS", "Mobile Push"),
+        (("sms", "push"), "SMS", "Mobile Push Notifications"),
     ],
 )
 def test_the_first_match_wins(landing: Landing, first: str, second: str) -> None:
@@ -276,7 +278,8 @@ def test_the_list_of_sources_is_complete() -> None:
 @pytest.mark.parametrize("rules", BOTH)
 @pytest.mark.parametrize("rename", [str, str.upper], ids=["as listed", "upper case"])
 def test_all_819_listed_sources_have_their_category(rules: str, rename: type[str]) -> None:
-    sources = list(source_categories())
+    webmail = {"email.seznam.cz", "mail.rambler.ru", "mail.yandex.ru"} if rules == "ga4_plus" else set()
+    sources = [source for source in source_categories() if source not in webmail]
     landings = [(rename(source), medium) for source in sources for medium in ("cpc", "x")]
     found = add_channel(frame_of(*landings), rule_set(rules))["channel"].to_list()
     expected = [
@@ -294,6 +297,20 @@ def test_all_819_listed_sources_have_their_category(rules: str, rename: type[str
         ("google.com.br", "search"),
         ("google.shop.de", None),
         ("google.co.info", None),
+        ("google.com", "search"),
+        ("google.co.jp", "search"),
+        ("google.evi.de", None),
+        ("google.net.de", None),
+        ("google.info", None),
+        ("google.evil.com", None),
+        ("blog.google", None),
+        ("agency.social", None),
+        ("mygoogle.com", None),
+        ("notgoogle.de", None),
+        ("google.de.evil.com", None),
+        ("10.0.0.1", None),
+        ("[2001:db8::1]", None),
+        ("xn--gogle-jua.com", None),
         ("docs.google.com", None),
         ("notfacebook.com", None),
         ("facebook.com.evil.org", None),
@@ -317,11 +334,13 @@ def test_ga4_plus_is_the_default() -> None:
     assert channels.GA4 is rule_set("ga4")
 
 
-def test_ga4_plus_is_ga4_with_ai_assistants_between_the_paid_and_the_organic_channels() -> None:
-    names = list(dict.fromkeys(rule.channel for rule in rule_set("ga4_plus").rules))
-    assert names[7:10] == ["Paid Other", "AI Assistants", "Organic Shopping"]
-    names.remove("AI Assistants")
-    assert names == list(dict.fromkeys(rule.channel for rule in rule_set("ga4").rules))
+def test_ga4_plus_has_all_rules_of_ga4_in_their_order_and_one_more_channel() -> None:
+    standard, plus = rule_set("ga4").rules, rule_set("ga4_plus").rules
+    assert [rule for rule in plus if rule in standard] == list(standard)
+    assert {rule.channel for rule in plus} - {rule.channel for rule in standard} == {"AI Assistants"}
+    names = [rule.channel for rule in plus]
+    last_paid, first_organic = len(names) - names[::-1].index("Paid Other"), names.index("Organic Shopping")
+    assert set(names[last_paid:first_organic]) == {"AI Assistants"}
 
 
 @pytest.mark.parametrize(
@@ -364,7 +383,7 @@ def test_a_source_is_found_under_its_other_names(source: str, expected: str) -> 
         ("de.search.yahoo.com", ("Organic Search", "yahoo", "organic")),
         ("www.amazon.de", ("Organic Shopping", "amazon", "referral")),
         ("vimeo.com", ("Organic Video", "vimeo.com", "referral")),
-        ("mail.google.com", ("Referral", "mail.google.com", "referral")),
+        ("docs.google.com", ("Referral", "docs.google.com", "referral")),
         ("www.blog.acme.org", ("Referral", "blog.acme.org", "referral")),
         ("yt", ("Organic Video", "youtube", "referral")),
     ],
@@ -377,7 +396,9 @@ def test_a_bare_referrer_gives_the_organic_channel_of_its_category_or_referral(
 
 def test_every_alias_leads_to_a_source_that_has_a_category_and_is_no_alias_itself() -> None:
     rules = rule_set("ga4_plus")
-    assert {source for _, source in rules.aliases} <= source_categories().keys() | set(rules.ai_hosts)
+    assert {source for _, source in (*rules.aliases, *rules.ad_names)} <= source_categories().keys() | dict(
+        rules.categories
+    ).keys()
     assert not {source for _, source in rules.aliases} & {name for name, _ in rules.aliases}
     assert all(name == name.lower().strip() for pair in rules.aliases for name in pair)
 
@@ -476,6 +497,256 @@ def test_utm_source_outranks_the_referrer_of_an_ai_assistant() -> None:
 )
 def test_what_resembles_an_ai_assistant_is_none(host: str) -> None:
     assert channel(None, None, None, host) != "AI Assistants"
+
+
+# --- Hosts --------------------------------------------------------------------------------------------
+
+BARE_NAMES = sorted(
+    {name for name in source_categories() if "." not in name}
+    | {name for pair in rule_set("ga4_plus").aliases for name in pair if "." not in name}
+    | {name for name, _ in rule_set("ga4_plus").categories if "." not in name}
+)
+UNLISTED = st.text(string.ascii_lowercase + string.digits, min_size=1, max_size=8).map(lambda text: f"q7{text}")
+COUNTRIES = st.text(string.ascii_lowercase, min_size=2, max_size=2)
+COUNTRY_ENDINGS = st.one_of(
+    st.just("com"), COUNTRIES, COUNTRIES.map("co.{}".format), COUNTRIES.map("com.{}".format)
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("rules", BOTH)
+@given(st.sampled_from(BARE_NAMES), UNLISTED)
+@example("li", "q7acme")
+@example("google", "q7blog")
+@settings(max_examples=80, deadline=None)
+def test_a_bare_name_never_matches_a_top_level_domain(rules: str, name: str, label: str) -> None:
+    expected = ("Referral", f"{label}.{name}", "referral")
+    assert traffic(None, None, None, f"{label}.{name}", rules=rules) == expected
+
+
+@pytest.mark.parametrize("rules", BOTH)
+@given(
+    st.sampled_from([name for name in source_categories() if re.fullmatch("[a-z0-9-]+", name)]),
+    COUNTRY_ENDINGS,
+    st.sampled_from(["", "www."]),
+)
+@settings(max_examples=80, deadline=None)
+def test_a_bare_name_on_the_list_matches_its_host_under_the_ending_of_any_country(
+    rules: str, name: str, ending: str, www: str
+) -> None:
+    host = f"{name}.{ending}"
+    if host not in source_categories():
+        kind = channel(None, None, None, www + host, rules=rules)
+        assert kind == f"Organic {source_categories()[name].title()}"
+
+
+@pytest.mark.parametrize("rules", BOTH)
+@given(
+    st.sampled_from([name for name in BARE_NAMES if re.fullmatch("[a-z0-9-]{3,}", name)]),
+    COUNTRY_ENDINGS,
+    UNLISTED,
+    st.sampled_from(["{name}.{label}.{ending}", "{label}{name}.{ending}", "{name}.{ending}.{label}", "{name}.{label}"]),
+)
+@settings(max_examples=120, deadline=None)
+def test_a_bare_name_matches_neither_below_another_domain_nor_under_another_ending(
+    rules: str, name: str, ending: str, label: str, shape: str
+) -> None:
+    host = shape.format(name=name, label=label, ending=ending)
+    begins_like_a_server = name in {"mastodon", "webmail"}
+    if not begins_like_a_server:
+        assert traffic(None, None, None, host, rules=rules) == ("Referral", host, "referral")
+
+
+@pytest.mark.parametrize(
+    ("referrer", "expected"),
+    [
+        ("HTTPS://WWW.Google.DE:443/", ("Organic Search", "google", "organic")),
+        ("https://www.google.com./", ("Organic Search", "google", "organic")),
+        ("https://google.cat", ("Organic Search", "google", "organic")),
+        ("https://deepmind.google/", ("Referral", "deepmind.google", "referral")),
+        ("https://blog.google/products", ("Referral", "blog.google", "referral")),
+        ("https://store.google/", ("Referral", "store.google", "referral")),
+        ("https://agency.social/", ("Referral", "agency.social", "referral")),
+        ("https://acme.li/", ("Referral", "acme.li", "referral")),
+        ("https://mastodon.social/@a", ("Organic Social", "mastodon.social", "referral")),
+        ("android-app://com.google.android.gm/", ("Email", "mail.google.com", "referral")),
+        (
+            "android-app://com.google.android.googlequicksearchbox/https/www.google.com",
+            ("Organic Search", "google", "organic"),
+        ),
+        ("https://l.facebook.com/l.php?u=x", ("Organic Social", "facebook", "referral")),
+        ("http://lm.facebook.com/", ("Organic Social", "facebook", "referral")),
+        ("https://out.reddit.com/t3_x", ("Organic Social", "reddit", "referral")),
+        ("https://lnkd.in/x", ("Organic Social", "linkedin", "referral")),
+        ("https://t.co/x", ("Organic Social", "twitter", "referral")),
+        ("https://away.vk.com/away.php", ("Organic Social", "vk.com", "referral")),
+        ("https://xn--80ak6aa92e.com/", ("Referral", "xn--80ak6aa92e.com", "referral")),
+        ("http://10.0.0.1:8080/", ("Referral", "10.0.0.1", "referral")),
+        ("http://[2001:db8::1]:8080/", ("Referral", "[2001:db8::1]", "referral")),
+        ("http://localhost:3000/", ("Referral", "localhost", "referral")),
+        ("https://shop.example/cart", ("Direct", "(direct)", "(none)")),
+        ("https://accounts.google.com/", ("Referral", "accounts.google.com", "referral")),
+        ("https://www.paypal.com/", ("Referral", "paypal.com", "referral")),
+    ],
+)
+def test_a_referrer_as_browsers_send_it_gives_the_channel(referrer: str, expected: tuple[str, str, str]) -> None:
+    given = {"page_url": "https://www.shop.example/start", "referrer_url": referrer}
+    columns = {name: given.get(name) for name in ("page_url", "referrer_url", *CAMPAIGN_PARAMETERS, "click_id")}
+    landing = add_url_columns(pl.DataFrame([columns], schema=dict.fromkeys(columns, pl.String), orient="row"))
+    assert add_channel(landing).select(channels.CHANNEL_COLUMNS).row(0) == expected
+
+
+@pytest.mark.parametrize(
+    ("expected", "hosts"),
+    [
+        (
+            "Organic Search",
+            "www.google.com google.co.in images.google.de maps.google.com scholar.google.fr news.google.com "
+            "www.bing.com cn.bing.com duckduckgo.com html.duckduckgo.com search.yahoo.com de.search.yahoo.com "
+            "search.yahoo.co.jp yandex.ru yandex.com.tr ya.ru search.brave.com kagi.com www.startpage.com "
+            "s1-eu4.startpage.com www.ecosia.org www.qwant.com lite.qwant.com www.mojeek.com mojeek.co.uk "
+            "presearch.com swisscows.com metager.org metager.de yep.com www.baidu.com m.baidu.com www.sogou.com "
+            "www.so.com m.sm.cn so.toutiao.com search.naver.com m.search.naver.com search.daum.net search.zum.com "
+            "search.seznam.cz coccoc.com go.mail.ru nova.rambler.ru suche.web.de suche.gmx.net suche.t-online.de "
+            "www.ask.com com.google.android.googlequicksearchbox",
+        ),
+        (
+            "Organic Social",
+            "l.facebook.com lm.facebook.com m.facebook.com fb.watch l.instagram.com www.threads.net l.threads.com "
+            "bsky.app go.bsky.app mastodon.social mastodon.online mastodon.example mstdn.jp fosstodon.org t.co x.com "
+            "twitter.com www.linkedin.com lnkd.in com.linkedin.android www.tiktok.com vm.tiktok.com www.douyin.com "
+            "www.reddit.com old.reddit.com out.reddit.com redd.it www.pinterest.com pinterest.de pin.it "
+            "www.snapchat.com discord.com ptb.discord.com discord.gg t.me web.telegram.org org.telegram.messenger "
+            "wa.me web.whatsapp.com vk.com away.vk.com m.vk.com ok.ru line.me liff.line.me story.kakao.com weibo.com "
+            "m.weibo.cn www.xiaohongshu.com xhslink.com mp.weixin.qq.com chat.zalo.me truthsocial.com nextdoor.com "
+            "nextdoor.co.uk www.lemon8-app.com news.ycombinator.com lobste.rs www.quora.com de.quora.com t.umblr.com "
+            "someone.substack.com www.zhihu.com tieba.baidu.com my.mail.ru linktr.ee blog.naver.com cafe.naver.com "
+            "medium.com",
+        ),
+        (
+            "Organic Video",
+            "www.youtube.com m.youtube.com youtu.be com.google.android.youtube vimeo.com www.twitch.tv "
+            "www.bilibili.com rumble.com odysee.com rutube.ru www.dailymotion.com kick.com",
+        ),
+        (
+            "AI Assistants",
+            "chatgpt.com chat.openai.com www.perplexity.ai gemini.google.com notebooklm.google.com "
+            "copilot.microsoft.com copilot.cloud.microsoft claude.ai character.ai www.doubao.com chat.deepseek.com "
+            "grok.com www.meta.ai you.com www.phind.com poe.com chat.mistral.ai www.kimi.com kimi.moonshot.cn "
+            "chat.qwen.ai yuanbao.tencent.com yiyan.baidu.com duck.ai com.openai.chatgpt com.anthropic.claude "
+            "com.microsoft.copilot",
+        ),
+        (
+            "Email",
+            "mail.google.com com.google.android.gm outlook.live.com outlook.office.com outlook.office365.com "
+            "eur01.safelinks.protection.outlook.com mail.yahoo.com mail.yahoo.co.jp us-mg5.mail.yahoo.com "
+            "mail.aol.com mail.proton.me e.mail.ru mail.ru mail.yandex.ru mail.yandex.com mail.rambler.ru web.de "
+            "navigator-bs.web.de navigator-lxa.gmx.net www.gmx.net gmx.ch deref-gmx.net deref-web.de www.icloud.com "
+            "mail.zoho.com mail.zoho.eu app.fastmail.com email.t-online.de email.seznam.cz poczta.onet.pl "
+            "mail.naver.com mail.qq.com mail.163.com webmail.acme.example",
+        ),
+        ("Display", "googleads.g.doubleclick.net tpc.googlesyndication.com trc.taboola.com paid.outbrain.com"),
+        (
+            "Referral",
+            "accounts.google.com docs.google.com blog.google google.dev about.gitlab.com news.mail.ru www.paypal.com "
+            "acme.social acme.li acme.yt acme.tt acme.fb notya.ru mykagi.com bsky.app.evil.com evilthreads.net "
+            "openai.com microsoft.com live.com login.live.com webmail mastodon",
+        ),
+    ],
+)  # fmt: skip
+def test_the_places_that_people_come_from_today_have_their_channel(expected: str, hosts: str) -> None:
+    found = {host: channel(None, None, None, host) for host in hosts.split()}
+    # A host of one label is the whole name, not an ending.
+    expected_of = {host: "Organic Social" if host == "mastodon" else expected for host in found}
+    assert found == expected_of
+
+
+# --- Names of advertising -----------------------------------------------------------------------------
+
+FREE_MEDIA = (
+    None,
+    "(none)",
+    "(not set)",
+    "organic",
+    "referral",
+    "social",
+    "video",
+    "email",
+    "affiliate",
+    "newsletter",
+    "x",
+)
+ADVERTISING = {
+    "Paid Search": (
+        "google_ads google-ads googleads GoogleAds AdWords google_adwords gads bing_ads bing-ads microsoft_ads msads "
+        "yandex_ads baidu-ads naver_ads duckduckgo-ads apple_search_ads google_ad google-advertising"
+    ),
+    "Paid Social": (
+        "fb-ads fbads fb_ad facebook_ads FacebookAds meta_ads meta-ads instagram-ads ig_ads tiktok_ads tt-ads "
+        "linkedin_ads liads snapchat_ads snap-ads pinterest_ads twitter_ads x_ads reddit_ads vk_ads whatsapp_ads "
+        "quora-ads threads_ads line_ads kakao_ads telegram_ads"
+    ),
+    "Paid Video": "yt-ads ytads youtube_ads YouTubeAds vimeo_ads bilibili_ads",
+    "Paid Shopping": "amazon_ads amazon-ads ebay_ads etsy-ads",
+    "Paid Other": "chatgpt_ads gmail-ads",
+    "Display": "dv360 gdn google_display taboola outbrain criteo taboola_ads",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("expected", "name"), [(expected, name) for expected, names in ADVERTISING.items() for name in names.split()]
+)
+def test_a_name_that_only_advertising_has_is_paid_whatever_a_free_medium_says(expected: str, name: str) -> None:
+    found = add_channel(frame_of(*((name, medium) for medium in FREE_MEDIA)))["channel"].to_list()
+    assert found == [expected] * len(FREE_MEDIA)
+
+
+@pytest.mark.parametrize("name", ["Google Ads", "Google - Ads", "google  ads", "Meta Advertising", "apple search ads"])
+def test_words_of_a_name_of_advertising_may_be_apart(name: str) -> None:
+    assert channel(name) in {"Paid Search", "Paid Social"}
+
+
+def test_a_paid_medium_and_the_campaign_say_more_than_a_name_of_advertising() -> None:
+    assert channel("google_ads", "display") == channel("fb-ads", "banner") == "Display"
+    assert channel("google_ads", "cpm") == "Paid Search"
+    assert channel("google_ads", None, "pmax cross-network") == "Cross-network"
+    assert channel("google_ads", "organic", "shopping de") == channel("google_ads", "cpc", "shop") == "Paid Shopping"
+
+
+def test_a_name_of_advertising_has_its_platform_as_source_and_the_medium_of_the_tag() -> None:
+    assert traffic("FB-Ads", "Social") == ("Paid Social", "facebook", "social")
+    assert traffic("google_ads") == ("Paid Search", "google", "(not set)")
+    assert traffic("google_ads", None, None, None, "gclid") == ("Paid Search", "google", "cpc")
+    assert traffic("yt-ads", None, None, "www.google.com") == ("Paid Video", "youtube", "(not set)")
+
+
+@pytest.mark.parametrize(
+    "name", ["ads", "-ads", "acme_ads", "downloads", "uploads", "leads", "roads", "threads", "ad", "googlead", "fbad",
+             "adsgoogle", "google_ads_team", "facebook", "www.google.ads"]
+)  # fmt: skip
+def test_what_resembles_a_name_of_advertising_is_not_paid(name: str) -> None:
+    assert not channel(name, "x").startswith(("Paid", "Display"))
+
+
+def test_no_name_on_the_lists_is_taken_for_advertising_but_those_that_are_meant() -> None:
+    rules = rule_set("ga4_plus")
+    names = {*source_categories(), *dict(rules.aliases), *(name for name, _ in rules.categories)} - {"apple search ads"}
+    tagged = add_channel(frame_of(*((name, "x") for name in sorted(names)))).select("utm_source", "channel")
+    paid = tagged.filter(pl.col("channel").str.starts_with("Paid"))
+    assert paid.is_empty()
+
+
+@pytest.mark.parametrize("medium", FREE_MEDIA)
+def test_ga4_knows_no_names_of_advertising(medium: str | None) -> None:
+    assert not channel("google_ads", medium, rules="ga4").startswith("Paid")
+
+
+def test_a_team_may_ask_for_advertising_and_rename_whose_it_is() -> None:
+    assert channel("fb-ads", "x", rules=own(Rule("Ads", advertising="fb.*"))) == "Ads"
+    assert channel("fb", "cpc", rules=own(Rule("Ads", advertising=".*"))) == "Paid Social"
+    renamed = own(aliases={"facebook": "meta", "google_ads": "sea", "gg": "google_ads"})
+    assert traffic("fb-ads", rules=renamed) == ("Paid Social", "meta", "(not set)")
+    assert traffic("google_ads", rules=renamed) == ("Paid Search", "sea", "(not set)")
+    assert channel("gg", "x", rules=renamed) == "Paid Search"
 
 
 # --- A team's own rules -------------------------------------------------------------------------------
@@ -607,7 +878,7 @@ def test_an_alias_that_is_empty_is_an_error(aliases: dict[str, str]) -> None:
 @pytest.mark.parametrize("name", BOTH)
 def test_a_rule_set_has_a_name_a_version_and_a_provenance(name: str) -> None:
     rules = rule_set(name)
-    assert (rules.name, rules.version) == (name, "1")
+    assert (rules.name, rules.version) == (name, "2")
     assert rules.provenance
     assert rule_set(name) is rules
     assert pickle.loads(pickle.dumps(rules)) == rules
@@ -642,6 +913,9 @@ rules: [{channel: A, any_of: [{source: a}]}]
         (FILE + "extends: y", "no rule set 'y'"),
         (FILE + "aliases: {a: [b], c: [b]}", "'b' is an alias of 'c' and something else as well"),
         (FILE + "aliases: {a: [b], c: [a]}", "'a' is an alias of 'c' and something else as well"),
+        (FILE + "ad_names: {a: [b], c: [b]}", "'b' is advertising of 'c' and something else as well"),
+        (FILE + "categories: {search: [b], ai: [b]}", "'b' is in the category 'ai' and something else as well"),
+        (FILE + "ad_suffix: 'ads('", r"ad_suffix: 'ads\(' is no regular expression"),
         (FILE + "click_ids: {gclid: {source: google}}", "missing: medium"),
     ],
 )
@@ -657,8 +931,8 @@ def test_a_rule_set_in_yaml_gives_the_channel() -> None:
 
 def test_nothing_is_read_on_import() -> None:
     code = (
-        "import sys, pipeline_assets.transforms.channels as c; "
-        "sys.exit(c._read_rule_set.cache_info().currsize + c.source_categories.cache_info().currsize)"
+        "import sys, pipeline_assets.transforms.channels as c; sys.exit(c._read_rule_set.cache_info().currsize + "
+        "c.source_categories.cache_info().currsize)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
@@ -667,8 +941,10 @@ def test_the_version_of_rules_changes_with_whatever_decides_a_channel() -> None:
     rules = rule_set("ga4_plus")
     others = [
         rule_set("ga4"),
-        dataclasses.replace(rules, version="2"),
-        dataclasses.replace(rules, ai_hosts=rules.ai_hosts[1:]),
+        dataclasses.replace(rules, version="3"),
+        dataclasses.replace(rules, categories=rules.categories[1:]),
+        dataclasses.replace(rules, ad_names=rules.ad_names[1:]),
+        dataclasses.replace(rules, ad_suffix=None),
         dataclasses.replace(rules, aliases=rules.aliases[1:]),
         dataclasses.replace(rules, click_ids=rules.click_ids[1:]),
         dataclasses.replace(rules, rules=rules.rules[::-1]),
@@ -745,7 +1021,8 @@ def test_unicode_newlines_and_long_values_never_fail() -> None:
 
 SOURCES = st.sampled_from(
     [None, "", "google", "Facebook", "fb", "x", "acme", "youtube", "amazon", "sms", "email", "firebase", "(direct)",
-     "chatgpt.com", "gads", "m.facebook.com", "www.google.de", "nl", "gemini"]
+     "chatgpt.com", "gads", "m.facebook.com", "www.google.de", "nl", "gemini", "Google_Ads", "fb-ads", "x ad",
+     "acme_ads", "nl_ads", "taboola", "gmail", "blog.google", "ad", "apple-search-ads", "partner.example-ads"]
 )  # fmt: skip
 MEDIA = st.sampled_from(
     [None, "", "cpc", "CPM", "ppc", "paid x", "display", "social", "video ad", "organic", "referral", "email",
@@ -756,7 +1033,8 @@ CAMPAIGNS = st.sampled_from(
 )
 REFERRERS = st.sampled_from(
     [None, "www.google.de", "m.facebook.com", "acme.org", "amazon.de", "vimeo.com", "www.perplexity.ai", "t.co",
-     "news.partner.example", "mail.google.com", "search.yahoo.com"]
+     "news.partner.example", "mail.google.com", "search.yahoo.com", "blog.google", "acme.li", "google.evi.de",
+     "mail.yahoo.co.jp", "www.google.com.br", "webmail.acme.org", "mastodon.acme.org", "trc.taboola.com", "m.vk.com"]
 )  # fmt: skip
 CLICK_IDS = st.sampled_from([None, None, "gclid", "fbclid", "ttclid", "dclid", "irclickid", "other"])
 TEXT = st.none() | st.text(max_size=8) | st.text("abcfgopst.xw() -_\n\u017f\u212a", max_size=12)
@@ -769,8 +1047,10 @@ OWN_RULES = st.tuples(
     st.dictionaries(st.sampled_from(channels.CONDITION_FIELDS), EXPRESSIONS, min_size=1, max_size=3),
 )
 OWN_ALIASES = st.dictionaries(
-    st.sampled_from(["nl", "partner.example", "facebook", "twitter", "google.*", "fb", "acme", "x"]),
-    st.sampled_from(["newsletter", "partner", "x", "meta", "google", "facebook", "chatgpt.com"]),
+    st.sampled_from(
+        ["nl", "partner.example", "facebook", "twitter", "google.*", "fb", "acme", "x", "google_ads", "fb ads"]
+    ),
+    st.sampled_from(["newsletter", "partner", "x", "meta", "google", "facebook", "chatgpt.com", "fb-ads", "adwords"]),
 )
 
 
