@@ -74,6 +74,37 @@ class Settings:
         """Folder of the embedded PostgreSQL server."""
         return self.data_dir / "postgres"
 
+    @property
+    def demo_truth(self) -> Path:
+        """File that says what the demo has planted; where it is, the demo was made."""
+        return self.data_dir / "demo_truth.json"
+
+    def require_no_declarations(self) -> None:
+        """See that the demo can be made.
+
+        Raises:
+            SettingsError: own declarations are named, whose data it would be mixed with.
+        """
+        if self.defs_dir is not None:
+            raise SettingsError(
+                f"PIPELINE_DEFS_DIR names {self.defs_dir}: the demo does not belong among data of your own. Make it in "
+                "an empty folder."
+            )
+
+    def require_declarations(self) -> None:
+        """See that it is meant that the demo's declarations hold.
+
+        Raises:
+            SettingsError: none are named, and neither is this the clone nor was the demo made here.
+        """
+        here = self.project_dir
+        if self.defs_dir is None and here is not None and here != clone() and not self.demo_truth.exists():
+            raise SettingsError(
+                f"Nothing is declared for {here}. Make a project with `pipeline-assets init FOLDER`, or set "
+                f"PIPELINE_DEFS_DIR in {here / ENV_FILE} to the folder with your declarations; `pipeline-assets demo` "
+                "makes the demo here."
+            )
+
     @classmethod
     def for_data_dir(cls, data_dir: Path, **changes: Any) -> "Settings":
         """Settings with every path below `data_dir`; `changes` replace single fields."""
@@ -140,6 +171,19 @@ def current_project(environment: Mapping[str, str] | None = None) -> Project:
     env = os.environ if environment is None else environment
     home = env.get("DAGSTER_HOME")
     return find_project(Path.cwd(), dagster_home=Path(home) if home else None, clone=clone())
+
+
+def dagster_home(project: Path) -> Path | None:
+    """The folder of the Dagster instance of a project, where one is named.
+
+    As Dagster's own commands do, it puts what the project's `.env` sets into the environment, unless it is set there:
+    the project's `dagster.yaml` may name any of it.
+    """
+    from dotenv import load_dotenv
+
+    load_dotenv(project / ENV_FILE, override=False)
+    home = os.environ.get("DAGSTER_HOME")
+    return Path(home) if home else None
 
 
 def clone() -> Path | None:

@@ -61,7 +61,7 @@ def worker(folder: Path, url: str) -> Generator[tuple["subprocess.Popen[str]", d
 
 def test_a_run_is_under_way_until_its_process_is_killed_and_then_it_is_closed(postgres_url: str, tmp_path: Path):
     with worker(tmp_path, postgres_url) as (process, instance):
-        ((run_id, described),) = surely_under_way(instance, LOAD_JOB).items()
+        ((run_id, described),) = surely_under_way(instance, postgres_url, LOAD_JOB).items()
         run = instance.get_run_by_id(run_id)
         assert run is not None
         assert described.startswith(f"run {run_id} of {LOAD_JOB}, executed by process {process.pid} on ")
@@ -70,7 +70,7 @@ def test_a_run_is_under_way_until_its_process_is_killed_and_then_it_is_closed(po
         process.send_signal(signal.SIGKILL)
         process.wait()
         assert instance.run_launcher.check_run_worker_health(run).status == WorkerStatus.FAILED
-        assert surely_under_way(instance, LOAD_JOB) == {}
+        assert surely_under_way(instance, postgres_url, LOAD_JOB) == {}
         closed = instance.get_run_by_id(run_id)
         assert closed is not None
         assert closed.status == dg.DagsterRunStatus.FAILURE
@@ -100,7 +100,7 @@ def test_a_run_that_ends_while_somebody_looks_is_not_closed(
             return {}
 
         monkeypatch.setattr(runs, "executed_by", ends)
-        assert surely_under_way(instance, LOAD_JOB) == {}
+        assert surely_under_way(instance, postgres_url, LOAD_JOB) == {}
         ended = instance.get_run_by_id(run.run_id)
         assert ended is not None
         assert ended.status == dg.DagsterRunStatus.CANCELED
@@ -111,11 +111,11 @@ def test_a_run_that_is_being_launched_is_under_way_for_a_while(
 ):
     with pipeline_instance(Settings.for_data_dir(tmp_path, postgres_url=postgres_url)) as instance:
         run = create_run_for_test(instance, job_name=LOAD_JOB, status=dg.DagsterRunStatus.STARTING)
-        ((run_id, described),) = surely_under_way(instance, LOAD_JOB).items()
+        ((run_id, described),) = surely_under_way(instance, postgres_url, LOAD_JOB).items()
         assert run_id == run.run_id
         assert ", launched at 2" in described
         monkeypatch.setattr(runs, "_LAUNCHING", timedelta(0))
-        assert surely_under_way(instance, LOAD_JOB) == {}
+        assert surely_under_way(instance, postgres_url, LOAD_JOB) == {}
 
 
 def test_a_run_that_has_ended_holds_no_lock(postgres_url: str, tmp_path: Path):
@@ -124,7 +124,7 @@ def test_a_run_that_has_ended_holds_no_lock(postgres_url: str, tmp_path: Path):
 
     with pipeline_instance(Settings.for_data_dir(tmp_path, postgres_url=postgres_url)) as instance:
         run_id = dg.materialize([nothing], instance=instance).run_id
-        assert runs.executed_by(instance, [run_id]) == {}
+        assert runs.executed_by(instance, [run_id], postgres_url) == {}
 
 
 def test_run_monitoring_is_on_and_may_ask_about_workers(postgres_url: str, tmp_path: Path):

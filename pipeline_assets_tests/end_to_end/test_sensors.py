@@ -2,7 +2,8 @@
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -13,9 +14,14 @@ from dagster._core.test_utils import create_run_for_test
 
 from pipeline_assets.jobs import BUILD_JOB, LOAD_JOB
 from pipeline_assets.ledger.builds import Stretch
+from pipeline_assets.locks import run_locks
+from pipeline_assets.namespace import PLAIN
 from pipeline_assets.partitions import range_tags, tagged_days
+from pipeline_assets.resources import resource_key
+from pipeline_assets.runs import LockingRuns
 from pipeline_assets.sensors.alarms import silent_sources, unmatched_files
 from pipeline_assets.sensors.backing_off import INPUTS_TAG, inputs_digest, must_wait, pause_after
+from pipeline_assets.sensors.declaring import Sensor
 from pipeline_assets.sensors.new_files import new_files
 from pipeline_assets.sensors.stale_days import stale_days
 from pipeline_assets_tests.end_to_end.deployment import CLICKS, QUIET, Deployment
@@ -31,15 +37,26 @@ def clicks(deployment: Deployment) -> Deployment:
     return deployment
 
 
-def tick(sensor: dg.SensorDefinition, deployment: Deployment) -> tuple[Sequence[dg.RunRequest], str | None]:
+def tick(sensor: Sensor, deployment: Deployment) -> tuple[Sequence[dg.RunRequest], str | None]:
     """The requests of one tick, and why there are none."""
+    namespace = deployment.settings.namespace
     context = dg.build_sensor_context(
         instance=deployment.instance,
-        resources={"platform": deployment.platform},
+        resources={resource_key("platform", namespace): deployment.platform},
         definitions=deployment.definitions,
     )
-    data = sensor.evaluate_tick(context)
+    data = sensor.definition(namespace).evaluate_tick(context)
     return data.run_requests or [], data.skip_message
+
+
+@contextmanager
+def executed(deployment: Deployment, run: dg.DagsterRun) -> Generator[None]:
+    """As long as a process executes a run, which this one is."""
+    storage = deployment.instance.run_storage
+    assert isinstance(storage, LockingRuns)
+    run_locks(storage.postgres_url).take(run.run_id)
+    yield
+    run_locks(storage.postgres_url).release(run.run_id)
 
 
 def settled(deployment: Deployment, name: str, content: str) -> Path:
@@ -94,16 +111,18 @@ def test_a_settled_file_is_asked_for_with_its_source_alone(clicks: Deployment) -
 @pytest.mark.parametrize("status", [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTED])
 def test_no_load_is_asked_for_while_one_waits_or_is_under_way(clicks: Deployment, status: dg.DagsterRunStatus) -> None:
     settled(clicks, "clicks/a.jsonl", on(1))
-    create_run_for_test(clicks.instance, job_name=LOAD_JOB, status=status)
-    assert tick(new_files, clicks) == ([], "A load is under way.")
+    with executed(clicks, create_run_for_test(clicks.instance, job_name=LOAD_JOB, status=status)):
+        assert tick(new_files, clicks) == ([], "A load is under way.")
 
 
 @pytest.mark.parametrize("job", [LOAD_JOB, BUILD_JOB])
 def test_no_build_is_asked_for_while_files_are_loaded_or_days_built(clicks: Deployment, job: str) -> None:
     settled(clicks, "clicks/a.jsonl", on(1))
     run(clicks, LOAD_JOB, tick(new_files, clicks)[0][0])
-    create_run_for_test(clicks.instance, job_name=job, status=dg.DagsterRunStatus.STARTED)
-    assert tick(stale_days, clicks) == ([], "A run is under way.")
+    started = create_run_for_test(clicks.instance, job_name=job, status=dg.DagsterRunStatus.STARTED)
+    with executed(clicks, started):
+        assert tick(stale_days, clicks) == ([], "A run is under way.")
+    assert len(tick(stale_days, clicks)[0]) == 1
 
 
 def test_files_flow_through_both_sensors_into_the_tables_and_then_there_is_rest(clicks: Deployment) -> None:
@@ -206,15 +225,15 @@ def test_a_source_that_falls_silent_rings_without_a_file_or_a_run(clicks: Deploy
     clicks.refreshed()
     cursors: dict[str, str | None] = {}
 
-    def ring(sensor: dg.SensorDefinition = silent_sources) -> list[tuple[bool | None, str]]:
+    def ring(sensor: Sensor = silent_sources) -> list[tuple[bool | None, str]]:
         context = dg.build_sensor_context(
             instance=clicks.instance,
-            resources={"platform": clicks.platform},
+            resources={resource_key("platform", PLAIN): clicks.platform},
             definitions=clicks.definitions,
-            cursor=cursors.get(sensor.name),
+            cursor=cursors.get(sensor.description),
         )
-        data = sensor.evaluate_tick(context)
-        cursors[sensor.name] = data.cursor
+        data = sensor.definition(PLAIN).evaluate_tick(context)
+        cursors[sensor.description] = data.cursor
         events = [event for event in data.asset_events if isinstance(event, dg.AssetCheckEvaluation)]
         return [(event.passed, event.check_name) for event in events]
 
