@@ -61,8 +61,9 @@ def component_definitions(settings: Settings, defs_module: str | None = None) ->
     module = DefsModule(defs_module or importable_as(folder, settings.project_dir), folder, settings)
     tree = (PipelineTree if own else dg.ComponentTree)(defs_module=module, project_root=settings.project_dir or folder)
     with warnings.catch_warnings():
-        # Raised by Dagster's own loader for every component, as its `load_from_defs_folder` knows.
+        # Raised by Dagster's own loader for every component and file, as its `load_from_defs_folder` knows.
         warnings.simplefilter("ignore", dg.BetaWarning)
+        warnings.simplefilter("ignore", dg.PreviewWarning)
         # The folder's only: what Dagster adds for a whole project could be merged with no other project.
         return tree.build_defs(folder)
 
