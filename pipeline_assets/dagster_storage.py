@@ -6,6 +6,7 @@ anything about the pipeline's own tables.
 """
 
 import os
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -73,9 +74,8 @@ def _settings(config: Mapping[str, str]) -> Settings:
 
 
 def _local_dir(settings: Settings) -> Path:
-    folder = settings.data_dir / "dagster"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    settings.dagster_dir.mkdir(parents=True, exist_ok=True)
+    return settings.dagster_dir
 
 
 class _Pooled:
@@ -297,6 +297,9 @@ def pipeline_instance(settings: Settings) -> dg.DagsterInstance:
         overrides = _on_own_server(settings)
         config = project if project and (project / _CONFIG_FILE).exists() else PACKAGE_DIR
         ref = InstanceRef.from_dir(str(_local_dir(settings)), config_dir=str(config), overrides=overrides)
+        if settings.project_dir and not project:
+            # The demo is in no project; with this its folder of runs can be Dagster's home.
+            shutil.copyfile(PACKAGE_DIR / _CONFIG_FILE, settings.dagster_dir / _CONFIG_FILE)
         instance = dg.DagsterInstance.from_ref(ref)
     if isinstance(instance.run_storage, LockingRuns):
         instance.optimize_for_webserver(**_POOL)

@@ -75,6 +75,11 @@ class Settings:
         return self.data_dir / "postgres"
 
     @property
+    def dagster_dir(self) -> Path:
+        """Folder of the files that Dagster keeps of runs."""
+        return self.data_dir / "dagster"
+
+    @property
     def demo_truth(self) -> Path:
         """File that says what the demo has planted; where it is, the demo was made."""
         return self.data_dir / "demo_truth.json"

@@ -11,7 +11,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 from dagster._core.launcher.base import WorkerStatus
-from dagster._core.test_utils import create_run_for_test
+from dagster._core.test_utils import create_run_for_test, instance_for_test
 
 from pipeline_assets import locks, runs
 from pipeline_assets.dagster_storage import pipeline_instance
@@ -131,3 +131,54 @@ def test_run_monitoring_is_on_and_may_ask_about_workers(postgres_url: str, tmp_p
     with pipeline_instance(Settings.for_data_dir(tmp_path, postgres_url=postgres_url)) as instance:
         assert instance.run_monitoring_enabled
         assert instance.run_launcher.supports_check_run_worker_health
+
+
+# On a storage of the project's own, here SQLite: the resource of the assets holds the lock.
+FOREIGN_WORKER = f"""
+import sys
+from types import SimpleNamespace
+import dagster as dg
+from pipeline_assets.resources import platform_resource
+
+@dg.asset(required_resource_keys={{"platform"}})
+def slow():
+    print("begun", flush=True)
+    sys.stdin.readline()
+
+job = dg.define_asset_job("{LOAD_JOB}", selection=[slow])
+resource = platform_resource(SimpleNamespace(postgres_url=sys.argv[2]))
+definitions = dg.Definitions(assets=[slow], jobs=[job], resources={{"platform": resource}})
+with dg.DagsterInstance.from_config(sys.argv[1]) as instance:
+    definitions.resolve_job_def("{LOAD_JOB}").execute_in_process(instance=instance)
+"""
+
+
+def test_on_another_storage_a_run_is_under_way_until_its_process_is_killed_too(
+    postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
+    monkeypatch.setattr(runs, "_LAUNCHING", timedelta(0))
+    monkeypatch.setattr(runs, "_ENDING_SECONDS", 0.1)
+    command = [sys.executable, "-c", FOREIGN_WORKER, str(tmp_path), postgres_url]
+    pipe = subprocess.PIPE
+    with (
+        dg.DagsterInstance.from_config(str(tmp_path)) as instance,
+        subprocess.Popen(command, cwd=PROJECT_ROOT, stdin=pipe, stdout=pipe, text=True) as process,
+    ):
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        ((run_id, described),) = surely_under_way(instance, postgres_url, LOAD_JOB).items()
+        assert f"executed by process {process.pid} on " in described
+        assert runs.under_way(instance, postgres_url, LOAD_JOB)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert not runs.under_way(instance, postgres_url, LOAD_JOB)
+        closed = instance.get_run_by_id(run_id)
+        assert closed is not None
+        assert closed.status == dg.DagsterRunStatus.FAILURE
+
+
+def test_on_another_storage_a_run_that_has_just_begun_is_under_way_without_a_lock(postgres_url: str):
+    with instance_for_test() as instance:
+        run = create_run_for_test(instance, job_name=LOAD_JOB, status=dg.DagsterRunStatus.STARTED)
+        assert "has just begun" in surely_under_way(instance, postgres_url, LOAD_JOB)[run.run_id]

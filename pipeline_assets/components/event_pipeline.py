@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 from dagster.components.scaffold.scaffold import scaffold_with
 
-from pipeline_assets.components.declaring import PIPELINE, DefsModule
+from pipeline_assets.components.declaring import PIPELINE
 from pipeline_assets.project import ENV_FILE
 from pipeline_assets.settings import Settings
 
@@ -36,17 +36,12 @@ class EventPipeline(dg.Component):
 
     @classmethod
     def load(cls, attributes: Any, context: dg.ComponentLoadContext) -> "EventPipeline":
-        """See that it can be loaded where it stands.
+        """See that it is the only one.
 
         Raises:
-            DagsterInvalidDefinitionError: the settings speak of another folder, or there are several pipelines.
+            DagsterInvalidDefinitionError: there are several, which one project's settings cannot be for.
         """
         del attributes
-        if isinstance(context.component_tree.defs_module, DefsModule):
-            raise dg.DagsterInvalidDefinitionError(
-                f"{context.path}: an EventPipeline within the folder of another deployment's declarations. Remove its "
-                f"defs.yaml, or let {_VARIABLE} name this folder."
-            )
         _find_others(context)
         return cls()
 
@@ -54,7 +49,7 @@ class EventPipeline(dg.Component):
         """Everything of the deployment, with all the resources it needs.
 
         Raises:
-            DagsterInvalidDefinitionError: see `load`.
+            DagsterInvalidDefinitionError: the settings speak of another folder.
             SettingsError: a setting of the project cannot be used.
             DeclarationError: with every mistake in every declaration below.
         """

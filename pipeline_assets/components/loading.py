@@ -54,6 +54,7 @@ def component_definitions(settings: Settings, defs_module: str | None = None) ->
     """
     declared(settings)
     folder = declaring_folder(settings)
+    _require_one_pipeline(folder)
     own = {folder / name for name in FILE_NAMES} if is_pipeline(folder) else set()
     if not any(path.suffix in _DECLARING and path not in own for path in folder.rglob("*")):
         # Dagster cannot load a folder in which nothing is declared yet.
@@ -66,6 +67,22 @@ def component_definitions(settings: Settings, defs_module: str | None = None) ->
         warnings.simplefilter("ignore", dg.PreviewWarning)
         # The folder's only: what Dagster adds for a whole project could be merged with no other project.
         return tree.build_defs(folder)
+
+
+def _require_one_pipeline(folder: Path) -> None:
+    messages = [
+        each.at_type("an EventPipeline within another deployment's declarations; let PIPELINE_DEFS_DIR name its folder")
+        for each in pipelines(folder)
+        if each.file.parent != folder
+    ]
+    if is_pipeline(folder):
+        messages += [
+            each.at_type("nothing else is declared in the file of an EventPipeline; move it into a folder of its own")
+            for each in documents(folder)
+            if isinstance(each, Document) and each.file.parent == folder and each.type != PIPELINE
+        ]
+    if messages:
+        raise DeclarationError("\n".join(messages))
 
 
 def is_pipeline(folder: Path) -> bool:
