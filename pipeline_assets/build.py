@@ -20,6 +20,7 @@ from pipeline_assets.io_managers.booked import BookedLakeIOManager, BookedPostgr
 from pipeline_assets.jobs import build_job, load_job
 from pipeline_assets.platform import Platform
 from pipeline_assets.progress import LoggedProgress
+from pipeline_assets.resources import platform_resource, resource_key
 from pipeline_assets.sensors.alarms import silent_sources, unmatched_files
 from pipeline_assets.sensors.new_files import new_files
 from pipeline_assets.sensors.stale_days import stale_days
@@ -37,19 +38,33 @@ def build_defs(
     *,
     platform: Platform | None = None,
     resource_overrides: Mapping[str, Any] | None = None,
+    executor: dg.ExecutorDefinition | None = None,
+    defs_module: str | None = None,
 ) -> dg.Definitions:
-    """Everything Dagster loads.
+    """Everything that Dagster loads of a deployment, ready to be merged with other definitions.
+
+    The keys of its resources begin with `pipeline_`. With a namespace those, its groups, jobs and sensors begin with
+    it, and so do its assets' keys: several deployments fit into one code location.
 
     Args:
-        settings: where things are; read from the environment by default.
+        settings: where things are and what is declared; `Settings.for_project` reads those of a project. By default
+            those of the project that the process works in.
         platform: an existing deployment object to work through, in place of one made from `settings`.
-        resource_overrides: resources by name that replace the default ones.
+        resource_overrides: resources in place of the default ones, by their plain names (`resources.RESOURCES`).
+        executor: runs what is materialized by hand; none by default, so that of the code location it is merged into.
+            The deployment's own jobs are always executed in one process.
+        defs_module: name of the Python module that the folder with the declarations is, where that is known.
+
+    Raises:
+        SettingsError: a setting cannot be used.
+        DeclarationError: with every mistake in every declaration.
     """
     settings = settings or (platform.settings if platform else Settings.from_environment())
     platform = platform or build_platform(settings)
     model = platform.model
-    staging = [staging_key(source, settings.namespace) for source in sorted(platform.sources)]
-    made_of = {"staging": staging} | {name: [table_key(name, settings.namespace)] for name in model.tables}
+    namespace = settings.namespace
+    staging = [staging_key(source, namespace) for source in sorted(platform.sources)]
+    made_of = {"staging": staging} | {name: [table_key(name, namespace)] for name in model.tables}
     with warnings.catch_warnings():
         # Single-run backfills are in beta; the lock pins the version they were tried with.
         warnings.simplefilter("ignore", dg.BetaWarning)
@@ -59,28 +74,28 @@ def build_defs(
             table_asset(derived, settings, version=versions[name], made_of=made_of)
             for name, derived in model.derived.items()
         ]
+    resources = {
+        "platform": platform_resource(platform),
+        "duckdb": DuckDBResource(
+            database=":memory:",
+            connection_config={"autoinstall_known_extensions": False, "autoload_known_extensions": False},
+        ),
+        "progress": LoggedProgress(),
+        "lake": BookedLakeIOManager(platform),
+        "marts": BookedPostgresIOManager(platform),
+        **(resource_overrides or {}),
+    }
     core = dg.Definitions(
         assets=tables,
-        asset_checks=grouped([*events_checks(), *table_checks(model)], settings.namespace),
-        jobs=[load_job(staging), build_job([table.key for table in tables])],
-        sensors=[new_files, stale_days, silent_sources, unmatched_files],
-        # On this workload a process for every step costs more than the step.
-        executor=dg.in_process_executor,
-        resources={
-            "platform": platform,
-            "duckdb": DuckDBResource(
-                database=":memory:",
-                connection_config={"autoinstall_known_extensions": False, "autoload_known_extensions": False},
-            ),
-            "progress": LoggedProgress(),
-            "lake": BookedLakeIOManager(platform),
-            "marts": BookedPostgresIOManager(platform),
-            **(resource_overrides or {}),
-        },
+        asset_checks=grouped([*events_checks(), *table_checks(model)], namespace),
+        jobs=[load_job(staging, namespace), build_job([table.key for table in tables], namespace)],
+        sensors=[each.definition(namespace) for each in (new_files, stale_days, silent_sources, unmatched_files)],
+        executor=executor,
+        resources={resource_key(name, namespace): resource for name, resource in resources.items()},
     )
     undeclared = [
         staging_assets(source, settings, declared=False)
         for source in platform.sources.values()
         if not platform.is_declared(source.name)
     ]
-    return dg.Definitions.merge(core, component_definitions(settings), *undeclared)
+    return dg.Definitions.merge(core, component_definitions(settings, defs_module), *undeclared)

@@ -6,6 +6,7 @@ anything about the pipeline's own tables.
 """
 
 import os
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -15,6 +16,8 @@ from urllib.parse import quote
 
 import dagster as dg
 import sqlalchemy as sa
+import yaml
+from dagster._core.errors import DagsterError
 from dagster._core.events.log import EventLogEntry
 from dagster._core.instance.ref import InstanceRef
 from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
@@ -26,7 +29,6 @@ from dagster._serdes import ConfigurableClassData
 from dagster_postgres import (
     DagsterPostgresStorage,
     PostgresEventLogStorage,
-    PostgresRunStorage,
     PostgresScheduleStorage,
 )
 from dagster_postgres.utils import set_pg_statement_timeout
@@ -38,8 +40,8 @@ from pipeline_assets.identity import deployment_engine
 from pipeline_assets.locks import run_locks
 from pipeline_assets.namespace import Namespace
 from pipeline_assets.postgres import server_url, sqlalchemy_url
-from pipeline_assets.runs import GONE, executed_by
-from pipeline_assets.settings import PROJECT_ROOT, Settings
+from pipeline_assets.runs import GONE, LockingRuns, executed_by
+from pipeline_assets.settings import PACKAGE_DIR, Settings, SettingsError, dagster_home
 
 _EVENT_BATCH = "1000"
 
@@ -47,6 +49,9 @@ _ENDS = (dg.DagsterEventType.RUN_SUCCESS, dg.DagsterEventType.RUN_FAILURE, dg.Da
 
 # Without a pool Dagster connects anew for every statement. No timeout for statements: a long query is no mistake here.
 _POOL = {"statement_timeout": 0, "pool_recycle": 3600, "max_overflow": 20}
+
+_CONFIG_FILE = "dagster.yaml"
+_STORAGE_KEYS = ("storage", "run_storage", "event_log_storage", "schedule_storage", "instance_class")
 
 _CONFIG = {
     "data_dir": dg.Field(dg.StringSource, is_required=False),
@@ -69,9 +74,8 @@ def _settings(config: Mapping[str, str]) -> Settings:
 
 
 def _local_dir(settings: Settings) -> Path:
-    folder = settings.data_dir / "dagster"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    settings.dagster_dir.mkdir(parents=True, exist_ok=True)
+    return settings.dagster_dir
 
 
 class _Pooled:
@@ -150,7 +154,7 @@ class _EventLog(_Pooled, PostgresEventLogStorage):  # ty: ignore[incompatible-me
         return (kind, name) in self._seen
 
 
-class _Runs(_Pooled, PostgresRunStorage):
+class _Runs(_Pooled, LockingRuns):
     """Dagster's runs, where whoever executes one holds a lock while its status says that it is executed."""
 
     def __init__(self, url: str) -> None:
@@ -255,20 +259,71 @@ class PipelineRunLauncher(dg.DefaultRunLauncher):
 
     def check_run_worker_health(self, run: DagsterRun) -> CheckRunHealthResult:
         """See whether the lock is held that whoever executes a run holds; asked for started runs only."""
-        if run.run_id in executed_by(self._instance, [run.run_id]):
+        storage = self._instance.run_storage
+        if not isinstance(storage, LockingRuns):
+            return CheckRunHealthResult(WorkerStatus.UNKNOWN)
+        if run.run_id in executed_by(self._instance, [run.run_id], storage.postgres_url):
             return CheckRunHealthResult(WorkerStatus.RUNNING)
         return CheckRunHealthResult(WorkerStatus.FAILED, GONE)
 
 
 def pipeline_instance(settings: Settings) -> dg.DagsterInstance:
-    """The persistent Dagster instance for `settings`, as `dagster.yaml` describes it; needs no DAGSTER_HOME.
+    """The persistent Dagster instance for `settings`; use it as a context manager.
 
-    What is run on it is seen by `dagster dev` with the same settings. Use it as a context manager.
+    Runs are recorded where the Dagster of the project is configured to look: in the instance that DAGSTER_HOME names;
+    otherwise in the storage that the project's `dagster.yaml` names; otherwise, and always for the demo and where the
+    settings are no project's, on the deployment's own server, with the rest as in that file or, where there is none,
+    in the one of this package.
 
     Raises:
         IdentityError: the database holds another deployment's.
         PostgresError: the server cannot be started or reached.
+        SettingsError: the project's instance cannot be made; the message says why.
     """
+    # The demo needs no setting, whatever else its user works on.
+    project = settings.project_dir if settings.defs_dir else None
+    home = dagster_home(project) if project else None
+    if home or (project and _has_storage(project)):
+        try:
+            if home:
+                instance = dg.DagsterInstance.get()
+            else:
+                ref = InstanceRef.from_dir(str(_local_dir(settings)), config_dir=str(project))
+                instance = dg.DagsterInstance.from_ref(ref)
+        except DagsterError as error:
+            where = f"DAGSTER_HOME={home}" if home else f"{project}/{_CONFIG_FILE}"
+            raise SettingsError(f"{where}: Dagster cannot use it: {' '.join(str(error).split())}") from error
+    else:
+        overrides = _on_own_server(settings)
+        config = project if project and (project / _CONFIG_FILE).exists() else PACKAGE_DIR
+        ref = InstanceRef.from_dir(str(_local_dir(settings)), config_dir=str(config), overrides=overrides)
+        if settings.project_dir and not project:
+            # The demo is in no project; with this its folder of runs can be Dagster's home.
+            shutil.copyfile(PACKAGE_DIR / _CONFIG_FILE, settings.dagster_dir / _CONFIG_FILE)
+        instance = dg.DagsterInstance.from_ref(ref)
+    if isinstance(instance.run_storage, LockingRuns):
+        instance.optimize_for_webserver(**_POOL)
+    return instance
+
+
+def _has_storage(project: Path) -> bool:
+    """Whether the `dagster.yaml` of a project names a storage that is not ours."""
+    file = project / _CONFIG_FILE
+    try:
+        config = yaml.safe_load(file.read_text(encoding="utf-8")) if file.exists() else None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{file}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(config, dict):
+        return False
+    storage = config.get("storage")
+    custom = storage.get("custom") if isinstance(storage, dict) else None
+    if isinstance(custom, dict) and custom.get("module") == __name__:
+        return False
+    return any(config.get(key) for key in _STORAGE_KEYS)
+
+
+def _on_own_server(settings: Settings) -> dict[str, Any]:
+    """What replaces the storage of a `dagster.yaml`."""
     environment = Settings.from_environment()
     config: dict[str, str] = {}
     if any(getattr(settings, name) != getattr(environment, name) for name in _CONFIG):
@@ -283,12 +338,8 @@ def pipeline_instance(settings: Settings) -> dg.DagsterInstance:
     def custom(cls: type) -> dict[str, Any]:
         return {"module": __name__, "class": cls.__name__, "config": config}
 
-    overrides = {
+    return {
         "storage": {"custom": custom(PipelinePostgresStorage)},
         "local_artifact_storage": custom(PipelineArtifactStorage),
         "compute_logs": custom(PipelineComputeLogManager),
     }
-    ref = InstanceRef.from_dir(str(_local_dir(settings)), config_dir=str(PROJECT_ROOT), overrides=overrides)
-    instance = dg.DagsterInstance.from_ref(ref)
-    instance.optimize_for_webserver(**_POOL)
-    return instance

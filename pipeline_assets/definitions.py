@@ -6,6 +6,7 @@ import warnings
 import dagster as dg
 
 from pipeline_assets.build import build_defs, build_platform
+from pipeline_assets.jobs import EXECUTOR
 from pipeline_assets.platform import Platform
 from pipeline_assets.settings import Settings
 from pipeline_assets.staging.looking import peek
@@ -18,9 +19,11 @@ def defs() -> dg.Definitions:
     """The code location."""
     # Dagster's own doing, while it looks for checks that components define: nothing the user could mend.
     warnings.filterwarnings("ignore", "Parameter `execution_type`", dg.BetaWarning)
-    platform = build_platform(Settings.from_environment())
+    settings = Settings.from_environment()
+    settings.require_declarations()
+    platform = build_platform(settings)
     _tell_doubts(platform)
-    return build_defs(platform=platform)
+    return build_defs(platform=platform, executor=EXECUTOR)
 
 
 def _tell_doubts(platform: Platform) -> None:

@@ -1,4 +1,4 @@
-"""What a deployment's namespace gives names to: its schemas in PostgreSQL and its assets in Dagster.
+"""What a deployment's namespace gives names to: its schemas in PostgreSQL, and all it defines in Dagster.
 
 Deployments with different namespaces share a database without touching each other. A deployment without one has the
 plain names. No Dagster here, and nothing of PostgreSQL but its rules for names.
@@ -59,17 +59,17 @@ class Namespace:
     @property
     def marts(self) -> str:
         """The schema of the tables for people and BI tools."""
-        return self._schema(MARTS)
+        return self.named(MARTS)
 
     @property
     def ledger(self) -> str:
         """The schema of what counts."""
-        return self._schema(LEDGER)
+        return self.named(LEDGER)
 
     @property
     def dagster(self) -> str:
         """The schema of Dagster's own storage."""
-        return self._schema(DAGSTER)
+        return self.named(DAGSTER)
 
     @property
     def schemas(self) -> Mapping[str, str]:
@@ -80,7 +80,8 @@ class Namespace:
         """The path of an asset's key."""
         return [self.name, *path] if self.name else [*path]
 
-    def _schema(self, plain: str) -> str:
+    def named(self, plain: str) -> str:
+        """The name of what may have no path: a schema, job, sensor, group or resource."""
         return f"{self.name}_{plain}" if self.name else plain
 
 

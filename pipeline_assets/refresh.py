@@ -15,7 +15,7 @@ from dagster._core.storage.asset_check_execution_record import AssetCheckExecuti
 from pipeline_assets.assets.keys import staging_key, stretch_keys
 from pipeline_assets.checks.declared import report_leftovers
 from pipeline_assets.hints import hints
-from pipeline_assets.jobs import BUILD_JOB, LOAD_JOB
+from pipeline_assets.jobs import BUILD_JOB, LOAD_JOB, job_name
 from pipeline_assets.ledger.builds import Stretch
 from pipeline_assets.ledger.summary import SourceSummary, is_silent, summarise
 from pipeline_assets.leftovers import Leftover
@@ -211,7 +211,7 @@ class Refresh:
         lock = f"refresh with {self._platform.settings.namespace.ledger}"
         with turn(url, lock, "another refresh", limit=_WAIT_LIMIT_SECONDS, told_after=0):
             self._wait_for_others()
-            result = self._definitions.resolve_job_def(job).execute_in_process(
+            result = self._definitions.resolve_job_def(job_name(job, self._namespace)).execute_in_process(
                 instance=self._instance,
                 asset_selection=selection,
                 # The events of the run are in the UI; the terminal shows progress and results.
@@ -228,7 +228,8 @@ class Refresh:
     def _wait_for_others(self) -> None:
         """Wait for runs that the sensors or people in the UI have asked for."""
         wait = Wait("runs of the same tables to end", _WAIT_LIMIT_SECONDS, told_after=0)
-        while living := surely_under_way(self._instance, LOAD_JOB, BUILD_JOB):
+        url, jobs = self._platform.postgres_url, [job_name(job, self._namespace) for job in (LOAD_JOB, BUILD_JOB)]
+        while living := surely_under_way(self._instance, url, *jobs):
             if wait.over:
                 raise WaitedTooLong(f"Waited {wait.limit:.0f} seconds in vain for {'; '.join(living.values())}.")
             wait.pause(_WAIT_SECONDS, "; ".join(living.values()))

@@ -1,4 +1,9 @@
-"""Runs of the two jobs: which are under way, and which only look so because their process was killed."""
+"""Runs of the two jobs: which are under way, and which only look so because their process was killed.
+
+Whoever executes a run holds a lock on a PostgreSQL server. Where Dagster's storage is ours, recording a run's start
+takes it, for every run there is (`LockingRuns`); on a project's own storage of whatever kind the resource of our assets
+takes it on the deployment's server, for runs of these assets.
+"""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -7,44 +12,73 @@ import dagster as dg
 from dagster_postgres import PostgresRunStorage
 
 from pipeline_assets.locks import Holder, executing
+from pipeline_assets.waiting import Wait
 
 _WAITING = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING]
 _EXECUTED = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
 # A run that is not executed a while after it was launched was killed on its way.
 _LAUNCHING = timedelta(seconds=30)
+# The longest time from when the resources of a run go to when its end is recorded.
+_ENDING_SECONDS = 5.0
 GONE = "The process that executed it is gone."
 
 
-def under_way(instance: dg.DagsterInstance, *jobs: str) -> bool:
-    """Whether a run of one of the jobs is queued or running, as far as Dagster knows."""
-    statuses = [*_WAITING, *_EXECUTED]
-    return any(instance.get_runs_count(dg.RunsFilter(job_name=job, statuses=statuses)) for job in jobs)
+class LockingRuns(PostgresRunStorage):
+    """A storage that takes the lock of every run whose start it records; see `dagster_storage`."""
 
 
-def surely_under_way(instance: dg.DagsterInstance, *jobs: str) -> dict[str, str]:
+def under_way(instance: dg.DagsterInstance, url: str, *jobs: str) -> bool:
+    """Whether a run of one of the jobs is queued, being launched or executed; see `surely_under_way`."""
+    queued = _WAITING[:2]
+    if any(instance.get_runs_count(dg.RunsFilter(job_name=job, statuses=queued)) for job in jobs):
+        return True
+    return bool(surely_under_way(instance, url, *jobs))
+
+
+def surely_under_way(instance: dg.DagsterInstance, url: str, *jobs: str) -> dict[str, str]:
     """The runs of the jobs that are being launched or that a living process executes; run id and words about it.
 
-    Unlike `under_way` this needs no daemon that closes the runs of killed processes; it closes them itself.
+    It needs no daemon that closes the runs of killed processes; it closes them itself.
+
+    Args:
+        instance: where the runs are recorded.
+        url: of the deployment's server.
+        jobs: names of the jobs.
     """
     found: dict[str, str] = {}
     records = _records(instance, jobs, _EXECUTED)
-    living = executed_by(instance, [record.dagster_run.run_id for record in records])
+    living = executed_by(instance, [record.dagster_run.run_id for record in records], url)
     for record in records:
         run = record.dagster_run
         if run.run_id in living:
             worker = living[run.run_id] or "a process that may be connecting to PostgreSQL again"
             found[run.run_id] = f"run {run.run_id} of {run.job_name}, executed by {worker}"
-            continue
-        # It may have ended meanwhile; its lock goes after its status says so.
-        now = instance.get_run_by_id(run.run_id)
-        if now is not None and now.status in _EXECUTED:
-            instance.report_run_failed(now, GONE)
+        elif not storage_locks(instance) and _lately(record):
+            # There the lock is taken a while after the run's start.
+            found[run.run_id] = f"run {run.run_id} of {run.job_name}, which has just begun"
+        else:
+            _close(instance, run.run_id)
     for record in _records(instance, jobs, [dg.DagsterRunStatus.STARTING]):
-        launched = record.update_timestamp.replace(tzinfo=UTC)
-        if datetime.now(UTC) - launched < _LAUNCHING:
-            run = record.dagster_run
+        if _lately(record):
+            run, launched = record.dagster_run, record.update_timestamp
             found[run.run_id] = f"run {run.run_id} of {run.job_name}, launched at {launched:%Y-%m-%d %H:%M:%S} UTC"
     return found
+
+
+def _lately(record: dg.RunRecord) -> bool:
+    """Whether the status of a run has changed a moment ago."""
+    return datetime.now(UTC) - record.update_timestamp.replace(tzinfo=UTC) < _LAUNCHING
+
+
+def _close(instance: dg.DagsterInstance, run_id: str) -> None:
+    """Record the end of a run that nobody executes."""
+    # It may have ended meanwhile; its status says so before its lock goes, or on a storage not ours a moment after.
+    wait = Wait(f"the end of run {run_id} to be recorded", 0 if storage_locks(instance) else _ENDING_SECONDS)
+    while (run := instance.get_run_by_id(run_id)) is not None and run.status in _EXECUTED:
+        if wait.over:
+            instance.report_run_failed(run, GONE)
+            return
+        wait.pause(_ENDING_SECONDS / 10)
 
 
 def _records(
@@ -54,10 +88,21 @@ def _records(
     return [record for each in filters for record in instance.get_run_records(each)]
 
 
-def executed_by(instance: dg.DagsterInstance, run_ids: Iterable[str]) -> dict[str, Holder | None]:
-    """The started runs among these that a living process executes, and which one, where that is known."""
-    storage = instance.run_storage
-    if not isinstance(storage, PostgresRunStorage):
-        # An instance in memory, which holds the runs of this process only.
+def executed_by(instance: dg.DagsterInstance, run_ids: Iterable[str], url: str) -> dict[str, Holder | None]:
+    """The started runs among these that a living process executes, and which one, where that is known.
+
+    Args:
+        instance: where the runs are recorded.
+        run_ids: the runs.
+        url: of the server on which they are locked where Dagster's storage is not ours.
+    """
+    if instance.is_ephemeral:
+        # It holds the runs of this process only.
         return dict.fromkeys(run_ids)
-    return executing(storage.postgres_url, run_ids)
+    storage = instance.run_storage
+    return executing(storage.postgres_url if isinstance(storage, LockingRuns) else url, run_ids)
+
+
+def storage_locks(instance: dg.DagsterInstance) -> bool:
+    """Whether recording a run's start takes its lock, or none is needed."""
+    return instance.is_ephemeral or isinstance(instance.run_storage, LockingRuns)

@@ -1,20 +1,24 @@
-"""The only module that reads environment variables.
+"""The only module that reads environment variables, and the `.env` of a project.
 
 Everything else receives a `Settings` value; tests and the command line build their own.
 """
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pipeline_assets.namespace import PLAIN, Namespace, NamespaceError
+from pipeline_assets.namespace import PLAIN, Namespace
+from pipeline_assets.project import ENV_FILE, Project, find_project, is_clone, read_env_file
 
-PROJECT_ROOT = Path(__file__).resolve().parent.parent
+PACKAGE_DIR = Path(__file__).resolve().parent
+"""The folder of this package: in a clone, or in the site-packages of an environment."""
+PROJECT_ROOT = PACKAGE_DIR.parent
+"""The clone, where the package runs from one; otherwise nothing of a deployment is sought or put there."""
 
 MAX_RECORD_BYTES = 32 << 20
 """Longest record by default."""
@@ -25,8 +29,11 @@ _UNITS = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
 _RECORD_BYTES = (1 << 10, 1 << 30)
 
 
+T = TypeVar("T")
+
+
 class SettingsError(ValueError):
-    """An environment variable holds a value the pipeline cannot work with."""
+    """A variable holds a value the pipeline cannot work with; the message says which and where it is set."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,7 @@ class Settings:
         max_record_bytes: the longest line, CSV record, element of a JSON array or row of a Parquet file that is read;
             a longer one goes to quarantine.
         namespace: what its schemas and asset keys begin with, which tells it from others in the same database.
+        project_dir: absolute folder of the project these are the settings of; None for settings of nobody's project.
     """
 
     data_dir: Path
@@ -59,11 +67,48 @@ class Settings:
     follow_links: bool = False
     max_record_bytes: int = MAX_RECORD_BYTES
     namespace: Namespace = PLAIN
+    project_dir: Path | None = None
 
     @property
     def postgres_dir(self) -> Path:
         """Folder of the embedded PostgreSQL server."""
         return self.data_dir / "postgres"
+
+    @property
+    def dagster_dir(self) -> Path:
+        """Folder of the files that Dagster keeps of runs."""
+        return self.data_dir / "dagster"
+
+    @property
+    def demo_truth(self) -> Path:
+        """File that says what the demo has planted; where it is, the demo was made."""
+        return self.data_dir / "demo_truth.json"
+
+    def require_no_declarations(self) -> None:
+        """See that the demo can be made.
+
+        Raises:
+            SettingsError: own declarations are named, whose data it would be mixed with.
+        """
+        if self.defs_dir is not None:
+            raise SettingsError(
+                f"PIPELINE_DEFS_DIR names {self.defs_dir}: the demo does not belong among data of your own. Make it in "
+                "an empty folder."
+            )
+
+    def require_declarations(self) -> None:
+        """See that it is meant that the demo's declarations hold.
+
+        Raises:
+            SettingsError: none are named, and neither is this the clone nor was the demo made here.
+        """
+        here = self.project_dir
+        if self.defs_dir is None and here is not None and here != clone() and not self.demo_truth.exists():
+            raise SettingsError(
+                f"Nothing is declared for {here}. Make a project with `pipeline-assets init FOLDER`, or set "
+                f"PIPELINE_DEFS_DIR in {here / ENV_FILE} to the folder with your declarations; `pipeline-assets demo` "
+                "makes the demo here."
+            )
 
     @classmethod
     def for_data_dir(cls, data_dir: Path, **changes: Any) -> "Settings":
@@ -73,61 +118,149 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> "Settings":
-        """Read `PIPELINE_*` variables; relative paths are relative to the project's folder.
+        """The settings of the project that this process works in: see `current_project`.
+
+        `PIPELINE_*` variables of the environment win over those of the project's `.env`. Relative paths are relative to
+        the project's folder.
+
+        Args:
+            environment: variables in place of those of the process.
 
         Raises:
-            SettingsError: a variable holds a value that cannot be used; the message names it.
+            SettingsError: a variable holds a value that cannot be used; the message names it and where it is set.
         """
         env = os.environ if environment is None else environment
-        data_dir = _path(env.get("PIPELINE_DATA_DIR") or "data")
-        defs_dir = env.get("PIPELINE_DEFS_DIR")
+        return cls._read(current_project(env).folder, env)
+
+    @classmethod
+    def for_project(cls, folder: Path, environment: Mapping[str, str] | None = None) -> "Settings":
+        """The settings of the project in a folder, whatever folder the process works in.
+
+        For a project's own `definitions.py`, which Dagster may load anywhere; see `from_environment`.
+
+        Args:
+            folder: the project's; the one with its `.env`.
+            environment: variables in place of those of the process.
+
+        Raises:
+            SettingsError: a variable holds a value that cannot be used; the message names it and where it is set.
+        """
+        return cls._read(folder.expanduser().absolute(), os.environ if environment is None else environment)
+
+    @classmethod
+    def _read(cls, folder: Path, environment: Mapping[str, str]) -> "Settings":
+        variables = _Variables(folder, environment)
+        data_dir = variables.get("PIPELINE_DATA_DIR", variables.path) or folder / "data"
         return cls(
             data_dir=data_dir,
-            landing_dir=_folder_url(env, "PIPELINE_LANDING_URL", data_dir / "landing"),
-            lake_dir=_folder_url(env, "PIPELINE_LAKE_URL", data_dir / "lake"),
-            postgres_url=env.get("PIPELINE_POSTGRES_URL") or None,
-            defs_dir=_path(defs_dir) if defs_dir else None,
-            timezone=_timezone(env.get("PIPELINE_TIMEZONE") or "UTC"),
-            first_day=_day(env.get("PIPELINE_FIRST_DAY") or "2010-01-01"),
-            namespace=_namespace(env.get("PIPELINE_NAMESPACE") or None),
-            tables=tuple(name.strip() for name in (env.get("PIPELINE_TABLES") or "").split(",") if name.strip()),
-            follow_links=_flag(env, "PIPELINE_FOLLOW_LINKS"),
-            max_record_bytes=_record_bytes(env.get("PIPELINE_MAX_RECORD_BYTES") or str(MAX_RECORD_BYTES)),
+            landing_dir=variables.get("PIPELINE_LANDING_URL", variables.folder_url) or data_dir / "landing",
+            lake_dir=variables.get("PIPELINE_LAKE_URL", variables.folder_url) or data_dir / "lake",
+            postgres_url=variables.get("PIPELINE_POSTGRES_URL", str),
+            defs_dir=variables.get("PIPELINE_DEFS_DIR", variables.path),
+            timezone=variables.get("PIPELINE_TIMEZONE", _timezone) or cls.timezone,
+            first_day=variables.get("PIPELINE_FIRST_DAY", _day) or cls.first_day,
+            namespace=variables.get("PIPELINE_NAMESPACE", Namespace) or PLAIN,
+            tables=variables.get("PIPELINE_TABLES", _names) or (),
+            follow_links=variables.get("PIPELINE_FOLLOW_LINKS", _flag) or False,
+            max_record_bytes=variables.get("PIPELINE_MAX_RECORD_BYTES", _record_bytes) or MAX_RECORD_BYTES,
+            project_dir=folder,
         )
 
 
-def _path(value: str) -> Path:
-    # Dagster starts processes in folders of its own choosing, so a relative path may not depend on the
-    # working folder of whoever reads it.
-    return (PROJECT_ROOT / Path(value).expanduser()).absolute()
+def current_project(environment: Mapping[str, str] | None = None) -> Project:
+    """The project that this process works in, see `project.find_project`.
+
+    Args:
+        environment: variables in place of those of the process.
+    """
+    env = os.environ if environment is None else environment
+    home = env.get("DAGSTER_HOME")
+    return find_project(Path.cwd(), dagster_home=Path(home) if home else None, clone=clone())
 
 
-def _folder_url(env: Mapping[str, str], name: str, default: Path) -> Path:
-    value = env.get(name)
-    if not value:
-        return default
-    if value.startswith("file://"):
-        return Path(value.removeprefix("file://"))
-    if "://" in value:
-        raise SettingsError(
-            f"{name}: only local folders (a path or file:///…) are supported by this version, got the scheme "
-            f"{value.split('://', 1)[0]!r}. Mount the bucket as a folder, or unset {name}."
-        )
-    return _path(value)
+def dagster_home(project: Path) -> Path | None:
+    """The folder of the Dagster instance of a project, where one is named.
+
+    As Dagster's own commands do, it puts what the project's `.env` sets into the environment, unless it is set there:
+    the project's `dagster.yaml` may name any of it.
+    """
+    from dotenv import load_dotenv
+
+    load_dotenv(project / ENV_FILE, override=False)
+    home = os.environ.get("DAGSTER_HOME")
+    return Path(home) if home else None
 
 
-def _flag(env: Mapping[str, str], name: str) -> bool:
-    value = (env.get(name) or "false").strip().lower()
-    if value not in _FLAGS:
-        raise SettingsError(f"{name}: {value!r} is neither true nor false.")
-    return _FLAGS[value]
+def clone() -> Path | None:
+    """The folder of the clone that the package runs from; None where it is installed."""
+    return PROJECT_ROOT if is_clone(PROJECT_ROOT) else None
+
+
+class _Variables:
+    """The variables of a project by name: the environment's, then those of its `.env`.
+
+    Args:
+        folder: the project's.
+        environment: the environment's.
+
+    Raises:
+        SettingsError: a line of `.env` that seems to set one of ours cannot be read.
+    """
+
+    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
+        self._folder = folder
+        self._environment = environment
+        try:
+            self._of_file = read_env_file(folder, environment)
+        except ValueError as error:
+            raise SettingsError(str(error)) from None
+
+    def get(self, name: str, convert: Callable[[str], T]) -> T | None:
+        """The value of a variable; None where it is not set, or to nothing."""
+        line, in_file = self._of_file.get(name, (0, ""))
+        # One that is set to nothing is set, so that it can be told not to take the file's.
+        text = self._environment.get(name, in_file)
+        if not text:
+            return None
+        try:
+            return convert(text)
+        except ValueError as error:
+            # Dagster puts what is in a project's file into the environment of its processes.
+            place = f"{self._folder / ENV_FILE}:{line}: " if line and text == in_file else ""
+            raise SettingsError(f"{place}{name}: {error}") from error
+
+    def path(self, value: str) -> Path:
+        # Dagster starts processes in folders of its own choosing, so a relative path may not depend on the
+        # working folder of whoever reads it.
+        return (self._folder / Path(value).expanduser()).absolute()
+
+    def folder_url(self, value: str) -> Path:
+        if value.startswith("file://"):
+            return Path(value.removeprefix("file://"))
+        if "://" in value:
+            raise ValueError(
+                f"only local folders (a path or file:///…) are supported by this version, got the scheme "
+                f"{value.split('://', 1)[0]!r}. Mount the bucket as a folder, or unset it."
+            )
+        return self.path(value)
+
+
+def _names(value: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in value.split(",") if name.strip())
+
+
+def _flag(value: str) -> bool:
+    flag = value.strip().lower()
+    if flag not in _FLAGS:
+        raise ValueError(f"{flag!r} is neither true nor false.")
+    return _FLAGS[flag]
 
 
 def _record_bytes(value: str) -> int:
     found = re.fullmatch(r"(\d+)\s*([a-z]*)", value.strip().lower())
     least, most = _RECORD_BYTES
     if found is None or found[2] not in _UNITS or not least <= int(found[1]) * _UNITS[found[2]] <= most:
-        raise SettingsError(f"PIPELINE_MAX_RECORD_BYTES: {value!r} is no size from 1KiB to 1GiB, such as 32MiB.")
+        raise ValueError(f"{value!r} is no size from 1KiB to 1GiB, such as 32MiB.")
     return int(found[1]) * _UNITS[found[2]]
 
 
@@ -135,19 +268,12 @@ def _timezone(value: str) -> str:
     try:
         ZoneInfo(value)
     except (ZoneInfoNotFoundError, ValueError) as error:
-        raise SettingsError(f"PIPELINE_TIMEZONE: {value!r} is not an IANA time zone such as Europe/Berlin.") from error
+        raise ValueError(f"{value!r} is not an IANA time zone such as Europe/Berlin.") from error
     return value
-
-
-def _namespace(value: str | None) -> Namespace:
-    try:
-        return Namespace(value)
-    except NamespaceError as error:
-        raise SettingsError(f"PIPELINE_NAMESPACE: {error}") from error
 
 
 def _day(value: str) -> date:
     try:
         return date.fromisoformat(value)
     except ValueError as error:
-        raise SettingsError(f"PIPELINE_FIRST_DAY: {value!r} is not a date such as 2010-01-01.") from error
+        raise ValueError(f"{value!r} is not a date such as 2010-01-01.") from error

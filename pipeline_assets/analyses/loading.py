@@ -49,7 +49,7 @@ STANDARD_TABLES = frozenset(
 )
 """Names no analysis may have."""
 
-_SOURCE = "EventSource"
+_OTHERS = ("EventSource", "EventPipeline")
 _ONCE = (Channels, Currencies)
 
 A = TypeVar("A", bound=Analysis)
@@ -127,8 +127,8 @@ def load_analyses(*folders: Path) -> Analyses:
             messages += mistakes
             if declared:
                 found.append(declared)
-        elif document.type.startswith(f"{PACKAGE}.") and (package, component) != (PACKAGE, _SOURCE):
-            known = [f"{PACKAGE}.{name}" for name in (_SOURCE, *KINDS)]
+        elif document.type.startswith(f"{PACKAGE}.") and not (package == PACKAGE and component in _OTHERS):
+            known = [f"{PACKAGE}.{name}" for name in (*_OTHERS, *KINDS)]
             messages.append(document.at_type(f"unknown type '{document.type}'{suggestion(document.type, known)}"))
     messages += _name_mistakes([declared for declared in found if not isinstance(declared.value, _ONCE)])
     messages += _second_mistakes(found)

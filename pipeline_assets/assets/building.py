@@ -13,6 +13,7 @@ from pipeline_assets.ledger.files import StagedFile
 from pipeline_assets.metadata import column_lineage, column_schema
 from pipeline_assets.partitions import ONLY_STALE_TAG, daily_partitions, day_range
 from pipeline_assets.platform import Platform
+from pipeline_assets.resources import resource_key
 from pipeline_assets.settings import Settings
 
 
@@ -43,9 +44,9 @@ def table_arguments(
     return {
         "key": table_key(table.name, settings.namespace),
         "description": table.description,
-        "group_name": table.group,
+        "group_name": settings.namespace.named(table.group),
         "kinds": {"polars", "parquet" if table.store == "lake" else "postgres"},
-        "io_manager_key": table.store,
+        "io_manager_key": resource_key(table.store, settings.namespace),
         "code_version": version,
         "metadata": metadata,
         **daily,

@@ -14,6 +14,7 @@ from pipeline_assets.ledger.files import StagedFile
 from pipeline_assets.ledger.looks import MOST_EVENT_NAMES
 from pipeline_assets.platform import Platform
 from pipeline_assets.progress import Progress
+from pipeline_assets.resources import with_resources_of
 from pipeline_assets.settings import Settings
 from pipeline_assets.staging.staged import scan_staged
 from pipeline_assets.transforms.events import DayCounts, build_events, look_back_days
@@ -28,6 +29,7 @@ def events_asset(
     """The asset `events`, fed by the staging assets of all sources; see `table_arguments`."""
 
     @dg.asset(**table_arguments(EVENTS, settings, version=version, made_of=made_of, deps=staging))
+    @with_resources_of(settings.namespace)
     def events(
         context: dg.AssetExecutionContext,
         platform: dg.ResourceParam[Platform],

@@ -16,6 +16,7 @@ from pipeline_assets.ledger.summary import summarise
 from pipeline_assets.metadata import column_schema
 from pipeline_assets.platform import Platform
 from pipeline_assets.progress import Progress
+from pipeline_assets.resources import with_resources_of
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.staging.housekeeping import remove_uncounted, write_views
@@ -34,7 +35,7 @@ def staging_assets(source: Source, settings: Settings, *, declared: bool = True)
 
     @dg.asset(
         key=staging_key(source.name, settings.namespace),
-        group_name="staging",
+        group_name=settings.namespace.named("staging"),
         kinds={"duckdb", "parquet"},
         description=f"{undeclared}Rows of the {source.format} files `{source.path}` in landing, per file and event "
         "day. Each content is loaded exactly once; lines that cannot be loaded are in "
@@ -42,6 +43,7 @@ def staging_assets(source: Source, settings: Settings, *, declared: bool = True)
         metadata={"dagster/column_schema": column_schema(StagedEvents)},
         freshness_policy=_freshness_policy(source),
     )
+    @with_resources_of(settings.namespace)
     def staging(
         context: dg.AssetExecutionContext,
         config: LoadConfig,

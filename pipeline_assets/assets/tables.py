@@ -21,6 +21,7 @@ from pipeline_assets.namespace import Namespace
 from pipeline_assets.partitions import ONLY_STALE_TAG, day_range
 from pipeline_assets.platform import Platform
 from pipeline_assets.progress import Progress
+from pipeline_assets.resources import with_resources_of
 from pipeline_assets.settings import Settings
 
 # Half of the columns of events are read, and most of those as categories.
@@ -48,6 +49,7 @@ def table_asset(
     )
 
     @dg.asset(**arguments)
+    @with_resources_of(namespace)
     def asset(
         context: dg.AssetExecutionContext,
         *,

@@ -9,6 +9,7 @@ from dagster_duckdb import DuckDBResource
 
 from pipeline_assets.namespace import Namespace
 from pipeline_assets.platform import Platform
+from pipeline_assets.resources import with_resources_of
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def grouped(checks: Sequence[Check], namespace: Namespace) -> list[dg.AssetCheck
     groups: dict[tuple[dg.AssetKey, bool], list[Check]] = {}
     for check in (_within(namespace, each) for each in checks):
         groups.setdefault((check.spec.asset_key, check.spec.blocking), []).append(check)
-    return [_group(key, of_group, blocking) for (key, blocking), of_group in groups.items()]
+    return [_group(key, of_group, blocking, namespace) for (key, blocking), of_group in groups.items()]
 
 
 def _within(namespace: Namespace, check: Check) -> Check:
@@ -64,10 +65,13 @@ def _within(namespace: Namespace, check: Check) -> Check:
     return replace(check, spec=check.spec._replace(asset_key=key(check.spec.asset_key), additional_deps=deps))
 
 
-def _group(asset: dg.AssetKey, checks: Sequence[Check], blocking: bool) -> dg.AssetChecksDefinition:
+def _group(
+    asset: dg.AssetKey, checks: Sequence[Check], blocking: bool, namespace: Namespace
+) -> dg.AssetChecksDefinition:
     name = f"{asset.to_python_identifier()}_{'blocking_checks' if blocking else 'checks'}"
 
     @dg.multi_asset_check(name=name, specs=[check.spec for check in checks], can_subset=True)
+    @with_resources_of(namespace)
     def group(
         context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform], duckdb: DuckDBResource
     ) -> Iterator[dg.AssetCheckResult]:

@@ -36,9 +36,9 @@ def demo() -> None:
     from pipeline_assets.demo.report import behaviour_report
     from pipeline_assets.demo.truth import read_truth, write_truth
 
-    with current_refresh() as (platform, refresher):
+    with current_refresh(demo=True) as (platform, refresher):
         landing = platform.settings.landing_dir
-        planted = platform.settings.data_dir / "demo_truth.json"
+        planted = platform.settings.demo_truth
         if not planted.exists():
             console.print(f"Generating sample files in {landing} …")
             generated = build_demo()

@@ -16,8 +16,12 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def current_settings() -> Generator[Settings]:
-    """The environment's settings; errors a user can mend are printed without a traceback."""
+def current_settings(*, demo: bool = False) -> Generator[Settings]:
+    """The project's settings; errors a user can mend are printed without a traceback.
+
+    Args:
+        demo: whether the demo is about to be made.
+    """
     from pipeline_assets.identity import IdentityError
     from pipeline_assets.postgres import PostgresError, is_lost
     from pipeline_assets.sources.loading import DeclarationError
@@ -26,7 +30,12 @@ def current_settings() -> Generator[Settings]:
     # What is waited for is told from the beginning.
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     try:
-        yield Settings.from_environment()
+        settings = Settings.from_environment()
+        if demo:
+            settings.require_no_declarations()
+        else:
+            settings.require_declarations()
+        yield settings
     except (SettingsError, DeclarationError, PostgresError, IdentityError, WaitedTooLong) as error:
         errors.print(f"[red]{escaped(str(error))}[/red]")
         raise typer.Exit(1) from None
@@ -53,8 +62,8 @@ def current_platform() -> Generator["Platform"]:
 
 
 @contextmanager
-def current_refresh() -> Generator[tuple["Platform", "Refresh"]]:
-    """The deployment and what loads and builds it."""
+def current_refresh(*, demo: bool = False) -> Generator[tuple["Platform", "Refresh"]]:
+    """The deployment and what loads and builds it; see `current_settings`."""
     from pipeline_assets.build import build_defs
     from pipeline_assets.components.loading import declared
     from pipeline_assets.dagster_storage import pipeline_instance
@@ -62,7 +71,7 @@ def current_refresh() -> Generator[tuple["Platform", "Refresh"]]:
     from pipeline_assets.progress import BarProgress, LoggedProgress, terminal_bars
     from pipeline_assets.refresh import Refresh
 
-    with current_settings() as settings:
+    with current_settings(demo=demo) as settings:
         platform = Platform.current(settings, *declared(settings))
         bars = terminal_bars() if console.is_terminal else None
         progress = BarProgress(bars) if bars else LoggedProgress()

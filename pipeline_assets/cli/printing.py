@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from pipeline_assets.settings import Settings
+from pipeline_assets.settings import Settings, clone
 
 if TYPE_CHECKING:
     from pipeline_assets.demo.findings import Finding
@@ -42,7 +42,7 @@ def print_report(platform: "Platform", report: "RefreshReport") -> None:
     for failure in report.failures:
         errors.print(f"[red]{escaped(failure)}[/red]")
     for run in report.failed_runs:
-        errors.print(f"[red]Run {run} failed.[/red] Look at it in the Dagster UI (make dev), or run: dagster run list")
+        errors.print(f"[red]Run {run} failed.[/red] Look at it in the Dagster UI ({ui_command(platform)}).")
     for name in report.beyond_bounds:
         summary = report.summaries[name]
         errors.print(
@@ -58,7 +58,7 @@ def print_report(platform: "Platform", report: "RefreshReport") -> None:
     for check in report.open_checks:
         errors.print(
             f"[red]Blocking check {check} has failed and was not passed since.[/red] "
-            "Mend the cause, then materialise its asset in the UI (make dev)."
+            f"Mend the cause, then materialise its asset in the UI ({ui_command(platform)})."
         )
     for name in report.pending:
         errors.print(f"[yellow]{escaped(name)} stays pending: it is being written to, or could not be loaded.[/yellow]")
@@ -138,8 +138,20 @@ def print_places(platform: "Platform") -> None:
     console.print(f"  lake       {settings.lake_dir} (staging and events, Parquet)")
     console.print(f"  tables     PostgreSQL, schema {marts}:  pipeline-assets sql {query}")
     console.print(f"  ledger     PostgreSQL, schema {ledger}: pipeline-assets status, pipeline-assets quarantine list")
-    console.print("  Dagster    make dev, then http://localhost:3000")
-    console.print("The command pipeline-assets is in .venv/bin.")
+    console.print(f"  Dagster    {ui_command(platform)}, then http://localhost:3000", soft_wrap=True)
+    if settings.project_dir == clone():
+        console.print("The command pipeline-assets is in .venv/bin.")
+
+
+def ui_command(platform: "Platform") -> str:
+    """The command that starts the UI of a deployment, in its project's folder."""
+    settings = platform.settings
+    if settings.project_dir == clone():
+        return "make dev"
+    if settings.defs_dir is None:
+        # A folder with nothing but the demo's data.
+        return f"DAGSTER_HOME={settings.dagster_dir} dagster dev -m pipeline_assets.definitions"
+    return "dg dev"
 
 
 def _print_sources(summaries: "Mapping[str, SourceSummary]") -> None:

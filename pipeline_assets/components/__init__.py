@@ -9,6 +9,17 @@ from pipeline_assets.components.analyses import (
     Paths,
     Retention,
 )
+from pipeline_assets.components.event_pipeline import EventPipeline
 from pipeline_assets.components.event_source import EventSource
 
-__all__ = ["Attribution", "Channels", "Conversion", "Currencies", "EventSource", "Funnel", "Paths", "Retention"]
+__all__ = [
+    "Attribution",
+    "Channels",
+    "Conversion",
+    "Currencies",
+    "EventPipeline",
+    "EventSource",
+    "Funnel",
+    "Paths",
+    "Retention",
+]

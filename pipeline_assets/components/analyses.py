@@ -7,6 +7,7 @@ from dagster.components.scaffold.scaffold import scaffold_with
 from pydantic import BaseModel
 
 from pipeline_assets.analyses import declaration
+from pipeline_assets.components.declaring import settings_of
 
 
 class AnalysisScaffolder(dg.Scaffolder):
@@ -94,8 +95,9 @@ class AnalysisComponent(dg.Component):
         analysis = attributes if isinstance(attributes, cls.model) else cls.model.model_validate(attributes or {})
         return cls(analysis.model_copy(update={"name": analysis.name or context.path.name}))
 
-    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:  # noqa: ARG002 - Dagster's signature
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Nothing of its own: what a table of the model depends on is known where all declarations are, see `model`."""
+        settings_of(context)
         return dg.Definitions()
 
 

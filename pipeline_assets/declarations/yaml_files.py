@@ -18,9 +18,9 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from pipeline_assets.declarations.problems import DeclarationError, Location, Problem, suggestion
-from pipeline_assets.settings import PROJECT_ROOT, Settings
+from pipeline_assets.settings import PACKAGE_DIR, Settings
 
-DEFS_DIR = PROJECT_ROOT / "pipeline_assets" / "defs"
+DEFS_DIR = PACKAGE_DIR / "defs"
 FILE_NAMES = ("defs.yaml", "defs.yml")
 
 _TOP_LEVEL = ("type", "attributes", "template_vars_module", "requirements", "post_processing")

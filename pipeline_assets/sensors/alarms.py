@@ -15,11 +15,11 @@ from pipeline_assets.checks.staging import FRESHNESS, HAS_FILES, freshness_resul
 from pipeline_assets.contracts.tables import EVENTS
 from pipeline_assets.ledger.summary import summarise
 from pipeline_assets.platform import Platform
+from pipeline_assets.sensors.declaring import sensor
 
 
-@dg.sensor(
+@sensor(
     minimum_interval_seconds=60,
-    default_status=dg.DefaultSensorStatus.RUNNING,
     description="Looks whether every source that declares `freshness_hours` still delivers, and records what the check "
     "`freshness` finds when it changes.",
 )
@@ -35,9 +35,8 @@ def silent_sources(context: dg.SensorEvaluationContext, platform: dg.ResourcePar
     return _changed(context.cursor, found)
 
 
-@dg.sensor(
+@sensor(
     minimum_interval_seconds=300,
-    default_status=dg.DefaultSensorStatus.RUNNING,
     description="Looks whether the path of every source matches a file, and whether every file has a source. Records "
     "what the checks `has_files` and `every_file_has_a_source` find when it changes.",
 )

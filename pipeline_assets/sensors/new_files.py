@@ -5,10 +5,11 @@ import time
 import dagster as dg
 
 from pipeline_assets.assets.keys import staging_key
-from pipeline_assets.jobs import LOAD_JOB
+from pipeline_assets.jobs import LOAD_JOB, job_name
 from pipeline_assets.platform import Platform
 from pipeline_assets.runs import under_way
 from pipeline_assets.sensors.backing_off import INPUTS_TAG, inputs_digest, must_wait
+from pipeline_assets.sensors.declaring import sensor
 from pipeline_assets.staging.landing import Refused
 
 # A file nobody has written to for this long is taken as complete. A wrong guess heals itself: newer content of a path
@@ -18,17 +19,17 @@ SETTLE_SECONDS = 3.0
 TICK_SECONDS = 30.0
 
 
-@dg.sensor(
+@sensor(
     job_name=LOAD_JOB,
     minimum_interval_seconds=10,
-    default_status=dg.DefaultSensorStatus.RUNNING,
     description="Asks for a load when files in landing are pending and nobody is writing to them any more.",
 )
 def new_files(
     context: dg.SensorEvaluationContext, platform: dg.ResourceParam[Platform]
 ) -> dg.SensorResult | dg.SkipReason:
     """Request one run for the sources that have settled pending files."""
-    if under_way(context.instance, LOAD_JOB):
+    load = job_name(LOAD_JOB, platform.settings.namespace)
+    if under_way(context.instance, platform.postgres_url, load):
         return dg.SkipReason("A load is under way.")
     deadline = time.monotonic() + TICK_SECONDS
     waiting = False
@@ -52,7 +53,7 @@ def new_files(
         told = f" {len(refused)} cannot be read: {refused[0].name} {refused[0].reason}." if refused else ""
         return dg.SkipReason(("Files are still being written." if waiting else "No file is pending.") + told)
     digest = inputs_digest(asked_for)
-    if reason := must_wait(context.instance, LOAD_JOB, digest):
+    if reason := must_wait(context.instance, load, digest):
         return reason
     keys = [staging_key(name, platform.settings.namespace) for name in ready]
     request = dg.RunRequest(asset_selection=keys, tags={INPUTS_TAG: digest})

@@ -4,28 +4,30 @@ import dagster as dg
 
 from pipeline_assets.assets.keys import stretch_keys
 from pipeline_assets.checks.declared import report_leftovers
-from pipeline_assets.jobs import BUILD_JOB, LOAD_JOB
+from pipeline_assets.jobs import BUILD_JOB, LOAD_JOB, job_name
 from pipeline_assets.partitions import range_tags
 from pipeline_assets.platform import Platform
 from pipeline_assets.runs import under_way
 from pipeline_assets.sensors.backing_off import INPUTS_TAG, few_failures, inputs_digest, must_wait
+from pipeline_assets.sensors.declaring import sensor
 
 
-@dg.sensor(
+@sensor(
     job_name=BUILD_JOB,
     minimum_interval_seconds=10,
-    default_status=dg.DefaultSensorStatus.RUNNING,
     description="Asks for a build of the oldest stretch of days whose tables are not built from what is there now.",
 )
 def stale_days(
     context: dg.SensorEvaluationContext, platform: dg.ResourceParam[Platform]
 ) -> dg.SensorResult | dg.SkipReason:
     """Request one run for the oldest stretch of stale days that was not asked for in vain a moment ago."""
+    namespace = platform.settings.namespace
+    load, build = job_name(LOAD_JOB, namespace), job_name(BUILD_JOB, namespace)
     # Building while files are loading would build the same days twice.
-    if under_way(context.instance, LOAD_JOB, BUILD_JOB):
+    if under_way(context.instance, platform.postgres_url, load, build):
         return dg.SkipReason("A run is under way.")
     # That something is no longer declared makes no day stale, so that no run would tell.
-    report_leftovers(context.instance, platform.leftovers(), platform.settings.namespace)
+    report_leftovers(context.instance, platform.leftovers(), namespace)
     staleness = platform.staleness()
     todo = staleness.stretches()
     if not todo:
@@ -34,13 +36,13 @@ def stale_days(
     while todo:
         stretch = todo.pop(0)
         digest = inputs_digest([stretch.first, stretch.last, *staleness.asked_of(stretch)])
-        waiting = must_wait(context.instance, BUILD_JOB, digest)
+        waiting = must_wait(context.instance, build, digest)
         if waiting is None:
             tags = {**range_tags(stretch), INPUTS_TAG: digest}
-            request = dg.RunRequest(asset_selection=stretch_keys(stretch, platform.settings.namespace), tags=tags)
+            request = dg.RunRequest(asset_selection=stretch_keys(stretch, namespace), tags=tags)
             return dg.SensorResult(run_requests=[request])
         # One bad day must not keep the others from being built: its half without it is asked for, then other stretches.
         reason = waiting
-        if few_failures(context.instance, BUILD_JOB):
+        if few_failures(context.instance, build):
             todo = staleness.halves(stretch) + todo
     return reason

@@ -68,10 +68,10 @@ def test_a_component_is_called_like_its_folder():
 
 
 @pytest.mark.parametrize("name", ["Conversion", "Channels", "Currencies"])
-def test_what_others_make_use_of_has_no_assets(name: str):
-    context = dg.ComponentTree.for_test().load_context
+def test_what_others_make_use_of_has_no_assets(name: str, tmp_path: Path):
     given = {"Conversion": {"event": "x"}, "Channels": {}, "Currencies": {"reporting": "EUR"}}[name]
-    assert not component(name).load(given, context).build_defs(context).assets
+    declare(tmp_path, yaml.safe_dump({"type": f"{PACKAGE}.{name}", "attributes": given}), "mine")
+    assert not component_definitions(Settings.for_data_dir(tmp_path, defs_dir=tmp_path)).assets
 
 
 def test_the_mistakes_of_sources_and_analyses_are_told_together_and_once(tmp_path: Path):

@@ -27,7 +27,7 @@ def run(*checks: Check, selection: dg.AssetSelection | None = None) -> dg.Execut
     @dg.asset(deps=[upper])
     def lower() -> None: ...
 
-    resources: dict[str, Any] = {"platform": object(), "duckdb": DuckDBResource(database=":memory:")}
+    resources: dict[str, Any] = {"pipeline_platform": object(), "pipeline_duckdb": DuckDBResource(database=":memory:")}
     definitions = dg.Definitions(
         assets=[upper, lower],
         asset_checks=grouped(checks, Namespace()),

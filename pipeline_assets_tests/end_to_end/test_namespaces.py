@@ -112,22 +112,44 @@ def test_everything_in_the_database_is_in_a_schema_of_one_of_them(both: dict[Nam
         assert {schema for (schema,) in deployment.sql(query)} == expected
 
 
-def test_the_keys_of_all_assets_begin_with_the_namespace_and_checks_and_jobs_keep_their_names(
+def test_all_that_a_code_location_names_begins_with_the_namespace_and_checks_keep_their_names(
     both: dict[Namespace, Deployment], make: Callable[..., Deployment]
 ) -> None:
-    def names(deployment: Deployment, prefix: list[str]) -> tuple[set[Any], set[Any], set[str]]:
-        graph = deployment.definitions.resolve_asset_graph()
-        assert all(key.path[: len(prefix)] == prefix for key in graph.get_all_asset_keys())
-        return (
-            {tuple(key.path[len(prefix) :]) for key in graph.get_all_asset_keys()},
-            {(tuple(key.asset_key.path[len(prefix) :]), key.name) for key in graph.asset_check_keys},
-            {job.name for job in deployment.definitions.resolve_all_job_defs()},
-        )
+    def names(deployment: Deployment) -> dict[str, set[Any]]:
+        namespace, definitions = deployment.settings.namespace, deployment.definitions
+        graph = definitions.resolve_asset_graph()
 
-    plain = names(make(PLAIN), [])
-    assert all(plain)
-    for namespace, deployment in both.items():
-        assert names(deployment, [str(namespace)]) == plain
+        def plain(name: str | None) -> str:
+            prefix = namespace.named("")
+            assert name is not None
+            assert name.startswith(prefix)
+            return name.removeprefix(prefix)
+
+        def path(key: dg.AssetKey) -> tuple[str, ...]:
+            prefix = namespace.asset()
+            assert key.path[: len(prefix)] == prefix
+            return tuple(key.path[len(prefix) :])
+
+        jobs = [job.name for job in definitions.resolve_all_job_defs() if not job.name.startswith("__")]
+        return {
+            "assets": {path(key) for key in graph.get_all_asset_keys()},
+            "checks": {(path(key.asset_key), key.name) for key in graph.asset_check_keys},
+            "groups": {plain(spec.group_name) for spec in definitions.resolve_all_asset_specs()},
+            "jobs": {plain(job) for job in jobs},
+            "sensors": {plain(sensor.name) for sensor in definitions.sensors or []},
+            "resources": {plain(key) for key in definitions.resources or {}},
+        }
+
+    expected = names(make(PLAIN))
+    assert all(expected.values())
+    assert {"build_days", "load_sources"} == expected["jobs"]
+    for deployment in both.values():
+        assert names(deployment) == expected
+
+
+def test_two_deployments_fit_into_one_code_location(both: dict[Namespace, Deployment]) -> None:
+    merged = dg.Definitions.merge(*(deployment.definitions for deployment in both.values()))
+    dg.Definitions.validate_loadable(merged)
 
 
 def test_lineage_and_table_names_are_those_of_the_namespace(both: dict[Namespace, Deployment]) -> None:
@@ -157,7 +179,7 @@ def test_sensors_ask_for_the_assets_of_the_namespace(both: dict[Namespace, Deplo
     settled(deployment, "arrivals/a.jsonl", click(1, time="2024-03-29T10:00:00Z"))
     (request,), _ = tick(new_files, deployment)
     assert request.asset_selection == [dg.AssetKey(["acme", "staging", "arrivals"])]
-    deployment.definitions.resolve_job_def("load_sources").execute_in_process(
+    deployment.definitions.resolve_job_def("acme_load_sources").execute_in_process(
         instance=deployment.instance, asset_selection=request.asset_selection
     )
     (request,), _ = tick(stale_days, deployment)

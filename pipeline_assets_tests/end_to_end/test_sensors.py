@@ -13,9 +13,12 @@ from dagster._core.test_utils import create_run_for_test
 
 from pipeline_assets.jobs import BUILD_JOB, LOAD_JOB
 from pipeline_assets.ledger.builds import Stretch
+from pipeline_assets.namespace import PLAIN
 from pipeline_assets.partitions import range_tags, tagged_days
+from pipeline_assets.resources import resource_key
 from pipeline_assets.sensors.alarms import silent_sources, unmatched_files
 from pipeline_assets.sensors.backing_off import INPUTS_TAG, inputs_digest, must_wait, pause_after
+from pipeline_assets.sensors.declaring import Sensor
 from pipeline_assets.sensors.new_files import new_files
 from pipeline_assets.sensors.stale_days import stale_days
 from pipeline_assets_tests.end_to_end.deployment import CLICKS, QUIET, Deployment
@@ -31,14 +34,15 @@ def clicks(deployment: Deployment) -> Deployment:
     return deployment
 
 
-def tick(sensor: dg.SensorDefinition, deployment: Deployment) -> tuple[Sequence[dg.RunRequest], str | None]:
+def tick(sensor: Sensor, deployment: Deployment) -> tuple[Sequence[dg.RunRequest], str | None]:
     """The requests of one tick, and why there are none."""
+    namespace = deployment.settings.namespace
     context = dg.build_sensor_context(
         instance=deployment.instance,
-        resources={"platform": deployment.platform},
+        resources={resource_key("platform", namespace): deployment.platform},
         definitions=deployment.definitions,
     )
-    data = sensor.evaluate_tick(context)
+    data = sensor.definition(namespace).evaluate_tick(context)
     return data.run_requests or [], data.skip_message
 
 
@@ -206,15 +210,15 @@ def test_a_source_that_falls_silent_rings_without_a_file_or_a_run(clicks: Deploy
     clicks.refreshed()
     cursors: dict[str, str | None] = {}
 
-    def ring(sensor: dg.SensorDefinition = silent_sources) -> list[tuple[bool | None, str]]:
+    def ring(sensor: Sensor = silent_sources) -> list[tuple[bool | None, str]]:
         context = dg.build_sensor_context(
             instance=clicks.instance,
-            resources={"platform": clicks.platform},
+            resources={resource_key("platform", PLAIN): clicks.platform},
             definitions=clicks.definitions,
-            cursor=cursors.get(sensor.name),
+            cursor=cursors.get(sensor.description),
         )
-        data = sensor.evaluate_tick(context)
-        cursors[sensor.name] = data.cursor
+        data = sensor.definition(PLAIN).evaluate_tick(context)
+        cursors[sensor.description] = data.cursor
         events = [event for event in data.asset_events if isinstance(event, dg.AssetCheckEvaluation)]
         return [(event.passed, event.check_name) for event in events]
 

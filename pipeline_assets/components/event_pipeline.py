@@ -1,0 +1,85 @@
+"""The component that makes a folder of an existing Dagster project a deployment of its own."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from dagster.components.scaffold.scaffold import scaffold_with
+
+from pipeline_assets.components.declaring import PIPELINE
+from pipeline_assets.project import ENV_FILE
+from pipeline_assets.settings import Settings
+
+_VARIABLE = "PIPELINE_DEFS_DIR"
+
+
+class EventPipelineScaffolder(dg.Scaffolder):
+    """Writes the declaration, and into the project's `.env` what the command line needs to find it."""
+
+    def scaffold(self, request: dg.ScaffoldRequest) -> None:
+        """Write `defs.yaml`; add a line to `.env` where it does not say yet where the declarations are."""
+        dg.scaffold_component(request)
+        project = request.project_root
+        if project is None or Settings.for_project(project).defs_dir is not None:
+            return
+        file = project / ENV_FILE
+        before = file.read_text(encoding="utf-8") if file.exists() else ""
+        break_ = "\n" if before and not before.endswith("\n") else ""
+        with file.open("a", encoding="utf-8") as opened:
+            opened.write(f"{break_}{_VARIABLE}={_relative(request.target_path, project)}\n")
+
+
+@scaffold_with(EventPipelineScaffolder)
+class EventPipeline(dg.Component):
+    """Sources and analyses that are declared in the folders below: all their tables, checks, jobs and sensors."""
+
+    @classmethod
+    def load(cls, attributes: Any, context: dg.ComponentLoadContext) -> "EventPipeline":
+        """See that it is the only one.
+
+        Raises:
+            DagsterInvalidDefinitionError: there are several, which one project's settings cannot be for.
+        """
+        del attributes
+        _find_others(context)
+        return cls()
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        """Everything of the deployment, with all the resources it needs.
+
+        Raises:
+            DagsterInvalidDefinitionError: the settings speak of another folder.
+            SettingsError: a setting of the project cannot be used.
+            DeclarationError: with every mistake in every declaration below.
+        """
+        # The assets need the whole platform; `dg list components` and schemas do not.
+        from pipeline_assets.build import build_defs
+
+        folder = context.path
+        settings = Settings.for_project(context.project_root)
+        if settings.defs_dir is not None and settings.defs_dir.resolve() != folder.resolve():
+            raise dg.DagsterInvalidDefinitionError(
+                f"{_VARIABLE} names {settings.defs_dir}, but the EventPipeline of this project is in {folder}: the "
+                "command line would work on other declarations than Dagster. Put into "
+                f"{context.project_root / ENV_FILE} {_VARIABLE}={_relative(folder, context.project_root)}, and take it "
+                "out of the environment."
+            )
+        return build_defs(replace(settings, defs_dir=folder), defs_module=context.defs_relative_module_name(folder))
+
+
+def _find_others(context: dg.ComponentLoadContext) -> None:
+    from pipeline_assets.components.loading import pipelines
+
+    found = pipelines(context.defs_module_path)
+    if len(found) > 1:
+        places = ", ".join(f"{each.file}:{each.line}" for each in found)
+        raise dg.DagsterInvalidDefinitionError(
+            f"A project has one {PIPELINE}, because its settings hold for one deployment; there are {len(found)}: "
+            f"{places}. Keep one; a second deployment in this code location is one more call of build_defs."
+        )
+
+
+def _relative(folder: Path, project: Path) -> str:
+    absolute = folder.absolute()
+    return absolute.relative_to(project).as_posix() if absolute.is_relative_to(project) else str(absolute)

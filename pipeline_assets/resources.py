@@ -1,0 +1,76 @@
+"""The names that a deployment's resources have in a code location, which it may share with other definitions.
+
+Assets, checks and sensors name the resources they need as `platform`, `duckdb`, `progress`, `lake` and `marts`. In
+Dagster these are keys of the whole code location, where somebody else may have a `duckdb` too.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable, Generator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from pipeline_assets.locks import run_locks
+from pipeline_assets.namespace import Namespace
+from pipeline_assets.runs import storage_locks
+
+if TYPE_CHECKING:
+    from pipeline_assets.platform import Platform
+
+RESOURCES = ("platform", "duckdb", "progress", "lake", "marts")
+"""What assets, checks and sensors call them."""
+
+
+def resource_key(resource: str, namespace: Namespace) -> str:
+    """The key of a resource in a code location, e.g. `pipeline_lake` or `acme_pipeline_lake`."""
+    return namespace.named(f"pipeline_{resource}")
+
+
+def with_resources_of(namespace: Namespace) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """A decorator below Dagster's own: parameters that name resources are given those of a deployment."""
+    keys = {resource: resource_key(resource, namespace) for resource in RESOURCES}
+    names = {key: resource for resource, key in keys.items()}
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(arguments: tuple[Any, ...], named: Mapping[str, Any]) -> Any:
+            return function(*arguments, **{names.get(key, key): value for key, value in named.items()})
+
+        @functools.wraps(function)
+        def plain(*arguments: Any, **named: Any) -> Any:
+            return call(arguments, named)
+
+        @functools.wraps(function)
+        def yielding(*arguments: Any, **named: Any) -> Any:
+            yield from call(arguments, named)
+
+        # Dagster treats the two differently.
+        given = yielding if inspect.isgeneratorfunction(function) else plain
+        signature = inspect.signature(function)
+        parameters = [each.replace(name=keys.get(each.name, each.name)) for each in signature.parameters.values()]
+        # What Dagster reads in place of the function's own.
+        given.__signature__ = signature.replace(parameters=parameters)  # ty: ignore[missing-attribute]
+        return given
+
+    return decorate
+
+
+def platform_resource(platform: "Platform") -> dg.ResourceDefinition:
+    """The deployment as a resource: while a process executes a run with it, it holds the run's lock.
+
+    Where the instance has our own storage, that holds the lock already, from the run's start to its end.
+    """
+
+    @dg.resource(description="The deployment: settings, declared sources, ledger and engines.")
+    def resource(context: dg.InitResourceContext) -> Generator["Platform"]:
+        if context.run is None or context.instance is None or storage_locks(context.instance):
+            yield platform
+            return
+        locks = run_locks(platform.postgres_url)
+        locks.take(context.run.run_id)
+        try:
+            yield platform
+        finally:
+            locks.release(context.run.run_id)
+
+    return resource
