@@ -12,6 +12,7 @@ import duckdb
 from pipeline_assets.contracts.staged_events import StagedEvents
 from pipeline_assets.ledger.files import FileLedger, StagedFile
 from pipeline_assets.parquet_files import duckdb_path
+from pipeline_assets.sql import literal
 from pipeline_assets.staging.loading import DRAFTS
 
 logger = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ def write_views(lake: Path, staged: Iterable[StagedFile]) -> Path:
         with duckdb.connect(duckdb_path(draft)) as database:
             for source, paths in sorted(by_source.items()):
                 # A view takes no bound values; a source's name is a plain identifier.
-                listed = ", ".join("'" + path.replace("'", "''") + "'" for path in paths)
+                listed = ", ".join(map(literal, paths))
                 database.execute(
                     f'create view "{source}" as select {columns} '  # noqa: S608
                     f"from read_parquet([{listed}], hive_partitioning = false)"

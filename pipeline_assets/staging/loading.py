@@ -33,6 +33,7 @@ from pipeline_assets.settings import Settings
 from pipeline_assets.sources.access_logs import advice
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.sources.mapping import rules_version, staging_query
+from pipeline_assets.sql import identifier, literal
 from pipeline_assets.staging import reading
 from pipeline_assets.staging.headers import header_problem
 from pipeline_assets.staging.landing import LandingFile, Listing, fsync_folder, open_regular, scan
@@ -403,7 +404,7 @@ class _Writer:
             self._source, fields=fields, timezone=self._settings.timezone, first_day=self._settings.first_day
         )
         self._cursor.execute(
-            f"prepare stage as copy ({query}) to {_literal(self.folder)} (format parquet, partition_by (event_date))"
+            f"prepare stage as copy ({query}) to {_path(self.folder)} (format parquet, partition_by (event_date))"
         )
         self._prepared = (fields,)
 
@@ -415,7 +416,7 @@ class _Writer:
         if all(group.total_byte_size <= limit for group in groups):
             return
         columns = self._cursor.execute("describe raw_rows").fetchall()
-        lengths = [_LENGTHS[kind].format(_quoted(name)) for name, kind, *_ in columns if kind in _LENGTHS]
+        lengths = [_LENGTHS[kind].format(identifier(name)) for name, kind, *_ in columns if kind in _LENGTHS]
         if not lengths:
             return
         total = " + ".join(f"coalesce({length}, 0)" for length in lengths)
@@ -426,7 +427,7 @@ class _Writer:
         self._cursor.execute(
             "create or replace temp view raw_rows as "  # noqa: S608
             "select file_row_number + 1 as line, * exclude (file_row_number) "
-            f"from read_parquet({_literal(link)}, file_row_number = true, hive_partitioning = false) "
+            f"from read_parquet({_path(link)}, file_row_number = true, hive_partitioning = false) "
             f"where {total} <= {limit}"
         )
 
@@ -447,7 +448,7 @@ class _Writer:
             self._cursor.execute(
                 "create or replace temp view raw_rows as "  # noqa: S608 - a view takes no bound values
                 "select file_row_number + 1 as line, * exclude (file_row_number) "
-                f"from read_parquet({_literal(link)}, file_row_number = true, hive_partitioning = false)"
+                f"from read_parquet({_path(link)}, file_row_number = true, hive_partitioning = false)"
             )
             self._refuse_overlong_rows(metadata, link, tally)
             self._schema = metadata.schema.to_arrow_schema()
@@ -462,13 +463,9 @@ class _Writer:
         return tally.header
 
 
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _literal(path: Path) -> str:
-    # COPY takes no bound values for its target.
-    return "'" + duckdb_path(path).replace("'", "''") + "'"
+def _path(path: Path) -> str:
+    # COPY and a view take no bound values.
+    return literal(duckdb_path(path))
 
 
 def _reason(error: Exception) -> str:
