@@ -54,7 +54,7 @@ def staging_assets(source: Source, settings: Settings, *, declared: bool = True)
             platform.restage_lost(source.name)
             landing = platform.landing(source.name)
             pending = landing.files
-            for refused in landing.refused:
+            for refused in (*landing.refused, *landing.tables):
                 context.log.warning(f"{refused.name} {refused.reason}.")
             files = pending[: config.max_files]
             platform.settle(context.run.run_id, loading=source.name if files else None)

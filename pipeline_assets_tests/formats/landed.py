@@ -59,7 +59,7 @@ def load(source: Source, file: Path) -> tuple[list[dict[str, Any]], Load]:
         landing.mkdir(parents=True)
         landed = landing / file.name
         landed.write_bytes(file.read_bytes())
-        SourceLoader(source, settings, ledger, database).load([LandingFile.at(landed, landing)])
+        SourceLoader(source, settings, ledger, database).load([LandingFile.at(landed, landing, follow_links=False)])
         (booked,) = ledger.loads
         parts = [str(path) for path in settings.lake_dir.rglob("*.parquet")]
         rows = database.from_parquet(parts).order("line").to_arrow_table().to_pylist() if parts else []
