@@ -5,15 +5,13 @@ ends between quotes) or an element of a JSON array. DuckDB receives them as a st
 `(line BIGINT, raw VARCHAR)` and does the parsing, so a record that cannot be parsed is still there to be quarantined.
 """
 
-import bz2
-import io
 import itertools
 import json
 import re
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -25,8 +23,8 @@ from pipeline_assets.sources.declaration import Source
 from pipeline_assets.sources.dialect import Dialect, LineEnd
 from pipeline_assets.sources.encodings import UTF_8
 from pipeline_assets.sources.mapping import column_names
+from pipeline_assets.staging.compression import UnreadableError, open_stream
 from pipeline_assets.staging.encoding import Bytes, LineFeeds, UndeclaredEncodingError, Utf8Stream, where_not_utf8
-from pipeline_assets.staging.landing import open_regular
 from pipeline_assets.staging.refused_lines import RefusedLines
 
 SCHEMA = pa.schema([("line", pa.int64()), ("raw", pa.string())])
@@ -46,19 +44,6 @@ _IN_STRING = re.compile(rb'["\\\n]')
 _TOP = re.compile(rb'["\[\]{},]')
 _NESTED = re.compile(rb'["\[\]{}]')
 _DEEPEST = 1 << 20
-# The fourth byte of bzip2 is the size of its blocks, and the next six begin a block, or the end where there is none.
-_MAGIC = [
-    (re.compile(rb"\x1f\x8b"), "gzip"),
-    (re.compile(rb"\x28\xb5\x2f\xfd"), "zstd"),
-    (re.compile(rb"BZh[1-9](1AY&SY|\x17\x72\x45\x38\x50\x90)"), "bzip2"),
-]
-_SUFFIXES = {
-    ".gz": "gzip", ".gzip": "gzip", ".zst": "zstd", ".zstd": "zstd", ".bz2": "bzip2", ".bzip2": "bzip2",
-}  # fmt: skip
-
-
-class UnreadableError(ValueError):
-    """A file cannot be read at all: truncated or damaged compression, not the declared format, no header."""
 
 
 @dataclass
@@ -104,41 +89,6 @@ class _Overlong:
 
     start: bytes
     length: int
-
-
-def detect_compression(path: Path) -> str:
-    """`gzip`, `zstd`, `bzip2` or `none`, by the file's first bytes; an empty file goes by its suffix."""
-    with open_regular(path) as file:
-        start = file.read(10)
-    for magic, name in _MAGIC:
-        if magic.match(start):
-            return name
-    if not start:
-        return "none"
-    if path.suffix in _SUFFIXES:
-        raise UnreadableError(
-            f"the name ends in {path.suffix}, but the content is not {_SUFFIXES[path.suffix]}; "
-            "rename the file or compress it"
-        )
-    return "none"
-
-
-def open_stream(path: Path, compression: str) -> BinaryIO:
-    """Open a file for reading its uncompressed bytes.
-
-    Args:
-        path: the file.
-        compression: `auto`, `none`, `gzip`, `zstd` or `bzip2`.
-    """
-    if compression == "auto":
-        compression = detect_compression(path)
-    raw = open_regular(path)
-    if compression == "none" or path.stat().st_size == 0:
-        return raw
-    if compression == "bzip2":
-        # Arrow cannot read several streams in one file, as parallel compressors write them.
-        return io.BufferedReader(bz2.open(raw))
-    return pa.CompressedInputStream(pa.PythonFile(raw), compression)
 
 
 def read_records(path: Path, source: Source, tally: Tally, *, limit: int) -> Iterator[pa.RecordBatch]:
@@ -545,6 +495,8 @@ def _chunks(stream: Bytes) -> Iterator[bytes]:
                 # The disk's fault and not the file's; it may be read another time.
                 raise
             raise UnreadableError(f"{error}; the file is damaged or not completely written") from error
+        except zlib.error as error:
+            raise UnreadableError("the gzip data is damaged; deliver the file again") from error
         except EOFError as error:
             raise UnreadableError("the compressed file ends too early; it is not completely written") from error
         if not chunk:
