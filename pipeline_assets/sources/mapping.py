@@ -50,6 +50,7 @@ _STAGING_CODE = (
     "pipeline_assets.sources.mapping:staging_query",
     "pipeline_assets.staging.reading:",
     "pipeline_assets.staging.headers:",
+    "pipeline_assets.staging.parquet:",
 )
 """What makes staged rows of a file, given its declaration."""
 
