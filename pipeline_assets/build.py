@@ -1,5 +1,6 @@
 """Assemble what Dagster loads. Production, tests and the command line all call `build_defs`."""
 
+import os
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -70,7 +71,12 @@ def build_defs(
             "platform": platform,
             "duckdb": DuckDBResource(
                 database=":memory:",
-                connection_config={"autoinstall_known_extensions": False, "autoload_known_extensions": False},
+                connection_config={
+                    "autoinstall_known_extensions": False,
+                    "autoload_known_extensions": False,
+                    # What does not fit into memory is written there, and would be in the working folder.
+                    "temp_directory": str(settings.lake_dir / f".spilled-{os.getpid()}"),
+                },
             ),
             "progress": LoggedProgress(),
             "lake": BookedLakeIOManager(platform),

@@ -12,6 +12,7 @@ import duckdb
 from pipeline_assets.contracts.staged_events import StagedEvents
 from pipeline_assets.ledger.files import FileLedger, StagedFile
 from pipeline_assets.parquet_files import duckdb_path
+from pipeline_assets.private import protect
 from pipeline_assets.sql import literal
 from pipeline_assets.staging.loading import DRAFTS
 
@@ -50,7 +51,7 @@ def write_views(lake: Path, staged: Iterable[StagedFile]) -> Path:
                     f'create view "{source}" as select {columns} '  # noqa: S608
                     f"from read_parquet([{listed}], hive_partitioning = false)"
                 )
-        draft.replace(final)
+        protect(draft).replace(final)
     finally:
         draft.unlink(missing_ok=True)
     return final

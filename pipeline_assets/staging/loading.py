@@ -29,6 +29,7 @@ import pyarrow.parquet as pq
 from pipeline_assets.ledger.files import LONGEST_RAW, BookedFile, FileLedger, Load, QuarantinedLine, staged_path
 from pipeline_assets.ledger.looks import Observer
 from pipeline_assets.parquet_files import duckdb_path, parquet_relation
+from pipeline_assets.private import make_folder, protect
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.access_logs import advice
 from pipeline_assets.sources.declaration import Source
@@ -294,11 +295,11 @@ class SourceLoader:
         for day in load.days:
             parts = sorted((folder / f"event_date={day.isoformat()}").glob("*.parquet"))
             final = self._settings.lake_dir / staged_path(self._source.name, day, load.content, load.rules)
-            final.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(final.parent)
             part = parts[0] if len(parts) == 1 else self._merge(parts)
             with part.open("rb") as written:
                 os.fsync(written.fileno())
-            part.replace(final)
+            protect(part.replace(final))
             fsync_folder(final.parent)
 
     def _merge(self, parts: Sequence[Path]) -> Path:
@@ -346,7 +347,7 @@ class _Writer:
         self._prepared: tuple[list[str] | None] | None = None
         self._sample = Sample()
         self._schema: pa.Schema | None = None
-        drafts.mkdir(parents=True, exist_ok=True)
+        make_folder(drafts)
         with ExitStack() as stack:
             temporary = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=drafts)))
             self.folder = temporary / "rows"

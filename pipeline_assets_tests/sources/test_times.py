@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, timezone
 
-import duckdb
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline_assets.sources.expressions import database
 from pipeline_assets.sources.times import microseconds
 from pipeline_assets_tests.sources.staging_rows import source, stage
 
@@ -18,7 +18,7 @@ MOMENTS = st.integers(-2_208_988_800_000_000, 253_402_128_000_000_000).map(lambd
 
 
 def read(texts: Sequence[str | None], zone: str = "UTC", kind: str = "iso8601") -> list[datetime | None]:
-    with duckdb.connect() as connection:
+    with database().cursor() as connection:
         connection.execute("set TimeZone = 'UTC'")
         connection.register("texts", pa.table({"text": pa.array(texts, pa.string())}))
         rows = connection.execute(f"select {microseconds('text', kind, zone)} from texts").fetchall()
@@ -40,7 +40,7 @@ def read(texts: Sequence[str | None], zone: str = "UTC", kind: str = "iso8601") 
         max_size=20,
     )
 )
-@settings(deadline=None)
+@settings(deadline=None, max_examples=25)
 def test_what_is_written_as_rfc_3339_or_iso_8601_is_read_as_the_same_moment(moments: list[tuple]) -> None:
     texts, expected = [], []
     for moment, minutes, between, form, space, mark, digits in moments:
@@ -57,7 +57,7 @@ def test_what_is_written_as_rfc_3339_or_iso_8601_is_read_as_the_same_moment(mome
 
 
 @given(st.lists(st.tuples(MOMENTS, st.sampled_from(["Z", "z", " UTC", " utc", "UTC", " GMT", " Z", "+00", " +00"]))))
-@settings(deadline=None)
+@settings(deadline=None, max_examples=25)
 def test_every_way_to_write_utc_is_utc_whatever_zone_is_declared(moments: list[tuple[datetime, str]]) -> None:
     texts = [moment.replace(tzinfo=None).isoformat(" ", "microseconds") + utc for moment, utc in moments]
     assert read(texts, "Europe/Berlin") == [moment for moment, _ in moments]
