@@ -78,9 +78,19 @@ class Tally:
         return self.text.encoding if self.text else UTF_8
 
     def refuse(self, line: int, reason: str, raw: bytes, length: int | None = None) -> None:
-        """Count a record that is not in the stream; `raw` is its beginning if `length` is more."""
+        """Count a record that is not in the stream, with the bytes that it has in the file.
+
+        Args:
+            line: number of the record.
+            reason: why.
+            raw: the record as it was read, or its beginning.
+            length: bytes of the whole record as it was read, which are more if `raw` is its beginning.
+        """
         self.lines += 1
-        self.invalid.append(QuarantinedLine(line, reason, raw, len(raw) if length is None else length))
+        original = self.text.original(raw) if self.text else raw
+        # The length in the file of what was passed over is not known, but that it is more than this.
+        more = 0 if length is None else length - len(raw)
+        self.invalid.append(QuarantinedLine(line, reason, original, len(original) + more))
 
 
 @dataclass(frozen=True)
