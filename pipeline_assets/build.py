@@ -1,6 +1,5 @@
 """Assemble what Dagster loads. Production, tests and the command line all call `build_defs`."""
 
-import os
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -25,6 +24,7 @@ from pipeline_assets.sensors.alarms import silent_sources, unmatched_files
 from pipeline_assets.sensors.new_files import new_files
 from pipeline_assets.sensors.stale_days import stale_days
 from pipeline_assets.settings import Settings
+from pipeline_assets.staging.housekeeping import spill_folder
 from pipeline_assets.undeclared import read_copy
 
 
@@ -75,7 +75,7 @@ def build_defs(
                     "autoinstall_known_extensions": False,
                     "autoload_known_extensions": False,
                     # What does not fit into memory is written there, and would be in the working folder.
-                    "temp_directory": str(settings.lake_dir / f".spilled-{os.getpid()}"),
+                    "temp_directory": str(spill_folder(settings.lake_dir)),
                 },
             ),
             "progress": LoggedProgress(),

@@ -18,7 +18,7 @@ from pipeline_assets.platform import Platform
 from pipeline_assets.progress import Progress
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.declaration import Source
-from pipeline_assets.staging.housekeeping import remove_uncounted, write_views
+from pipeline_assets.staging.housekeeping import remove_spilled, remove_uncounted, write_views
 
 
 class LoadConfig(dg.Config):
@@ -102,6 +102,7 @@ def tidy_up(platform: Platform, source: str, log: Logger) -> None:
     try:
         write_views(lake, staged)
         remove_uncounted(lake, source, platform.files)
+        remove_spilled(lake)
     except (OSError, DuckDBError) as error:
         log.warning("The staging folder could not be tidied up (%s); the next load tries again.", type(error).__name__)
 

@@ -1,6 +1,7 @@
 """Beside the staged files: views for people who explore them in SQL, and the removal of files that no longer count."""
 
 import logging
+import os
 import shutil
 import time
 from collections.abc import Iterable
@@ -19,6 +20,7 @@ from pipeline_assets.staging.loading import DRAFTS
 logger = logging.getLogger(__name__)
 
 VIEWS = "staging.duckdb"
+_SPILLED = ".spilled-"
 # A file that has just ceased to count may still be read by a run that began before.
 _KEEP = timedelta(days=1)
 
@@ -90,6 +92,18 @@ def remove_uncounted(lake: Path, source: str, ledger: FileLedger) -> int:
         if _is_old(draft):
             shutil.rmtree(draft, ignore_errors=True)
     return removed
+
+
+def spill_folder(lake: Path) -> Path:
+    """Where DuckDB writes what does not fit into memory: in this process's own folder, which it makes and removes."""
+    return lake / f"{_SPILLED}{os.getpid()}"
+
+
+def remove_spilled(lake: Path) -> None:
+    """Remove what killed processes have left of it, after a day: it may be personal data."""
+    for folder in lake.glob(f"{_SPILLED}*"):
+        if _is_old(folder):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _is_old(path: Path) -> bool:
