@@ -24,8 +24,8 @@ _GROUP = 0o070
 _OTHERS = 0o007
 _WRITE = 0o022
 _READ_WRITE = 0o066
-# Mounted buckets and the file systems of other operating systems know no modes.
-_NO_MODES = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
+# Mounted buckets and the file systems of other operating systems know no modes; some can only be read.
+_NO_MODES = {errno.EROFS, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 
 _log = logging.getLogger(__name__)
 
@@ -124,9 +124,9 @@ def _tighten(path: Path, shared: bool = False) -> None:
                 _tighten(inner, shared)
         if _is_own(found):
             _narrow(path, found, wide)
-    except (FileNotFoundError, PermissionError):
-        # Gone meanwhile, or none of ours.
-        return
+    except OSError as error:
+        # Gone meanwhile, or not to be looked at: then it is none of ours.
+        _log.debug("%s keeps its mode: %s", path, error.strerror)
 
 
 def _narrow(path: Path, found: os.stat_result, bits: int) -> None:

@@ -125,7 +125,8 @@ def _read(source: Source) -> tuple[set[str], set[str]]:
     for expression in map(parse, (*source.mapping.values(), *source.ids.values())):
         names = {path[0].casefold() for path in expression.references}
         read |= names
-        if expression.functions & _OF_BYTES:
+        # Expressions over a record see its texts.
+        if expression.functions & _OF_BYTES and not source.reads_objects:
             of_bytes |= names
     if source.ready is not None:
         table = source.ready.table
@@ -139,17 +140,20 @@ def rewrite_as_bytes(path: Path, copy: Path) -> None:
     DuckDB reads nothing of a file in which a text is no UTF-8.
     """
     with open_regular(path) as file, pq.ParquetFile(file) as read:
-        kinds = [pa.binary() if _is_text(field.type) else field.type for field in read.schema_arrow]
+        types = [kind.value_type if pa.types.is_dictionary(kind) else kind for kind in read.schema_arrow.types]
+        kinds = [pa.binary() if _is_text(kind) else kind for kind in types]
         schema = pa.schema(
             [field.with_type(kind) for field, kind in zip(read.schema_arrow, kinds, strict=True)]
         ).remove_metadata()
         with pq.ParquetWriter(copy, schema, store_schema=False) as written:
             for batch in read.iter_batches(_ROWS):
-                arrays = [array.cast(kind) for array, kind in zip(batch.columns, kinds, strict=True)]
+                arrays = [_decoded(column).cast(kind) for column, kind in zip(batch.columns, kinds, strict=True)]
                 written.write_batch(pa.record_batch(arrays, schema=schema))
 
 
+def _decoded(column: pa.Array) -> pa.Array:
+    return column.dictionary_decode() if isinstance(column, pa.DictionaryArray) else column
+
+
 def _is_text(kind: pa.DataType) -> bool:
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
     return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)

@@ -78,23 +78,32 @@ def test_binary_columns_that_are_utf8_are_read_as_the_text_they_are(path: Path, 
     assert {row["occurred_at"] for row in rows} == {MOMENT}
 
 
-@pytest.mark.parametrize("kind", ["binary", "text"])
+def of_kind(kind: str, *values: bytes) -> pa.Array:
+    """The values as a column that says that it is bytes, text, or text behind a dictionary or views."""
+    made = pa.array(values, BINARY) if kind == "binary" else bad_text(*values)
+    if kind == "dictionary":
+        return pa.DictionaryArray.from_arrays(pa.array(range(len(values)), pa.int32()), made)
+    return made.cast(pa.large_string()) if kind == "large" else made
+
+
+OF_KINDS = pytest.mark.parametrize("kind", ["binary", "text", "large", "dictionary"])
+
+
+@OF_KINDS
 def test_a_mapped_value_that_is_no_text_costs_its_row_and_says_which_column(path: Path, kind: str) -> None:
-    values = (b"\xff\xfe", b"v2")
-    table = events(visitor=pa.array(values, BINARY) if kind == "binary" else bad_text(*values))
+    table = events(visitor=of_kind(kind, b"\xff\xfe", b"v2"), more=pa.array(["a", "b"]).dictionary_encode())
     rows, booked = loaded(path, table)
     assert [row["anonymous_id"] for row in rows] == ["v2"]
     assert (booked.lines, booked.landed, booked.error) == (2, 1, None)
     (refused,) = booked.quarantined
     assert (refused.line, refused.reason) == (1, "invalid_utf8:visitor")
-    assert json.loads(refused.raw) == {"id": "e1", "time": TIME, "visitor": r"\xFF\xFE"}
+    assert json.loads(refused.raw) == {"id": "e1", "time": TIME, "visitor": r"\xFF\xFE", "more": "a"}
     assert refused.length == len(refused.raw)
 
 
-@pytest.mark.parametrize("kind", ["binary", "text"])
+@OF_KINDS
 def test_a_value_that_nothing_maps_stays_in_the_properties_whatever_it_is(path: Path, kind: str) -> None:
-    values = (b"\xff", "ü".encode())
-    table = events(note=pa.array(values, BINARY) if kind == "binary" else bad_text(*values))
+    table = events(note=of_kind(kind, b"\xff", "ü".encode()))
     assert properties(path, table) == [{"note": r"\xFF"}, {"note": "ü"}]
 
 
