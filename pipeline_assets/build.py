@@ -25,6 +25,7 @@ from pipeline_assets.sensors.alarms import silent_sources, unmatched_files
 from pipeline_assets.sensors.new_files import new_files
 from pipeline_assets.sensors.stale_days import stale_days
 from pipeline_assets.settings import Settings
+from pipeline_assets.staging.housekeeping import spill_folder
 from pipeline_assets.undeclared import read_copy
 
 
@@ -78,7 +79,12 @@ def build_defs(
         "platform": platform_resource(platform),
         "duckdb": DuckDBResource(
             database=":memory:",
-            connection_config={"autoinstall_known_extensions": False, "autoload_known_extensions": False},
+            connection_config={
+                "autoinstall_known_extensions": False,
+                "autoload_known_extensions": False,
+                # What does not fit into memory is written there, and would be in the working folder.
+                "temp_directory": str(spill_folder(settings.lake_dir)),
+            },
         ),
         "progress": LoggedProgress(),
         "lake": BookedLakeIOManager(platform),

@@ -7,11 +7,12 @@ anything about the pipeline's own tables.
 
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.parse import quote
 
 import dagster as dg
@@ -21,9 +22,10 @@ from dagster._core.errors import DagsterError
 from dagster._core.events.log import EventLogEntry
 from dagster._core.instance.ref import InstanceRef
 from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
+from dagster._core.storage.compute_log_manager import CapturedLogContext, ComputeIOType
 from dagster._core.storage.dagster_run import DagsterRun
 from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
-from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
+from dagster._core.storage.local_compute_log_manager import IO_TYPE_EXTENSION, LocalComputeLogManager
 from dagster._core.storage.root import LocalArtifactStorage
 from dagster._serdes import ConfigurableClassData
 from dagster_postgres import (
@@ -40,10 +42,12 @@ from pipeline_assets.identity import deployment_engine
 from pipeline_assets.locks import run_locks
 from pipeline_assets.namespace import Namespace
 from pipeline_assets.postgres import server_url, sqlalchemy_url
+from pipeline_assets.private import make_folder, protect, protected
 from pipeline_assets.runs import GONE, LockingRuns, executed_by
 from pipeline_assets.settings import PACKAGE_DIR, Settings, SettingsError, dagster_home
 
 _EVENT_BATCH = "1000"
+_CAPTURED = (IO_TYPE_EXTENSION[ComputeIOType.STDOUT], IO_TYPE_EXTENSION[ComputeIOType.STDERR])
 
 _ENDS = (dg.DagsterEventType.RUN_SUCCESS, dg.DagsterEventType.RUN_FAILURE, dg.DagsterEventType.RUN_CANCELED)
 
@@ -74,8 +78,7 @@ def _settings(config: Mapping[str, str]) -> Settings:
 
 
 def _local_dir(settings: Settings) -> Path:
-    settings.dagster_dir.mkdir(parents=True, exist_ok=True)
-    return settings.dagster_dir
+    return make_folder(settings.dagster_dir)
 
 
 class _Pooled:
@@ -244,6 +247,22 @@ class PipelineComputeLogManager(LocalComputeLogManager):
     ) -> "PipelineComputeLogManager":
         """Put it into `data_dir/dagster/compute_logs`."""
         return cls(base_dir=str(_local_dir(_settings(config_value)) / "compute_logs"), inst_data=inst_data)
+
+    @contextmanager
+    def capture_logs(self, log_key: Sequence[str]) -> Generator[CapturedLogContext]:
+        """Capture them into files that only their owner can read."""
+        with protected(*(Path(self.get_captured_local_path(log_key, kind)) for kind in _CAPTURED)):
+            with super().capture_logs(log_key) as context:
+                yield context
+            # It says by being there that all is captured.
+            protect(Path(self.complete_artifact_path(log_key)))
+
+    @contextmanager
+    def open_log_stream(self, log_key: Sequence[str], io_type: ComputeIOType) -> Generator[IO | None]:
+        """Open one of them for those who write into it themselves, as daemons do."""
+        path = Path(self.get_captured_local_path(log_key, IO_TYPE_EXTENSION[io_type]))
+        with protected(path), super().open_log_stream(log_key, io_type) as stream:
+            yield stream
 
 
 class PipelineRunLauncher(dg.DefaultRunLauncher):

@@ -27,6 +27,7 @@ from pipeline_assets.ledger.files import StagedFile
 from pipeline_assets.ledger.migrate import migrate
 from pipeline_assets.ledger.schema import builds, deployment, files, schema_of, staged
 from pipeline_assets.postgres import redacted, server_url, sqlalchemy_url
+from pipeline_assets.private import make_file, make_folder, tighten
 from pipeline_assets.settings import Settings
 
 MARKER = "deployment.json"
@@ -86,6 +87,7 @@ def deployment_engine(settings: Settings) -> sa.Engine:
         IdentityError: the lake or the ledger is another deployment's. Nothing was written.
         PostgresError: the server cannot be started or reached.
     """
+    tighten(settings)
     engine = _engine(settings)
     try:
         with engine.connect() as connection:
@@ -326,8 +328,8 @@ def _write_marker(path: Path, identity: Identity) -> None:
     draft = path.with_name(f".{MARKER}-{uuid.uuid4().hex}")
     with _writing(path.parent):
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with draft.open("x", encoding="utf-8") as file:
+            make_folder(path.parent)
+            with make_file(draft).open("w", encoding="utf-8") as file:
                 json.dump(content, file, indent=2)
                 file.write("\n")
                 file.flush()

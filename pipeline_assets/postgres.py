@@ -50,6 +50,7 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 from psycopg.pq import PGconn, Ping
 
+from pipeline_assets.private import make_file, make_folder
 from pipeline_assets.settings import Settings
 from pipeline_assets.waiting import Wait
 
@@ -272,7 +273,7 @@ class EmbeddedServer:
             PostgresError: it cannot be started; the message ends with the server's last words.
         """
         try:
-            self.folder.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self.folder.parent)
             # Whoever holds the lock may be waiting for a recovery.
             with self._alone(_START_LIMIT_SECONDS):
                 self._initialise()
@@ -308,7 +309,8 @@ class EmbeddedServer:
         """Whether the server goes on when its last user leaves, from now on: others may hold its URL."""
         marker = self._lock_path("stay")
         if wanted:
-            marker.touch()
+            with suppress(FileExistsError):
+                make_file(marker)
         else:
             marker.unlink(missing_ok=True)
 

@@ -33,6 +33,7 @@ from pipeline_assets.analyses.declaration import (
 )
 from pipeline_assets.analyses.loading import Analyses
 from pipeline_assets.declarations.problems import DeclarationError
+from pipeline_assets.private import make_file, make_folder
 from pipeline_assets.sources.declaration import Source
 
 SOURCE = "EventSource"
@@ -227,11 +228,11 @@ def write_copy(lake: Path, remembered: Iterable[Declaration]) -> None:
         if path.read_text(encoding="utf-8") == text:
             return
     except (OSError, ValueError):
-        lake.mkdir(parents=True, exist_ok=True)
+        make_folder(lake)
     # Two containers may well have the same process id.
     draft = path.with_name(f".{_COPY}.{uuid.uuid4().hex}")
     try:
-        draft.write_text(text, encoding="utf-8")
+        make_file(draft).write_text(text, encoding="utf-8")
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)

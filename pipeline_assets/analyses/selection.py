@@ -15,6 +15,7 @@ from pipeline_assets.analyses.event_columns import EVENT_COLUMNS
 from pipeline_assets.contracts.columns import money
 from pipeline_assets.contracts.events import Events
 from pipeline_assets.parquet_files import duckdb_path
+from pipeline_assets.sql import identifier, literal
 from pipeline_assets.transforms.ordering import ORDER_COLUMNS
 
 _MONEY = money("")
@@ -94,14 +95,17 @@ def select_events(
     schema = pl.Schema({**{name: _SCHEMA[name] for name in columns}, **dict.fromkeys(marks, pl.Boolean())})
     if not paths or (only_marked and not marks):
         return pl.DataFrame(schema=schema)
-    wanted = [*map(_name, columns), *(f"{condition(selector)} AS {_name(mark)}" for mark, selector in marks.items())]
+    wanted = [
+        *map(identifier, columns),
+        *(f"{condition(selector)} AS {identifier(mark)}" for mark, selector in marks.items()),
+    ]
     where, parameters = _rows_wanted(properties, first, last)
     if only_marked:
         where += _any_event_name(marks.values())
     # The marks are computed below the filter by them, so that each is written once.
     sql = f"SELECT {', '.join(wanted)} FROM read_parquet($paths, hive_partitioning = false) WHERE {where}"  # noqa: S608 - checked expressions, quoted names
     if only_marked:
-        sql = f"SELECT * FROM ({sql}) WHERE {' OR '.join(map(_name, marks))}"  # noqa: S608 - as above
+        sql = f"SELECT * FROM ({sql}) WHERE {' OR '.join(map(identifier, marks))}"  # noqa: S608 - as above
     return _run(connection, sql, paths, parameters, schema)
 
 
@@ -139,26 +143,17 @@ def _conversion_rows(
         return pl.DataFrame(schema=CONVERSION_SCHEMA)
     where, parameters = _rows_wanted(conversion.properties, first, last)
     sql = f"""
-        SELECT {quote(conversion.name)} AS conversion, {", ".join(_CONVERSION_COLUMNS)},
+        SELECT {literal(conversion.name)} AS conversion, {", ".join(_CONVERSION_COLUMNS)},
             TRY(CAST(({conversion.value}\n) AS {_VALUE_TYPE})) AS value,
-            currency, order_id, {quote(conversion.counting)} AS counting
+            currency, order_id, {literal(conversion.counting)} AS counting
         FROM read_parquet($paths, hive_partitioning = false)
         WHERE {where} AND {condition(conversion)}
     """  # noqa: S608 - checked expressions, quoted texts
     return _run(connection, sql, paths, parameters, CONVERSION_SCHEMA)
 
 
-def quote(text: str) -> str:
-    """Text as an SQL literal."""
-    return "'" + text.replace("'", "''") + "'"
-
-
-def _name(identifier: str) -> str:
-    return '"' + identifier.replace('"', '""') + '"'
-
-
 def _literals(texts: Iterable[str]) -> str:
-    return ", ".join(map(quote, texts))
+    return ", ".join(map(literal, texts))
 
 
 def _rows_wanted(properties: Collection[str], first: date, last: date) -> tuple[str, dict[str, object]]:

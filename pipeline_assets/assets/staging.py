@@ -19,7 +19,7 @@ from pipeline_assets.progress import Progress
 from pipeline_assets.resources import with_resources_of
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.declaration import Source
-from pipeline_assets.staging.housekeeping import remove_uncounted, write_views
+from pipeline_assets.staging.housekeeping import remove_spilled, remove_uncounted, write_views
 
 
 class LoadConfig(dg.Config):
@@ -56,7 +56,7 @@ def staging_assets(source: Source, settings: Settings, *, declared: bool = True)
             platform.restage_lost(source.name)
             landing = platform.landing(source.name)
             pending = landing.files
-            for refused in landing.refused:
+            for refused in (*landing.refused, *landing.tables):
                 context.log.warning(f"{refused.name} {refused.reason}.")
             files = pending[: config.max_files]
             platform.settle(context.run.run_id, loading=source.name if files else None)
@@ -104,6 +104,7 @@ def tidy_up(platform: Platform, source: str, log: Logger) -> None:
     try:
         write_views(lake, staged)
         remove_uncounted(lake, source, platform.files)
+        remove_spilled(lake)
     except (OSError, DuckDBError) as error:
         log.warning("The staging folder could not be tidied up (%s); the next load tries again.", type(error).__name__)
 

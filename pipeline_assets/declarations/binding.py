@@ -8,11 +8,12 @@ from collections.abc import Iterable, Mapping
 import duckdb
 
 from pipeline_assets.sources.expressions import database
+from pipeline_assets.sql import identifier
 
 
 def empty_relation(columns: Mapping[str, str]) -> str:
     """A relation without a meaning, for FROM: column name -> DuckDB type. Expressions are bound against it."""
-    values = ", ".join(f"NULL::{kind} AS {_quoted(name)}" for name, kind in columns.items())
+    values = ", ".join(f"NULL::{kind} AS {identifier(name)}" for name, kind in columns.items())
     return f'(SELECT NULL::BIGINT AS "~line", {values}) AS "~rows"'
 
 
@@ -48,7 +49,3 @@ def in_words(error: duckdb.Error) -> str:
         line.strip() for line in rest.splitlines() if line.strip().startswith(("Did you mean", "Candidate bindings"))
     ]
     return " ".join([head.split("Error: ", 1)[-1].strip(), *hints])
-
-
-def _quoted(identifier: str) -> str:
-    return '"' + identifier.replace('"', '""') + '"'

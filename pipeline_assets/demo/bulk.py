@@ -25,6 +25,7 @@ from pipeline_assets.demo.catalogue import (
     WEEKDAY_WEIGHTS,
 )
 from pipeline_assets.demo.model import DAY, HOUR, MINUTE, SECOND, Progress, day_start
+from pipeline_assets.private import protected
 
 Ints = npt.NDArray[np.int64]
 Bytes = npt.NDArray[np.uint8]
@@ -106,7 +107,6 @@ def write_bulk(
     """
     if not 1 <= files <= events:
         raise ValueError(f"files must be between 1 and the number of events ({events}), got {files}")
-    folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     lengths = _visit_lengths(rng, events)
     visits = len(lengths)
@@ -124,7 +124,7 @@ def write_bulk(
     for number in range(files):
         rows = traffic.order[bounds[number] : bounds[number + 1]]
         path = folder / f"bulk-{number + 1:04}.jsonl"
-        pl.DataFrame({"line": traffic.lines(rows)}).write_csv(path, include_header=False, quote_style="never")
+        _write_lines(path, traffic.lines(rows))
         paths.append(path)
         if progress:
             progress("writing events", int(bounds[number + 1]), events)
@@ -138,6 +138,11 @@ def write_bulk(
         first_day=first_day,
         days=days,
     )
+
+
+def _write_lines(path: Path, lines: pl.Series) -> None:
+    with protected(path):
+        pl.DataFrame({"line": lines}).write_csv(path, include_header=False, quote_style="never")
 
 
 def write_steady_days(
@@ -167,7 +172,6 @@ def write_steady_days(
     """
     if events_per_day < 1:
         raise ValueError(f"events_per_day must be at least 1, got {events_per_day}")
-    folder.mkdir(parents=True, exist_ok=True)
     paths: list[Path] = []
     visitors: list[pl.Series] = []
     views = orders = 0
@@ -175,7 +179,7 @@ def write_steady_days(
         day = first_day + timedelta(days=offset)
         traffic = _steady_day(events_per_day, seed, day, late_logins)
         path = folder / f"steady-{day}.jsonl"
-        pl.DataFrame({"line": traffic.lines(traffic.order)}).write_csv(path, include_header=False, quote_style="never")
+        _write_lines(path, traffic.lines(traffic.order))
         paths.append(path)
         visitors.append(traffic.people.anonymous_ids)
         views += traffic.views

@@ -16,6 +16,7 @@ from pipeline_assets.demo.delivery import (
 from pipeline_assets.demo.model import DemoConfig, Faults, Progress
 from pipeline_assets.demo.traffic import simulate
 from pipeline_assets.demo.truth import FileTruth, Truth, read_truth, take_snapshot, write_truth
+from pipeline_assets.private import protected
 
 __all__ = ["Demo", "DemoConfig", "DemoFile", "Faults", "Truth", "build_demo", "generate", "read_truth", "write_truth"]
 
@@ -35,9 +36,9 @@ class DemoFile:
     def write(self, landing: Path) -> Path:
         """Write it below the landing folder under a temporary name, then rename, as a good sender does."""
         target = landing / self.path
-        target.parent.mkdir(parents=True, exist_ok=True)
         temporary = target.with_name(f".{target.name}.tmp")
-        temporary.write_bytes(self.content)
+        with protected(temporary):
+            temporary.write_bytes(self.content)
         temporary.replace(target)
         return target
 

@@ -18,6 +18,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from pipeline_assets.demo.behaviour import BehaviourTruth
 from pipeline_assets.demo.model import PROPERTIES, SOURCES, Event, day_of
 from pipeline_assets.demo.visits import session_starts
+from pipeline_assets.private import protected
 
 VIEW_TYPES = ("page", "screen")
 
@@ -198,8 +199,8 @@ class Truth:
 
 def write_truth(truth: Truth, path: Path) -> None:
     """Write a truth as JSON beside (not into) the landing folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(truth.to_json(), encoding="utf-8")
+    with protected(path):
+        path.write_text(truth.to_json(), encoding="utf-8")
 
 
 def read_truth(path: Path) -> Truth:

@@ -35,6 +35,7 @@ from pipeline_assets.io_managers.frames import (
     type_name,
 )
 from pipeline_assets.parquet_files import scan_parquet
+from pipeline_assets.private import make_file, make_folder
 
 _DRAFT_PREFIX = ".part-"
 # Longer than any run writes; a younger draft may belong to a living process.
@@ -300,8 +301,9 @@ class _Draft:
         """Append rows; what is written leaves the memory."""
         data = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
         if self._writer is None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self._path.parent)
             self._remove_old_drafts()
+            make_file(self._draft)
             self._writer = pq.ParquetWriter(self._draft, data.schema, compression="zstd", compression_level=1)
         self._writer.write_table(data)
         self.rows += frame.height

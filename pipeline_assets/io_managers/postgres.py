@@ -46,6 +46,7 @@ from pipeline_assets.io_managers.frames import (
     subset,
 )
 from pipeline_assets.locks import take_turn
+from pipeline_assets.sql import identifier
 
 # Years of rows may be written in one transaction.
 _LOCK_LIMIT_SECONDS = 6 * 60 * 60
@@ -248,7 +249,7 @@ def quoted(*names: str) -> str:
     for name in names:
         if not name or "\0" in name or len(name.encode()) > _IDENTIFIER_BYTES:
             raise ContractError(f"{name!r} cannot name anything in PostgreSQL: 1 to {_IDENTIFIER_BYTES} bytes.")
-    return ".".join('"' + name.replace('"', '""') + '"' for name in names)
+    return ".".join(map(identifier, names))
 
 
 def _literal(text: str) -> str:

@@ -32,9 +32,9 @@ from pipeline_assets.sources.mapping import (
     DELIMITED_FORMATS,
     INTEGER_COLUMNS,
     json_structure,
-    quote,
     sql_type,
 )
+from pipeline_assets.sql import literal
 
 _Place = tuple[str, str]
 """Where an expression stands: ("mapping", column) or ("ids", kind)."""
@@ -329,7 +329,7 @@ def _format_problems(text: str, location: tuple[str | int, ...]) -> Iterator[Pro
         yield Problem(location, f"unknown time format '{text}'{suggestion(text, TIME_FORMATS)}, or a strptime format")
         return
     try:
-        database().cursor().execute(f"SELECT try_strptime('', {quote(text)})").fetchall()
+        database().cursor().execute(f"SELECT try_strptime('', {literal(text)})").fetchall()
     except duckdb.Error as error:
         yield Problem(location, in_words(error))
 

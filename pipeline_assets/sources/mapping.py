@@ -42,12 +42,16 @@ from pipeline_assets.sources.expressions import Expression, Path, choosing, pars
 from pipeline_assets.sources.formats import READY_FORMATS, ReadyFormat
 from pipeline_assets.sources.no_ids import IDENTIFIERS, no_ids_of, which_no_id
 from pipeline_assets.sources.tabular import may_hold_json, object_sql
+from pipeline_assets.sources.times import ISO_8601, microseconds
+from pipeline_assets.sql import identifier as _name
+from pipeline_assets.sql import literal as quote
 
 _STAGING_CODE = (
     "pipeline_assets.sources.mapping:staging_query",
     "pipeline_assets.staging.reading:",
     "pipeline_assets.staging.headers:",
     "pipeline_assets.staging.nested:",
+    "pipeline_assets.staging.parquet:",
 )
 """What makes staged rows of a file, given its declaration."""
 
@@ -81,16 +85,10 @@ _LAST_MOMENT = 253_402_300_799_999_999
 
 _REQUEST_PATTERN = r"^([A-Z][A-Z_-]*) (.*?)(?: (HTTP/[0-9.]+))?$"
 
-# Only what is certain is read: DuckDB's cast alone would drop an offset or a zone name it does not know.
-_WITH_OFFSET = r".*:\d{2}(:\d{2}(\.\d+)?)?[+-](0\d|1[0-8])(:?[0-5]\d)?"
-_WITHOUT_OFFSET = r"\d{4}-\d{1,2}-\d{1,2}([T ]\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?)?"
-
 # What is no ISO 8601, but a date or a number all the same.
 _OTHER_DATE = r"(\d{1,2}[./-]\s?(\d{1,2}|[A-Za-z]{3,9})[./-]\s?\d{2,4}|\d{4}[./]\d{1,2}[./]\d{1,2})([ T,].*)?"
 _OTHER_NUMBER = r"~?\s*[+-]?[\d.,]*\d[\d.,' \x{A0}\x{202F}]*"
 _NO_BREAK_SPACES = "\u00a0\u202f"
-# As BigQuery and Snowflake write moments to CSV.
-_WITH_SPACED_OFFSET = r".*:\d{2}(\.\d+)? [+-](0\d|1[0-8]):?[0-5]\d"
 
 
 def rules_version(source: Source, timezone: str, first_day: date, max_record_bytes: int = MAX_RECORD_BYTES) -> str:
@@ -203,15 +201,6 @@ def sql_type(structure: Any) -> str:
     if isinstance(structure, str):
         return structure
     return "STRUCT(" + ", ".join(f"{_name(key)} {sql_type(inner)}" for key, inner in structure.items()) + ")"
-
-
-def quote(text: str) -> str:
-    """Text as an SQL literal."""
-    return "'" + text.replace("'", "''") + "'"
-
-
-def _name(identifier: str) -> str:
-    return '"' + identifier.replace('"', '""') + '"'
 
 
 def _dump(value: Any) -> str:
@@ -701,7 +690,7 @@ class _Plan:
                     f"CASE WHEN regexp_full_match({text}, '[+-]?[0-9]+([.]0*)?') THEN try_cast({text} AS BIGINT) END"
                 )
             elif column in TIME_COLUMNS:
-                value = _microseconds(text, *self.source.time_rule(column))
+                value = microseconds(text, *self.source.time_rule(column))
             elif column in LENIENT_COLUMNS:
                 value = _lenient_value(column, text)
             elif self._is_identifier(column):
@@ -790,7 +779,7 @@ class _Plan:
         It says nothing of the value itself, which may be personal data.
         """
         hints = {}
-        if column in TIME_COLUMNS and self.source.time_rule(column)[0] == "iso8601":
+        if column in TIME_COLUMNS and self.source.time_rule(column)[0] == ISO_8601:
             hints = {
                 rf"\d{{{digits}}}(\.\d+)?": f": a number like {kind}, declare time.format"
                 for kind, digits in {"epoch_s": 10, "epoch_ms": 13, "epoch_us": 16}.items()
@@ -1173,27 +1162,3 @@ def _without_nul_escapes(text: str) -> str:
     """SQL of a JSON text without the escapes of U+0000."""
     clean = f"regexp_replace({text}, {_NULL_ESCAPES}, '\\1', 'g')"
     return f"CASE WHEN contains({text}, '\\u0000') THEN {clean} ELSE {text} END"
-
-
-def _microseconds(text: str, kind: str, zone: str) -> str:
-    """SQL of a moment in microseconds since the epoch, null where the text is no time in this format."""
-
-    def local(timestamp: str) -> str:
-        return f"epoch_us({timestamp})" if zone == "UTC" else f"epoch_us(timezone({quote(zone)}, {timestamp}))"
-
-    if kind == "iso8601":
-        return (
-            f"CASE WHEN ends_with({text}, 'Z') OR regexp_full_match({text}, {quote(_WITH_OFFSET)})"
-            f" THEN epoch_us(try_cast({text} AS TIMESTAMPTZ))"
-            f" WHEN regexp_full_match({text}, {quote(_WITHOUT_OFFSET)})"
-            f" THEN {local(f'try_cast({text} AS TIMESTAMP)')}"
-            f" WHEN ends_with({text}, ' UTC') THEN epoch_us(try_cast({text} AS TIMESTAMPTZ))"
-            f" WHEN regexp_full_match({text}, {quote(_WITH_SPACED_OFFSET)})"
-            f" THEN epoch_us(try_cast(replace(replace({text}, ' +', '+'), ' -', '-') AS TIMESTAMPTZ)) END"
-        )
-    decimals = {"epoch_s": 6, "epoch_ms": 3, "epoch_us": 0}
-    if kind in decimals:
-        digits = decimals[kind]
-        return f"try_cast(try_cast({text} AS DECIMAL(24, {digits})) * {10**digits} AS BIGINT)"
-    moment = f"try_strptime({text}, {quote(kind)})"
-    return f"epoch_us({moment})" if "%z" in kind or "%Z" in kind else local(moment)

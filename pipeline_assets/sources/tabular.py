@@ -5,6 +5,7 @@ from typing import Any
 
 from pipeline_assets.sources.expressions import Path
 from pipeline_assets.sources.formats import ReadyFormat
+from pipeline_assets.sql import literal
 
 
 def field_paths(ready: ReadyFormat, columns: Sequence[str], read: Collection[Path]) -> list[Path]:
@@ -69,7 +70,7 @@ def object_sql(ready: ReadyFormat, columns: Sequence[str], read: Collection[Path
 
 
 def _object(tree: Mapping[Any, Any]) -> str:
-    entries = ", ".join(f"{{'k': {_literal(key)}, 'v': {_value(inner)}}}" for key, inner in tree.items())
+    entries = ", ".join(f"{{'k': {literal(key)}, 'v': {_value(inner)}}}" for key, inner in tree.items())
     return f"to_json(map_from_entries(list_filter([{entries}], lambda entry: entry.v IS NOT NULL)))"
 
 
@@ -94,7 +95,3 @@ def _cells(tree: Mapping[Any, Any]) -> list[str]:
         if key is not None:
             found += _cells(inner)
     return found
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

@@ -97,10 +97,10 @@ class Utf8Stream:
         return start
 
     def original(self, line: bytes) -> bytes:
-        """The bytes that a line that was read here has in the file."""
+        """The bytes that a line that was read here, or its beginning, has in the file."""
         if self._decoder is None:
             return line
-        text = line.decode(UTF_8, "surrogatepass")
+        text = codecs.getincrementaldecoder(UTF_8)("surrogatepass").decode(line)
         return b"".join(
             bytes(ord(escape) - _FIRST_ESCAPE for escape in part)
             if _ESCAPES.match(part)

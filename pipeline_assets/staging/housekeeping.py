@@ -1,6 +1,7 @@
 """Beside the staged files: views for people who explore them in SQL, and the removal of files that no longer count."""
 
 import logging
+import os
 import shutil
 import time
 from collections.abc import Iterable
@@ -12,11 +13,14 @@ import duckdb
 from pipeline_assets.contracts.staged_events import StagedEvents
 from pipeline_assets.ledger.files import FileLedger, StagedFile
 from pipeline_assets.parquet_files import duckdb_path
+from pipeline_assets.private import protect
+from pipeline_assets.sql import literal
 from pipeline_assets.staging.loading import DRAFTS
 
 logger = logging.getLogger(__name__)
 
 VIEWS = "staging.duckdb"
+_SPILLED = ".spilled-"
 # A file that has just ceased to count may still be read by a run that began before.
 _KEEP = timedelta(days=1)
 
@@ -44,12 +48,12 @@ def write_views(lake: Path, staged: Iterable[StagedFile]) -> Path:
         with duckdb.connect(duckdb_path(draft)) as database:
             for source, paths in sorted(by_source.items()):
                 # A view takes no bound values; a source's name is a plain identifier.
-                listed = ", ".join("'" + path.replace("'", "''") + "'" for path in paths)
+                listed = ", ".join(map(literal, paths))
                 database.execute(
                     f'create view "{source}" as select {columns} '  # noqa: S608
                     f"from read_parquet([{listed}], hive_partitioning = false)"
                 )
-        draft.replace(final)
+        protect(draft).replace(final)
     finally:
         draft.unlink(missing_ok=True)
     return final
@@ -88,6 +92,18 @@ def remove_uncounted(lake: Path, source: str, ledger: FileLedger) -> int:
         if _is_old(draft):
             shutil.rmtree(draft, ignore_errors=True)
     return removed
+
+
+def spill_folder(lake: Path) -> Path:
+    """Where DuckDB writes what does not fit into memory: in this process's own folder, which it makes and removes."""
+    return lake / f"{_SPILLED}{os.getpid()}"
+
+
+def remove_spilled(lake: Path) -> None:
+    """Remove what killed processes have left of it, after a day: it may be personal data."""
+    for folder in lake.glob(f"{_SPILLED}*"):
+        if _is_old(folder):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _is_old(path: Path) -> bool:

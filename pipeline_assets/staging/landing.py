@@ -20,12 +20,19 @@ _LEAVES = (
     "or set PIPELINE_FOLLOW_LINKS=true"
 )
 _CIRCLE = "is a symbolic link that leads in a circle; remove it"
+_NOTHING = "is a symbolic link to nothing; remove it, and deliver the file itself"
+_STREAM = "write what comes out of it into a file elsewhere, and move that into landing when it is complete"
 _KINDS = {
-    stat.S_IFIFO: "a pipe",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
+    stat.S_IFIFO: f"is a pipe and not a file; {_STREAM}",
+    stat.S_IFSOCK: f"is a socket and not a file; {_STREAM}",
+    stat.S_IFCHR: "is a device and not a file; remove it",
+    stat.S_IFBLK: "is a device and not a file; remove it",
+    stat.S_IFDIR: "is a folder and not a file",
 }
+# PostgreSQL's indexes hold 2,704 bytes; the ledger's have the source's name and the digest of the content beside it.
+_LONGEST_NAME = 2000
+# Folders in which tables keep which of their files count: the others are of earlier versions, or were deleted.
+_TABLE_LOGS = {"_delta_log": "Delta Lake", ".hoodie": "Apache Hudi"}
 
 
 class RefusedError(OSError):
@@ -43,6 +50,15 @@ class Refused:
 
     name: str
     reason: str
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder is one that Hadoop, Spark and Hive pass over, such as `_SUCCESS`.
+
+    The rule is Spark's: what begins with a point, or with an underscore and is no partition (`_day=1`), and what is
+    still being copied. `_metadata` and `_common_metadata`, which Spark looks at, hold no rows.
+    """
+    return name.startswith(".") or (name.startswith("_") and "=" not in name) or name.endswith("._COPYING_")
 
 
 @dataclass(frozen=True)
@@ -65,7 +81,7 @@ class LandingFile:
     size: int
 
     @classmethod
-    def at(cls, path: Path, landing: Path, *, follow_links: bool = True) -> "LandingFile":
+    def at(cls, path: Path, landing: Path, *, follow_links: bool) -> "LandingFile":
         """Describe a file as it is now.
 
         Args:
@@ -74,15 +90,16 @@ class LandingFile:
             follow_links: whether links on the way may leave landing.
 
         Raises:
-            RefusedError: it is no plain file, or links lead to it from outside of landing.
+            RefusedError: it is no plain file, links lead to it from outside of landing, or its path is too long.
             OSError: it cannot be looked at.
         """
         if not follow_links and not _within(path, os.path.realpath(landing)):
             raise RefusedError(_LEAVES)
         status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise RefusedError(f"is {_kind(status)} and not a file")
-        return cls(path, _name(path, landing), _stamp(status), status.st_mtime, status.st_size)
+        name = _name(path, landing)
+        if reason := _reason_against(status, name):
+            raise RefusedError(reason)
+        return cls(path, name, _stamp(status), status.st_mtime, status.st_size)
 
     def unchanged(self) -> bool:
         """Whether the file is still the one described."""
@@ -104,18 +121,22 @@ class Listing:
     Attributes:
         files: the finished files, sorted by path.
         refused: what is not read, sorted by name.
+        tables: folders that are read and may hold more than they seem to, and why, sorted by name.
     """
 
     files: list[LandingFile] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
+    tables: list[Refused] = field(default_factory=list)
 
 
 def scan(landing: Path, pattern: str, *, follow_links: bool = False) -> Listing:
     """The files in landing that match a glob pattern, and what is in their way.
 
-    The pattern is read as by `pathlib`: `*`, `?` and `[…]` within a name, `**` for any folders. Hidden files and
-    folders, and files with a suffix of an unfinished upload, are passed over. Folders that cannot be listed, links
-    that leave landing, lead nowhere or in circles, and pipes, sockets and devices are refused; none is ever opened.
+    The pattern is read as by `pathlib`: `*`, `?` and `[…]` within a name, `**` for any folders, and at its end for
+    all that is below. Hidden files and folders (see `is_hidden`) are passed over, unless the part of the pattern that
+    matches them begins with the same `_` or `.`, as a shell wants it; and files with a suffix of an unfinished upload.
+    Folders that cannot be listed, links that leave landing, lead nowhere or in circles, files whose path is too long,
+    and pipes, sockets and devices are refused; none is ever opened.
 
     Args:
         landing: the landing folder; it need not exist.
@@ -123,10 +144,20 @@ def scan(landing: Path, pattern: str, *, follow_links: bool = False) -> Listing:
         follow_links: whether links may leave landing.
     """
     walk = _Walk(landing, follow_links=follow_links)
-    if parts := PurePosixPath(pattern).parts:
+    parts = _without_repeats(PurePosixPath(pattern).parts)
+    if parts and parts[-1] == _ANY_FOLDERS:
+        parts.append("*")
+    if parts:
         walk.visit(landing, parts, [])
     files = [walk.files[path] for path in sorted(walk.files)]
-    return Listing(files, sorted(walk.refused.values(), key=lambda refused: refused.name))
+    refused, tables = (sorted(found.values(), key=lambda one: one.name) for found in (walk.refused, walk.tables))
+    return Listing(files, refused, tables)
+
+
+def _without_repeats(parts: Sequence[str]) -> list[str]:
+    """The parts of a pattern in which no `**` follows another, which means the same."""
+    before = ["", *parts]
+    return [part for part, last in zip(parts, before, strict=False) if (part, last) != (_ANY_FOLDERS, _ANY_FOLDERS)]
 
 
 class _Walk:
@@ -138,6 +169,8 @@ class _Walk:
         self._follow_links = follow_links
         self.files: dict[Path, LandingFile] = {}
         self.refused: dict[Path, Refused] = {}
+        self.tables: dict[Path, Refused] = {}
+        self._visited: set[tuple[Path, int]] = set()
 
     def visit(self, folder: Path, parts: Sequence[str], above: list[tuple[int, int]]) -> None:
         """Find what matches the rest of a pattern below a folder.
@@ -147,6 +180,10 @@ class _Walk:
             parts: what is left of the pattern.
             above: the folders on the way here, by device and inode: a link to one of them leads in a circle.
         """
+        # Several `**` lead to one folder on many ways.
+        if (folder, len(parts)) in self._visited:
+            return
+        self._visited.add((folder, len(parts)))
         try:
             status = folder.stat()
         except FileNotFoundError:
@@ -167,7 +204,7 @@ class _Walk:
         else:
             wanted, then = part, rest
         for path in self._named(folder, wanted):
-            if path.name.startswith("."):
+            if is_hidden(path.name) and not wanted.startswith(path.name[0]):
                 continue
             if then:
                 if self._leads_to_folder(path):
@@ -183,13 +220,15 @@ class _Walk:
         matches = re.compile(fnmatch.translate(wanted)).match
         try:
             with os.scandir(folder) as entries:
-                names = [entry.name for entry in entries if matches(entry.name)]
+                names = [entry.name for entry in entries]
         except (FileNotFoundError, NotADirectoryError):
             return
         except OSError as error:
             self._refuse(folder, f"cannot be listed: {error.strerror}; nothing in it is loaded")
             return
-        for name in names:
+        for log in _TABLE_LOGS.keys() & names:
+            self._tell_of_table(folder, _TABLE_LOGS[log])
+        for name in filter(matches, names):
             yield folder / name
 
     def _leads_to_folder(self, path: Path) -> bool:
@@ -197,15 +236,15 @@ class _Walk:
         return status is not None and stat.S_ISDIR(status.st_mode)
 
     def _take(self, path: Path) -> None:
-        if path.suffix in _UNFINISHED:
+        if path.suffix in _UNFINISHED or path in self.files:
             return
         status = self._look(path)
         if status is None or stat.S_ISDIR(status.st_mode):
             return
-        if not stat.S_ISREG(status.st_mode):
-            self._refuse(path, f"is {_kind(status)} and not a file")
-            return
         name = _name(path, self._landing)
+        if reason := _reason_against(status, name):
+            self._refuse(path, reason)
+            return
         self.files[path] = LandingFile(path, name, _stamp(status), status.st_mtime, status.st_size)
 
     def _look(self, path: Path) -> os.stat_result | None:
@@ -214,24 +253,34 @@ class _Walk:
             status = path.lstat()
             if not stat.S_ISLNK(status.st_mode):
                 return status
+            found = path.stat()
             if not self._follow_links and not _within(path, self._root):
                 self._refuse(path, _LEAVES)
                 return None
-            return path.stat()
+            return found
         except (FileNotFoundError, NotADirectoryError):
             # Removed between listing and looking is of no interest; a link to nothing would wait for ever.
             if path.is_symlink():
-                self._refuse(path, "is a symbolic link to nothing; remove it or deliver what it points to")
+                self._refuse(path, _NOTHING)
             return None
         except OSError as error:
             if error.errno == errno.ELOOP:
                 self._refuse(path, _CIRCLE)
+            elif not self._follow_links and not _within(path, self._root):
+                self._refuse(path, _LEAVES)
             else:
                 self._refuse(path, f"cannot be read: {error.strerror}")
             return None
 
     def _refuse(self, path: Path, reason: str) -> None:
         self.refused[path] = Refused(_name(path, self._landing), reason)
+
+    def _tell_of_table(self, folder: Path, kind: str) -> None:
+        reason = (
+            f"is a table of {kind}: every file in it is read, those too that the table has replaced or deleted; "
+            "deliver an export of the table, or only ever append to it"
+        )
+        self.tables[folder] = Refused(_name(folder, self._landing), reason)
 
 
 def open_regular(path: Path) -> FileIO:
@@ -245,7 +294,7 @@ def open_regular(path: Path) -> FileIO:
     if stat.S_ISREG(status.st_mode):
         return file
     file.close()
-    raise RefusedError(f"is {_kind(status)} and not a file")
+    raise RefusedError(_kind(status))
 
 
 def ledger_name(path: str) -> str:
@@ -276,7 +325,16 @@ def _within(path: Path, root: str) -> bool:
 
 
 def _kind(status: os.stat_result) -> str:
-    return _KINDS.get(stat.S_IFMT(status.st_mode), "a folder")
+    return _KINDS.get(stat.S_IFMT(status.st_mode), "is not a file")
+
+
+def _reason_against(status: os.stat_result, name: str) -> str | None:
+    """Why what has this status and name is not read; None if it is."""
+    if not stat.S_ISREG(status.st_mode):
+        return _kind(status)
+    if (length := len(name.encode())) > _LONGEST_NAME:
+        return f"has a path of {length} bytes, and the ledger takes {_LONGEST_NAME}; give its folders shorter names"
+    return None
 
 
 def _stamp(status: os.stat_result) -> str:

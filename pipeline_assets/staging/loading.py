@@ -16,7 +16,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from functools import partial
@@ -26,14 +26,17 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline_assets.ledger.files import BookedFile, FileLedger, Load, QuarantinedLine, staged_path
+from pipeline_assets.ledger.files import LONGEST_RAW, BookedFile, FileLedger, Load, QuarantinedLine, staged_path
 from pipeline_assets.ledger.looks import Observer
 from pipeline_assets.parquet_files import duckdb_path, parquet_relation
+from pipeline_assets.private import make_folder, protect
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.access_logs import advice
 from pipeline_assets.sources.declaration import Source
-from pipeline_assets.sources.mapping import rules_version, staging_query
-from pipeline_assets.staging import reading
+from pipeline_assets.sources.mapping import column_names, rules_version, staging_query
+from pipeline_assets.sql import identifier, literal
+from pipeline_assets.staging import parquet, reading
+from pipeline_assets.staging.compression import refuse_archive
 from pipeline_assets.staging.headers import header_problem
 from pipeline_assets.staging.landing import LandingFile, Listing, fsync_folder, open_regular, scan
 from pipeline_assets.staging.looking import Look, Sample, filled_columns, look
@@ -53,8 +56,6 @@ _BAD_LINES = """
     select line, reason, encode(raw), raw_bytes from read_parquet($paths, hive_partitioning = false)
     where reason <> 'blank'
 """
-# Bytes of a Parquet column's value, by its type.
-_LENGTHS = {"VARCHAR": "strlen({})", "BLOB": "octet_length({})", "JSON": "strlen({})"}
 # Quarantined rows that are fetched at a time.
 _FETCHED = 1024
 
@@ -126,7 +127,7 @@ def pending_files(
         for file in found.files
         if (known := booked.get(file.name)) is None or (known.stamp, known.rules) != (file.stamp, rules)
     ]
-    return Listing(files, found.refused)
+    return Listing(files, found.refused, found.tables)
 
 
 class SourceLoader:
@@ -295,11 +296,11 @@ class SourceLoader:
         for day in load.days:
             parts = sorted((folder / f"event_date={day.isoformat()}").glob("*.parquet"))
             final = self._settings.lake_dir / staged_path(self._source.name, day, load.content, load.rules)
-            final.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(final.parent)
             part = parts[0] if len(parts) == 1 else self._merge(parts)
             with part.open("rb") as written:
                 os.fsync(written.fileno())
-            part.replace(final)
+            protect(part.replace(final))
             fsync_folder(final.parent)
 
     def _merge(self, parts: Sequence[Path]) -> Path:
@@ -347,7 +348,7 @@ class _Writer:
         self._prepared: tuple[list[str] | None] | None = None
         self._sample = Sample()
         self._schema: pa.Schema | None = None
-        drafts.mkdir(parents=True, exist_ok=True)
+        make_folder(drafts)
         with ExitStack() as stack:
             temporary = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=drafts)))
             self.folder = temporary / "rows"
@@ -374,6 +375,19 @@ class _Writer:
         self._sample, self._schema = Sample(), None
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir()
+        try:
+            return self._staged(path, content, booked_at)
+        except parquet.InvalidTextError:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self.folder.mkdir()
+            copy = next(self._links)
+            try:
+                parquet.rewrite_as_bytes(path, copy)
+                return self._staged(copy, content, booked_at)
+            finally:
+                copy.unlink(missing_ok=True)
+
+    def _staged(self, path: Path, content: str, booked_at: datetime) -> Tally:
         tally = Tally()
         self._records.error = None
         try:
@@ -390,7 +404,10 @@ class _Writer:
             if isinstance(self._records.error, UnreadableError):
                 raise self._records.error from error
             if self._source.record_format == "parquet" and isinstance(error, duckdb.InvalidInputException):
-                raise UnreadableError(f"the Parquet file is damaged: {_reason(error)}") from error
+                reason = f"the Parquet file is damaged: {_reason(error)}"
+                raise (parquet.InvalidTextError if parquet.INVALID_TEXT in reason else UnreadableError)(
+                    reason
+                ) from error
             raise
         finally:
             self._records.batches = iter(())
@@ -403,32 +420,61 @@ class _Writer:
             self._source, fields=fields, timezone=self._settings.timezone, first_day=self._settings.first_day
         )
         self._cursor.execute(
-            f"prepare stage as copy ({query}) to {_literal(self.folder)} (format parquet, partition_by (event_date))"
+            f"prepare stage as copy ({query}) to {_path(self.folder)} (format parquet, partition_by (event_date))"
         )
         self._prepared = (fields,)
 
-    def _refuse_overlong_rows(self, metadata: pq.FileMetaData, link: Path, tally: Tally) -> None:
-        """Take rows of a Parquet file out of `raw_rows` whose texts are longer than a record may be."""
+    def _show_rows(self, link: Path, metadata: pq.FileMetaData, tally: Tally) -> None:
+        """Make the rows of a Parquet file visible as `raw_rows`, and refuse those that are too long or no text."""
+        file, columns = self._parquet(link)
+        schema = metadata.schema.to_arrow_schema()
+        taken = parquet.TextColumns.of(self._source, schema, columns)
         limit = self._settings.max_record_bytes
-        groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
-        # No row is longer than its group, so nearly always there is nothing to look for.
-        if all(group.total_byte_size <= limit for group in groups):
-            return
-        columns = self._cursor.execute("describe raw_rows").fetchall()
-        lengths = [_LENGTHS[kind].format(_quoted(name)) for name, kind, *_ in columns if kind in _LENGTHS]
-        if not lengths:
-            return
-        total = " + ".join(f"coalesce({length}, 0)" for length in lengths)
-        found = self._cursor.execute(f"select line, {total} from raw_rows where {total} > {limit}")  # noqa: S608
-        while some := found.fetchmany(_FETCHED):
-            for line, length in some:
-                tally.invalid.append(QuarantinedLine(line, "too_long:record", b"", length))
+        wanted = []
+        if parquet.may_hold_longer(metadata, limit) and (length := parquet.length(columns)):
+            self._refuse_rows(file, f"{length} > {limit}", ("'too_long:record'", "''::blob", length), tally)
+            wanted.append(f"{length} <= {limit}")
+        if taken.no_text:
+            names = column_names(schema.names)
+            row = ", ".join(
+                f"{identifier(name)} := {identifier(column)}" for name, (column, _) in zip(names, columns, strict=True)
+            )
+            raw = f"encode(to_json(struct_pack({row}))::varchar)"
+            refused = (f"'invalid_utf8:' || {taken.no_text}", f"{raw}[:{LONGEST_RAW}]", f"octet_length({raw})")
+            self._refuse_rows(file, " and ".join([*wanted, f"{taken.no_text} is not null"]), refused, tally)
+            wanted.append(f"{taken.no_text} is null")
+        # Temporary, because all cursors share one catalogue and another file is loaded at the same time.
         self._cursor.execute(
-            "create or replace temp view raw_rows as "  # noqa: S608
-            "select file_row_number + 1 as line, * exclude (file_row_number) "
-            f"from read_parquet({_literal(link)}, file_row_number = true, hive_partitioning = false) "
-            f"where {total} <= {limit}"
+            "create or replace temp view raw_rows as "  # noqa: S608 - a view takes no bound values
+            f"select file_row_number + 1 as line, {', '.join(taken.selected)} from {file}"
+            + (f" where {' and '.join(wanted)}" if wanted else "")
         )
+
+    def _parquet(self, link: Path) -> tuple[str, list[tuple[str, str]]]:
+        """SQL of a Parquet file with the number of each row, and its columns as DuckDB calls them, with their types."""
+
+        def described(option: str) -> tuple[str, list[tuple[str, str]]]:
+            file = f"read_parquet({_path(link)}, file_row_number = true, hive_partitioning = false{option})"
+            rows = self._cursor.execute(f"describe select * exclude (file_row_number) from {file}").fetchall()  # noqa: S608
+            return file, [(name, kind) for name, kind, *_ in rows]
+
+        file, columns = described("")
+        if nested := [identifier(name) for name, kind in columns if "BLOB" in kind and kind != "BLOB"]:
+            # Texts within nested values are read as such all at once, or not at all.
+            as_texts = described(", binary_as_string = true")
+            with suppress(duckdb.InvalidInputException):
+                counts = ", ".join(f"count({name})" for name in nested)
+                self._cursor.execute(f"select {counts} from {as_texts[0]}").fetchall()  # noqa: S608
+                return as_texts
+        return file, columns
+
+    def _refuse_rows(self, file: str, where: str, refused: tuple[str, str, str], tally: Tally) -> None:
+        """Count rows of a Parquet file as refused: for what reason, the raw row and its length, in SQL."""
+        columns = ", ".join(("file_row_number + 1", *refused))
+        found = self._cursor.execute(f"select {columns} from {file} where {where}")  # noqa: S608 - quoted names
+        while some := found.fetchmany(_FETCHED):
+            for line in some:
+                tally.invalid.append(QuarantinedLine(*line))
 
     def _open(self, path: Path, tally: Tally) -> list[str] | None:
         """Make a file's records visible as the relation `raw_rows`; the names of its columns, if it has any."""
@@ -438,19 +484,13 @@ class _Writer:
                 with open_regular(path) as file:
                     metadata = pq.read_metadata(file)
             except pa.ArrowInvalid as error:
-                reading.refuse_archive(path)
+                refuse_archive(path)
                 raise UnreadableError("this is no complete Parquet file; deliver it again") from error
             tally.lines = metadata.num_rows
             # Under a name of our own, so that DuckDB need not be told the file's.
             link = next(self._links)
             link.symlink_to(path.absolute())
-            # Temporary, because all cursors share one catalogue and another file is loaded at the same time.
-            self._cursor.execute(
-                "create or replace temp view raw_rows as "  # noqa: S608 - a view takes no bound values
-                "select file_row_number + 1 as line, * exclude (file_row_number) "
-                f"from read_parquet({_literal(link)}, file_row_number = true, hive_partitioning = false)"
-            )
-            self._refuse_overlong_rows(metadata, link, tally)
+            self._show_rows(link, metadata, tally)
             self._schema = metadata.schema.to_arrow_schema()
             return self._schema.names
         records = reading.read_records(path, source, tally, limit=self._settings.max_record_bytes)
@@ -463,13 +503,9 @@ class _Writer:
         return tally.header
 
 
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _literal(path: Path) -> str:
-    # COPY takes no bound values for its target.
-    return "'" + duckdb_path(path).replace("'", "''") + "'"
+def _path(path: Path) -> str:
+    # COPY and a view take no bound values.
+    return literal(duckdb_path(path))
 
 
 def _reason(error: Exception) -> str:

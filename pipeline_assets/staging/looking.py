@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pyarrow as pa
@@ -20,7 +20,7 @@ from pipeline_assets.sources.declaration import TABLE_FORMATS, Source
 from pipeline_assets.sources.mapping import column_names
 from pipeline_assets.sources.raw_columns import TEXT, Look, missing_columns, own_references
 from pipeline_assets.staging import reading
-from pipeline_assets.staging.landing import open_regular
+from pipeline_assets.staging.landing import is_hidden, open_regular
 
 _OF_BATCH = 50
 _MOST = 1000
@@ -133,9 +133,10 @@ def peek(source: Source, landing: Path) -> list[str]:
 
 def _candidates(landing: Path, pattern: str) -> Iterator[Path]:
     root = landing.resolve()
+    named = {part[0] for part in PurePosixPath(pattern).parts}
     # In no order: of a landing folder with a million files only a few may be listed here.
     for path in landing.glob(pattern):
-        hidden = any(part.startswith(".") for part in path.relative_to(landing).parts)
+        hidden = any(is_hidden(part) and part[0] not in named for part in path.relative_to(landing).parts)
         # A link that leaves landing is none of what a load would read.
         if not hidden and path.is_file() and path.resolve().is_relative_to(root):
             yield path

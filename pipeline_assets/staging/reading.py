@@ -5,15 +5,13 @@ ends between quotes) or an element of a JSON array. DuckDB receives them as a st
 `(line BIGINT, raw VARCHAR)` and does the parsing, so a record that cannot be parsed is still there to be quarantined.
 """
 
-import bz2
-import io
 import itertools
 import json
 import re
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -26,8 +24,8 @@ from pipeline_assets.sources.dialect import Dialect, LineEnd
 from pipeline_assets.sources.encodings import UTF_8
 from pipeline_assets.sources.formats.ready import Nested
 from pipeline_assets.sources.mapping import column_names
+from pipeline_assets.staging.compression import UnreadableError, open_stream
 from pipeline_assets.staging.encoding import Bytes, LineFeeds, UndeclaredEncodingError, Utf8Stream, where_not_utf8
-from pipeline_assets.staging.landing import open_regular
 from pipeline_assets.staging.nested import records_of
 from pipeline_assets.staging.refused_lines import RefusedLines
 
@@ -48,27 +46,6 @@ _IN_STRING = re.compile(rb'["\\\n]')
 _TOP = re.compile(rb'["\[\]{},]')
 _NESTED = re.compile(rb'["\[\]{}]')
 _DEEPEST = 1 << 20
-# The fourth byte of bzip2 is the size of its blocks, and the next six begin a block, or the end where there is none.
-_MAGIC = [
-    (re.compile(rb"\x1f\x8b"), "gzip"),
-    (re.compile(rb"\x28\xb5\x2f\xfd"), "zstd"),
-    (re.compile(rb"BZh[1-9](1AY&SY|\x17\x72\x45\x38\x50\x90)"), "bzip2"),
-]
-_SUFFIXES = {
-    ".gz": "gzip", ".gzip": "gzip", ".zst": "zstd", ".zstd": "zstd", ".bz2": "bzip2", ".bzip2": "bzip2",
-}  # fmt: skip
-_ARCHIVES = {
-    b"PK\x03\x04": "a zip archive or a spreadsheet; unpack it (unzip) or save it as CSV",
-    b"PK\x05\x06": "an empty zip archive; pack it again, unpack it (unzip)",
-    b"7z\xbc\xaf\x27\x1c": "a 7z archive; unpack it (7z x)",
-    b"Rar!\x1a\x07": "a RAR archive; unpack it (unrar x)",
-    b"\xfd7zXZ\x00": "compressed with xz; unpack it (unxz)",
-}
-"""First bytes -> what a file is that is not read, and what is to be done."""
-
-
-class UnreadableError(ValueError):
-    """A file cannot be read at all: truncated or damaged compression, not the declared format, no header."""
 
 
 @dataclass
@@ -103,9 +80,19 @@ class Tally:
         return self.text.encoding if self.text else UTF_8
 
     def refuse(self, line: int, reason: str, raw: bytes, length: int | None = None) -> None:
-        """Count a record that is not in the stream; `raw` is its beginning if `length` is more."""
+        """Count a record that is not in the stream, with the bytes that it has in the file.
+
+        Args:
+            line: number of the record.
+            reason: why.
+            raw: the record as it was read, or its beginning.
+            length: bytes of the whole record as it was read, which are more if `raw` is its beginning.
+        """
         self.lines += 1
-        self.invalid.append(QuarantinedLine(line, reason, raw, len(raw) if length is None else length))
+        original = self.text.original(raw) if self.text else raw
+        # The length in the file of what was passed over is not known, but that it is more than this.
+        more = 0 if length is None else length - len(raw)
+        self.invalid.append(QuarantinedLine(line, reason, original, len(original) + more))
 
 
 @dataclass(frozen=True)
@@ -114,58 +101,6 @@ class _Overlong:
 
     start: bytes
     length: int
-
-
-def detect_compression(path: Path) -> str:
-    """`gzip`, `zstd`, `bzip2` or `none`, by the file's first bytes; an empty file goes by its suffix."""
-    refuse_archive(path)
-    start = _start(path)
-    for magic, name in _MAGIC:
-        if magic.match(start):
-            return name
-    if not start:
-        return "none"
-    if path.suffix in _SUFFIXES:
-        raise UnreadableError(
-            f"the name ends in {path.suffix}, but the content is not {_SUFFIXES[path.suffix]}; "
-            "rename the file or compress it"
-        )
-    return "none"
-
-
-def refuse_archive(path: Path) -> None:
-    """Raise what is to be done about a file that holds other files.
-
-    Raises:
-        UnreadableError: the file is an archive, or compressed in a way that is not read.
-    """
-    start = _start(path)
-    for magic, what in _ARCHIVES.items():
-        if start.startswith(magic):
-            raise UnreadableError(f"this is {what} and deliver what is in it")
-
-
-def _start(path: Path) -> bytes:
-    with open_regular(path) as file:
-        return file.read(10)
-
-
-def open_stream(path: Path, compression: str) -> BinaryIO:
-    """Open a file for reading its uncompressed bytes.
-
-    Args:
-        path: the file.
-        compression: `auto`, `none`, `gzip`, `zstd` or `bzip2`.
-    """
-    if compression == "auto":
-        compression = detect_compression(path)
-    raw = open_regular(path)
-    if compression == "none" or path.stat().st_size == 0:
-        return raw
-    if compression == "bzip2":
-        # Arrow cannot read several streams in one file, as parallel compressors write them.
-        return io.BufferedReader(bz2.open(raw))
-    return pa.CompressedInputStream(pa.PythonFile(raw), compression)
 
 
 def read_records(path: Path, source: Source, tally: Tally, *, limit: int) -> Iterator[pa.RecordBatch]:
@@ -581,6 +516,8 @@ def _chunks(stream: Bytes) -> Iterator[bytes]:
                 # The disk's fault and not the file's; it may be read another time.
                 raise
             raise UnreadableError(f"{error}; the file is damaged or not completely written") from error
+        except zlib.error as error:
+            raise UnreadableError("the gzip data is damaged; deliver the file again") from error
         except EOFError as error:
             raise UnreadableError("the compressed file ends too early; it is not completely written") from error
         if not chunk:

@@ -51,16 +51,16 @@ def declare(name: str, **attributes: Any) -> Source:
     return source
 
 
-def load(source: Source, file: Path) -> tuple[list[dict[str, Any]], Load]:
-    """The staged rows of a file in the order of its lines, and what would be booked."""
+def load(source: Source, file: Path, **changes: Any) -> tuple[list[dict[str, Any]], Load]:
+    """The staged rows of a file in the order of its lines, and what would be booked; `changes` are of settings."""
     ledger = Bookings()
     with tempfile.TemporaryDirectory() as folder, duckdb.connect() as database:
-        settings = Settings.for_data_dir(Path(folder), first_day=date(2010, 1, 1))
+        settings = Settings.for_data_dir(Path(folder), first_day=date(2010, 1, 1), **changes)
         landing = settings.landing_dir
         landing.mkdir(parents=True)
         landed = landing / file.name
         landed.write_bytes(file.read_bytes())
-        SourceLoader(source, settings, ledger, database).load([LandingFile.at(landed, landing)])
+        SourceLoader(source, settings, ledger, database).load([LandingFile.at(landed, landing, follow_links=False)])
         (booked,) = ledger.loads
         parts = [str(path) for path in settings.lake_dir.rglob("*.parquet")]
         rows = database.from_parquet(parts).order("line").to_arrow_table().to_pylist() if parts else []

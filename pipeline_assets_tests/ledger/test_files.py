@@ -1,5 +1,6 @@
 """Which contents count depends on the newest content of every path, and on nothing else."""
 
+import secrets
 from datetime import date
 
 import pytest
@@ -59,6 +60,14 @@ def test_equal_content_under_two_names_counts_once(engine: sa.Engine) -> None:
     assert counted(ledger) == {"same": 5}
     summary = summarise(engine, "web")
     assert (summary.files, summary.repeats, summary.lines) == (1, 1, 5)
+
+
+def test_the_longest_path_that_landing_takes_is_booked(engine: sa.Engine) -> None:
+    # Of random bytes, for PostgreSQL compresses what it can.
+    path = "/".join(secrets.token_urlsafe(150)[:199] for _ in range(10)) + "x"
+    assert len(path) == 2000
+    book(FileLedger(engine), path, load("a" * 64, 5))
+    assert counted(FileLedger(engine)) == {"a" * 64: 5}
 
 
 def test_a_content_counts_as_long_as_it_is_the_newest_of_some_path(engine: sa.Engine) -> None:

@@ -16,7 +16,7 @@ from pipeline_assets.sources.checking import find_problems
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.sources.expressions import database
 from pipeline_assets.sources.formats import READY_FORMATS
-from pipeline_assets.sources.mapping import quote
+from pipeline_assets.sql import literal as quote
 from pipeline_assets_tests.sources.staging_rows import source, stage
 
 MAPPING = {"occurred_at": '"time"', "anonymous_id": "remote_host"}

@@ -42,7 +42,7 @@ ODD_NAMES = (
     "anonymous_id=folder",
     "id=folder",
     "source=%2e",
-    "__HIVE_DEFAULT_PARTITION__",
+    "day=__HIVE_DEFAULT_PARTITION__",
     "{uuid}",
     "e\u0301",
     "\u00e9",

@@ -2,13 +2,16 @@
 
 import codecs
 import io
+from functools import partial
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline_assets.sources.dialect import Dialect
 from pipeline_assets.sources.encodings import COMMON, is_known
 from pipeline_assets.staging.encoding import LineFeeds, UndeclaredEncodingError, Utf8Stream, where_not_utf8
+from pipeline_assets.staging.reading import Tally, read_csv_records, read_lines
 
 
 class Trickle:
@@ -62,6 +65,41 @@ def test_bytes_that_an_encoding_does_not_know_are_no_utf8_and_can_be_told_again(
         # Shift JIS has two ways to write some characters.
         if encoding != "shift_jis":
             assert stream.original(found) == data
+
+
+LINE = st.text(st.characters(codec="cp1252", exclude_characters='\r\n"'), min_size=1, max_size=30)
+
+
+@given(
+    st.lists(LINE, max_size=6),
+    st.sampled_from(["latin-1", "windows-1252", "utf-16-le", "utf-32-be"]),
+    st.integers(2, 40),
+)
+@settings(deadline=None)
+def test_lines_that_are_too_long_or_open_a_quote_for_ever_are_kept_as_they_are_in_the_file(
+    lines: list[str], encoding: str, limit: int
+) -> None:
+    encoded = [line.encode(encoding, "replace") for line in lines]
+    for read_records in (read_lines, partial(read_csv_records, dialect=Dialect(header=("a",)))):
+        text = Utf8Stream(io.BytesIO("\n".encode(encoding).join(encoded)), encoding)
+        tally = Tally(text=text)
+        read_of = {row["line"] for batch in read_records(text, tally, limit=limit) for row in batch.to_pylist()}
+        for bad in tally.invalid:
+            whole = encoded[bad.line - 1]
+            assert (bad.reason, bad.raw) == ("too_long:record", whole[: len(bad.raw)])
+            assert bad.length >= len(bad.raw) > 0
+        assert len(read_of) + len(tally.invalid) == len(encoded)
+
+
+def test_a_line_that_opens_a_quote_for_ever_is_kept_in_its_own_encoding() -> None:
+    for encoding in ("windows-1252", "utf-16-le"):
+        text = Utf8Stream(io.BytesIO('1,"ü\n2,é\n'.encode(encoding)), encoding)
+        tally = Tally(text=text)
+        batches = read_csv_records(text, tally, Dialect(header=("a", "b")))
+        assert [row["raw"] for batch in batches for row in batch.to_pylist()] == ["2,é"]
+        (bad,) = tally.invalid
+        raw = '1,"ü'.encode(encoding)
+        assert (bad.reason, bad.raw, bad.length) == ("unclosed_quote", raw, len(raw))
 
 
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])

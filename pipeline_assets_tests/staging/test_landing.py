@@ -49,7 +49,10 @@ def refused(landing: Path, pattern: str) -> dict[str, str]:
         ("**/1.txt", ["a/1.txt", "a/deep/er/1.txt", "b/1.txt"]),
         ("a/**/*.txt", ["a/1.txt", "a/2.txt", "a/deep/er/1.txt"]),
         ("**/er/**/*", ["a/deep/er/1.txt"]),
-        ("a/**", []),
+        ("a/**", ["a/1.txt", "a/2.txt", "a/deep/er/1.txt"]),
+        ("a/**/**/**", ["a/1.txt", "a/2.txt", "a/deep/er/1.txt"]),
+        ("**/**/1.txt", ["a/1.txt", "a/deep/er/1.txt", "b/1.txt"]),
+        ("**/er", []),
         ("a", []),
         ("c/*", []),
         ("a/1.txt/*", []),
@@ -63,6 +66,85 @@ def test_a_pattern_finds_what_pathlib_finds_without_hidden_and_unfinished_files(
         write(landing / name)
     assert names(landing, pattern) == expected
     assert refused(landing, pattern) == {}
+
+
+SPARK = [
+    "_SUCCESS",
+    "_committed_4711",
+    "_started_4711",
+    "_metadata",
+    "._SUCCESS.crc",
+    "day=1/.part-0.json.crc",
+    "day=1/part-1.json._COPYING_",
+    "_temporary/0/task_1/part-0.json",
+    "_delta_log/00000000000000000000.json",
+    ".hive-staging_hive_1/part-0.json",
+]
+
+
+def test_what_hadoop_spark_and_hive_hide_is_passed_over_and_partitions_are_not(landing: Path) -> None:
+    for name in (*SPARK, "day=1/part-0.json", "_day=1/part-0.json", "day_=1/part_0.json"):
+        write(landing / "s" / name)
+    for pattern in ("s/**/*", "s/**", "s/*/*", "**/*.json"):
+        assert names(landing, pattern) == ["s/_day=1/part-0.json", "s/day=1/part-0.json", "s/day_=1/part_0.json"]
+        assert refused(landing, pattern) == {}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("s/_delta_log/*.json", ["s/_delta_log/00000000000000000000.json"]),
+        ("s/_SUCCESS", ["s/_SUCCESS"]),
+        ("s/_*", ["s/_SUCCESS", "s/_committed_4711", "s/_metadata", "s/_started_4711"]),
+        ("**/.part*", ["s/day=1/.part-0.json.crc"]),
+        ("s/.hive-staging*/*", ["s/.hive-staging_hive_1/part-0.json"]),
+        ("s/[_]SUCCESS", []),
+    ],
+)
+def test_a_hidden_name_is_found_where_the_pattern_names_it(landing: Path, pattern: str, expected: list[str]) -> None:
+    for name in SPARK:
+        write(landing / "s" / name)
+    assert names(landing, pattern) == expected
+
+
+def test_a_table_that_keeps_a_log_of_its_files_is_told_of(landing: Path) -> None:
+    for name in ("delta/_delta_log/0.json", "delta/day=1/part-0.parquet", "hudi/.hoodie/x", "hudi/1.parquet", "a/1"):
+        write(landing / name)
+    found = scan(landing, "**/*.parquet")
+    assert [file.name for file in found.files] == ["delta/day=1/part-0.parquet", "hudi/1.parquet"]
+    assert [(one.name, one.reason.split(":")[0]) for one in found.tables] == [
+        ("delta", "is a table of Delta Lake"),
+        ("hudi", "is a table of Apache Hudi"),
+    ]
+
+
+def test_a_path_that_is_too_long_for_the_ledger_is_refused(landing: Path) -> None:
+    folder = landing.joinpath(*["f" * 200] * 9)
+    for name in ("1" * 191, "é" * 96):
+        write(folder / name)
+    found = scan(landing, "**/*")
+    assert [len(file.name.encode()) for file in found.files] == [2000]
+    assert [one.reason for one in found.refused] == [
+        "has a path of 2001 bytes, and the ledger takes 2000; give its folders shorter names"
+    ]
+    with pytest.raises(RefusedError, match="2001 bytes"):
+        LandingFile.at(folder / ("é" * 96), landing, follow_links=False)
+
+
+def test_no_folder_is_listed_again_and_again_however_many_wildcards_lead_to_it(
+    landing: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(landing.joinpath(*"abcdefghij", "1.txt"))
+    listed = []
+    scandir = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda folder: listed.append(folder) or scandir(folder))
+    assert names(landing, "**/**/**/*.txt") == ["a/b/c/d/e/f/g/h/i/j/1.txt"]
+    # Once for the folders in it, and once for the files.
+    assert len(listed) == 2 * 11
+    listed.clear()
+    pattern = "/".join(["**/*"] * 5)
+    assert names(landing, pattern) == ["a/b/c/d/e/f/g/h/i/j/1.txt"]
+    assert len(listed) <= 11 * len(pattern.split("/"))
 
 
 def test_a_landing_folder_that_is_not_there_has_no_files(tmp_path: Path) -> None:
@@ -147,13 +229,15 @@ def test_links_in_circles_and_to_nothing_are_refused(landing: Path) -> None:
     (landing / "a" / "again").symlink_to(landing / "a")
     (landing / "self.txt").symlink_to("self.txt")
     (landing / "nothing.txt").symlink_to("gone.txt")
+    (landing / "outside.txt").symlink_to("../gone.txt")
     found = scan(landing, "**/*.txt")
     assert [file.name for file in found.files] == ["a/1.txt"]
     reasons = {one.name: one.reason for one in found.refused}
-    assert reasons.keys() == {"a/again", "self.txt", "nothing.txt"}
+    assert reasons.keys() == {"a/again", "self.txt", "nothing.txt", "outside.txt"}
     assert "circle" in reasons["a/again"]
     assert "circle" in reasons["self.txt"]
-    assert "nothing" in reasons["nothing.txt"]
+    for name in ("nothing.txt", "outside.txt"):
+        assert reasons[name] == "is a symbolic link to nothing; remove it, and deliver the file itself"
 
 
 @pytest.fixture
@@ -167,13 +251,17 @@ def listening(landing: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.usefixtures("listening")
 def test_pipes_sockets_and_devices_are_refused_and_never_opened(landing: Path) -> None:
     os.mkfifo(landing / "pipe")
-    assert refused(landing, "*") == {"pipe": "is a pipe and not a file", "socket": "is a socket and not a file"}
+    told = "write what comes out of it into a file elsewhere, and move that into landing when it is complete"
+    assert refused(landing, "*") == {
+        "pipe": f"is a pipe and not a file; {told}",
+        "socket": f"is a socket and not a file; {told}",
+    }
     assert names(landing, "*") == []
     for path in (landing / "pipe", Path("/dev/null")):
         with pytest.raises(RefusedError, match="not a file"):
             open_regular(path)
     with pytest.raises(RefusedError, match="a pipe"):
-        LandingFile.at(landing / "pipe", landing)
+        LandingFile.at(landing / "pipe", landing, follow_links=False)
 
 
 AS_NOBODY = """

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from pipeline_assets.ledger.files import LONGEST_RAW, QuarantinedLine
 from pipeline_assets.settings import MAX_RECORD_BYTES
 from pipeline_assets.sources.dialect import Dialect
-from pipeline_assets.staging import reading
+from pipeline_assets.staging import compression, reading
 from pipeline_assets.staging.reading import Tally, UnreadableError, read_csv_records, read_json_array, read_lines
 from pipeline_assets.staging.refused_lines import RefusedLines
 
@@ -257,7 +257,7 @@ def test_truncated_bzip2_cannot_be_read(tmp_path: Path, monkeypatch: pytest.Monk
 def test_text_that_begins_like_bzip2_is_text(tmp_path: Path) -> None:
     path = tmp_path / "file.csv"
     path.write_bytes(b"BZh9 is a name\n")
-    assert reading.detect_compression(path) == "none"
+    assert compression.detect_compression(path) == "none"
 
 
 @pytest.mark.parametrize("compression", ["zip", "xz"])
@@ -384,7 +384,7 @@ def test_any_number_of_refused_lines_is_kept_in_their_order() -> None:
 
 BOMB = """
 import json, resource, sys
-from pipeline_assets.staging import reading
+from pipeline_assets.staging import compression, reading
 def most_memory():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 path, kind = sys.argv[1:]
