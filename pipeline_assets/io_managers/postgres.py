@@ -46,6 +46,7 @@ from pipeline_assets.io_managers.frames import (
     subset,
 )
 from pipeline_assets.locks import take_turn
+from pipeline_assets.postgres_urls import adbc_url
 
 # Years of rows may be written in one transaction.
 _LOCK_LIMIT_SECONDS = 6 * 60 * 60
@@ -321,7 +322,7 @@ class PostgresClient(DbClient):
         """
         url = self._url if isinstance(self._url, str) else self._url()
         if self._first is None or self._first[0] != url:
-            connection = adbc.connect(url, autocommit=True)
+            connection = adbc.connect(adbc_url(url), autocommit=True)
             # Closed with this client, or when the program ends.
             weakref.finalize(self, connection.close)
             self._first = url, connection
