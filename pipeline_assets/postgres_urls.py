@@ -30,8 +30,8 @@ SPEAKING: Mapping[str, str] = {
 WORKING: Mapping[str, str] = {
     **SPEAKING,
     "timezone": "UTC",
-    # Whatever is not in pg_catalog is named with its schema.
-    "search_path": "pg_catalog",
+    # What is neither there nor in pg_catalog, which comes first, is named with its schema.
+    "search_path": "public",
     # How long work takes depends on how much there is. What waits has limits of its own.
     "statement_timeout": "0",
     "idle_session_timeout": "0",

@@ -49,7 +49,7 @@ def answers(url: str, query: str) -> list[tuple]:
     with closing(adbc.connect(adbc_url(url))) as connection, connection.cursor() as cursor:
         cursor.execute(query)
         found.append(cursor.fetchone())
-    return found
+    return [tuple(row or ()) for row in found]
 
 
 def forms(given: dict[str, str], folder: Path) -> dict[str, tuple[str, dict[str, str]]]:
@@ -229,7 +229,7 @@ def test_a_role_that_may_not_create_is_told_the_sql_for_an_admin_and_then_works(
     assert len(statements) == 3
     with connect(postgres_url, autocommit=True) as admin:
         for statement in statements:
-            admin.execute(statement)  # ty: ignore[no-matching-overload]
+            admin.execute(statement)
     result = runner.invoke(app, ["refresh"])
     assert (result.exit_code, result.stderr) == (0, "")
     found = runner.invoke(app, ["sql", "select sum(events) from shop_marts.daily_activity"])
@@ -241,7 +241,7 @@ def test_a_schema_in_which_a_role_may_make_nothing_is_told_with_the_grant(
 ):
     with connect(postgres_url, autocommit=True) as admin:
         for schema in ("ledger", "marts", "dagster"):
-            admin.execute(f"create schema {schema}")  # ty: ignore[no-matching-overload]
+            admin.execute(f"create schema {schema}")
     with pytest.raises(PostgresError, match="grant usage, create on schema dagster to"):
         deployment_engine(Settings.for_data_dir(tmp_path, postgres_url=odd_url))
 

@@ -4,7 +4,7 @@ import csv
 import sys
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console
 from rich.table import Table
@@ -18,10 +18,19 @@ if TYPE_CHECKING:
     from pipeline_assets.platform import Platform
     from pipeline_assets.refresh import RefreshReport
 
-# Where nobody looks, a line may be as long as it needs to be.
-_WIDTH = None if sys.stdout.isatty() else 140
-console = Console(width=_WIDTH, soft_wrap=False)
-errors = Console(stderr=True, width=_WIDTH)
+
+def _width(stream: TextIO) -> int | None:
+    # Where nobody looks, a line may be as long as it needs to be.
+    return None if stream.isatty() else 140
+
+
+console = Console(width=_width(sys.stdout))
+errors = Console(stderr=True, width=_width(sys.stderr))
+
+
+def say(message: str, colour: str | None = None) -> None:
+    """A message on the standard error output: each of its lines stays one, for `grep` and for copying SQL from it."""
+    errors.print(escaped(message), style=colour, soft_wrap=True, highlight=False)
 
 
 def print_report(platform: "Platform", report: "RefreshReport") -> None:
@@ -176,8 +185,13 @@ def _print_leftovers(settings: Settings, leftovers: "Sequence[Leftover]", where:
         where.print("Declare them again, or remove them: pipeline-assets retire NAME")
 
 
-def print_status(platform: "Platform") -> None:
-    """Numbers of the sources and tables, and what is pending, stale or doubtful."""
+def print_status(platform: "Platform", *, leftovers: bool = True) -> None:
+    """Numbers of the sources and tables, and what is pending, stale or doubtful.
+
+    Args:
+        platform: the deployment.
+        leftovers: whether what is not declared any more is told; it is not known where a declaration cannot be read.
+    """
     from pipeline_assets.hints import DRIFT, hints
     from pipeline_assets.ledger.summary import is_silent, summarise
 
@@ -207,10 +221,11 @@ def print_status(platform: "Platform") -> None:
             name, f"{len(days):,}", str(days[0]) if days else "", str(days[-1]) if days else "", f"{len(stale[name]):,}"
         )
     console.print(table)
-    _print_leftovers(platform.settings, platform.leftovers(), console)
+    if leftovers:
+        _print_leftovers(platform.settings, platform.leftovers(), console)
 
 
-def print_rows(names: list[str], rows: list[Any]) -> None:
+def print_rows(names: Sequence[str], rows: Sequence[Any]) -> None:
     """A table for people, CSV for programs."""
     shown = [[_text(value) for value in row] for row in rows]
     if not console.is_terminal:
@@ -229,7 +244,9 @@ def _text(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, Decimal):
-        return f"{value.normalize():f}"
+        # All digits, without the zeros that a scale adds.
+        text = f"{value:f}"
+        return text.rstrip("0").rstrip(".") if "." in text else text
     return str(value)
 
 
