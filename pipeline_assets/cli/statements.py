@@ -15,6 +15,7 @@ from decimal import Decimal
 from typing import Any
 
 import psycopg
+from psycopg.abc import Loader
 from psycopg.types.datetime import DateLoader, TimestampLoader, TimestamptzLoader
 from psycopg.types.json import set_json_loads
 
@@ -136,8 +137,8 @@ def _read_all_values(connection: psycopg.Connection) -> None:
     set_json_loads(lambda text: json.loads(text, parse_float=Decimal), connection)
 
 
-def _or_text(loader: type) -> type:
-    class OrText(loader):
+def _or_text(loader: type[Loader]) -> type[Loader]:
+    class OrText(loader):  # ty: ignore[unsupported-base] - one of three
         def load(self, data: Any) -> Any:
             try:
                 return super().load(data)
