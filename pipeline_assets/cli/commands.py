@@ -32,12 +32,14 @@ if TYPE_CHECKING:
     from pipeline_assets.platform import Platform
     from pipeline_assets.refresh import RefreshReport
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-quarantine_app = typer.Typer(no_args_is_help=True, help="Lines that could not be loaded.")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown"
+)
+quarantine_app = typer.Typer(no_args_is_help=True, help="Lines that could not be loaded.", rich_markup_mode="markdown")
 app.add_typer(quarantine_app, name="quarantine")
 
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document; its keys are documented.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document (docs/command_line.md).")]
 Source = Annotated[str | None, typer.Option(help="Only this source.")]
 Reason = Annotated[str | None, typer.Option(help="Only reasons that begin so, e.g. not_json or missing:.")]
 
@@ -101,10 +103,12 @@ def demo() -> None:
 def refresh(as_json: AsJson = False) -> None:
     """Load all that is pending and rebuild all that is stale.
 
+    Progress goes to the terminal, or as a line now and then to the standard error output.
+
     Exit code 0: everything is up to date. 1: a run or a blocking check failed. 3: more lines were quarantined than
     declared, a file cannot be read, or longer than declared no file of a source has come. 4: somebody is still writing
     to a file. 5: everything is up to date, but a source, analysis or table is there that is no longer declared. Of
-    several the first in this order: 1, 3, 4, 5.
+    several the first in this order: 1, 3, 4, 5. 130: interrupted (Ctrl-C).
     """
     with current_refresh(quiet=as_json) as (platform, refresher):
         report = refresher.run()

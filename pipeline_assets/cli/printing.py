@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 from pipeline_assets.settings import Settings
@@ -24,13 +25,13 @@ def _width(stream: TextIO) -> int | None:
     return None if stream.isatty() else 140
 
 
-console = Console(width=_width(sys.stdout))
-errors = Console(stderr=True, width=_width(sys.stderr))
+console = Console(width=_width(sys.stdout), highlight=False)
+errors = Console(stderr=True, width=_width(sys.stderr), highlight=False)
 
 
 def say(message: str, colour: str | None = None) -> None:
     """A message on the standard error output: each of its lines stays one, for `grep` and for copying SQL from it."""
-    errors.print(escaped(message), style=colour, soft_wrap=True, highlight=False)
+    errors.print(escaped(message), style=colour, soft_wrap=True)
 
 
 def print_report(platform: "Platform", report: "RefreshReport") -> None:
@@ -153,22 +154,19 @@ def print_places(platform: "Platform") -> None:
 
 def _print_sources(summaries: "Mapping[str, SourceSummary]") -> None:
     table = Table("source", title="Sources", title_justify="left")
-    for name in ("files", "repeats", "superseded", "unreadable", "lines", "landed", "quarantined", "blank", "late"):
+    names = ("files", "repeats", "superseded", "unreadable", "lines", "landed", "quarantined", "blank", "late")
+    for name in names:
         table.add_column(name, justify="right")
-    for name, summary in summaries.items():
-        numbers = (
-            summary.files,
-            summary.repeats,
-            summary.superseded,
-            summary.unreadable,
-            summary.lines,
-            summary.landed,
-            summary.quarantined,
-            summary.blank,
-            summary.late,
-        )
-        table.add_row(name, *(f"{number:,}" for number in numbers))
-    console.print(table)
+    for source, summary in summaries.items():
+        table.add_row(source, *(f"{getattr(summary, name):,}" for name in names))
+    if Measurement.get(console, console.options.update(max_width=10_000), table).maximum <= console.width:
+        console.print(table)
+        return
+    # A number that is cut is wrong. Where there is no room for all of them, those that are not 0 are said.
+    console.print("Sources")
+    for source, summary in summaries.items():
+        said = [f"{getattr(summary, name):,} {name}" for name in names if getattr(summary, name)]
+        console.print(f"  {source}: {', '.join(said) or 'nothing yet'}")
 
 
 def _print_leftovers(settings: Settings, leftovers: "Sequence[Leftover]", where: Console) -> None:
@@ -232,7 +230,9 @@ def print_rows(names: Sequence[str], rows: Sequence[Any]) -> None:
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerows([names, *shown])
         return
-    table = Table(*names)
+    table = Table()
+    for name in names:
+        table.add_column(escaped(name), overflow="fold")
     for row in shown:
         table.add_row(*(escaped(value) for value in row))
     console.print(table)
