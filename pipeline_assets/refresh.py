@@ -247,7 +247,8 @@ def _is_interrupted(event: dg.DagsterEvent) -> bool:
     """Whether an event says that a step or a run ended because somebody pressed Ctrl-C."""
     if event.event_type == dg.DagsterEventType.RUN_CANCELED:
         return True
-    error = event.step_failure_data.error if event.is_step_failure else None
+    # Of a failed step, or of a run that failed between two.
+    error = getattr(event.event_specific_data, "error", None)
     while error is not None:
         if error.cls_name in _INTERRUPTIONS:
             return True

@@ -3,6 +3,10 @@
 import gzip
 import json
 import re
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -338,3 +342,38 @@ def test_what_retire_and_the_app_do_not_know_is_told_with_a_suggestion(run: Run)
 
 def test_the_version_is_printed(run: Run) -> None:
     assert re.fullmatch(r"pipeline-assets \d+\.\d+.*\n", run("--version")[1])
+
+
+def test_an_interrupted_refresh_ends_with_one_line_and_130_and_the_next_one_does_all(
+    run: Run, landing: Path, postgres_url: str
+) -> None:
+    (landing / "a.jsonl").write_text("".join(click(number) for number in range(60_000)))
+    command = [sys.executable, "-c", "from pipeline_assets.cli import app; app()", "refresh"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        with connect(postgres_url, autocommit=True) as connection:
+            begun = "select count(*) from pg_class where relname = 'runs' and relnamespace = to_regnamespace('dagster')"
+            while connection.execute(begun).fetchone() != (1,) or connection.execute(
+                "select count(*) from dagster.runs where status = 'STARTED'"
+            ).fetchone() != (1,):
+                assert process.poll() is None
+                time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=120)
+    assert (process.returncode, out) == (130, "")
+    said = [line for line in err.splitlines() if not line.endswith("so far)")]
+    assert len(said) == 1
+    assert said[0].startswith("Interrupted.")
+    assert run("refresh")[0] == 0
+    assert run("sql", "select sum(events) from marts.daily_activity")[1] == "sum\n60000\n"
+
+
+@pytest.mark.parametrize("format", [[], ["--json"]])
+def test_a_reader_that_goes_away_is_no_error_to_talk_about(run: Run, format: list[str]) -> None:
+    query = "select g, repeat('x', 1000) as x from generate_series(1, 1000) g"
+    command = [sys.executable, "-c", "from pipeline_assets.cli import app; app()", "sql", *format, query]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr
+        assert process.stderr.read() == b""
