@@ -13,7 +13,6 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
-from urllib.parse import quote
 
 import dagster as dg
 import sqlalchemy as sa
@@ -212,11 +211,9 @@ class PipelinePostgresStorage(DagsterPostgresStorage):
 def _with_search_path(url: str, schema: str) -> str:
     # Dagster's queries name no schema. SQLAlchemy takes plain postgresql:// for psycopg 3, with which
     # dagster-postgres fails.
-    separator = "&" if "?" in url else "?"
     # A run writes some hundred events, each committed by itself. Waiting for the disk each time takes longer than many
     # runs; a power cut costs the last events of a log, and what counts is in the ledger, whose commits do wait.
-    options = quote(f"-csearch_path={schema} -csynchronous_commit=off")
-    return f"{sqlalchemy_url(url, 'psycopg2')}{separator}options={options}"
+    return sqlalchemy_url(url, "psycopg2", search_path=schema, synchronous_commit="off")
 
 
 class PipelineArtifactStorage(LocalArtifactStorage):

@@ -21,6 +21,7 @@ from dagster_postgres.utils import pg_alembic_config
 
 from pipeline_assets.locks import turn
 from pipeline_assets.postgres import connect
+from pipeline_assets.schemas import make_schemas
 
 _MARKER = "pipeline_assets/storage_completed_by"
 _VERSION = f"dagster {dg.__version__}, dagster-postgres {dagster_postgres.__version__}"
@@ -72,9 +73,7 @@ def _completed(server: str, schema: str) -> bool:
 
 def _make(connection: sa.Connection, schema: str) -> None:
     connection.execute(sa.text(f"set local lock_timeout = '{_LIMIT_SECONDS}s'"))
-    # Asked for first, because PostgreSQL wants the right to create schemas even where there is nothing to create.
-    if not sa.inspect(connection).has_schema(schema):
-        connection.execute(sa.schema.CreateSchema(schema))
+    make_schemas(connection, [schema])
     config = pg_alembic_config(dagster_postgres.run_storage.__file__)
     revision = MigrationContext.configure(connection).get_current_revision()
     script = ScriptDirectory.from_config(config)

@@ -28,6 +28,7 @@ from pipeline_assets.ledger.migrate import migrate
 from pipeline_assets.ledger.schema import builds, deployment, files, schema_of, staged
 from pipeline_assets.postgres import redacted, server_url, sqlalchemy_url
 from pipeline_assets.private import make_file, make_folder, tighten
+from pipeline_assets.schemas import has_table
 from pipeline_assets.settings import Settings
 
 MARKER = "deployment.json"
@@ -153,7 +154,7 @@ def found(settings: Settings) -> str:
     except IdentityError as error:
         marker = f"not known ({error})"
     owner = f"{known.identity}, whose lake was {known.lake}" if known.identity and known.lake else "no deployment"
-    return f"{_place(engine, settings)} is of {owner}.\nThe lake {settings.lake_dir} is of {marker}."
+    return f"{_place(settings)} is of {owner}.\nThe lake {settings.lake_dir} is of {marker}."
 
 
 def _engine(settings: Settings) -> sa.Engine:
@@ -176,7 +177,7 @@ def _settle(engine: sa.Engine, settings: Settings) -> None:
         known = _known(connection)
         objection = _objection(known, marker, settings) or _other_lake(connection, known, settings)
     if objection:
-        raise IdentityError(f"{_place(engine, settings)} {objection}\n{_ADOPT}")
+        raise IdentityError(f"{_place(settings)} {objection}\n{_ADOPT}")
     migrate(engine)
     if marker is None:
         _make(engine, settings)
@@ -269,13 +270,11 @@ def _known(connection: sa.Connection) -> _Known:
 
 
 def _exists(connection: sa.Connection, table: sa.Table) -> bool:
-    name = f"{schema_of(connection)}.{table.name}"
-    return connection.execute(sa.select(sa.func.to_regclass(name))).scalar() is not None
+    return has_table(connection, schema_of(connection), table.name)
 
 
-def _place(engine: sa.Engine, settings: Settings) -> str:
-    url = redacted(engine.url.render_as_string(hide_password=False)).replace("+psycopg://", "://", 1)
-    return f"The ledger (schema {settings.namespace.ledger} of {url})"
+def _place(settings: Settings) -> str:
+    return f"The ledger (schema {settings.namespace.ledger} of {redacted(server_url(settings))})"
 
 
 @contextmanager

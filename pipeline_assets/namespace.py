@@ -73,8 +73,8 @@ class Namespace:
 
     @property
     def schemas(self) -> Mapping[str, str]:
-        """Marts and ledger by their plain names, as SQLAlchemy translates them; empty where these are the names."""
-        return {MARTS: self.marts, LEDGER: self.ledger} if self.name else {}
+        """The schemas by their plain names, as SQLAlchemy translates them; empty where these are the names."""
+        return {MARTS: self.marts, LEDGER: self.ledger, DAGSTER: self.dagster} if self.name else {}
 
     def asset(self, *path: str) -> list[str]:
         """The path of an asset's key."""

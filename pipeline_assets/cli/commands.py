@@ -1,14 +1,21 @@
 """The commands. Importing Dagster takes two seconds, so every command imports what it needs and no more."""
 
 import sys
-from typing import Annotated
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline_assets.cli.deployment import current_platform, current_refresh, current_settings, quiet_dagster
+from pipeline_assets.cli.deployment import (
+    current_engine,
+    current_platform,
+    current_refresh,
+    current_settings,
+    quiet_dagster,
+    readable,
+)
 from pipeline_assets.cli.printing import (
     console,
-    errors,
     escaped,
     print_activity,
     print_findings,
@@ -16,16 +23,46 @@ from pipeline_assets.cli.printing import (
     print_report,
     print_rows,
     print_status,
+    say,
 )
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-quarantine_app = typer.Typer(no_args_is_help=True, help="Lines that could not be loaded.")
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+    from pipeline_assets.platform import Platform
+    from pipeline_assets.refresh import RefreshReport
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown"
+)
+quarantine_app = typer.Typer(no_args_is_help=True, help="Lines that could not be loaded.", rich_markup_mode="markdown")
 app.add_typer(quarantine_app, name="quarantine")
 
 
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document (docs/command_line.md).")]
+Source = Annotated[str | None, typer.Option(help="Only this source.")]
+Reason = Annotated[str | None, typer.Option(help="Only reasons that begin so, e.g. not_json or missing:.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        sys.stdout.write(f"pipeline-assets {version('pipeline-assets')}\n")
+        raise typer.Exit
+
+
 @app.callback()
-def main() -> None:
-    """User-behaviour data as Dagster assets."""
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """User-behaviour data as Dagster assets: load event files, build tables of them, ask and repair.
+
+    Settings are read from the environment (PIPELINE_DATA_DIR and others, see README.md). Exit code 1 is an error, 2 a
+    wrong call, 130 an interruption; refresh has more.
+    """
 
 
 @app.command()
@@ -63,18 +100,29 @@ def demo() -> None:
 
 
 @app.command()
-def refresh() -> None:
+def refresh(as_json: AsJson = False) -> None:
     """Load all that is pending and rebuild all that is stale.
+
+    Progress goes to the terminal, or as a line now and then to the standard error output.
 
     Exit code 0: everything is up to date. 1: a run or a blocking check failed. 3: more lines were quarantined than
     declared, a file cannot be read, or longer than declared no file of a source has come. 4: somebody is still writing
     to a file. 5: everything is up to date, but a source, analysis or table is there that is no longer declared. Of
-    several the first in this order: 1, 3, 4, 5.
+    several the first in this order: 1, 3, 4, 5. 130: interrupted (Ctrl-C).
     """
-    with current_refresh() as (platform, refresher):
+    with current_refresh(quiet=as_json) as (platform, refresher):
         report = refresher.run()
-        print_report(platform, report)
+        _print_refreshed(platform, report, as_json=as_json)
     raise typer.Exit(report.exit_code)
+
+
+def _print_refreshed(platform: "Platform", report: "RefreshReport", *, as_json: bool) -> None:
+    from pipeline_assets.cli.documents import print_document, refresh_document
+
+    if as_json:
+        print_document(refresh_document(report))
+    else:
+        print_report(platform, report)
 
 
 @app.command()
@@ -95,7 +143,10 @@ def retire(
     from pipeline_assets.platform import Platform
     from pipeline_assets.progress import LoggedProgress
     from pipeline_assets.retiring import RetireError, Retiring
+    from pipeline_assets.undeclared import NOUNS
 
+    if kind is not None and kind not in NOUNS:
+        raise _wrong(f"there is nothing of the kind '{kind}'", kind, NOUNS, "--kind")
     with current_settings() as settings:
         sources, analyses = declared(settings)
         quiet_dagster()
@@ -112,7 +163,7 @@ def retire(
                     typer.confirm("Go on?", abort=True)
                 report = retiring.retire(what)
             except (RetireError, LeftoverError) as error:
-                errors.print(f"[red]{escaped(str(error))}[/red]")
+                say(str(error), "red")
                 raise typer.Exit(1) from None
             print_report(Platform.current(settings, sources, analyses), report)
             unfinished = report.failed_runs or report.stale_days
@@ -121,44 +172,60 @@ def retire(
 
 
 @app.command()
-def status() -> None:
+def status(as_json: AsJson = False) -> None:
     """What was loaded and built, what is pending and what is stale."""
-    with current_platform() as platform:
-        print_status(platform)
+    from pipeline_assets.cli.documents import print_document, status_document
+
+    with current_platform() as found:
+        if as_json:
+            print_document(status_document(found.platform, found.mistakes))
+        else:
+            print_status(found.platform, leftovers=not found.mistakes)
 
 
 @app.command()
 def sql(
-    query: Annotated[str, typer.Argument(help="One SQL statement.")],
-    write: Annotated[bool, typer.Option("--write", help="Allow the statement to change data.")] = False,
+    query: Annotated[str, typer.Argument(help="One or several SQL statements, separated by semicolons.")],
+    write: Annotated[bool, typer.Option("--write", help="Allow the statements to change data.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Ask PostgreSQL: schemas marts, ledger and dagster, with the namespace in front where there is one.
 
-    Prints a table on a terminal, CSV elsewhere.
+    Prints a table on a terminal, CSV elsewhere; of several statements one after the other, an empty line between them.
+    Several statements are one transaction: if one fails, nothing is changed.
     """
-    import psycopg
+    from pipeline_assets.cli.documents import print_document, rows_document
+    from pipeline_assets.cli.statements import StatementError, answers
+    from pipeline_assets.postgres import connect, server_url
+    from pipeline_assets.postgres_urls import SPEAKING
 
-    from pipeline_assets.postgres import connect
-
-    with current_platform() as platform, connect(platform.postgres_url) as connection:
-        connection.read_only = not write
-        try:
-            cursor = connection.execute(query)  # ty: ignore[no-matching-overload] - the user's own statement
-        except psycopg.Error as error:
-            errors.print(f"[red]{escaped(str(error))}[/red]")
-            raise typer.Exit(1) from None
-        if cursor.description is not None:
-            print_rows([column.name for column in cursor.description], cursor.fetchall())
+    access = {"default_transaction_read_only": "off" if write else "on"}
+    with current_engine() as (settings, _):
+        found = []
+        with connect(server_url(settings), autocommit=True, session={**SPEAKING, **access}) as connection:
+            try:
+                for number, result in enumerate(answers(connection, query, write=write)):
+                    if as_json:
+                        found.append(rows_document(result.names, result.rows))
+                        continue
+                    if number:
+                        sys.stdout.write("\n")
+                    print_rows(result.names, result.rows)
+            except StatementError as error:
+                say(str(error), "red")
+                raise typer.Exit(1) from None
+    if as_json:
+        print_document(found[0] if len(found) == 1 else found)
 
 
 @app.command("postgres-url")
 def postgres_url() -> None:
     """Print the URL of the PostgreSQL server, for psql and BI tools. The embedded one runs on until `stop`."""
-    from pipeline_assets.postgres import let_server_stay
+    from pipeline_assets.postgres import let_server_stay, server_url
 
-    with current_platform() as platform:
-        let_server_stay(platform.settings, True)
-        sys.stdout.write(f"{platform.postgres_url}\n")
+    with current_engine() as (settings, _):
+        let_server_stay(settings, True)
+        sys.stdout.write(f"{server_url(settings)}\n")
 
 
 @app.command()
@@ -198,36 +265,40 @@ def adopt(
 
 @quarantine_app.command("list")
 def quarantine_list(
-    source: Annotated[str | None, typer.Option(help="Only this source.")] = None,
-    reason: Annotated[str | None, typer.Option(help="Only reasons that begin so, e.g. not_json.")] = None,
+    source: Source = None,
+    reason: Reason = None,
     limit: Annotated[int, typer.Option(min=1, help="At most so many lines.")] = 50,
     raw: Annotated[bool, typer.Option("--raw", help="Show the lines too. They may hold personal data.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show quarantined lines: file, line, reason."""
+    from pipeline_assets.cli.documents import print_document, rows_document
     from pipeline_assets.ledger.quarantine import quarantined
 
-    with current_platform() as platform:
-        lines = quarantined(platform.engine, source=source, reason=reason, limit=limit)
+    with current_engine() as (settings, engine):
+        _require_known(source, reason, engine, [each.name for each in readable(settings)[0]])
+        lines = quarantined(engine, source=source, reason=reason, limit=limit)
     names = ["source", "path", "line", "reason", *(["raw"] if raw else [])]
     rows = [
         (line.source, line.path, line.line, line.reason, *([line.raw.decode(errors="backslashreplace")] if raw else []))
         for line in lines
     ]
-    print_rows(names, rows)
+    if as_json:
+        print_document(rows_document(names, rows))
+    else:
+        print_rows(names, rows)
 
 
 @quarantine_app.command("replay")
-def quarantine_replay(
-    source: Annotated[str | None, typer.Option(help="Only this source.")] = None,
-    reason: Annotated[str | None, typer.Option(help="Only reasons that begin so, e.g. not_json.")] = None,
-) -> None:
+def quarantine_replay(source: Source = None, reason: Reason = None, as_json: AsJson = False) -> None:
     """Read the files of quarantined lines again under the current declarations, and rebuild what changes.
 
     A changed declaration is noticed by `refresh` without this. Exit codes are those of `refresh`.
     """
     from pipeline_assets.ledger.quarantine import quarantined
 
-    with current_refresh() as (platform, refresher):
+    with current_refresh(quiet=as_json) as (platform, refresher):
+        _require_known(source, reason, platform.engine, list(platform.sources))
         found = quarantined(platform.engine, source=source, reason=reason)
         contents: dict[str, set[str]] = {}
         for line in found:
@@ -235,7 +306,29 @@ def quarantine_replay(
         for name, of_source in contents.items():
             platform.files.read_again(name, of_source)
         files = len({(line.source, line.path) for line in found})
-        console.print(f"Reading {files} files with {len(found)} quarantined lines again.")
+        if not as_json:
+            console.print(f"Reading {files} files with {len(found)} quarantined lines again.")
         report = refresher.run()
-        print_report(platform, report)
+        _print_refreshed(platform, report, as_json=as_json)
     raise typer.Exit(report.exit_code)
+
+
+def _require_known(source: str | None, reason: str | None, engine: "sa.Engine", declared: list[str]) -> None:
+    """Refuse what no line can be of, rather than say that there is none.
+
+    Raises:
+        typer.BadParameter: the source is neither declared nor was any file of it booked; or no reason begins so.
+    """
+    from pipeline_assets.ledger.quarantine import REASONS, known_sources
+
+    if source is not None and source not in (known := {*declared, *known_sources(engine)}):
+        raise _wrong(f"there is no source '{source}'", source, sorted(known), "--source")
+    if reason is not None and not any(each.startswith(reason) or reason.startswith(each) for each in REASONS):
+        known_reasons = [each.strip(": ") for each in REASONS]
+        raise _wrong(f"no reason begins with '{reason}'", reason, known_reasons, "--reason")
+
+
+def _wrong(message: str, word: str, known: Iterable[str], option: str) -> typer.BadParameter:
+    from pipeline_assets.declarations.problems import suggestion
+
+    return typer.BadParameter(f"{message}{suggestion(word, known)}", param_hint=f"'{option}'")

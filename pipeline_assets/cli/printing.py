@@ -4,9 +4,10 @@ import csv
 import sys
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 from pipeline_assets.settings import Settings, clone
@@ -18,10 +19,19 @@ if TYPE_CHECKING:
     from pipeline_assets.platform import Platform
     from pipeline_assets.refresh import RefreshReport
 
-# Where nobody looks, a line may be as long as it needs to be.
-_WIDTH = None if sys.stdout.isatty() else 140
-console = Console(width=_WIDTH, soft_wrap=False)
-errors = Console(stderr=True, width=_WIDTH)
+
+def _width(stream: TextIO) -> int | None:
+    # Where nobody looks, a line may be as long as it needs to be.
+    return None if stream.isatty() else 140
+
+
+console = Console(width=_width(sys.stdout), highlight=False)
+errors = Console(stderr=True, width=_width(sys.stderr), highlight=False)
+
+
+def say(message: str, colour: str | None = None) -> None:
+    """A message on the standard error output: each of its lines stays one, for `grep` and for copying SQL from it."""
+    errors.print(escaped(message), style=colour, soft_wrap=True)
 
 
 def print_report(platform: "Platform", report: "RefreshReport") -> None:
@@ -156,22 +166,19 @@ def ui_command(platform: "Platform") -> str:
 
 def _print_sources(summaries: "Mapping[str, SourceSummary]") -> None:
     table = Table("source", title="Sources", title_justify="left")
-    for name in ("files", "repeats", "superseded", "unreadable", "lines", "landed", "quarantined", "blank", "late"):
+    names = ("files", "repeats", "superseded", "unreadable", "lines", "landed", "quarantined", "blank", "late")
+    for name in names:
         table.add_column(name, justify="right")
-    for name, summary in summaries.items():
-        numbers = (
-            summary.files,
-            summary.repeats,
-            summary.superseded,
-            summary.unreadable,
-            summary.lines,
-            summary.landed,
-            summary.quarantined,
-            summary.blank,
-            summary.late,
-        )
-        table.add_row(name, *(f"{number:,}" for number in numbers))
-    console.print(table)
+    for source, summary in summaries.items():
+        table.add_row(source, *(f"{getattr(summary, name):,}" for name in names))
+    if Measurement.get(console, console.options.update(max_width=10_000), table).maximum <= console.width:
+        console.print(table)
+        return
+    # A number that is cut is wrong. Where there is no room for all of them, those that are not 0 are said.
+    console.print("Sources")
+    for source, summary in summaries.items():
+        said = [f"{getattr(summary, name):,} {name}" for name in names if getattr(summary, name)]
+        console.print(f"  {source}: {', '.join(said) or 'nothing yet'}")
 
 
 def _print_leftovers(settings: Settings, leftovers: "Sequence[Leftover]", where: Console) -> None:
@@ -188,8 +195,13 @@ def _print_leftovers(settings: Settings, leftovers: "Sequence[Leftover]", where:
         where.print("Declare them again, or remove them: pipeline-assets retire NAME")
 
 
-def print_status(platform: "Platform") -> None:
-    """Numbers of the sources and tables, and what is pending, stale or doubtful."""
+def print_status(platform: "Platform", *, leftovers: bool = True) -> None:
+    """Numbers of the sources and tables, and what is pending, stale or doubtful.
+
+    Args:
+        platform: the deployment.
+        leftovers: whether what is not declared any more is told; it is not known where a declaration cannot be read.
+    """
     from pipeline_assets.hints import DRIFT, hints
     from pipeline_assets.ledger.summary import is_silent, summarise
 
@@ -221,17 +233,20 @@ def print_status(platform: "Platform") -> None:
             name, f"{len(days):,}", str(days[0]) if days else "", str(days[-1]) if days else "", f"{len(stale[name]):,}"
         )
     console.print(table)
-    _print_leftovers(platform.settings, platform.leftovers(), console)
+    if leftovers:
+        _print_leftovers(platform.settings, platform.leftovers(), console)
 
 
-def print_rows(names: list[str], rows: list[Any]) -> None:
+def print_rows(names: Sequence[str], rows: Sequence[Any]) -> None:
     """A table for people, CSV for programs."""
     shown = [[_text(value) for value in row] for row in rows]
     if not console.is_terminal:
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerows([names, *shown])
         return
-    table = Table(*names)
+    table = Table()
+    for name in names:
+        table.add_column(escaped(name), overflow="fold")
     for row in shown:
         table.add_row(*(escaped(value) for value in row))
     console.print(table)
@@ -243,7 +258,9 @@ def _text(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, Decimal):
-        return f"{value.normalize():f}"
+        # All digits, without the zeros that a scale adds.
+        text = f"{value:f}"
+        return text.rstrip("0").rstrip(".") if "." in text else text
     return str(value)
 
 

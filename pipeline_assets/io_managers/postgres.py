@@ -46,6 +46,7 @@ from pipeline_assets.io_managers.frames import (
     subset,
 )
 from pipeline_assets.locks import take_turn
+from pipeline_assets.postgres_urls import adbc_url
 from pipeline_assets.sql import identifier
 
 # Years of rows may be written in one transaction.
@@ -322,7 +323,7 @@ class PostgresClient(DbClient):
         """
         url = self._url if isinstance(self._url, str) else self._url()
         if self._first is None or self._first[0] != url:
-            connection = adbc.connect(url, autocommit=True)
+            connection = adbc.connect(adbc_url(url), autocommit=True)
             # Closed with this client, or when the program ends.
             weakref.finalize(self, connection.close)
             self._first = url, connection

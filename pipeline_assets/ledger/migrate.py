@@ -6,7 +6,9 @@ import sqlalchemy as sa
 
 from pipeline_assets.ledger.schema import REVISION, schema_of
 from pipeline_assets.locks import take_turn
+from pipeline_assets.namespace import DAGSTER, MARTS
 from pipeline_assets.postgres import PostgresError
+from pipeline_assets.schemas import has_table, make_schemas
 
 # Rows of years may have to be rewritten.
 _LIMIT_SECONDS = 30 * 60
@@ -21,6 +23,7 @@ def migrate(engine: sa.Engine) -> None:
 
     Raises:
         LedgerVersionError: a newer version of the code has upgraded it.
+        PostgresError: the role may not make the schemas of the deployment.
         WaitedTooLong: another process that upgrades it does not come to an end.
     """
     found = _revision(engine)
@@ -42,7 +45,8 @@ def migrate(engine: sa.Engine) -> None:
         connection.execute(sa.text(f"set local lock_timeout = '{_LIMIT_SECONDS}s'"))
         what = f"another process that upgrades the schema {schema}"
         take_turn(lambda: connection.execute(lock).scalar(), what, limit=_LIMIT_SECONDS)
-        connection.execute(sa.schema.CreateSchema(schema, if_not_exists=True))
+        # Asked for all at once, so that an admin is asked once.
+        make_schemas(connection, [schema], needed=[schema_of(engine, plain) for plain in (MARTS, DAGSTER)])
         config = Config()
         config.set_main_option("script_location", str(folder).replace("%", "%%"))
         config.attributes["connection"] = connection
@@ -51,7 +55,7 @@ def migrate(engine: sa.Engine) -> None:
 
 def _revision(engine: sa.Engine) -> str | None:
     with engine.connect() as connection:
-        if connection.execute(sa.select(sa.func.to_regclass(f"{schema_of(engine)}.alembic_version"))).scalar() is None:
+        if not has_table(connection, schema_of(engine), "alembic_version"):
             return None
         version = sa.table("alembic_version", sa.column("version_num"), schema=schema_of(engine))
         return connection.execute(sa.select(version.c.version_num)).scalar()

@@ -6,6 +6,23 @@ import sqlalchemy as sa
 
 from pipeline_assets.ledger.schema import files, quarantine
 
+REASONS = (
+    "not_json",
+    "not_an_object",
+    "not_a_log_line",
+    "field_count: ",
+    "invalid_utf8",
+    "invalid_encoding: ",
+    "unclosed_quote",
+    "unparsable:",
+    "missing:",
+    "too_long:",
+    "out_of_range",
+    "rule:",
+    "unreadable: ",
+)
+"""How the reasons begin; docs/ledger.md explains them."""
+
 
 @dataclass(frozen=True)
 class Quarantined:
@@ -51,3 +68,9 @@ def quarantined(
         query = query.where(found[4].startswith(reason, autoescape=True))
     with engine.connect() as connection:
         return [Quarantined(*row) for row in connection.execute(query)]
+
+
+def known_sources(engine: sa.Engine) -> list[str]:
+    """The sources of which a file was ever booked, in order."""
+    with engine.connect() as connection:
+        return list(connection.execute(sa.select(files.c.source).distinct().order_by(files.c.source)).scalars())

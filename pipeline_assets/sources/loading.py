@@ -36,6 +36,14 @@ def load_sources(*folders: Path) -> list[Source]:
     Raises:
         DeclarationError: with every mistake in every file.
     """
+    sources, errors = read_sources(*folders)
+    if errors:
+        raise DeclarationError("\n".join(errors))
+    return sources
+
+
+def read_sources(*folders: Path) -> tuple[list[Source], list[str]]:
+    """The sources in which there is no mistake, and all mistakes; see `load_sources`."""
     found: list[Declared[Source]] = []
     errors: list[str] = []
     for document in documents(*folders):
@@ -53,6 +61,4 @@ def load_sources(*folders: Path) -> list[Source]:
             place = f"{earlier.document.file}:{earlier.document.line}"
             here = f"{item.document.file}:{item.document.line}"
             errors.append(f"{here}:1: source '{item.value.name}' is already declared at {place}")
-    if errors:
-        raise DeclarationError("\n".join(errors))
-    return sorted((item.value for item in found), key=lambda source: source.name)
+    return sorted((item.value for item in first.values()), key=lambda source: source.name), errors

@@ -9,7 +9,6 @@ from typing import Any
 
 import dagster as dg
 import polars as pl
-import psycopg
 import sqlalchemy as sa
 
 from pipeline_assets.build import build_defs, build_platform
@@ -18,7 +17,6 @@ from pipeline_assets.ledger.schema import schema_of, text
 from pipeline_assets.namespace import MARTS
 from pipeline_assets.parquet_files import scan_parquet
 from pipeline_assets.platform import Platform
-from pipeline_assets.postgres import libpq_url
 from pipeline_assets.refresh import Refresh, RefreshReport
 from pipeline_assets.settings import Settings
 
@@ -220,9 +218,8 @@ def mart(engine: sa.Engine, table: Table) -> pl.DataFrame:
     columns = table.contract.columns()
     schema = {name: column.dtype for name, column in columns.items()}
     query = f"select {', '.join(columns)} from {schema_of(engine, MARTS)}.{table.name}"
-    with psycopg.connect(libpq_url(engine.url.render_as_string(hide_password=False))) as connection:
-        connection.execute("set timezone to 'UTC'")
-        rows = connection.execute(query).fetchall()  # ty: ignore[no-matching-overload]
+    with engine.connect() as connection:
+        rows = [tuple(row) for row in connection.exec_driver_sql(query)]
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
