@@ -286,7 +286,7 @@ class _People:
         if not part.mapping:
             raise SampleError(
                 f"no column was found that says whose events these are. {columns.listed()}. Name it: --visitor COLUMN "
-                "(a visitor's, customer's or device's id; where there is none, a receipt or a machine may stand for one)"
+                "(a visitor's, customer's or device's id; where there is none, a receipt or machine may stand for one)"
             )
         if "user_id" not in part.mapping:
             part.open["user_id"] = "the signed-in user's or customer's id, if there is a column for it"

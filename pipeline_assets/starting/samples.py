@@ -37,8 +37,11 @@ _DEEPEST = 4
 _DELIMITERS = (",", ";", "\t", "|", "^", "~")
 _PREAMBLE = 20
 # Encodings that are told apart by what their letters would be; the first of equals counts.
-_ENCODINGS = ("windows-1252", "windows-1250", "windows-1251", "cp850", "mac-roman", "koi8-r", "windows-1253", "shift_jis",
-              "gb18030", "euc-kr")  # fmt: skip
+_ENCODINGS = (
+    "windows-1252", "windows-1250", "windows-1251", "cp850", "mac-roman", "koi8-r", "windows-1253", "shift_jis",
+    "gb18030", "euc-kr",
+)  # fmt: skip
+_SIGNS = frozenset("€£§°„…«»\u00a0\u2013\u2014\u2018\u2019\u201c\u201d")
 _COMMON_LETTERS = frozenset("äöüßéèêëàâáçñíìîïóòôõúùûøåæœãčćďěňřšťůýžąęłńśźżőűşğı")
 # A column that few records have is no column but a key that is data.
 _RARE = 0.01
@@ -164,8 +167,8 @@ def _read(file: Path) -> Sample | None:
     found = _of_lines(text) or _json(file, text, attributes) or _delimited(file, text, attributes)
     if found is None:
         raise SampleError(
-            f"{file}: this is no format that is known here: JSON lines, a JSON array, CSV, TSV, Parquet, a log of a web "
-            "server or an export of a tracker. Declare a log with a format string of its own by hand: `format: "
+            f"{file}: this is no format that is known here: JSON lines, a JSON array, CSV, TSV, Parquet, a log of a "
+            "web server or an export of a tracker. Declare a log with a format string of its own by hand: `format: "
             "access_log` with `log_format`"
         )
     sample = Sample(found.format, {**attributes, **found.attributes}, found.columns, {**guesses, **found.guesses})
@@ -223,7 +226,7 @@ def _plausibility(lines: Sequence[bytes], encoding: str) -> float:
             inside = before.isalpha() or after.isalpha()
             if not letter.isalpha():
                 # Signs such as § and ° stand beside words, not in them.
-                score += -1.0 if before.isalpha() and after.isalpha() else 0.2 if letter in "€£§°–—’‘“”„…«» " else -0.3
+                score += -1.0 if before.isalpha() and after.isalpha() else 0.2 if letter in _SIGNS else -0.3
             elif letter.isupper() and before.islower():
                 score -= 1.0
             elif "LATIN" in unicodedata.name(letter, ""):
@@ -305,8 +308,8 @@ def _json(file: Path, text: str, attributes: Mapping[str, Any]) -> Sample | None
     if len(objects) < len(texts) / 2:
         if begin == "{" and not objects:
             raise SampleError(
-                f"{file}: this is JSON over several lines; write one object on each line (jq -c . does so), or an array of "
-                "objects"
+                f"{file}: this is JSON over several lines; write one object on each line (`jq -c .`), or an array "
+                "of objects"
             )
         return None
     return Sample(record_format, {}, _json_columns(objects))
