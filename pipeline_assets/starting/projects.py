@@ -7,7 +7,7 @@ import shutil
 import sys
 import tempfile
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date
@@ -16,8 +16,7 @@ from string import Template
 
 from pipeline_assets.declarations.problems import suggestion
 from pipeline_assets.project import is_project
-from pipeline_assets.settings import DAGSTER_YAML, Settings
-from pipeline_assets.sources.declaration import Source
+from pipeline_assets.settings import PROJECT_ROOT, Settings
 from pipeline_assets.starting.declaring import (
     conversion_yaml,
     currencies_yaml,
@@ -29,7 +28,6 @@ from pipeline_assets.starting.guessing import PURCHASE, Guess, Wishes, guess, so
 from pipeline_assets.starting.samples import Sample, SampleError, read_samples
 from pipeline_assets.starting.trying import Trial, try_source
 
-DOCS = "https://github.com/pipeline-assets/pipeline-assets/blob/main/docs"
 _TEMPLATES = Path(__file__).with_name("templates")
 _TAKEN_MODULES = frozenset({"data", "tests", "defs", "docs"})
 # Files that are guessed from, and that the guess is tried on.
@@ -87,6 +85,11 @@ class Start:
     copies: Mapping[str, Path] = field(default_factory=dict)
     found: Found | None = None
     remarks: tuple[str, ...] = ()
+
+    @property
+    def funnel(self) -> str | None:
+        """The table of the example funnel, if there is one."""
+        return f"{self.found.name}_funnel" if self.is_new and self.found and self.found.trial.steps else None
 
     def write(self) -> None:
         """Write it beside its place and move it there: a project that is half written is not left behind.
@@ -184,14 +187,13 @@ def plan(
         "timezone": timezone,
         "first_day": first_day.isoformat(),
         "first_day_mark": "" if first_day != Settings.first_day else "# ",
-        "docs": DOCS,
         "sources": _about(found),
     }
     env = _template("env", names)
     texts |= {
         "pyproject.toml": _template("pyproject.toml", names),
         "workspace.yaml": _template("workspace.yaml", names),
-        "dagster.yaml": DAGSTER_YAML.read_text(encoding="utf-8"),
+        "dagster.yaml": (PROJECT_ROOT / "dagster.yaml").read_text(encoding="utf-8"),
         ".env": env,
         ".env.example": env,
         ".gitignore": _template("gitignore"),
@@ -208,8 +210,8 @@ def _addition(folder: Path, samples: Sequence[Path], wishes: Wishes, source: str
     defs = settings.defs_dir
     if defs is None or not defs.is_relative_to(folder):
         raise StartError(
-            f"{folder} is a project already, but its PIPELINE_DEFS_DIR names no folder in it that a source could go into. "
-            "Choose another folder for a new project, or declare the source by hand"
+            f"{folder} is a project already, but its PIPELINE_DEFS_DIR names no folder in it that a source could go "
+            "into. Choose another folder for a new project, or declare the source by hand"
         )
     if not samples:
         raise StartError(
@@ -223,8 +225,8 @@ def _addition(folder: Path, samples: Sequence[Path], wishes: Wishes, source: str
     copies = {name: path for path, name in found.files.items() if name}
     if copies and not settings.landing_dir.is_relative_to(folder):
         raise StartError(
-            f"landing is {settings.landing_dir}, outside of {folder}: put the sample there first, and give --sample the "
-            "file that lies there"
+            f"landing is {settings.landing_dir}, outside of {folder}: put the sample there first, and give --sample "
+            "the file that lies there"
         )
     landing = settings.landing_dir.relative_to(folder).as_posix() if copies else ""
     return Start(
@@ -249,7 +251,8 @@ def _check_place(folder: Path, clone: Path | None) -> None:
     for above in folder.parents:
         if is_project(above) or above == clone:
             raise StartError(
-                f"{folder} lies within the project {above}; choose a folder outside, such as {above.parent / folder.name}"
+                f"{folder} lies within the project {above}; choose a folder outside of it, such as "
+                f"{above.parent / folder.name}"
             )
 
 
@@ -265,10 +268,10 @@ def module_name(folder: Path) -> tuple[str, tuple[str, ...]]:
         raise StartError(f"no name of a Python package can be made of {folder.name!r}; choose one with Latin letters")
     if not name[0].isalpha():
         name = f"project_{name}"
-    taken = keyword.iskeyword(name) or keyword.issoftkeyword(name) or name in _TAKEN_MODULES or _is_installed(name, folder)
-    if taken:
-        why = "a word of Python's" if keyword.iskeyword(name) else "taken by another module"
-        why = "a folder of every project" if name in _TAKEN_MODULES else why
+    words = keyword.iskeyword(name) or keyword.issoftkeyword(name)
+    if words or name in _TAKEN_MODULES or _is_installed(name, folder):
+        why = "a word of Python's" if words else "the name of another Python module that is installed"
+        why = "the name of a folder of projects" if name in _TAKEN_MODULES else why
         return f"{name}_project", (f"The project's Python package is called {name}_project: {name} is {why}.",)
     if name != folder.name:
         return name, (f"The project's Python package is called {name}.",)
@@ -338,8 +341,8 @@ def _find(files: Sequence[Path], wishes: Wishes, settings: Settings, name: str |
     if not trial.landed:
         reasons = ", ".join(f"{reason} ({count})" for reason, count in list(trial.reasons.items())[:5])
         raise SampleError(
-            f"none of the {trial.lines:,} records would become an event: {reasons or 'all are blank'}. Name the columns: "
-            "--time COLUMN, --visitor COLUMN, --event COLUMN"
+            f"none of the {trial.lines:,} records would become an event: {reasons or 'all are blank'}. Name the "
+            "columns: --time COLUMN, --visitor COLUMN, --event COLUMN"
         )
     return Found(source, path, placed, len(tried), sample, guessed, trial)
 
@@ -364,8 +367,6 @@ def _affordable(files: Sequence[Path]) -> list[Path]:
 
 
 def _source_name(name: str | None, files: Sequence[Path]) -> str:
-    pattern = Source.model_fields["name"].metadata
-    del pattern
     if name is not None:
         if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
             raise StartError(f"--source {name}: a name has lower-case letters, digits and _, a letter first")
@@ -433,13 +434,14 @@ def _about(found: Found | None) -> str:
             "There is no source yet: see `defs/events/defs.yaml.example`, or have one guessed from a file, as below.\n"
         )
     lines = [
-        f"The source `{found.name}` was guessed from a sample that lies in `data/landing`. Drop further files beside it: "
-        f"`{found.path}` is what it takes.\n"
+        f"The source `{found.name}` was guessed from a sample that lies in `data/landing`; it takes all files there "
+        f"that\nmatch `{found.path}`. Drop further ones beside it.\n"
     ]
     if found.trial.steps:
+        command = f'pipeline-assets sql "select * from marts.{found.name}_funnel order by 1"'  # noqa: S608 - for people
         lines.append(
-            f"An example of an analysis is `{found.name}_funnel`; its table is `marts.{found.name}_funnel`:\n\n"
-            f"```sh\npipeline-assets sql \"select * from marts.{found.name}_funnel order by 1\"\n```\n"
+            f"The table of the example funnel, and those of other analyses, are asked for in the same way:\n\n"
+            f"```sh\n{command}\n```\n"
         )
     return "\n".join(lines)
 
@@ -449,7 +451,7 @@ def _template(name: str, names: Mapping[str, str] | None = None) -> str:
     return text if names is None else Template(text).substitute(names)
 
 
-def checked_zone(zone: str, known: Sequence[str]) -> str:
+def checked_zone(zone: str, known: Collection[str]) -> str:
     """A time zone that is known.
 
     Raises:
@@ -458,4 +460,6 @@ def checked_zone(zone: str, known: Sequence[str]) -> str:
     if zone in known:
         return zone
     near = suggestion(zone, sorted(known))
-    raise StartError(f"--time-zone {zone}: there is no such time zone{near or '; an IANA name such as Europe/Berlin is one'}")
+    raise StartError(
+        f"--time-zone {zone}: there is no such time zone{near or '; an IANA name such as Europe/Berlin is one'}"
+    )
