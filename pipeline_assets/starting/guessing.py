@@ -27,7 +27,7 @@ _NO_IDS = frozenset(value.lower() for value in NO_IDS)
 _MOST_EVENTS = 100
 _LONGEST_EVENT = 80
 # What an event is called where no column says it.
-PURCHASE, REFUND, PAGE_VIEW = "purchase", "refund", "page_viewed"
+_PURCHASE, _REFUND, _PAGE_VIEW = "purchase", "refund", "page_viewed"
 
 
 @dataclass(frozen=True)
@@ -457,7 +457,8 @@ class _Money:
 
 def _may_be_order(column: Column) -> bool:
     texts = column.values
-    return _may_be_id(column) and column.distinct > 1 and not values.has_cents(texts)
+    several = column.distinct > 1 or len(texts) == 1
+    return _may_be_id(column) and several and not values.has_cents(texts)
 
 
 class _Generic:
@@ -633,12 +634,12 @@ class _Generic:
         if self.wishes.event is not None:
             name = self.wishes.event
         elif "revenue" in paid.mapping:
-            name = PURCHASE
+            name = _PURCHASE
         else:
-            name = PAGE_VIEW if page is not None else self.name
+            name = _PAGE_VIEW if page is not None else self.name
         mapping["event_name"] = _literal(name)
-        if name == PURCHASE and money.paid_back:
-            mapping["event_name"] = f"CASE WHEN {money.paid_back} THEN '{REFUND}' ELSE '{PURCHASE}' END"
+        if name == _PURCHASE and money.paid_back:
+            mapping["event_name"] = f"CASE WHEN {money.paid_back} THEN '{_REFUND}' ELSE '{_PURCHASE}' END"
         mapping["event_type"] = "'page'" if page is not None and "revenue" not in paid.mapping else "'track'"
         if self.wishes.event is None:
             self.comments["mapping.event_name"] = "no column says what happened, so all events are called this"

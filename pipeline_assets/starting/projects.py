@@ -9,7 +9,7 @@ import tempfile
 import unicodedata
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path, PurePosixPath
 from string import Template
@@ -24,7 +24,7 @@ from pipeline_assets.starting.declaring import (
     retention_yaml,
     source_yaml,
 )
-from pipeline_assets.starting.guessing import PURCHASE, Guess, Wishes, guess, source_of
+from pipeline_assets.starting.guessing import Guess, Wishes, guess, source_of
 from pipeline_assets.starting.samples import Sample, SampleError, read_samples
 from pipeline_assets.starting.trying import Trial, try_source
 
@@ -217,6 +217,8 @@ def _addition(folder: Path, samples: Sequence[Path], wishes: Wishes, source: str
         raise StartError(
             f"{folder} is a project already. Give it another source with --sample FILE, or choose another folder"
         )
+    # People of one project write their times in the zone in which they report.
+    wishes = replace(wishes, default_zone=settings.timezone)
     found = _find(list(_files(samples)), wishes, settings, source)
     target = defs / found.name
     if target.exists():
@@ -417,8 +419,8 @@ def _declarations(found: Found) -> dict[str, str]:
         texts[f"{found.name}_funnel"] = funnel_yaml(found.trial.steps)
         texts[f"{found.name}_retention"] = retention_yaml()
     if found.trial.filled.get("revenue"):
-        if any(step.event == PURCHASE for step in found.trial.steps):
-            texts[_other(PURCHASE, texts)] = conversion_yaml(PURCHASE)
+        if found.trial.earning is not None:
+            texts[_other("purchase", texts)] = conversion_yaml(found.trial.earning)
         if found.guess.currencies:
             texts[_other("currencies", texts)] = currencies_yaml(found.guess.currencies)
     return texts

@@ -48,6 +48,7 @@ class Trial:
         filled: column of the event contract -> events that have it.
         visitors: how many different visitors there are.
         steps: events that visitors come to one after the other, at least two where there is any event.
+        earning: the name of the events that earn money, of several the most frequent.
         error: why a file cannot be read at all.
     """
 
@@ -60,6 +61,7 @@ class Trial:
     filled: Mapping[str, int]
     visitors: int
     steps: tuple[Step, ...]
+    earning: str | None = None
     error: str | None = None
 
 
@@ -109,7 +111,7 @@ def try_source(source: Source, files: Sequence[Path], settings: Settings) -> Tri
         reasons = Counter(bad.reason for load in loads for bad in load.quarantined)
         span = (None, None)
         filled: dict[str, int] = {}
-        visitors, steps = 0, ()
+        visitors, steps, earning = 0, (), None
         if rows is not None:
             visitor = pl.coalesce("anonymous_id", pl.lit("user:") + pl.col("user_id"))
             found_counts = rows.select(
@@ -122,6 +124,9 @@ def try_source(source: Source, files: Sequence[Path], settings: Settings) -> Tri
             span = tuple(counts[name].astimezone(ZoneInfo(settings.timezone)) for name in ("first", "last"))
             filled = {name: counts[name] for name in MAPPABLE_COLUMNS if counts[name]}
             visitors = counts["visitors"]
+            named = rows.filter(pl.col("revenue") > 0, pl.col("event_name").is_not_null())
+            names = named.group_by("event_name").len().sort("len", "event_name", descending=[True, False])
+            earning = next(iter(names.head(1).collect()["event_name"]), None)
             visits = rows.select("event_name", "event_type", "occurred_at", "sequence", "line", visitor=visitor)
             steps = _steps(visits.head(_MOST_VISITS).collect())
     return Trial(
@@ -134,6 +139,7 @@ def try_source(source: Source, files: Sequence[Path], settings: Settings) -> Tri
         filled=filled,
         visitors=visitors,
         steps=steps,
+        earning=earning,
         error=error,
     )
 
