@@ -16,7 +16,7 @@ from string import Template
 
 from pipeline_assets.declarations.problems import suggestion
 from pipeline_assets.project import is_project
-from pipeline_assets.settings import PROJECT_ROOT, Settings
+from pipeline_assets.settings import PACKAGE_DIR, Settings
 from pipeline_assets.starting.declaring import (
     conversion_yaml,
     currencies_yaml,
@@ -193,7 +193,7 @@ def plan(
     texts |= {
         "pyproject.toml": _template("pyproject.toml", names),
         "workspace.yaml": _template("workspace.yaml", names),
-        "dagster.yaml": (PROJECT_ROOT / "dagster.yaml").read_text(encoding="utf-8"),
+        "dagster.yaml": (PACKAGE_DIR / "dagster.yaml").read_text(encoding="utf-8"),
         ".env": env,
         ".env.example": env,
         ".gitignore": _template("gitignore"),

@@ -12,7 +12,6 @@ from zoneinfo import ZoneInfo
 import duckdb
 import polars as pl
 
-from pipeline_assets.contracts.staged_events import EVENT_TYPES
 from pipeline_assets.ledger.files import FileLedger, Load
 from pipeline_assets.parquet_files import scan_parquet
 from pipeline_assets.settings import Settings
@@ -161,7 +160,8 @@ def _steps(events: pl.DataFrame) -> tuple[Step, ...]:
     if not kinds:
         return ()
     # Of events of one name and two types the name counts.
-    common = sorted(kinds, key=lambda step: (-len(kinds[step]), EVENT_TYPES.index(step.type), step.event or ""))
+    # Of equally frequent ones the first: that is the order in which `kinds` has them.
+    common = sorted(kinds, key=lambda step: -len(kinds[step]))
     names: dict[str | None, Step] = {}
     for step in common:
         names.setdefault(step.event or step.type, step)
