@@ -15,7 +15,7 @@ from pipeline_assets.sources.formats import READY_FORMATS
 from pipeline_assets.sources.formats.web_requests import request_mapping
 from pipeline_assets.sources.no_ids import NO_IDS
 from pipeline_assets.starting import values
-from pipeline_assets.starting.names import known, others, rank, words
+from pipeline_assets.starting.names import CURRENCY_SIGNS, currency_in, known, others, rank, words
 from pipeline_assets.starting.samples import Column, Sample, SampleError
 
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -393,10 +393,13 @@ class _Money:
         if self.style is None and (found := values.undecorated(amount.values)) is not None:
             self.style = self._style_of(found[0])
             text = f"regexp_replace({text}, '[^0-9.,''+-]', '', 'g')"
-            codes = {values.CURRENCY_SIGNS.get(sign, sign) for sign in found[1]}
+            codes = {CURRENCY_SIGNS.get(sign, sign) for sign in found[1]}
             if "currency" not in part.mapping and len(codes) == 1 and values.are_currencies(sorted(codes)):
                 part.mapping["currency"] = f"'{codes.pop()}'"
                 self.currencies = (part.mapping["currency"].strip("'"),)
+        named = currency_in(amount.path[-1])
+        if "currency" not in part.mapping and named:
+            part.mapping["currency"], self.currencies = _literal(named), (named,)
         part.mapping["revenue"] = text
         self._refunds(amount)
 

@@ -9,6 +9,13 @@ from typing import Any
 
 import yaml
 
+CURRENCY_SIGNS = {
+    "€": "EUR", "£": "GBP", "₹": "INR", "₺": "TRY", "₽": "RUB", "₩": "KRW", "₴": "UAH", "₫": "VND", "₪": "ILS",
+    "zł": "PLN", "Kč": "CZK",
+}  # fmt: skip
+"""Signs that stand for one currency alone: `$`, `¥` and `kr` stand for several."""
+_SPELLED = frozenset({"eur", "usd", "gbp", "chf", "jpy", "cad", "aud", "inr", "brl", "pln", "czk", "sek", "nok", "dkk"})
+
 
 @cache
 def _known() -> dict[str, Any]:
@@ -36,6 +43,19 @@ def words(name: str) -> tuple[str, ...]:
     return tuple(word for word in re.split(r"[^\w]|_", plain.casefold()) if word)
 
 
+def currency_in(name: str) -> str | None:
+    """The currency that a name ends in or holds, as in `Summe EUR`, `amount_usd` and `Betrag (€)`; None where none."""
+    for sign, code in CURRENCY_SIGNS.items():
+        if sign in name:
+            return code
+    codes = set(known("currencies"))
+    for word in re.split(r"[^A-Za-z]+", name):
+        # `all`, `top` and `try` are currencies, too.
+        if (word.isupper() and word in codes) or word in _SPELLED:
+            return word.upper()
+    return None
+
+
 def rank(path: tuple[str, ...], wanted_names: Collection[str]) -> float:
     """How well a column's name is one of some known names: 0 not at all, up to 3 the first of them.
 
@@ -44,6 +64,8 @@ def rank(path: tuple[str, ...], wanted_names: Collection[str]) -> float:
     whole = [word for part in path for word in words(part)]
     own = list(words(path[-1]))
     id_words = set(_known()["id_words"])
+    currency = (currency_in(path[-1]) or "").lower()
+    own = [word for word in own if word != currency] or own
     best = 0.0
     for place, name in enumerate(wanted_names):
         wanted = list(words(name))

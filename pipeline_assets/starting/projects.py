@@ -377,7 +377,8 @@ def _source_name(name: str | None, files: Sequence[Path]) -> str:
     stem = files[0].name.split(".")[0] if len(files) == 1 else files[0].absolute().parent.name
     plain = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode().lower()
     words = [word for word in re.split(r"[^a-z0-9]+", plain) if word and not word.isdigit()]
-    found = "_".join(words)
+    # What is called after it, too, has a place in a database's 63 bytes.
+    found = "_".join(words)[:40].rstrip("_")
     return found if re.match("[a-z]", found) else "events"
 
 

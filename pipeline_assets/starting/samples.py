@@ -124,7 +124,10 @@ def read_samples(files: Sequence[Path]) -> Sample:
                 f"{first[0].name} is {first[1].format} and {file.name} is {sample.format}: they are two sources; begin "
                 "with the files of one"
             )
-    return _merged([sample for _, sample in samples.items()])
+    merged = _merged([sample for _, sample in samples.items()])
+    if merged.columns and not any(column.records for column in merged.columns):
+        raise SampleError(f"{files[0]}: there are columns but no records in it; give a file with a few")
+    return merged
 
 
 def _words(error: Exception) -> str:
@@ -158,13 +161,17 @@ def _read(file: Path) -> Sample | None:
         start = opened.read(4)
     if start == b"PAR1":
         return _with_ready(_parquet(file))
+    if start == b"PK\x03\x04":
+        raise SampleError(f"{file}: this is an Excel workbook or a ZIP archive; save the sheet as CSV, or unpack it")
     head, whole = _head(file)
     if not head.strip():
         return None
     encoding, guesses = _encoding(head, whole=whole)
     attributes: dict[str, Any] = {"encoding": encoding} if encoding else {}
     text = _text(head, encoding).lstrip("\ufeff")
-    found = _of_lines(text) or _json(file, text, attributes) or _delimited(file, text, attributes)
+    found = None
+    if "\0" not in text:
+        found = _of_lines(text) or _json(file, text, attributes) or _delimited(file, text, attributes)
     if found is None:
         raise SampleError(
             f"{file}: this is no format that is known here: JSON lines, a JSON array, CSV, TSV, Parquet, a log of a "
@@ -415,10 +422,11 @@ def _lines_before(text: str, records: int) -> int:
 
 
 def _is_header(row: Sequence[str], rows: Iterable[Sequence[str]]) -> bool:
-    """Whether a row names columns: it holds words, each once, and nothing that only data are."""
+    """Whether a row names columns: it holds words, and nothing that only data are."""
     cells = [cell.strip() for cell in row]
     named = [cell for cell in cells if cell]
-    if not named or len({cell.casefold() for cell in named}) < len(named):
+    # Columns may be called the same, but hardly most of them.
+    if not named or len({cell.casefold() for cell in named}) < len(named) / 2:
         return False
     for cell in named:
         # A year may well be a column.

@@ -62,9 +62,6 @@ _STYLES = ((".", ""), (",", ""), (".", ","), (",", "."), (",", " "), (".", "'"),
 _SPACES = "\u00a0\u202f"
 _DECORATION = r"(?:[A-Z]{3}|[^\w\s.,'+-])"
 _DECORATED = re.compile(rf"([+-]?)\s?{_DECORATION}\s?([+-]?\d.*)|([+-]?\d.*?)\s?{_DECORATION}")
-CURRENCY_SIGNS = {"€": "EUR", "£": "GBP", "₹": "INR", "₺": "TRY", "₽": "RUB", "₩": "KRW", "₴": "UAH", "₫": "VND",
-                  "₪": "ILS", "zł": "PLN", "Kč": "CZK"}  # fmt: skip
-"""Signs that stand for one currency alone: `$`, `¥` and `kr` stand for several."""
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}")
 _HASH = re.compile(r"[0-9a-f]{16,64}|[0-9A-F]{16,64}")

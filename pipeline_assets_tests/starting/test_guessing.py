@@ -329,6 +329,26 @@ def test_a_column_that_merely_counts_is_no_event_id_because_it_begins_again_in_e
     assert "    # event_id: …" in source_yaml(guessed, path="a.csv")
 
 
+def test_the_currency_may_stand_in_the_name_of_the_amount_and_a_receipt_for_the_visitor(tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text("Filiale Nord\n\nBon-Nr;Datum;Summe EUR\nB17;13.03.2024 10:00;3,50\nB18;13.03.2024 10:05;4,00\n")
+    guessed, trial = tried(file, Wishes(visitor="Bon-Nr"), tmp_path)
+    mapping = guessed.attributes["mapping"]
+    assert (mapping["currency"], guessed.currencies) == ("'EUR'", ("EUR",))
+    assert mapping["anonymous_id"] == mapping["order_id"] == '"Bon-Nr"'
+    # What is above the header is skipped, and counts as blank.
+    assert (guessed.attributes["csv"]["skip"], trial.landed, trial.blank) == (2, 2, 2)
+
+
+def test_names_that_sql_reserves_are_quoted(tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text('timestamp,user,order,"say ""hi"""\n2024-03-13T10:00:00Z,u1,o1,x\n2024-03-13T10:00:00Z,u2,o2,y\n')
+    guessed, trial = tried(file, Wishes(event='say "hi"'), tmp_path)
+    rows, _ = load(declared(guessed, tmp_path), file)
+    assert [(row["user_id"], row["event_name"]) for row in rows] == [("u1", "x"), ("u2", "y")]
+    assert trial.visitors == 2
+
+
 def test_steps_of_the_funnel_are_events_that_visitors_come_to_in_this_order(tmp_path: Path) -> None:
     file = tmp_path / "a.jsonl"
     ways = {"a": ["view", "cart", "buy"], "b": ["view", "cart"], "c": ["buy", "view"]}
@@ -353,6 +373,9 @@ def test_steps_of_the_funnel_are_events_that_visitors_come_to_in_this_order(tmp_
         ("just some words\nand more of them\n", "this is no format that is known here"),
         ('{\n "a": 1\n}\n', "JSON over several lines"),
         ("", "there is nothing in it"),
+        ("time,visitor\n", "there are columns but no records in it"),
+        ("PK\x03\x04\x14\0", "save the sheet as CSV"),
+        ("\0\1,\2\n" * 9, "this is no format that is known here"),
     ],
 )
 def test_what_cannot_be_guessed_is_said_with_the_columns_and_what_to_do(
