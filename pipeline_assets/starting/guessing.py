@@ -1,29 +1,27 @@
 """Guesses the declaration of a source from a sample of its files."""
 
 import json
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any
 
 from pipeline_assets.contracts.staged_events import EVENT_TYPES
 from pipeline_assets.declarations.problems import suggestion
-from pipeline_assets.sources.declaration import TABLE_FORMATS, Source
-from pipeline_assets.sources.expressions import database
+from pipeline_assets.sources.declaration import Source
 from pipeline_assets.sources.formats import READY_FORMATS
 from pipeline_assets.sources.formats.web_requests import request_mapping
-from pipeline_assets.sources.no_ids import NO_IDS
+from pipeline_assets.sources.mapping import quote
 from pipeline_assets.starting import values
-from pipeline_assets.starting.names import CURRENCY_SIGNS, currency_in, known, others, rank, words
+from pipeline_assets.starting.columns import Columns, Part, column_sql
+from pipeline_assets.starting.money import Money
+from pipeline_assets.starting.names import known, others, rank, words
+from pipeline_assets.starting.people import People, id_sql, may_be_id
 from pipeline_assets.starting.samples import Column, Sample, SampleError
 
-_PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PAGE_EVENTS = frozenset(
     {"page", "pageview", "page view", "page viewed", "viewed page", "$pageview", "view page", "seitenaufruf"}
 )
 _SCREEN_EVENTS = frozenset({"screen", "screen view", "screen viewed", "$screen"})
-_NO_IDS = frozenset(value.lower() for value in NO_IDS)
 _MOST_EVENTS = 100
 _LONGEST_EVENT = 80
 # What an event is called where no column says it.
@@ -83,70 +81,6 @@ def guess(sample: Sample, wishes: Wishes, *, name: str) -> Guess:
     return _Generic(sample, wishes, name).guess()
 
 
-def column_sql(path: tuple[str, ...]) -> str:
-    """A column as an expression reads it, quoted where it must be."""
-    return ".".join(part if _is_plain(part) else '"' + part.replace('"', '""') + '"' for part in path)
-
-
-@cache
-def _reserved() -> frozenset[str]:
-    sql = "select keyword_name from duckdb_keywords() where keyword_category <> 'unreserved'"
-    return frozenset(row[0] for row in database().cursor().execute(sql).fetchall())
-
-
-def _is_plain(name: str) -> bool:
-    return _PLAIN_NAME.fullmatch(name) is not None and name.lower() not in _reserved()
-
-
-class _Columns:
-    """The columns of a sample, each of which is taken for one thing."""
-
-    def __init__(self, sample: Sample) -> None:
-        self.sample = sample
-        self.usable = [column for column in sample.columns if column.values]
-        self.taken: set[tuple[str, ...]] = set()
-
-    def take(self, column: Column | None) -> Column | None:
-        if column is not None:
-            self.taken.add(column.path)
-        return column
-
-    def free(self) -> Iterator[Column]:
-        return (column for column in self.usable if column.path not in self.taken)
-
-    def best(
-        self,
-        wanted: Sequence[str],
-        fits: Callable[[Column], bool],
-        *,
-        least: float = 1.0,
-        bonus: Callable[[Column], float] | None = None,
-    ) -> Column | None:
-        """The column whose name is best, of those whose values fit."""
-        ranked: list[tuple[float, float, int, Column]] = []
-        for place, column in enumerate(self.free()):
-            score = rank(column.path, wanted) + (bonus(column) if bonus else 0.0)
-            if score >= least and column.type != "nested" and fits(column):
-                ranked.append((round(score, 2), len(column.values), -place, column))
-        return max(ranked, key=lambda item: item[:3])[-1] if ranked else None
-
-    def named(self, name: str, option: str) -> Column:
-        """The column of a name that was given.
-
-        Raises:
-            SampleError: there is none.
-        """
-        for column in self.sample.columns:
-            if name.casefold() in (column.name.casefold(), column_sql(column.path).casefold()):
-                return column
-        there = [column.name for column in self.sample.columns]
-        raise SampleError(f"{option} {name}: there is no such column{suggestion(name, there)}. {self.listed()}")
-
-    def listed(self) -> str:
-        """Which columns there are, in words."""
-        return "There are: " + ", ".join(column.name for column in self.sample.columns)
-
-
 class _Ready:
     """A format of which everything is known, but perhaps whose events they are and in which zone."""
 
@@ -165,24 +99,25 @@ class _Ready:
         elif not {"anonymous_id", "user_id"} & set(ready.mapping):
             found, currencies = self._whose()
             mapping |= found
-        for option, column, wish in (
-            ("--visitor", "anonymous_id", self.wishes.visitor),
-            ("--time", "occurred_at", self.wishes.time),
-        ):
-            if wish and column not in mapping.keys() - set(_of_requests("combined_log")):
-                mapping[column] = self._wished(wish, option)
+        if self.wishes.visitor:
+            mapping["anonymous_id"] = self._wished(self.wishes.visitor, "--visitor")
+        if self.wishes.time:
+            mapping["occurred_at"] = self._wished(self.wishes.time, "--time")
         if self.wishes.event:
-            mapping["event_name"] = _literal(self.wishes.event)
+            is_column = any(column.name == self.wishes.event for column in self.sample.columns)
+            mapping["event_name"] = (
+                self._wished(self.wishes.event, "--event") if is_column else quote(self.wishes.event)
+            )
         if mapping:
             attributes["mapping"] = mapping
         if ready is not None and self._needs_zone(ready.log):
             attributes["time"], comments["time"] = _zone({}, self.wishes)
-        return Guess(attributes, comments, {}, currencies)
+        return Guess(attributes, {place: text for place, text in comments.items() if text}, {}, currencies)
 
     def _wished(self, name: str, option: str) -> str:
         source = Source.model_validate({"path": "*", "format": self.sample.format, "mapping": {}})
         if source.log is None:
-            return column_sql(_Columns(self.sample).named(name, option).path)
+            return column_sql(Columns(self.sample).named(name, option).path)
         if name not in source.log.fields:
             there = source.log.fields
             raise SampleError(
@@ -197,10 +132,10 @@ class _Ready:
     def _whose(self) -> tuple[dict[str, str], tuple[str, ...]]:
         """The id and the money of an envelope that says neither, and the currencies."""
         payload = [column for column in self.sample.columns if column.path[0] == "data" and len(column.path) > 1]
-        columns = _Columns(Sample(self.sample.format, self.sample.attributes, tuple(payload)))
-        found = _People(columns, self.wishes).find()
-        money = _Money(columns)
-        mapping = {**found.mapping, **money.find().mapping}
+        columns = Columns(Sample(self.sample.format, self.sample.attributes, tuple(payload)))
+        people = {} if self.wishes.visitor else People(columns, None).find().mapping
+        money = Money(columns)
+        mapping = {**people, **money.find().mapping}
         return {column: text for column, text in mapping.items() if column != "items"}, money.currencies
 
 
@@ -224,9 +159,10 @@ def _of_requests(log_format: str) -> dict[str, str]:
 
 
 def _zone(time: dict[str, str], wishes: Wishes) -> tuple[dict[str, str], str]:
+    """The attribute `time` with a zone, and what to know about it; nothing where the zone was named."""
     zone = wishes.zone or wishes.default_zone
     if wishes.zone:
-        return {**time, "zone": zone}, "the times in the files do not say their zone: it is the one you named"
+        return {**time, "zone": zone}, ""
     return (
         {**time, "zone": zone},
         f"the times in the files do not say their zone: {zone} is a guess; put the one they were written in, such as "
@@ -234,242 +170,12 @@ def _zone(time: dict[str, str], wishes: Wishes) -> tuple[dict[str, str], str]:
     )
 
 
-@dataclass
-class _Part:
-    """A part of a mapping."""
-
-    mapping: dict[str, str] = field(default_factory=dict)
-    comments: dict[str, str] = field(default_factory=dict)
-    open: dict[str, str] = field(default_factory=dict)
-
-
-class _People:
-    """Whose events they are."""
-
-    def __init__(self, columns: _Columns, wishes: Wishes) -> None:
-        self.columns, self.wishes = columns, wishes
-
-    def find(self) -> _Part:
-        """The ids of visitors and users.
-
-        Raises:
-            SampleError: there are none.
-        """
-        part = _Part()
-        columns = self.columns
-        chosen = columns.take(columns.named(self.wishes.visitor, "--visitor")) if self.wishes.visitor else None
-        user = visitor = None
-        if chosen is not None and rank(chosen.path, known("user")) > rank(chosen.path, known("visitor")):
-            user = chosen
-        else:
-            visitor = chosen
-        if chosen is None:
-            visitor = columns.take(columns.best(known("visitor"), _may_be_id, least=1.5))
-            user = columns.take(columns.best(known("user"), _may_be_id, least=1.5))
-        if visitor is None and user is None:
-            visitor = columns.take(next(filter(_repeats, columns.free()), None))
-            if visitor is not None:
-                part.comments["anonymous_id"] = (
-                    "the ids in this column come again, as those of visitors do: is it that?"
-                )
-        if visitor is None and user is None:
-            emails = next((column for column in columns.free() if values.are_emails(column.values)), None)
-            user = columns.take(emails)
-        if user is not None:
-            part.mapping["user_id"] = _id_sql(user)
-            if values.are_emails(user.values):
-                part.comments["user_id"] = "personal data; sha256(lower(…)) of it identifies as well"
-        if visitor is not None:
-            part.mapping["anonymous_id"] = _id_sql(visitor)
-        if not part.mapping:
-            self._by_address(part)
-        if not part.mapping:
-            raise SampleError(
-                f"no column was found that says whose events these are. {columns.listed()}. Name it: --visitor COLUMN "
-                "(a visitor's, customer's or device's id; where there is none, a receipt or machine may stand for one)"
-            )
-        if "user_id" not in part.mapping:
-            part.open["user_id"] = "the signed-in user's or customer's id, if there is a column for it"
-        if "anonymous_id" not in part.mapping:
-            part.open["anonymous_id"] = "the id of the device or browser, if there is a column for it"
-        return part
-
-    def _by_address(self, part: _Part) -> None:
-        address = next((column for column in self.columns.free() if values.are_addresses(column.values)), None)
-        if address is None:
-            return
-        agent = next((column for column in self.columns.free() if values.are_user_agents(column.values)), None)
-        of = [column_sql(column.path) for column in (address, agent) if column is not None]
-        part.mapping["anonymous_id"] = f"sha256(concat_ws(' ', {', '.join(of)}))"
-        part.comments["anonymous_id"] = "there is no id, so it is a hash of address and browser: a pseudonym"
-
-
-def _id_sql(column: Column) -> str:
-    text = column_sql(column.path)
-    # What passed through a data frame with gaps: 17850.0 for 17850.
-    if column.type == "text" and values.nearly_all(column.values, re.compile(r"\d+\.0")):
-        return f"regexp_replace({text}, '\\.0$', '')"
-    return text
-
-
-def _may_be_id(column: Column) -> bool:
-    """Whether values tell many from each other: no amounts, times, addresses of pages or yes and no."""
-    texts = column.values
-    if column.type in ("boolean", "time", "zoned_time", "date", "nested"):
-        return False
-    if all(value.lower() in _NO_IDS for value in texts):
-        return False
-    found = values.time_formats(texts)
-    if any(each.certain for each in found) or values.are_urls(texts) or values.are_user_agents(texts):
-        return False
-    style = values.number_style(texts, comma_first=False)
-    fractions = any(re.search(r"[.,]\d*[1-9]", text) for text in texts)
-    return not (style is not None and fractions)
-
-
-def _repeats(column: Column) -> bool:
-    """Whether values look like random ids and come again."""
-    texts = column.values
-    return column.type == "text" and values.are_random_ids(texts) and 1 < column.distinct < len(texts)
-
-
-@dataclass
-class _Money:
-    """What was paid, in what, for which order and for what."""
-
-    columns: _Columns
-    style: tuple[str, str] | None = None
-    currencies: tuple[str, ...] = ()
-    paid_back: str | None = None
-    """SQL that is true where money was paid back; None where none was in the sample."""
-
-    def find(self) -> _Part:
-        part = _Part()
-        columns = self.columns
-        currency = columns.take(columns.best((), lambda each: values.are_currencies(each.values), least=0.0))
-        if currency is not None:
-            part.mapping["currency"] = column_sql(currency.path)
-            counts = {code.upper() for code in currency.values}
-            self.currencies = tuple(sorted(counts, key=lambda code: -sum(v.upper() == code for v in currency.values)))
-        order = columns.take(columns.best(known("order_id"), _may_be_order, least=1.5))
-        if order is not None:
-            part.mapping["order_id"] = column_sql(order.path)
-        quantity = columns.best(known("quantity"), self._is_number, least=1.5)
-        price = columns.best(known("price"), self._is_number, least=1.5) if quantity else None
-        amount = columns.best(known("revenue"), lambda each: self._is_amount(each) and each is not quantity, least=1.5)
-        if amount is None and currency is not None:
-            amount = columns.best((), lambda each: self._is_number(each) and values.has_cents(each.values), least=0.0)
-        if amount is None and price is None:
-            for column in columns.free():
-                found = values.undecorated(column.values)
-                if found is not None and column.type == "text" and self._style_of(found[0]) is not None:
-                    amount = column
-                    break
-        if price is not None and quantity is not None and amount in (None, price):
-            part.mapping["revenue"] = f"{self._number(quantity)} * {self._number(price)}"
-            part.comments["revenue"] = "quantity times price"
-            self._refunds(quantity)
-        elif amount is not None:
-            self._amount(columns.take(amount), part)
-        if "revenue" not in part.mapping:
-            return _Part(
-                {"order_id": part.mapping["order_id"]} if order is not None else {},
-                open={"revenue": "the amount of money of an event, and `currency` beside it"},
-            )
-        if "currency" not in part.mapping:
-            part.open["currency"] = (
-                "a column, or one code for all, such as \"'EUR'\"; without it amounts are in the reporting currency"
-            )
-        if order is None:
-            part.open["order_id"] = "the number of the order or receipt; `orders` has no rows without it, `revenue` has"
-        self._items(part, quantity, price)
-        return part
-
-    def _amount(self, amount: Column | None, part: _Part) -> None:
-        if amount is None:
-            return
-        text = column_sql(amount.path)
-        self.style = self._style_of(amount.values)
-        if self.style is None and (found := values.undecorated(amount.values)) is not None:
-            self.style = self._style_of(found[0])
-            text = f"regexp_replace({text}, '[^0-9.,''+-]', '', 'g')"
-            codes = {CURRENCY_SIGNS.get(sign, sign) for sign in found[1]}
-            if "currency" not in part.mapping and len(codes) == 1 and values.are_currencies(sorted(codes)):
-                part.mapping["currency"] = f"'{codes.pop()}'"
-                self.currencies = (part.mapping["currency"].strip("'"),)
-        named = currency_in(amount.path[-1])
-        if "currency" not in part.mapping and named:
-            part.mapping["currency"], self.currencies = _literal(named), (named,)
-        part.mapping["revenue"] = text
-        self._refunds(amount)
-
-    def _refunds(self, column: Column) -> None:
-        if any("-" in value for value in column.values):
-            text = column_sql(column.path)
-            native = column.type == "number" and self.columns.sample.format == "parquet"
-            self.paid_back = f"{text} < 0" if native else f"contains({text}, '-')"
-
-    def _items(self, part: _Part, quantity: Column | None, price: Column | None) -> None:
-        """What was bought, where each row is one product."""
-        sku = self.columns.best(known("sku"), lambda column: column.type in ("text", "number"), least=1.5)
-        name = self.columns.best(
-            known("product"), lambda column: column.type == "text" and column is not sku, least=1.5
-        )
-        if sku is None and name is None:
-            return
-        # A list of several products is something else.
-        if any(column is not None and column.values[0].startswith(("[", "{")) for column in (sku, name)):
-            return
-        fields = {"sku": sku, "name": name}
-        pairs = [f"'{key}', {column_sql(column.path)}" for key, column in fields.items() if column is not None]
-        pairs += [
-            f"'{key}', {self._number(column)}"
-            for key, column in (("price", price), ("quantity", quantity))
-            if column is not None
-        ]
-        part.mapping["items"] = f"json_array(json_object({', '.join(pairs)}))"
-
-    def _is_number(self, column: Column) -> bool:
-        return column.type == "number" or (column.type == "text" and self._style_of(column.values) is not None)
-
-    def _is_amount(self, column: Column) -> bool:
-        found = None if self._is_number(column) else values.undecorated(column.values)
-        return self._is_number(column) or (found is not None and self._style_of(found[0]) is not None)
-
-    def _style_of(self, texts: Sequence[str]) -> tuple[str, str] | None:
-        sample = self.columns.sample
-        if sample.format in TABLE_FORMATS - {"parquet"}:
-            return values.number_style(texts, comma_first=sample.attributes.get("csv", {}).get("delimiter") == ";")
-        # Elsewhere numbers are written in one way.
-        found = values.number_style(texts, comma_first=False)
-        return found if found == (".", "") else None
-
-    def _number(self, column: Column) -> str:
-        """SQL of an exact number in a column of text."""
-        text = column_sql(column.path)
-        if column.type == "number" and self.columns.sample.format == "parquet":
-            return f"{text}::DECIMAL(18, 6)"
-        decimal, thousands = self._style_of(column.values) or (".", "")
-        if thousands:
-            text = f"replace({text}, '{thousands.replace(chr(39), chr(39) * 2)}', '')"
-        if decimal != ".":
-            text = f"replace({text}, '{decimal}', '.')"
-        whole = not any(re.search(r"[.,]", value) for value in column.values)
-        return f"{text}::BIGINT" if whole else f"{text}::DECIMAL(18, 6)"
-
-
-def _may_be_order(column: Column) -> bool:
-    texts = column.values
-    several = column.distinct > 1 or len(texts) == 1
-    return _may_be_id(column) and several and not values.has_cents(texts)
-
-
 class _Generic:
     """Files of which only the columns are known."""
 
     def __init__(self, sample: Sample, wishes: Wishes, name: str) -> None:
         self.sample, self.wishes, self.name = sample, wishes, name
-        self.columns = _Columns(sample)
+        self.columns = Columns(sample)
         self.comments: dict[str, str] = dict(sample.guesses)
         self.open: dict[str, str] = {}
 
@@ -480,12 +186,13 @@ class _Generic:
         event_wish = self._wished_event()
         time = self._time(mapping)
         event_id = columns.take(columns.best(known("event_id"), self._is_event_id, least=1.9))
-        session = columns.take(columns.best(known("session"), _may_be_id, least=1.5))
-        if session is not None and session.path == self._wished_path(self.wishes.visitor):
+        session = columns.take(columns.best(known("session"), may_be_id, least=1.5))
+        visitor = columns.named(self.wishes.visitor, "--visitor") if self.wishes.visitor else None
+        if session is visitor:
             session = None
-        money = _Money(columns)
+        money = Money(columns)
         paid = money.find()
-        people = _People(columns, self.wishes).find()
+        people = People(columns, self.wishes.visitor).find()
         self._receipts(people, paid)
         page, referrer, agent = self._web()
         if event_id is not None:
@@ -517,10 +224,8 @@ class _Generic:
         attributes["mapping"] = mapping
         if time:
             attributes["time"] = time
-        return Guess(attributes, self.comments, self.open, money.currencies)
-
-    def _wished_path(self, wish: str | None) -> tuple[str, ...] | None:
-        return self.columns.named(wish, "--visitor").path if wish else None
+        comments = {place: text for place, text in self.comments.items() if text}
+        return Guess(attributes, comments, self.open, money.currencies)
 
     def _wished_event(self) -> Column | None:
         """The column with the event's name that was named; None where a name was, or nothing."""
@@ -617,7 +322,7 @@ class _Generic:
 
     # -- what happened ------------------------------------------------------------------------------------------------
 
-    def _event(self, wished: Column | None, money: _Money, paid: _Part, page: Column | None) -> dict[str, str]:
+    def _event(self, wished: Column | None, money: Money, paid: Part, page: Column | None) -> dict[str, str]:
         columns = self.columns
         event = wished
         mapping: dict[str, str] = {}
@@ -640,7 +345,7 @@ class _Generic:
             name = _PURCHASE
         else:
             name = _PAGE_VIEW if page is not None else self.name
-        mapping["event_name"] = _literal(name)
+        mapping["event_name"] = quote(name)
         if name == _PURCHASE and money.paid_back:
             mapping["event_name"] = f"CASE WHEN {money.paid_back} THEN '{_REFUND}' ELSE '{_PURCHASE}' END"
         mapping["event_type"] = "'page'" if page is not None and "revenue" not in paid.mapping else "'track'"
@@ -670,13 +375,13 @@ class _Generic:
         counted = values.number_style(texts, comma_first=False) is not None and len(max(texts, key=len)) < 10
         return values.are_random_ids(texts) or not counted
 
-    def _receipts(self, people: _Part, paid: _Part) -> None:
+    def _receipts(self, people: Part, paid: Part) -> None:
         """Let a receipt stand for the visitor where the customer is not known: money would be lost to quarantine."""
         order = paid.mapping.get("order_id")
         user = people.mapping.get("user_id")
         if not order or not user or "anonymous_id" in people.mapping:
             return
-        customer = next((column for column in self.sample.columns if _id_sql(column) == user), None)
+        customer = next((column for column in self.sample.columns if id_sql(column) == user), None)
         if customer is not None and len(customer.values) < customer.records:
             people.mapping["anonymous_id"] = f"CASE WHEN {column_sql(customer.path)} IS NULL THEN {order} END"
             people.comments["anonymous_id"] = "where the customer is not known, the order stands for the visitor"
@@ -703,7 +408,7 @@ class _Generic:
 
     # -- how it is written --------------------------------------------------------------------------------------------
 
-    def _number_marks(self, attributes: dict[str, Any], money: _Money) -> None:
+    def _number_marks(self, attributes: dict[str, Any], money: Money) -> None:
         """Declare the decimal mark that the amounts have."""
         if money.style in (None, (".", "")) or not self.sample.delimited:
             return
@@ -728,13 +433,9 @@ def _types(event: Column) -> str | None:
     pages, screens = called(_PAGE_EVENTS), called(_SCREEN_EVENTS)
     if not pages and not screens:
         return None
-    cases = [f"WHEN {column_sql(event.path)} IN ({', '.join(map(_literal, found))}) THEN '{kind}'"
+    cases = [f"WHEN {column_sql(event.path)} IN ({', '.join(map(quote, found))}) THEN '{kind}'"
              for found, kind in ((pages, "page"), (screens, "screen")) if found]  # fmt: skip
     return f"CASE {' '.join(cases)} ELSE 'track' END"
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
 
 
 def source_of(guessed: Guess, *, name: str, path: str) -> Source:

@@ -208,7 +208,8 @@ def time_formats(values: Sequence[str]) -> list[TimeFormat]:
 def likeliest(formats: Sequence[TimeFormat], values: Sequence[str]) -> tuple[TimeFormat, bool]:
     """The likeliest of some formats that all fit, and whether that is a guess.
 
-    Times mostly come in order, and over a short time: what makes them jump is the wrong reading.
+    Times mostly come in order, the oldest or the newest first, and over a short time: what makes them jump is the wrong
+    reading.
     """
     if len(formats) == 1:
         return formats[0], False
@@ -218,7 +219,8 @@ def likeliest(formats: Sequence[TimeFormat], values: Sequence[str]) -> tuple[Tim
         text = f"try_strptime(t, {quote(found.format)})"
         sql = f"select coalesce({text}::date - date '1970-01-01', 0) from (select unnest(?) as t)"  # noqa: S608
         days = [row[0] for row in database().cursor().execute(sql, [list(texts)]).fetchall()]
-        jumps = sum(later < earlier for earlier, later in itertools.pairwise(days))
+        pairs = list(itertools.pairwise(days))
+        jumps = min(sum(one > other for one, other in pairs), sum(one < other for one, other in pairs))
         spans.append((jumps, max(days) - min(days), "%p" not in found.format or found.format.startswith("%d"), number))
     best = min(spans)
     return formats[best[-1]], True

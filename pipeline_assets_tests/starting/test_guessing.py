@@ -199,6 +199,21 @@ def test_a_ready_format_is_known_by_its_marks(name: str, tmp_path: Path) -> None
     assert load(source, FIXTURES / name)[1].landed > 0
 
 
+def test_of_a_ready_format_what_was_named_counts(tmp_path: Path) -> None:
+    sample = read_samples([FIXTURES / "cloudevents.jsonl"])
+    mapping = guess(sample, Wishes(visitor="subject"), name="web").attributes["mapping"]
+    assert (mapping["anonymous_id"], mapping["revenue"]) == ("subject", "data.amount")
+    assert "user_id" not in mapping
+    file = tmp_path / "access.log"
+    file.write_text(LINES["combined_log"])
+    mapping = guess(read_samples([file]), Wishes(visitor="remote_user"), name="web").attributes["mapping"]
+    assert mapping["anonymous_id"] == "remote_user"
+    with pytest.raises(
+        SampleError, match=r"--visitor remote_usr: there is no such field; did you mean 'remote_user'\?"
+    ):
+        guess(read_samples([file]), Wishes(visitor="remote_usr"), name="web")
+
+
 LINES = {
     "common_log": '203.0.113.7 - - [02/Mar/2024:10:00:01 +0000] "GET /a HTTP/1.1" 200 5',
     "combined_log": '203.0.113.7 - - [02/Mar/2024:10:00:01 +0000] "GET /a HTTP/1.1" 200 5 "-" "Mozilla/5.0"',
@@ -278,9 +293,11 @@ def test_a_date_and_a_time_of_day_in_two_columns_make_one_moment(tmp_path: Path)
     assert (trial.landed, trial.first) == (2, datetime(2024, 3, 13, 9, 5, tzinfo=UTC))
 
 
-def test_of_day_and_month_that_look_alike_the_reading_in_order_counts_and_is_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize("step", [1, -1])
+def test_of_day_and_month_that_look_alike_the_reading_in_order_counts_and_is_told(tmp_path: Path, step: int) -> None:
     file = tmp_path / "a.csv"
-    file.write_text("date,visitor\n03/01/2024 10:00,a\n03/02/2024 10:00,a\n04/01/2024 10:00,a\n")
+    dates = ["03/01/2024 10:00", "03/02/2024 10:00", "04/01/2024 10:00"][::step]
+    file.write_text("".join(["date,visitor\n", *(f"{date},a\n" for date in dates)]))
     guessed = guess(read_samples([file]), Wishes(zone="UTC"), name="till")
     assert guessed.attributes["time"]["format"] == "%m/%d/%Y %H:%M"
     assert "%d/%m/%Y %H:%M" in guessed.comments["mapping.occurred_at"]
