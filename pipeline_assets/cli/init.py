@@ -94,9 +94,7 @@ def _print_found(found: "Found") -> None:
     if bad:
         reasons = [f"{reason} ({count:,})" for reason, count in list(trial.reasons.items())[:_SHOWN_REASONS]]
         more = ", …" if len(trial.reasons) > _SHOWN_REASONS else ""
-        console.print(
-            f"[yellow]{bad:,} go to quarantine: {escaped(', '.join(reasons))}{more}[/yellow]", highlight=False
-        )
+        console.print(f"[yellow]To quarantine: {bad:,}. {escaped(', '.join(reasons))}{more}[/yellow]", highlight=False)
     _print_columns(found)
     for place, comment in found.guess.comments.items():
         name = place.removeprefix("mapping.")

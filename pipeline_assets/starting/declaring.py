@@ -47,15 +47,16 @@ def _line(indent: str, name: str, value: Any, comment: str | None = None) -> str
     return f"{above}{indent}{name}: {_flow(value)}\n"
 
 
-def _flow(value: Any) -> str:
-    """A value on one line, with quotes as people write them."""
+def _flow(value: Any, *, within: bool = False) -> str:
+    """A value on one line, with quotes as people write them; `within` braces more must be quoted."""
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{name}: {_flow(inner)}" for name, inner in value.items()) + "}"
+        return "{" + ", ".join(f"{name}: {_flow(inner, within=True)}" for name, inner in value.items()) + "}"
     text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=float("inf"))
     text = text.removesuffix("\n").removesuffix("\n...")
-    if not isinstance(value, str) or (
-        text == value and (len(value) > 1 or value.isalnum()) and not set(value) & set("{}[],")
-    ):
+    if not isinstance(value, str):
+        return text
+    is_plain = text == value and (len(value) > 1 or value.isalnum())
+    if is_plain and not (within and set(value) & set("{}[],")):
         return text
     if not set(value) & set('"\\') and value.isprintable():
         return f'"{value}"'

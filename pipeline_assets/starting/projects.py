@@ -210,8 +210,9 @@ def _addition(folder: Path, samples: Sequence[Path], wishes: Wishes, source: str
     defs = settings.defs_dir
     if defs is None or not defs.is_relative_to(folder):
         raise StartError(
-            f"{folder} is a project already, but its PIPELINE_DEFS_DIR names no folder in it that a source could go "
-            "into. Choose another folder for a new project, or declare the source by hand"
+            f"{folder} is a project already, and its PIPELINE_DEFS_DIR names no folder in it that a source could go "
+            "into. In a Dagster project `dg scaffold defs pipeline_assets.components.EventPipeline NAME` makes it; or "
+            "choose another folder for a new project"
         )
     if not samples:
         raise StartError(

@@ -23,6 +23,8 @@ _MOST_VISITS = 200_000
 _STEPS = 3
 _CANDIDATES = 7
 _NO_STEPS = ("ping", "identify", "alias", "group")
+# What is no page in a log of requests.
+_REQUEST = "request"
 
 
 @dataclass(frozen=True)
@@ -165,6 +167,8 @@ def _steps(events: pl.DataFrame) -> tuple[Step, ...]:
     names: dict[str | None, Step] = {}
     for step in common:
         names.setdefault(step.event or step.type, step)
+    if len(names) > 1:
+        names.pop(_REQUEST, None)
     candidates = list(names.values())[:_CANDIDATES]
     for length in (_STEPS, 2):
         best = max(

@@ -128,7 +128,7 @@ def declared(guessed: Guess, folder: Path) -> Source:
     return source
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(written=files())
 def test_what_was_written_as_csv_is_found_again_and_all_rows_land(
     written: Written, tmp_path_factory: pytest.TempPathFactory
@@ -453,3 +453,5 @@ def test_real_files_of_a_shop_and_of_a_web_server_land_as_they_are(tmp_path: Pat
     _, trial = tried(DATA / "access_logs" / "apache_logs", Wishes(), tmp_path)
     # Line 8899 is malformed.
     assert (trial.landed, dict(trial.reasons)) == (9999, {"not_a_log_line: user_agent": 1})
+    # What is no page of a log of requests is no step for anybody.
+    assert {step.event for step in trial.steps} == {"page_viewed"}

@@ -172,6 +172,15 @@ def test_a_project_gets_another_source_whose_times_are_of_its_zone(run: Run) -> 
     assert everything(Path("shop")) == after
 
 
+def test_somebody_else_s_dagster_project_is_told_how_it_gets_a_pipeline(run: Run) -> None:
+    Path("acme").mkdir()
+    Path("acme/pyproject.toml").write_text('[tool.dg]\ndirectory_type = "project"\n')
+    code, _, err = run("acme", "--sample", "../clicks.jsonl")
+    assert code == 1
+    assert "dg scaffold defs pipeline_assets.components.EventPipeline NAME" in err
+    assert list(Path("acme").iterdir()) == [Path("acme/pyproject.toml")]
+
+
 def test_a_sample_that_lies_in_landing_stays_where_it_is(run: Run) -> None:
     run("shop")
     landed = Path("shop/data/landing/web/2024/clicks.jsonl")
