@@ -17,6 +17,7 @@ from pipeline_assets.build import build_defs
 from pipeline_assets.checks.declared import report_leftovers
 from pipeline_assets.contracts.tables import EVENTS
 from pipeline_assets.declarations.problems import suggestion
+from pipeline_assets.declarations.yaml_files import declaring_folder
 from pipeline_assets.ledger.declarations import DeclarationLedger
 from pipeline_assets.ledger.schema import files
 from pipeline_assets.ledger.summary import summarise
@@ -103,8 +104,8 @@ class Retiring:
             return planned
         if still := next((each for each in declared if each.name == name and kind in (None, each.noun)), None):
             raise RetireError(
-                f"The {still.noun} '{name}' is declared: remove its declaration first (its folder with defs.yaml, in "
-                "pipeline_assets/defs or PIPELINE_DEFS_DIR), then run this again."
+                f"The {still.noun} '{name}' is declared: remove its declaration first (its folder with defs.yaml in "
+                f"{declaring_folder(self.settings)}), then run this again."
             )
         unasked = built_tables(self._engine) - self._model(gone).keys()
         if name in unasked and kind in (None, "table"):

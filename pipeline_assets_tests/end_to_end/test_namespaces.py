@@ -12,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 import typer.testing
 
+from pipeline_assets.build import build_defs
 from pipeline_assets.cli import app
 from pipeline_assets.contracts.tables import SESSIONS
 from pipeline_assets.dagster_storage import pipeline_instance
@@ -116,7 +117,7 @@ def test_all_that_a_code_location_names_begins_with_the_namespace_and_checks_kee
     both: dict[Namespace, Deployment], make: Callable[..., Deployment]
 ) -> None:
     def names(deployment: Deployment) -> dict[str, set[Any]]:
-        namespace, definitions = deployment.settings.namespace, deployment.definitions
+        namespace, definitions = deployment.settings.namespace, build_defs(deployment.settings)
         graph = definitions.resolve_asset_graph()
 
         def plain(name: str | None) -> str:
@@ -148,7 +149,7 @@ def test_all_that_a_code_location_names_begins_with_the_namespace_and_checks_kee
 
 
 def test_two_deployments_fit_into_one_code_location(both: dict[Namespace, Deployment]) -> None:
-    merged = dg.Definitions.merge(*(deployment.definitions for deployment in both.values()))
+    merged = dg.Definitions.merge(*(build_defs(deployment.settings) for deployment in both.values()))
     dg.Definitions.validate_loadable(merged)
 
 
