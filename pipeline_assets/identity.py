@@ -88,7 +88,7 @@ def deployment_engine(settings: Settings) -> sa.Engine:
         IdentityError: the lake or the ledger is another deployment's. Nothing was written.
         PostgresError: the server cannot be started or reached.
     """
-    tighten(settings)
+    tighten(settings, _marker_path(settings))
     engine = _engine(settings)
     try:
         with engine.connect() as connection:

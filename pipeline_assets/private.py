@@ -86,27 +86,34 @@ def protected(*paths: Path) -> Generator[None]:
                 protect(path)
 
 
-def tighten(settings: Settings) -> None:
+def tighten(settings: Settings, marker: Path) -> None:
     """Make a deployment private that was made by a version that was not; a glance where it is.
 
-    Landing itself is closed where nobody else may write into it, for then nobody else delivers there. The data folder
-    may still be passed through, which shows nothing: those who deliver have to, and root's embedded PostgreSQL.
+    Landing itself is closed where it is in the data folder and nobody else may write into it, for then nobody else
+    delivers there. The data folder may still be passed through, which shows nothing: those who deliver have to, and
+    root's embedded PostgreSQL.
+
+    Args:
+        settings: where the deployment is.
+        marker: what is in the lake's folder if it is a lake, and not a folder of somebody else that is to become one.
     """
-    for folder in (settings.lake_dir, settings.data_dir / "dagster"):
-        _tighten(folder)
+    data = settings.data_dir
+    if marker.exists():
+        _tighten(settings.lake_dir.resolve())
+    _tighten(data / "dagster")
     for name in ("lock", "users", "server", "stay"):
         _tighten(settings.postgres_dir.with_name(f"{settings.postgres_dir.name}.{name}"))
     with suppress(OSError):
         found = settings.landing_dir.stat()
-        if _is_own(found) and not found.st_mode & _WRITE:
-            _narrow(settings.landing_dir, found, _GROUP | _OTHERS)
+        if settings.landing_dir.is_relative_to(data) and _is_own(found) and not found.st_mode & _WRITE:
+            _narrow(settings.landing_dir, found, _kept_from(found))
     with suppress(OSError):
-        found = settings.data_dir.stat()
-        if _is_own(found) and not found.st_mode & stat.S_ISGID:
-            _narrow(settings.data_dir, found, _READ_WRITE)
+        found = data.stat()
+        if _is_own(found):
+            _narrow(data, found, _READ_WRITE & _kept_from(found))
 
 
-def _tighten(path: Path, shared: bool = False) -> None:
+def _tighten(path: Path, wide: int = _GROUP | _OTHERS) -> None:
     """Take the rights of others from a file or folder of this user and from all below; what is private is skipped.
 
     A folder comes after what is in it, so that one that is private says that the rest is.
@@ -115,18 +122,22 @@ def _tighten(path: Path, shared: bool = False) -> None:
         found = path.lstat()
         if stat.S_ISLNK(found.st_mode) or not (stat.S_ISDIR(found.st_mode) or stat.S_ISREG(found.st_mode)):
             return
-        shared = bool(found.st_mode & stat.S_ISGID) if stat.S_ISDIR(found.st_mode) else shared
-        wide = _OTHERS if shared else _GROUP | _OTHERS
+        wide = _kept_from(found) if stat.S_ISDIR(found.st_mode) else wide
         if _is_own(found) and not found.st_mode & wide:
             return
         if stat.S_ISDIR(found.st_mode):
             for inner in path.iterdir():
-                _tighten(inner, shared)
+                _tighten(inner, wide)
         if _is_own(found):
             _narrow(path, found, wide)
     except OSError as error:
         # Gone meanwhile, or not to be looked at: then it is none of ours.
         _log.debug("%s keeps its mode: %s", path, error.strerror)
+
+
+def _kept_from(folder: os.stat_result) -> int:
+    """The rights that nobody but the owner, and the group that a folder is shared with, may have."""
+    return _OTHERS if folder.st_mode & stat.S_ISGID else _GROUP | _OTHERS
 
 
 def _narrow(path: Path, found: os.stat_result, bits: int) -> None:

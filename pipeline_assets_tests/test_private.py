@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline_assets.identity import MARKER
 from pipeline_assets.private import make_file, make_folder, protect, protected, tighten
 from pipeline_assets.settings import Settings
 from pipeline_assets_tests.end_to_end.deployment import BACKBONE_TABLES, CLICKS, FIRST_DAY
@@ -67,15 +68,15 @@ def test_what_an_earlier_version_made_is_tightened_and_what_others_deliver_is_no
     settings = Settings.for_data_dir(tmp_path / "data")
     before = os.umask(0o022)
     try:
-        for name in ("lake/events/day=1/part", "lake/deployment.json", "dagster/compute_logs/1.out", "landing/a/1"):
+        for name in ("lake/events/day=1/part", f"lake/{MARKER}", "dagster/compute_logs/1.out", "landing/a/1"):
             path = settings.data_dir / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text("x")
         (settings.lake_dir / "link").symlink_to(tmp_path / "data" / "landing" / "a" / "1")
     finally:
         os.umask(before)
-    tighten(settings)
-    tighten(settings)
+    tighten(settings, settings.lake_dir / MARKER)
+    tighten(settings, settings.lake_dir / MARKER)
     found = {str(path.relative_to(tmp_path)): oct(mode(path)) for path in tmp_path.rglob("*") if not path.is_symlink()}
     assert found == {
         # It may be passed through.
@@ -94,13 +95,13 @@ def test_what_an_earlier_version_made_is_tightened_and_what_others_deliver_is_no
     }
 
 
-@pytest.mark.parametrize("rights", [0o777, 0o1777, 0o2775, 0o770])
+@pytest.mark.parametrize("rights", [0o777, 0o1777, 0o2775, 0o770, 0o2750])
 def test_a_landing_folder_into_which_others_deliver_stays_open_to_them(tmp_path: Path, rights: int) -> None:
     settings = Settings.for_data_dir(tmp_path / "data")
     settings.landing_dir.mkdir(parents=True)
     settings.landing_dir.chmod(rights)
     settings.data_dir.chmod(0o755)
-    tighten(settings)
+    tighten(settings, settings.lake_dir / MARKER)
     assert mode(settings.landing_dir) == rights
     assert mode(settings.data_dir) & 0o011 == 0o011
 
@@ -111,14 +112,35 @@ def test_a_shared_lake_stays_shared_with_its_group_and_with_nobody_else(tmp_path
     folder.mkdir(parents=True)
     file = folder / "part"
     file.write_text("x")
+    (settings.lake_dir / MARKER).write_text("x")
     for path, rights in ((settings.lake_dir, 0o2775), (folder, 0o2775), (file, 0o664)):
         path.chmod(rights)
-    tighten(settings)
+    tighten(settings, settings.lake_dir / MARKER)
     assert [mode(path) for path in (settings.lake_dir, folder, file)] == [0o2770, 0o2770, 0o660]
 
 
+def test_a_lake_behind_a_link_is_tightened_and_folders_that_are_none_of_ours_are_not(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir(mode=0o755)
+    landing = tmp_path / "exports of another program"
+    landing.mkdir(mode=0o755)
+    for folder in (disk, landing):
+        (folder / "file").write_text("x")
+        (folder / "file").chmod(0o644)
+        folder.chmod(0o755)
+    settings = Settings.for_data_dir(tmp_path / "data", landing_dir=landing)
+    settings.data_dir.mkdir()
+    settings.lake_dir.symlink_to(disk)
+    tighten(settings, settings.lake_dir / MARKER)
+    assert [mode(path) for path in (disk, disk / "file", landing, landing / "file")] == [0o755, 0o644] * 2
+    (disk / MARKER).write_text("x")
+    tighten(settings, settings.lake_dir / MARKER)
+    assert [mode(path) for path in (disk, disk / "file", landing, landing / "file")] == [0o700, 0o600, 0o755, 0o644]
+
+
 def test_a_deployment_that_is_not_there_yet_is_left_alone(tmp_path: Path) -> None:
-    tighten(Settings.for_data_dir(tmp_path / "data"))
+    settings = Settings.for_data_dir(tmp_path / "data")
+    tighten(settings, settings.lake_dir / MARKER)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -56,8 +56,8 @@ def staging_assets(source: Source, settings: Settings, *, declared: bool = True)
             platform.restage_lost(source.name)
             landing = platform.landing(source.name)
             pending = landing.files
-            for refused in (*landing.refused, *landing.tables):
-                context.log.warning(f"{refused.name} {refused.reason}.")
+            for told in (*landing.refused, *landing.doubtful):
+                context.log.warning(f"{told.name} {told.reason}.")
             files = pending[: config.max_files]
             platform.settle(context.run.run_id, loading=source.name if files else None)
             names = [file.name for file in files]

@@ -215,8 +215,8 @@ def print_status(platform: "Platform", *, leftovers: bool = True) -> None:
             console.print(f"  {name}: {len(pending):,} files pending, the first is {escaped(pending[0].name)}")
         for refused in landing.refused:
             console.print(f"  {name}: pending: {escaped(refused.name)} {escaped(refused.reason)}")
-        for table in landing.tables:
-            console.print(f"  {name}: {escaped(table.name)} {escaped(table.reason)}")
+        for doubtful in landing.doubtful:
+            console.print(f"  {name}: {escaped(doubtful.name)} {escaped(doubtful.reason)}")
     silent = [name for name, source in platform.sources.items() if is_silent(source, summaries[name])]
     _print_silent(platform, summaries, silent)
     _print_hints(hints(platform, since=platform.builds.now() - DRIFT))

@@ -12,7 +12,7 @@ from io import FileIO
 from pathlib import Path, PurePosixPath
 
 # Suffixes under which uploaders keep unfinished files; they are renamed when complete.
-_UNFINISHED = (".tmp", ".part", ".partial", ".crdownload", ".inprogress")
+_UNFINISHED = (".tmp", ".part", ".partial", ".crdownload", ".inprogress", "._COPYING_")
 _ANY_FOLDERS = "**"
 _WILD = re.compile(r"[*?\[]")
 _LEAVES = (
@@ -55,10 +55,23 @@ class Refused:
 def is_hidden(name: str) -> bool:
     """Whether a file or folder is one that Hadoop, Spark and Hive pass over, such as `_SUCCESS`.
 
-    The rule is Spark's: what begins with a point, or with an underscore and is no partition (`_day=1`), and what is
-    still being copied. `_metadata` and `_common_metadata`, which Spark looks at, hold no rows.
+    The rule is Spark's: what begins with a point, or with an underscore and is no partition (`_day=1`). `_metadata` and
+    `_common_metadata`, which Spark looks at, hold no rows.
     """
-    return name.startswith(".") or (name.startswith("_") and "=" not in name) or name.endswith("._COPYING_")
+    return name.startswith(".") or (name.startswith("_") and "=" not in name)
+
+
+@dataclass(frozen=True)
+class Doubtful:
+    """A folder in landing whose files are read although they may be more than its owner means.
+
+    Attributes:
+        name: its path below landing.
+        reason: why, as words that follow the name.
+    """
+
+    name: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -121,12 +134,12 @@ class Listing:
     Attributes:
         files: the finished files, sorted by path.
         refused: what is not read, sorted by name.
-        tables: folders that are read and may hold more than they seem to, and why, sorted by name.
+        doubtful: folders that are read and may hold more than is meant, sorted by name.
     """
 
     files: list[LandingFile] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
-    tables: list[Refused] = field(default_factory=list)
+    doubtful: list[Doubtful] = field(default_factory=list)
 
 
 def scan(landing: Path, pattern: str, *, follow_links: bool = False) -> Listing:
@@ -150,8 +163,8 @@ def scan(landing: Path, pattern: str, *, follow_links: bool = False) -> Listing:
     if parts:
         walk.visit(landing, parts, [])
     files = [walk.files[path] for path in sorted(walk.files)]
-    refused, tables = (sorted(found.values(), key=lambda one: one.name) for found in (walk.refused, walk.tables))
-    return Listing(files, refused, tables)
+    refused = sorted(walk.refused.values(), key=lambda refused: refused.name)
+    return Listing(files, refused, sorted(walk.doubtful.values(), key=lambda doubtful: doubtful.name))
 
 
 def _without_repeats(parts: Sequence[str]) -> list[str]:
@@ -169,7 +182,7 @@ class _Walk:
         self._follow_links = follow_links
         self.files: dict[Path, LandingFile] = {}
         self.refused: dict[Path, Refused] = {}
-        self.tables: dict[Path, Refused] = {}
+        self.doubtful: dict[Path, Doubtful] = {}
         self._visited: set[tuple[Path, int]] = set()
 
     def visit(self, folder: Path, parts: Sequence[str], above: list[tuple[int, int]]) -> None:
@@ -280,7 +293,7 @@ class _Walk:
             f"is a table of {kind}: every file in it is read, those too that the table has replaced or deleted; "
             "deliver an export of the table, or only ever append to it"
         )
-        self.tables[folder] = Refused(_name(folder, self._landing), reason)
+        self.doubtful[folder] = Doubtful(_name(folder, self._landing), reason)
 
 
 def open_regular(path: Path) -> FileIO:

@@ -127,7 +127,7 @@ def pending_files(
         for file in found.files
         if (known := booked.get(file.name)) is None or (known.stamp, known.rules) != (file.stamp, rules)
     ]
-    return Listing(files, found.refused, found.tables)
+    return Listing(files, found.refused, found.doubtful)
 
 
 class SourceLoader:

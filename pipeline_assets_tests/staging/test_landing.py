@@ -99,6 +99,7 @@ def test_what_hadoop_spark_and_hive_hide_is_passed_over_and_partitions_are_not(l
         ("**/.part*", ["s/day=1/.part-0.json.crc"]),
         ("s/.hive-staging*/*", ["s/.hive-staging_hive_1/part-0.json"]),
         ("s/[_]SUCCESS", []),
+        ("s/day=1/p*", []),
     ],
 )
 def test_a_hidden_name_is_found_where_the_pattern_names_it(landing: Path, pattern: str, expected: list[str]) -> None:
@@ -112,7 +113,7 @@ def test_a_table_that_keeps_a_log_of_its_files_is_told_of(landing: Path) -> None
         write(landing / name)
     found = scan(landing, "**/*.parquet")
     assert [file.name for file in found.files] == ["delta/day=1/part-0.parquet", "hudi/1.parquet"]
-    assert [(one.name, one.reason.split(":")[0]) for one in found.tables] == [
+    assert [(one.name, one.reason.split(":")[0]) for one in found.doubtful] == [
         ("delta", "is a table of Delta Lake"),
         ("hudi", "is a table of Apache Hudi"),
     ]
