@@ -15,6 +15,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import partial
+from math import ceil
 from typing import Any
 
 import duckdb
@@ -582,7 +583,7 @@ def _paths(paths: Paths, sources: Sequence[Source], settings: Settings) -> Deriv
 def _attribution(attribution: Attribution, rates: Rates) -> Derived:
     trained = attribution.model_days if "markov" in attribution.models else 1
     # A look-back is measured in hours, and where clocks are turned a day has other than 24.
-    before = trained + attribution.lookback_days
+    before = trained + ceil(attribution.lookback_days)
 
     def build(frames: Frames, days: Sequence[date]) -> pl.DataFrame:
         persons = frames.get("person_days")
