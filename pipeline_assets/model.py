@@ -217,7 +217,7 @@ def _derived(sources: Sequence[Source], analyses: Analyses, settings: Settings) 
     session_days = max(reads.after for each in behaviour for reads in each.reads)
     return [
         *behaviour,
-        *_people(rates),
+        *_people(rates, sources, settings),
         *_commerce(rates),
         *_conversions(analyses, rates, session_days),
         *(_funnel(funnel) for funnel in analyses.funnels),
@@ -301,13 +301,29 @@ def _session_inputs(rules: Mapping[str, SessionRules]) -> tuple[Reads, ...]:
 # --- People -------------------------------------------------------------------------------------------
 
 
-def _people(rates: Rates) -> list[Derived]:
+def _people(rates: Rates, sources: Sequence[Source], settings: Settings) -> list[Derived]:
+    rules = session_rules(sources)
+    supplied = supplied_sources(rules)
+    # Which pings of a day are in no session, the two days before and the day after say.
+    near = Reads(EVENTS, before=2, after=1) if len(supplied) < len(rules) or not rules else Reads(EVENTS)
+
+    def visitor_days(frames: Frames, days: Sequence[date]) -> pl.DataFrame:
+        return build_visitor_days(
+            frames["events"],
+            frames["sessions"],
+            days,
+            rates=rates,
+            timezone=settings.timezone,
+            rules=rules,
+            supplied=frames.get("supplied_sessions"),
+        )
+
     return [
         Derived(
             VISITOR_DAYS,
-            (Reads(EVENTS), Reads(SESSIONS)),
-            lambda frames, days: build_visitor_days(frames["events"], frames["sessions"], days, rates=rates),
-            rules=_plain(rates),
+            (near, Reads(SESSIONS), *((Reads(SUPPLIED_SESSIONS),) if supplied else ())),
+            visitor_days,
+            rules=[_plain(rates), {name: _plain(rule) for name, rule in rules.items()}],
         ),
         Derived(
             IDENTITIES,
