@@ -94,7 +94,7 @@ from pipeline_assets.transforms.supplied_sessions import (
     supplied_session_revisions,
 )
 from pipeline_assets.transforms.users import build_users
-from pipeline_assets.transforms.visitor_days import build_visitor_days
+from pipeline_assets.transforms.visitor_days import build_visitor_days, count_identifiers
 from pipeline_assets.transforms.visitors import build_visitors
 
 SUPPLIED_SESSION_DAYS = Table("supplied_session_days", SuppliedSessionDays, "activity_date", "lake", "behaviour")
@@ -324,6 +324,7 @@ def _people(rates: Rates, sources: Sequence[Source], settings: Settings) -> list
             (near, Reads(SESSIONS), *((Reads(SUPPLIED_SESSIONS),) if supplied else ())),
             visitor_days,
             rules=[_plain(rates), {name: _plain(rule) for name, rule in rules.items()}],
+            tally=count_identifiers,
         ),
         Derived(
             IDENTITIES,

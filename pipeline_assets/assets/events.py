@@ -19,7 +19,7 @@ from pipeline_assets.staging.staged import scan_staged
 from pipeline_assets.transforms.events import DayCounts, build_events, look_back_days
 
 # What the UI shows and plots of every day, beside the number of events.
-_SHOWN_COUNTS = ("landed", "duplicates", "conflicts", "excluded")
+_SHOWN_COUNTS = ("landed", "duplicates", "conflicts", "excluded", "across")
 
 
 def events_asset(
@@ -81,5 +81,8 @@ def between(staged: Sequence[StagedFile], first: date, last: date) -> list[Stage
 
 
 def select(batch: Batch, staged: pl.LazyFrame) -> pl.LazyFrame:
-    """The batch's share of staged rows: rows with the same id (or, without one, the same content) stay together."""
-    return batch.select(staged, "property", "event_id", "row_hash")
+    """The batch's share of staged rows: rows with the same id (or, without one, the same content) stay together.
+
+    Whatever their property, so that ids of several properties can be counted.
+    """
+    return batch.select(staged, "event_id", "row_hash")

@@ -133,6 +133,26 @@ def _of_events(events: pl.LazyFrame | pl.DataFrame, days: list[date], rates: Rat
     return table.join(counted, on=_KEY, how="left", nulls_equal=True)
 
 
+def count_identifiers(visitor_days: pl.DataFrame, days: Sequence[date]) -> dict[date, dict[str, int]]:
+    """What the identifiers of some days look like, from all their visitor days, bots included.
+
+    Returns:
+        By day: without_session_id, strays and orphan_pings, the events in no session; anonymous_ids_across and
+        user_ids_across, the ids that several properties have on that day.
+    """
+    numbers = visitor_days.group_by("activity_date").agg(
+        pl.col("strays", "orphan_pings").sum(), without_session_id=pl.col("events_without_session_id").sum()
+    )
+    for column in ("anonymous_id", "user_id"):
+        ids = visitor_days.filter(pl.col("events") > 0).select("activity_date", column, "property").unique()
+        shared = ids.drop_nulls().group_by("activity_date", column).agg(pl.len()).filter(pl.col("len") > 1)
+        across = shared.group_by("activity_date").agg(pl.len().alias(f"{column}s_across"))
+        numbers = numbers.join(across, on="activity_date", how="left")
+    wanted = pl.DataFrame({"activity_date": sorted(set(days))}, schema={"activity_date": pl.Date})
+    rows = wanted.join(numbers, on="activity_date", how="left").fill_null(0).to_dicts()
+    return {row.pop("activity_date"): row for row in rows}
+
+
 def _by_reason(outside: pl.DataFrame) -> pl.DataFrame:
     """Events in no session, by `_KEY` and in a column for each reason."""
     reason = pl.col("reason")
