@@ -183,6 +183,11 @@ def make_older(deployment: Deployment) -> None:
         for column in ("ids_across", *IDENTIFIERS):
             connection.execute(sa.text(f"alter table ledger.event_days drop column {column}"))
         connection.execute(sa.text("update ledger.alembic_version set version_num = '0005'"))
-        version = "jsonb_set(reading, '{version}', '\"of other code\"')"
-        connection.execute(sa.text(f"update ledger.builds set inputs = 'of other code', reading = {version}"))
+        connection.execute(sa.text("update ledger.builds set inputs = 'of other code'"))
+        connection.execute(
+            sa.text(
+                "update ledger.builds set reading = jsonb_set(reading, '{version}', '\"older\"') "
+                "where jsonb_typeof(reading) = 'object'"
+            )
+        )
     assert REVISION >= "0006"
