@@ -19,7 +19,7 @@ from pipeline_assets.staging.staged import scan_staged
 from pipeline_assets.transforms.events import DayCounts, build_events, look_back_days
 
 # What the UI shows and plots of every day, beside the number of events.
-_SHOWN_COUNTS = ("landed", "duplicates", "conflicts", "excluded", "across")
+_SHOWN_COUNTS = ("landed", "duplicates", "conflicts", "excluded")
 
 
 def events_asset(
