@@ -155,7 +155,10 @@ def enrich(lake: Path) -> None:
         "pages": pages.join(query_parameters(pages["query"]), on="query", how="left"),
         "referrers": split_urls(distinct("referrer_url")),
         "agents": add_user_agent_columns(
-            distinct("user_agent").to_frame().with_columns(pl.lit(None, pl.String).alias(n) for n in FACTS)
+            distinct("user_agent")
+            .to_frame()
+            .with_columns(pl.lit(None, pl.String).alias(n) for n in FACTS)
+            .with_columns(is_bot=pl.lit(None, pl.Boolean))
         ),
     }
     for name, frame in parsed.items():

@@ -123,6 +123,7 @@ class Derived:
             date and a text, from its inputs and its rows. With `groups` the text is numbers joined by `-`, each of them
             a sum over the input rows of the day, so that those of some groups can be exchanged.
         groups: for a table without partitions: how it falls into groups, if it does.
+        tally: for a daily table of the lake: the numbers of each day that the ledger books with its rows, by name.
     """
 
     table: Table
@@ -133,6 +134,9 @@ class Derived:
     days_at_once: int = 7
     revisions: Callable[[Frames, pl.DataFrame], pl.DataFrame] | None = field(default=None, compare=False)
     groups: Groups | None = field(default=None, compare=False)
+    tally: Callable[[pl.DataFrame, Sequence[date]], Mapping[date, Mapping[str, int]]] | None = field(
+        default=None, compare=False
+    )
 
     def recipe(self, timezone: str) -> Recipe:
         """What the ledger knows of it."""
@@ -143,7 +147,7 @@ class Derived:
     @property
     def functions(self) -> list[Callable[..., Any]]:
         """Every function that has a part in its rows."""
-        found: list[Callable[..., Any] | None] = [self.build, self.revisions]
+        found: list[Callable[..., Any] | None] = [self.build, self.revisions, self.tally]
         if self.groups:
             found += [self.groups.seeds, self.groups.members]
         for each in self.reads:

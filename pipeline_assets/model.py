@@ -15,6 +15,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import partial
+from math import ceil
 from typing import Any
 
 import duckdb
@@ -93,7 +94,7 @@ from pipeline_assets.transforms.supplied_sessions import (
     supplied_session_revisions,
 )
 from pipeline_assets.transforms.users import build_users
-from pipeline_assets.transforms.visitor_days import build_visitor_days
+from pipeline_assets.transforms.visitor_days import build_visitor_days, count_identifiers
 from pipeline_assets.transforms.visitors import build_visitors
 
 SUPPLIED_SESSION_DAYS = Table("supplied_session_days", SuppliedSessionDays, "activity_date", "lake", "behaviour")
@@ -216,7 +217,7 @@ def _derived(sources: Sequence[Source], analyses: Analyses, settings: Settings) 
     session_days = max(reads.after for each in behaviour for reads in each.reads)
     return [
         *behaviour,
-        *_people(rates),
+        *_people(rates, sources, settings),
         *_commerce(rates),
         *_conversions(analyses, rates, session_days),
         *(_funnel(funnel) for funnel in analyses.funnels),
@@ -300,13 +301,30 @@ def _session_inputs(rules: Mapping[str, SessionRules]) -> tuple[Reads, ...]:
 # --- People -------------------------------------------------------------------------------------------
 
 
-def _people(rates: Rates) -> list[Derived]:
+def _people(rates: Rates, sources: Sequence[Source], settings: Settings) -> list[Derived]:
+    rules = session_rules(sources)
+    supplied = supplied_sources(rules)
+    # Which pings of a day are in no session, the two days before and the day after say.
+    near = Reads(EVENTS, before=2, after=1) if len(supplied) < len(rules) or not rules else Reads(EVENTS)
+
+    def visitor_days(frames: Frames, days: Sequence[date]) -> pl.DataFrame:
+        return build_visitor_days(
+            frames["events"],
+            frames["sessions"],
+            days,
+            rates=rates,
+            timezone=settings.timezone,
+            rules=rules,
+            supplied=frames.get("supplied_sessions"),
+        )
+
     return [
         Derived(
             VISITOR_DAYS,
-            (Reads(EVENTS), Reads(SESSIONS)),
-            lambda frames, days: build_visitor_days(frames["events"], frames["sessions"], days, rates=rates),
-            rules=_plain(rates),
+            (near, Reads(SESSIONS), *((Reads(SUPPLIED_SESSIONS),) if supplied else ())),
+            visitor_days,
+            rules=[_plain(rates), {name: _plain(rule) for name, rule in rules.items()}],
+            tally=count_identifiers,
         ),
         Derived(
             IDENTITIES,
@@ -582,7 +600,7 @@ def _paths(paths: Paths, sources: Sequence[Source], settings: Settings) -> Deriv
 def _attribution(attribution: Attribution, rates: Rates) -> Derived:
     trained = attribution.model_days if "markov" in attribution.models else 1
     # A look-back is measured in hours, and where clocks are turned a day has other than 24.
-    before = trained + attribution.lookback_days
+    before = trained + ceil(attribution.lookback_days)
 
     def build(frames: Frames, days: Sequence[date]) -> pl.DataFrame:
         persons = frames.get("person_days")

@@ -62,6 +62,7 @@ class Platform:
         analyses: the analyses that count, likewise.
         undeclared: what is remembered and no longer declared.
         day_counts: counts of the days a run is building, from the asset that counts to the commit that books them.
+        tallies: numbers of the days a run builds of a table, likewise, by run and table.
         event_names: names of the events that a run has built, likewise.
         revisions: what tables without partitions say of each day, likewise, by run and table.
         built_days: the days a run builds of a table, likewise.
@@ -89,6 +90,7 @@ class Platform:
         self.built_days: dict[tuple[str, str], list[date]] = {}
         self.changed_days: dict[tuple[str, str], set[date]] = {}
         self.event_names: dict[str, set[str]] = {}
+        self.tallies: dict[tuple[str, str], dict[date, Mapping[str, int]]] = {}
         self._stale: dict[str, Mapping[str, set[date]]] = {}
         self._planned: Staleness | None = None
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
+from pipeline_assets.declarations.durations import CalendarDays, Days, Duration
 from pipeline_assets.sources.declaration import Sql
 
 EventType = Literal["page", "screen", "track", "identify", "alias", "group", "ping"]
@@ -45,23 +46,6 @@ NAME_PATTERN = r"^([a-z][a-z0-9_]*)?$"
 # PostgreSQL cuts longer names of tables off.
 _LONGEST_NAME = 63
 
-_UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
-_SHORT = re.compile(r"([0-9]{1,6})\s*([mhdw])")
-_ISO = re.compile(r"P(?:([0-9]{1,6})W|(?:([0-9]{1,6})D)?(?:T(?:([0-9]{1,6})H)?(?:([0-9]{1,6})M)?)?)(?<![PT])")
-
-
-def _duration(value: Any) -> Any:
-    if isinstance(value, timedelta):
-        return value
-    short = _SHORT.fullmatch(value.strip()) if isinstance(value, str) else None
-    if short:
-        return int(short[1]) * _UNITS[short[2]]
-    iso = _ISO.fullmatch(value.strip()) if isinstance(value, str) else None
-    if iso:
-        weeks, days, hours, minutes = (int(part or 0) for part in iso.groups())
-        return timedelta(weeks=weeks, days=days, hours=hours, minutes=minutes)
-    raise ValueError("must be a number and a unit (30m, 12h, 7d, 1w) or an ISO 8601 duration (PT30M, P7D)")
-
 
 def _listed(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
@@ -81,7 +65,6 @@ def _window(window: timedelta) -> timedelta:
 
 _ONE_OR_SEVERAL = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
 
-Duration = Annotated[timedelta, BeforeValidator(_duration), WithJsonSchema({"type": "string", "examples": ["7d"]})]
 Text = Annotated[str, Field(min_length=1)]
 Names = Annotated[tuple[Text, ...], Field(min_length=1), BeforeValidator(_listed), WithJsonSchema(_ONE_OR_SEVERAL)]
 """One text or several; always a tuple once it is read."""
@@ -214,7 +197,8 @@ class Attribution(Analysis):
         properties: sites, apps or fleets whose conversions count; empty means all those of the conversion.
         by: whose visits count: those of the same visitor (a device at one property) or of the same person.
         conversion: name of the declared `Conversion`.
-        lookback_days: a visit counts if it started at most this many times 24 hours before the conversion.
+        lookback_days: a visit counts if it started at most this many times 24 hours before the conversion, or within
+            this length of time (`36h`).
         half_life_days: days in which the weight of a visit halves in the model `time_decay`.
         model_days: days up to a conversion's day from whose paths the model `markov` learns.
         models: the models that are computed; all by default.
@@ -223,9 +207,9 @@ class Attribution(Analysis):
     properties: tuple[Text, ...] = ()
     by: Entity = "person"
     conversion: Text
-    lookback_days: Annotated[int, Field(ge=1, le=90)] = 30
-    half_life_days: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 7
-    model_days: Annotated[int, Field(ge=1, le=90)] = 28
+    lookback_days: Annotated[Days, Field(le=90)] = 30.0
+    half_life_days: Days = 7.0
+    model_days: Annotated[CalendarDays, Field(ge=1, le=90)] = 28
     models: Annotated[tuple[AttributionModel, ...], Field(min_length=1)] = ATTRIBUTION_MODELS
 
 

@@ -83,5 +83,8 @@ def between(staged: Sequence[StagedFile], first: date, last: date) -> list[Stage
 
 
 def select(batch: Batch, staged: pl.LazyFrame) -> pl.LazyFrame:
-    """The batch's share of staged rows: rows with the same id (or, without one, the same content) stay together."""
-    return batch.select(staged, "property", "event_id", "row_hash")
+    """The batch's share of staged rows: rows with the same id (or, without one, the same content) stay together.
+
+    Whatever their property, so that ids of several properties can be counted.
+    """
+    return batch.select(staged, "event_id", "row_hash")

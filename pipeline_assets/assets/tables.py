@@ -80,12 +80,16 @@ def table_asset(
                     for each in asked:
                         if each.among:
                             values = each.among.values(near)
-                            rows = marts.rows_among(each.table, each.among.column, values, columns=each.columns)
+                            read = marts.rows_among(each.table, each.among.column, values, columns=each.columns)
                         else:
                             assert connection is not None  # noqa: S101
-                            rows = _selected(each, batch, platform, connection)
-                        near[each.table.name] = rows.lazy()
-                    yield derived.build(near, batch.days)
+                            read = _selected(each, batch, platform, connection)
+                        near[each.table.name] = read.lazy()
+                    rows = derived.build(near, batch.days)
+                    if derived.tally:
+                        tallies = platform.tallies.setdefault((context.run.run_id, table.name), {})
+                        tallies.update(derived.tally(rows, batch.days))
+                    yield rows
                     advance(f"{batch.days[0]} to {batch.days[-1]}")
 
         return FrameStream(daily())

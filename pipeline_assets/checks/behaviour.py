@@ -37,15 +37,22 @@ def behaviour_checks(model: Model) -> list[Check]:
         _compared(
             "visitor_days",
             "matches_events_and_sessions",
-            "Events with a visitor and sessions per day equal those of the lake's events and of `sessions`.",
-            expected=lambda at: at.both(
-                at.lake(EVENTS, "select event_date, count(visitor_id) from files group by all"),
-                at.marts(
-                    "select session_date, count(*) from marts.sessions where session_date = any(:days) group by 1"
+            "Events with a visitor per day equal those of the lake's events; sessions, their events and their page "
+            "views equal those of `sessions`.",
+            expected=lambda at: at.numbers(
+                at.lake(EVENTS, "select 'events of ' || event_date, count(visitor_id) from files group by all"),
+                at.marts_by_key(
+                    "select 'sessions of ' || session_date, count(*), sum(events), sum(page_views) "
+                    "from marts.sessions where session_date = any(:days) group by 1"
                 ),
             ),
-            actual=lambda at: at.pairs(
-                at.lake(VISITOR_DAYS, "select activity_date, sum(events), sum(sessions) from files group by all")
+            actual=lambda at: at.numbers(
+                at.lake(VISITOR_DAYS, "select 'events of ' || activity_date, sum(events) from files group by all"),
+                at.lake(
+                    VISITOR_DAYS,
+                    "select 'sessions of ' || activity_date, sum(sessions), sum(session_events), "
+                    "sum(session_page_views) from files group by all",
+                ),
             ),
         ),
         _compared(
@@ -95,19 +102,23 @@ def behaviour_checks(model: Model) -> list[Check]:
             _compared(
                 name,
                 "adds_up",
-                "Events, sessions and page views of all rows that are no bots add up to those of all days.",
-                expected=lambda at: at.lake(
-                    VISITOR_DAYS,
-                    "select 'all', (sum(events), sum(sessions), sum(page_views)) from files where not is_bot",
-                    all_days=True,
+                "Sessions, their events and page views, and the events in no session, of all rows that are no bots, "
+                "add up to those of all days.",
+                expected=lambda at: at.numbers(
+                    at.lake(
+                        VISITOR_DAYS,
+                        "select 'all', sum(sessions), sum(session_events), sum(session_page_views), "
+                        "sum(orphan_pings + events_without_session_id + strays) "
+                        "from files where not is_bot having count(*) > 0",
+                        all_days=True,
+                    )
                 ),
-                actual=lambda at, name=name: {
-                    row[0]: tuple(row[1:])
-                    for row in at.rows(
-                        f"select 'all', sum(events)::bigint, sum(sessions)::bigint, sum(page_views)::bigint "  # noqa: S608
+                actual=lambda at, name=name: at.numbers(
+                    at.marts_by_key(
+                        f"select 'all', sum(sessions), sum(events), sum(page_views), sum(events_outside_sessions) "  # noqa: S608
                         f"from marts.{name} where not is_bot having count(*) > 0"
                     )
-                },
+                ),
             )
             for name in ("visitors", "users")
         ),
@@ -342,13 +353,17 @@ class _At:
         """Second column by first of the same."""
         return {row[0]: row[1] for row in self.rows(query, **values)}
 
-    def both(self, first: Rows, second: Rows) -> Rows:
-        """Two numbers for each day, 0 where one is missing; days with neither are left out."""
-        return self.pairs({day: (first.get(day, 0), second.get(day, 0)) for day in self._days})
+    def marts_by_key(self, query: str) -> Rows:
+        """The other columns by the first."""
+        return {key: tuple(numbers) for key, *numbers in self.rows(query)}
 
-    def pairs(self, rows: Rows) -> Rows:
+    def numbers(self, *rows: Rows) -> Rows:
         """Whole numbers by key, without the keys that have nothing but zeros."""
-        counted = {key: tuple(map(int, numbers)) for key, numbers in rows.items()}
+        counted = {
+            key: tuple(map(int, numbers if isinstance(numbers, tuple) else (numbers,)))
+            for of_table in rows
+            for key, numbers in of_table.items()
+        }
         return {key: numbers for key, numbers in counted.items() if any(numbers)}
 
 

@@ -10,6 +10,7 @@ from dagster_duckdb import DuckDBResource
 from pipeline_assets.checks.declared import declared_check
 from pipeline_assets.checks.footers import read_footers
 from pipeline_assets.checks.grouping import Check, asset_check
+from pipeline_assets.checks.identifiers import ids_across_properties
 from pipeline_assets.checks.results import checked_days, result
 from pipeline_assets.contracts.tables import EVENTS
 from pipeline_assets.ledger.schema import event_days
@@ -192,6 +193,7 @@ def events_checks() -> list[Check]:
         days_balance,
         bots_share,
         ids_repeat_beyond_window,
+        ids_across_properties(),
         consent_denied,
         files_have_sources,
         _counted(

@@ -10,6 +10,7 @@ from dagster_duckdb import DuckDBResource
 from pipeline_assets.checks.behaviour import behaviour_checks
 from pipeline_assets.checks.footers import read_footers
 from pipeline_assets.checks.grouping import Check, asset_check
+from pipeline_assets.checks.identifiers import events_have_sessions
 from pipeline_assets.checks.recount import UNKNOWN_ID, SessionCounts, count_activity, count_sessions
 from pipeline_assets.checks.results import checked_days, compared, result
 from pipeline_assets.contracts.tables import DAILY_ACTIVITY, EVENTS, PAGE_VIEWS, SESSIONS, Table
@@ -25,7 +26,14 @@ def table_checks(model: Model) -> list[Check]:
     """The checks of all tables that are made from events."""
     made = [table for table in model.tables.values() if table is not EVENTS]
     contracts = [_contract(table) if table.store == "marts" else _lake_contract(table) for table in made]
-    checks = [*contracts, _session_check(), _page_views_check(), _activity_check(), *behaviour_checks(model)]
+    checks = [
+        *contracts,
+        _session_check(),
+        _page_views_check(),
+        _activity_check(),
+        events_have_sessions(),
+        *behaviour_checks(model),
+    ]
     # A deployment need not make all tables.
     return [check for check in checks if check.spec.asset_key.path[-1] in model.tables]
 

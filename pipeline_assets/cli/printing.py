@@ -86,6 +86,31 @@ def _print_silent(platform: "Platform", summaries: "Mapping[str, SourceSummary]"
         errors.print(f"[yellow]{name}: {came} (bound {bound:g} hours).[/yellow] See what delivers it.")
 
 
+def _print_identifiers(platform: "Platform") -> None:
+    """Events in no session, and ids that several properties have; nothing where there are none."""
+    from pipeline_assets.ledger.summary import MOST_ACROSS, MOST_UNSESSIONED, summarise_identifiers
+
+    found = summarise_identifiers(platform.engine)
+    reasons = {
+        "without the session id that their tracker supplies": found.without_session_id,
+        "strays": found.strays,
+        "pings of a view of another session": found.orphan_pings,
+    }
+    listed = ", ".join(f"{number:,} {reason}" for reason, number in reasons.items() if number)
+    if listed:
+        colour = "yellow" if found.unsessioned_share > MOST_UNSESSIONED else "default"
+        console.print(f"[{colour}]Of {found.events:,} events in no session: {listed}.[/{colour}]")
+    if found.ids_across:
+        colour = "yellow" if found.across_share > MOST_ACROSS else "default"
+        console.print(
+            f"[{colour}]Of {found.events:,} events {found.ids_across:,} have the id of an event of another property on "
+            f"the same day.[/{colour}]"
+        )
+    shared = {"anonymous ids": found.anonymous_ids_across, "user ids": found.user_ids_across}
+    if listed := ", ".join(f"{number:,} {name}" for name, number in shared.items() if number):
+        console.print(f"Ids that several properties have on a day, added up over the days: {listed}.")
+
+
 def _print_hints(hints: list[str]) -> None:
     for hint in hints:
         errors.print(f"[yellow]{escaped(hint)}[/yellow]")
@@ -219,6 +244,7 @@ def print_status(platform: "Platform", *, leftovers: bool = True) -> None:
             console.print(f"  {name}: {escaped(doubtful.name)} {escaped(doubtful.reason)}")
     silent = [name for name, source in platform.sources.items() if is_silent(source, summaries[name])]
     _print_silent(platform, summaries, silent)
+    _print_identifiers(platform)
     _print_hints(hints(platform, since=platform.builds.now() - DRIFT))
     stale = platform.staleness().tables
     table = Table("table", title="Tables", title_justify="left")

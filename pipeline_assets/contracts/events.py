@@ -5,6 +5,8 @@ import dataframely as dy
 from pipeline_assets.contracts.columns import choice, made_of, money, text, utc
 from pipeline_assets.contracts.staged_events import EVENT_TYPES
 
+_BOT = ("staging.is_bot", "staging.user_agent")
+
 
 class Events(dy.Schema):
     """Deduplicated, clock-corrected and enriched events; one row per property and event id and day."""
@@ -99,8 +101,8 @@ class Events(dy.Schema):
     app_version = text("Version of the app", nullable=True, metadata=made_of("staging.app_version"))
     language = text("Language of the user interface", nullable=True, metadata=made_of("staging.language"))
     country = text("Country", nullable=True, metadata=made_of("staging.country"))
-    is_bot = dy.Bool(description="Whether the event was caused by a machine", metadata=made_of("staging.user_agent"))
-    bot_reason = text("Rule that flagged the bot", nullable=True, metadata=made_of("staging.user_agent"))
+    is_bot = dy.Bool(description="Whether the event was caused by a machine", metadata=made_of(*_BOT))
+    bot_reason = text("Rule that flagged the bot; tracker: its source says so", nullable=True, metadata=made_of(*_BOT))
     consent = dy.Bool(
         nullable=True,
         description="Consent to analytics: true, false, or null where nothing is stated",

@@ -24,6 +24,7 @@ class PageViews(dy.Schema):
     page_view_id = text(
         "Deterministic id of the view", primary_key=True, metadata=made_of(*_SESSION, *_VIEW, "events.event_id")
     )
+    view_id = text("The tracker's own id of the view", nullable=True, metadata=made_of("events.view_id"))
     session_id = text("Session of the view", metadata=made_of(*_SESSION, *_VIEW, "events.event_id", index=True))
     session_date = dy.Date(
         description="Calendar day the session starts on, in the reporting time zone",

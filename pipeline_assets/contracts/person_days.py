@@ -38,10 +38,27 @@ class PersonDays(dy.Schema):
     last_seen_at = utc(
         "Last event; without events the start of the last session", metadata=made_of("visitor_days.last_seen_at")
     )
-    events = dy.Int64(min=0, description="Events", metadata=made_of("visitor_days.events"))
+    events = dy.Int64(
+        min=0, description="Events of the day, in a session or not", metadata=made_of("visitor_days.events")
+    )
+    orphan_pings = dy.Int64(
+        min=0,
+        description="Of these, in no session: pings of a view of another session",
+        metadata=made_of("visitor_days.orphan_pings"),
+    )
+    events_without_session_id = dy.Int64(
+        min=0,
+        description="Of these, in no session: events without an id, where the tracker supplies it",
+        metadata=made_of("visitor_days.events_without_session_id"),
+    )
+    strays = dy.Int64(
+        min=0,
+        description="Of these, in no session: events more than max_session_days after their session's first",
+        metadata=made_of("visitor_days.strays"),
+    )
     page_views = dy.Int64(
         min=0,
-        description="Page and screen views: view ids seen first on this row, and views without an id",
+        description="Page and screen views of the day: view ids seen first on this row, and views without an id",
         metadata=made_of("visitor_days.page_views"),
     )
     conversions = dy.Int64(min=0, description="Conversion events", metadata=made_of("visitor_days.conversions"))
@@ -49,6 +66,14 @@ class PersonDays(dy.Schema):
         "Revenue in the reporting currency; null where none", nullable=True, metadata=made_of("visitor_days.revenue")
     )
     sessions = dy.Int64(min=0, description="Sessions that start that day", metadata=made_of("visitor_days.sessions"))
+    session_events = dy.Int64(
+        min=0, description="Events of these sessions, on whichever day", metadata=made_of("visitor_days.session_events")
+    )
+    session_page_views = dy.Int64(
+        min=0,
+        description="Page and screen views of these sessions",
+        metadata=made_of("visitor_days.session_page_views"),
+    )
     engaged_sessions = dy.Int64(
         min=0, description="Of these, engaged ones", metadata=made_of("visitor_days.engaged_sessions")
     )

@@ -40,6 +40,11 @@ class Sessions(dy.Schema):
     )
     property = text("Site, app or fleet", metadata=made_of("events.property", index=True))
     visitor_id = text("The visitor, see events", metadata=made_of("events.visitor_id", index=True))
+    session_id_supplied = text(
+        "The tracker's own id: of a supplied session its id, of an inferred one the first that an event of it has",
+        nullable=True,
+        metadata=made_of("events.session_id_supplied", index=True),
+    )
     user_id = text("Last user id seen in the session", nullable=True, metadata=made_of("events.user_id", index=True))
     started_at = utc("Time of the first event", metadata=made_of("events.occurred_at"))
     ended_at = utc("Time of the last event", metadata=made_of("events.occurred_at"))

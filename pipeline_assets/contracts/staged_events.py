@@ -49,6 +49,7 @@ class StagedEvents(dy.Schema):
     app_version = text("Version of the app", nullable=True)
     language = text("Language of the user interface", nullable=True)
     country = text("Country", nullable=True)
+    is_bot = dy.Bool(nullable=True, description="Whether the source says that a machine caused it, if mapped")
     consent = dy.Bool(nullable=True, description="Consent to analytics: true, false, or null where nothing is stated")
     is_conversion = dy.Bool(description="Whether the source's declaration counts this event as a conversion")
     revenue = money("Revenue of the event, negative for a refund", nullable=True)

@@ -4,6 +4,16 @@ import dataframely as dy
 
 from pipeline_assets.contracts.columns import made_of, money, text, utc
 
+# Which events are in no session.
+_OUTSIDE = (
+    "events.event_date",
+    "events.occurred_at",
+    "events.source",
+    "events.session_id_supplied",
+    "events.event_type",
+    "events.view_id",
+)
+
 
 class VisitorDays(dy.Schema):
     """One row per day, property, visitor, user id, further ids and bot or not: what people's tables are added up from.
@@ -58,10 +68,23 @@ class VisitorDays(dy.Schema):
         "Last event; without events the start of the last session",
         metadata=made_of("events.occurred_at", "sessions.started_at"),
     )
-    events = dy.Int64(min=0, description="Events", metadata=made_of("events.event_id"))
+    events = dy.Int64(min=0, description="Events of the day, in a session or not", metadata=made_of("events.event_id"))
+    orphan_pings = dy.Int64(
+        min=0, description="Of these, in no session: pings of a view of another session", metadata=made_of(*_OUTSIDE)
+    )
+    events_without_session_id = dy.Int64(
+        min=0,
+        description="Of these, in no session: events without an id, where the tracker supplies it",
+        metadata=made_of(*_OUTSIDE),
+    )
+    strays = dy.Int64(
+        min=0,
+        description="Of these, in no session: events more than max_session_days after their session's first",
+        metadata=made_of(*_OUTSIDE),
+    )
     page_views = dy.Int64(
         min=0,
-        description="Page and screen views: view ids seen first on this row, and views without an id",
+        description="Page and screen views of the day: view ids seen first on this row, and views without an id",
         metadata=made_of("events.event_type", "events.view_id"),
     )
     conversions = dy.Int64(min=0, description="Conversion events", metadata=made_of("events.is_conversion"))
@@ -71,6 +94,12 @@ class VisitorDays(dy.Schema):
         metadata=made_of("events.revenue", "events.currency"),
     )
     sessions = dy.Int64(min=0, description="Sessions that start that day", metadata=made_of("sessions.session_id"))
+    session_events = dy.Int64(
+        min=0, description="Events of these sessions, on whichever day", metadata=made_of("sessions.events")
+    )
+    session_page_views = dy.Int64(
+        min=0, description="Page and screen views of these sessions", metadata=made_of("sessions.page_views")
+    )
     engaged_sessions = dy.Int64(min=0, description="Of these, engaged ones", metadata=made_of("sessions.is_engaged"))
     engaged_seconds = dy.Int64(
         min=0, description="Engaged time of these sessions", metadata=made_of("sessions.engaged_seconds")

@@ -36,11 +36,29 @@ class Visitors(dy.Schema):
     engaged_seconds = dy.Int64(
         description="Engaged time of the sessions", min=0, metadata=made_of(*_OWN, "person_days.engaged_seconds")
     )
-    page_views = dy.Int64(description="Page and screen views", min=0, metadata=made_of(*_OWN, "person_days.page_views"))
-    events = dy.Int64(description="Events", min=0, metadata=made_of(*_OWN, "person_days.events"))
-    conversions = dy.Int64(description="Conversion events", min=0, metadata=made_of(*_OWN, "person_days.conversions"))
+    page_views = dy.Int64(
+        description="Page and screen views of the sessions",
+        min=0,
+        metadata=made_of(*_OWN, "person_days.session_page_views"),
+    )
+    events = dy.Int64(
+        description="Events of the sessions", min=0, metadata=made_of(*_OWN, "person_days.session_events")
+    )
+    # A table that is there gets a new column by itself only if it may be null.
+    events_outside_sessions = dy.Int64(
+        description="Further events, in no session: strays, events without a session id where the tracker supplies it, "
+        "pings of a view of another session",
+        min=0,
+        nullable=True,
+        metadata=made_of(
+            *_OWN, "person_days.orphan_pings", "person_days.events_without_session_id", "person_days.strays"
+        ),
+    )
+    conversions = dy.Int64(
+        description="Conversion events, in a session or not", min=0, metadata=made_of(*_OWN, "person_days.conversions")
+    )
     revenue = money(
-        "Revenue in the reporting currency; null where none",
+        "Revenue in the reporting currency, in a session or not; null where none",
         nullable=True,
         metadata=made_of(*_OWN, "person_days.revenue"),
     )

@@ -17,7 +17,14 @@ from pipeline_assets.derivation import Groups
 from pipeline_assets.io_managers.lake import ParquetLakeIOManager, Publish
 from pipeline_assets.io_managers.marts import rows_among, rows_of_groups
 from pipeline_assets.io_managers.postgres import PostgresPolarsIOManager
-from pipeline_assets.ledger.builds import WHOLE, book_counts, book_revisions, confirmation, require_all
+from pipeline_assets.ledger.builds import (
+    WHOLE,
+    book_counts,
+    book_identifiers,
+    book_revisions,
+    confirmation,
+    require_all,
+)
 from pipeline_assets.ledger.looks import book_event_names
 from pipeline_assets.platform import Platform
 
@@ -49,6 +56,7 @@ class BookedLakeIOManager(ParquetLakeIOManager):
                 if table == EVENTS.name:
                     book_counts(connection, self._platform.day_counts.pop(run_id))
                     book_event_names(connection, self._platform.event_names.pop(run_id, ()))
+                book_identifiers(connection, self._platform.tallies.pop((run_id, table), {}))
                 for statement in _revisions(self._platform, run_id, table):
                     connection.execute(statement)
                 published = True

@@ -25,7 +25,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 
 from pipeline_assets.ledger.files import StagedFile
-from pipeline_assets.ledger.schema import builds, event_days, revisions
+from pipeline_assets.ledger.schema import IDENTIFIERS, builds, event_days, revisions
 from pipeline_assets.transforms.events import DayCounts
 
 STAGING = "staging"
@@ -534,9 +534,18 @@ def book_counts(connection: sa.Connection, counts: Mapping[date, DayCounts]) -> 
             "conflicts": found.conflicts,
             "excluded": found.excluded,
             "reasons": dict(found.excluded_by_reason),
+            "ids_across": found.across,
         }
         connection.execute(
             insert(event_days)
             .values(event_date=day, **values)
             .on_conflict_do_update(index_elements=["event_date"], set_=values)
         )
+
+
+def book_identifiers(connection: sa.Connection, counts: Mapping[date, Mapping[str, int]]) -> None:
+    """Book what the identifiers of some days look like: by day, all of `IDENTIFIERS`."""
+    e = event_days.c
+    for day, found in counts.items():
+        values = {name: found[name] for name in IDENTIFIERS}
+        connection.execute(sa.update(event_days).where(e.event_date == day).values(**values))

@@ -12,10 +12,22 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
 from pipeline_assets.namespace import LEDGER, MARTS
 
 SCHEMA = LEDGER
-REVISION = "0005"
+REVISION = "0006"
 """Newest migration: the version these declarations describe."""
 
 metadata = sa.MetaData(schema=SCHEMA)
+
+ACROSS = {"ids_across": "Of the events, those whose id another property has on the same day"}
+"""Columns of `event_days` that the build of `events` counts; null where the day was last built without it."""
+
+IDENTIFIERS = {
+    "without_session_id": "Events in no session, as their tracker supplies the ids of sessions and gave none",
+    "strays": "Events in no session, as they came more than max_session_days after its first",
+    "orphan_pings": "Events in no session, as they are pings of a view of another session",
+    "anonymous_ids_across": "Anonymous ids that several properties have on the day",
+    "user_ids_across": "User ids that several properties have on the day",
+}
+"""Columns of `event_days` that the build of `visitor_days` counts; null where there was none yet."""
 
 contents = sa.Table(
     "contents",
@@ -160,6 +172,8 @@ event_days = sa.Table(
     sa.Column("conflicts", sa.BigInteger, nullable=False, comment="Duplicates whose content differs"),
     sa.Column("excluded", sa.BigInteger, nullable=False),
     sa.Column("reasons", JSONB, nullable=False, comment="Excluded rows by reason"),
+    sa.Column("ids_across", sa.BigInteger, comment=ACROSS["ids_across"]),
+    *(sa.Column(name, sa.BigInteger, comment=comment) for name, comment in IDENTIFIERS.items()),
     sa.CheckConstraint("landed = events + duplicates + excluded", name="event_days_balance"),
     sa.CheckConstraint("conflicts between 0 and duplicates", name="event_days_conflicts"),
     comment="Where the landed rows of each day went.",

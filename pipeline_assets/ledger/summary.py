@@ -1,13 +1,13 @@
 """What the ledger says of a source, in numbers: for checks, `status` and the exit code of `refresh`."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 import sqlalchemy as sa
 
-from pipeline_assets.ledger.schema import builds, contents, files, quarantine, staged
+from pipeline_assets.ledger.schema import IDENTIFIERS, builds, contents, event_days, files, quarantine, staged
 from pipeline_assets.sources.declaration import Source
 
 
@@ -109,3 +109,54 @@ def summarise(engine: sa.Engine, source: str, *, since: datetime | None = None) 
             late=connection.execute(late).scalar_one(),
             reasons={row[0]: row[1] for row in connection.execute(reasons)},
         )
+
+
+@dataclass(frozen=True)
+class IdentifierSummary:
+    """What the identifiers of some days look like; ids of several days are counted on each.
+
+    Attributes:
+        events: events of the days.
+        ids_across: those whose id another property has on the same day.
+        without_session_id: those in no session, as their tracker supplies the ids of sessions and gave none.
+        strays: those in no session, as they came too long after its first event.
+        orphan_pings: those in no session, as they are pings of a view of another session.
+        anonymous_ids_across: anonymous ids that several properties have on a day.
+        user_ids_across: likewise user ids.
+    """
+
+    events: int
+    ids_across: int
+    without_session_id: int
+    strays: int
+    orphan_pings: int
+    anonymous_ids_across: int
+    user_ids_across: int
+
+    @property
+    def across_share(self) -> float:
+        """Events whose id another property has too among all; 0 where there are none."""
+        return self.ids_across / max(self.events, 1)
+
+    @property
+    def unsessioned_share(self) -> float:
+        """Events whose session id is missing or too old among all; 0 where there are none."""
+        return (self.without_session_id + self.strays) / max(self.events, 1)
+
+
+MOST_ACROSS = 0.01
+"""Share of events with the id of an event of another property above which one feed may be delivered under two."""
+
+MOST_UNSESSIONED = 0.05
+"""Share of events without a session id that should have one, and of strays, above which sessions say little."""
+
+
+def summarise_identifiers(engine: sa.Engine, days: Collection[date] | None = None) -> IdentifierSummary:
+    """What the identifiers of some days look like; of all days by default."""
+    names = ("events", "ids_across", *IDENTIFIERS)
+    sums = (sa.cast(sa.func.coalesce(sa.func.sum(event_days.c[name]), 0), sa.BigInteger).label(name) for name in names)
+    query = sa.select(*sums)
+    if days is not None:
+        query = query.where(event_days.c.event_date.in_(list(days)))
+    with engine.connect() as connection:
+        return IdentifierSummary(**connection.execute(query).mappings().one())

@@ -37,7 +37,7 @@ from pipeline_assets.sources.mapping import (
 from pipeline_assets.sql import literal
 
 _Place = tuple[str, str]
-"""Where an expression stands: ("mapping", column) or ("ids", kind)."""
+"""Where an expression stands: ("mapping", column), ("ids", kind) or ("time", "exact")."""
 
 _KIND = re.compile("[a-z][a-z0-9_]*")
 _ZONED = re.compile("%[zZ]")
@@ -136,9 +136,7 @@ def _header_problems(source: Source, header: tuple[str, ...]) -> Iterator[Proble
         seen.add(name.strip().casefold())
     if source.ready is not None:
         return
-    texts = {**{("mapping", key): text for key, text in source.mapping.items()},
-             **{("ids", key): text for key, text in source.ids.items()}}  # fmt: skip
-    for place, text in texts.items():
+    for place, text in _expressions(source).items():
         try:
             expression = parse(text)
         except ExpressionError:
@@ -148,6 +146,13 @@ def _header_problems(source: Source, header: tuple[str, ...]) -> Iterator[Proble
             if path[0].casefold() not in {*seen, "raw"}:
                 hint = suggestion(path[0], header)
                 yield Problem(place, f"{place[1]}: the declared header has no column '{path[0]}'{hint}")
+
+
+def _expressions(source: Source) -> dict[_Place, str]:
+    """All expressions over a record."""
+    found = {("mapping", column): text for column, text in source.mapping.items()}
+    found |= {("ids", kind): text for kind, text in source.ids.items()}
+    return found if source.time.exact is None else found | {("time", "exact"): source.time.exact}
 
 
 def _log_format_problems(source: Source) -> Iterator[Problem]:
@@ -187,25 +192,15 @@ def _mapping_problems(source: Source) -> Iterator[Problem]:
     if spelled and not {"device_at", "occurred_at"} & set(source.mapping):
         yield Problem(("mapping",), "an event needs a time: map occurred_at or device_at", at_key=True)
     parsed: dict[_Place, Expression] = {}
-    for column, text in source.mapping.items():
-        location = ("mapping", column)
-        unknown = _column_problem(column, location, at_key=True)
-        if unknown:
+    for place, text in _expressions(source).items():
+        attribute, name = place
+        if attribute == "mapping" and (unknown := _column_problem(name, place, at_key=True)):
             yield unknown
             continue
-        try:
-            expression = parse(text)
-            _check_references(source, expression)
-        except ExpressionError as error:
-            yield Problem(location, f"{column}: {error}")
-        else:
-            parsed[location] = expression
-    for kind, text in source.ids.items():
-        location = ("ids", kind)
-        if not _KIND.fullmatch(kind) or kind in ID_COLUMNS:
+        if attribute == "ids" and (not _KIND.fullmatch(name) or name in ID_COLUMNS):
             yield Problem(
-                location,
-                f"'{kind}' cannot be a kind of further ids: lower-case letters, digits and _, a letter first, and no "
+                place,
+                f"'{name}' cannot be a kind of further ids: lower-case letters, digits and _, a letter first, and no "
                 "column of ids",
                 at_key=True,
             )
@@ -213,9 +208,9 @@ def _mapping_problems(source: Source) -> Iterator[Problem]:
             expression = parse(text)
             _check_references(source, expression)
         except ExpressionError as error:
-            yield Problem(location, f"{kind}: {error}")
+            yield Problem(place, f"{name}: {error}")
         else:
-            parsed[location] = expression
+            parsed[place] = expression
     yield from _conflicts(source, parsed)
     yield from _binding_problems(source, parsed)
 

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 from pipeline_assets.contracts.staged_events import StagedEvents
+from pipeline_assets.declarations.durations import CalendarDays, Hours, Minutes
 from pipeline_assets.sources.access_logs import NAMED_FORMATS, LogFormat, LogFormatError, log_format
 from pipeline_assets.sources.dialect import Dialect
 from pipeline_assets.sources.formats import READY_FORMATS, ReadyFormat, RecordFormat
@@ -97,12 +98,14 @@ class Times(TimeRule):
 
     Attributes:
         columns: time column -> its own rule, e.g. `columns: {received_at: {format: epoch_ms}}`.
+        exact: DuckDB expression over a record: true where its `occurred_at` is exact, so that no clock corrects it.
     """
 
     columns: dict[str, TimeRule] = Field(
         default_factory=dict,
         json_schema_extra={"propertyNames": {"enum": list(TIME_COLUMNS)}},
     )
+    exact: Sql | None = None
 
 
 class Sessions(_Declared):
@@ -118,8 +121,8 @@ class Sessions(_Declared):
     """
 
     mode: Literal["inferred", "supplied"] = "inferred"
-    timeout_minutes: Annotated[int, Field(ge=1, le=LONGEST_TIMEOUT // _MINUTE)] = DEFAULT_TIMEOUT // _MINUTE
-    max_session_days: Annotated[int, Field(ge=1, le=31)] = 3
+    timeout_minutes: Annotated[Minutes, Field(le=LONGEST_TIMEOUT // _MINUTE)] = DEFAULT_TIMEOUT // _MINUTE
+    max_session_days: Annotated[CalendarDays, Field(ge=1, le=31)] = 3
     split_on_campaign: bool = False
     split_at_midnight: bool = False
 
@@ -143,7 +146,7 @@ class Bounds(_Declared):
     quarantined: Share = 0.01
     late: Share = 0.5
     bots: Share = 0.9
-    freshness_hours: Annotated[float, Field(gt=0)] | None = None
+    freshness_hours: Hours | None = None
 
 
 _WORDS = {None: "", False: "", "none": "", "tab": "\t", "\\t": "\t"}
@@ -234,7 +237,7 @@ class Source(_Declared):
     required: tuple[str, ...] = ()
     rules: dict[str, Sql] = Field(default_factory=dict)
     consent: Consent = Consent()
-    dedup_days: Annotated[int, Field(ge=0, le=31)] = 1
+    dedup_days: Annotated[CalendarDays, Field(ge=0, le=31)] = 1
     bounds: Bounds = Bounds()
 
     @model_validator(mode="before")

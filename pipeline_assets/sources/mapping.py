@@ -62,6 +62,9 @@ DECIMAL_COLUMNS = tuple(name for name, column in StagedEvents.columns().items() 
 NUMBER_COLUMNS = (*DECIMAL_COLUMNS, "scroll_depth")
 """Columns whose text is read with the declared decimal mark."""
 
+EXACT = "time.exact"
+"""Whether a row's time needs no correction, evaluated like a column; no column has a dot in its name."""
+
 INTEGER_COLUMNS = ("sequence",)
 LENIENT_COLUMNS = ("items", "scroll_depth")
 """Columns whose value counts as absent where it cannot be used; it then stays in the properties."""
@@ -122,6 +125,8 @@ def rules_version(source: Source, timezone: str, first_day: date, max_record_byt
     }
     if source.ready is not None and source.ready.nested is not None:
         parts["nested"] = [source.record_format, asdict(source.ready.nested)]
+    if source.time.exact is not None:
+        parts["exact"] = source.time.exact.strip()
     if source.log is not None:
         parts["log"] = [source.log.pattern, source.log.fields, source.log.escapes]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
@@ -238,6 +243,8 @@ class _Plan:
         # They are evaluated like columns; no column has a dot in its name.
         self.ids = {kind: f"ids.{kind}" for kind in sorted(source.ids)}
         self.mapped |= {column: parse(source.ids[kind]) for kind, column in self.ids.items()}
+        if source.time.exact is not None:
+            self.mapped[EXACT] = parse(source.time.exact)
         self.times = [column for column in TIME_COLUMNS if column in self.mapped]
         self.is_json = source.reads_objects
         # Of other formats a row is text.
@@ -594,6 +601,7 @@ class _Plan:
             # Where both are mapped device_at wins, and the other may differ from it.
             if expression.plain
             and not (column == "occurred_at" and "device_at" in self.mapped)
+            and column != EXACT
             and column not in LENIENT_COLUMNS
         }
 
@@ -680,7 +688,7 @@ class _Plan:
         columns = ["*"]
         for column in self.mapped:
             text = _name(f"~={column}")
-            if column in BOOLEAN_COLUMNS:
+            if column in (*BOOLEAN_COLUMNS, EXACT):
                 value = f"try_cast({text} AS BOOLEAN)"
             elif column in DECIMAL_COLUMNS:
                 value = f"try_cast({text} AS {AMOUNT_TYPE})"
@@ -736,7 +744,7 @@ class _Plan:
                 continue
             if column in TIME_COLUMNS:
                 value = f"CASE WHEN {value} BETWEEN {_FIRST_MOMENT} AND {_LAST_MOMENT} THEN {value} END"
-            if column in (*BOOLEAN_COLUMNS, *INTEGER_COLUMNS, *TIME_COLUMNS):
+            if column in (*BOOLEAN_COLUMNS, EXACT, *INTEGER_COLUMNS, *TIME_COLUMNS):
                 broken.append(f"({text} IS NOT NULL AND ({value}) IS NULL)")
                 columns.append(f"{value} AS {_name(f'~{column}')}")
             else:
@@ -805,18 +813,20 @@ class _Plan:
         device, occurred, received, sent = (
             self._value(column, "NULL::BIGINT") for column in ("device_at", "occurred_at", "received_at", "sent_at")
         )
+        exact = self._value(EXACT, "false")
         return [
             _Step(
                 (
                     "*",
-                    f'coalesce({device}, {occurred}) AS "~claimed"',
+                    f"""CASE WHEN {exact} THEN coalesce({occurred}, {device})
+                    ELSE coalesce({device}, {occurred}) END AS "~claimed\"""",
                     f'{received} - {sent} AS "~skew"',
                 ),
             ),
             _Step(
                 (
                     "*",
-                    f"""CASE WHEN abs("~skew") > {10 * _MINUTE} THEN 'skew'
+                    f"""CASE WHEN {exact} THEN NULL WHEN abs("~skew") > {10 * _MINUTE} THEN 'skew'
                     WHEN "~claimed" > {received} THEN 'future' END AS "~trigger\"""",
                 )
             ),

@@ -26,9 +26,13 @@ def scan_staged(lake: Path, files: Sequence[StagedFile]) -> pl.LazyFrame:
         by_day.setdefault(file.event_date, []).append(lake / file.relative_path)
     # The ledger says which day a file is of; folders above the lake may be called `event_date=…` too.
     return pl.concat(
-        scan_parquet(paths, schema=contract_schema(StagedEvents), extra_columns="ignore").with_columns(
-            event_date=pl.lit(day, pl.Date)
-        )
+        scan_parquet(
+            # Files staged before the contract grew, and not again since, lack its new columns, which are nullable.
+            paths,
+            schema=contract_schema(StagedEvents),
+            extra_columns="ignore",
+            missing_columns="insert",
+        ).with_columns(event_date=pl.lit(day, pl.Date))
         for day, paths in by_day.items()
     )
 

@@ -101,7 +101,7 @@ def try_source(source: Source, files: Sequence[Path], settings: Settings) -> Tri
             follow_links=True,
         )
         database.execute("set autoinstall_known_extensions = false")
-        found = [LandingFile.at(file.resolve(), file.resolve().parent) for file in files]
+        found = [LandingFile.at(file.resolve(), file.resolve().parent, follow_links=False) for file in files]
         summary = SourceLoader(source, trial, ledger, database).load(found)
         loads = ledger.loads
         error = next((load.error for load in loads if load.error), None)

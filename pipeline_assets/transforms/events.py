@@ -46,6 +46,8 @@ class DayCounts:
         conflicts: those of the duplicates whose content differs from the row they lost to.
         excluded: rows that their source's declaration keeps out.
         excluded_by_reason: the same by reason.
+        across: those of the events whose id, given by their source, an event of another property has on the same day.
+            They are no duplicates, but may be one feed that is delivered under two properties.
     """
 
     landed: int = 0
@@ -54,6 +56,7 @@ class DayCounts:
     conflicts: int = 0
     excluded: int = 0
     excluded_by_reason: Mapping[str, int] = field(default_factory=dict)
+    across: int = 0
 
     def __add__(self, other: "DayCounts") -> "DayCounts":
         """The counts of two disjoint shares of a day's rows together."""
@@ -64,6 +67,7 @@ class DayCounts:
             self.conflicts + other.conflicts,
             self.excluded + other.excluded,
             dict(Counter(self.excluded_by_reason) + Counter(other.excluded_by_reason)),
+            self.across + other.across,
         )
 
 
@@ -139,7 +143,9 @@ def build_events(
     losers = _losers(rows, dedup_days).filter("is_staged")
     losers = losers.with_columns(conflict=_conflicts(losers, staged, before))
     return EventDays(
-        counts=_counts(rows.select("event_date", "excluded", "is_staged").filter("is_staged"), losers),
+        counts=_counts(
+            rows.select("event_date", "excluded", "is_staged").filter("is_staged"), losers, _across(rows, losers)
+        ),
         _staged=staged,
         _marks=_marks(rows.filter(pl.col("is_staged") & (pl.col("ordinal") > 0)), losers),
     )
@@ -283,7 +289,21 @@ def _marks(with_ordinal: pl.DataFrame, losers: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _counts(staged: pl.DataFrame, losers: pl.DataFrame) -> dict[date, DayCounts]:
+def _across(rows: pl.DataFrame, losers: pl.DataFrame) -> dict[date, int]:
+    """Events of each day whose id several properties have on that day, where there are any."""
+    if rows["property"].n_unique() < 2:
+        return {}
+    id_of_day = ("event_date", "event_id")
+    given = rows.filter(pl.col("is_staged"), pl.col("excluded").is_null(), pl.col("row_hash").is_null())
+    # Next to no id is one of two properties, so duplicates are looked for among few rows.
+    ids = given.select(*id_of_day, "property").unique().filter(pl.struct(id_of_day).is_duplicated())
+    kept = given.join(ids.select(id_of_day).unique(), on=id_of_day, how="semi").join(losers, on=_ROW_KEY, how="anti")
+    shared = kept.group_by(id_of_day).agg(events=pl.len(), properties=pl.col("property").n_unique())
+    shared = shared.filter(pl.col("properties") > 1).group_by("event_date").agg(pl.col("events").sum())
+    return dict(shared.iter_rows())
+
+
+def _counts(staged: pl.DataFrame, losers: pl.DataFrame, across: Mapping[date, int]) -> dict[date, DayCounts]:
     landed = staged.group_by("event_date").len().sort("event_date")
     lost = losers.group_by("event_date").agg(pl.len(), pl.col("conflict").sum())
     duplicates = {day: (number, conflicts) for day, number, conflicts in lost.iter_rows()}
@@ -292,14 +312,14 @@ def _counts(staged: pl.DataFrame, losers: pl.DataFrame) -> dict[date, DayCounts]
     for day, reason, number in excluded.sort("event_date", "excluded").iter_rows():
         reasons.setdefault(day, {})[reason] = number
     return {
-        day: _day_counts(number, *duplicates.get(day, (0, 0)), reasons.get(day, {}))
+        day: _day_counts(number, *duplicates.get(day, (0, 0)), reasons.get(day, {}), across.get(day, 0))
         for day, number in landed.iter_rows()
     }
 
 
-def _day_counts(landed: int, duplicates: int, conflicts: int, reasons: Mapping[str, int]) -> DayCounts:
+def _day_counts(landed: int, duplicates: int, conflicts: int, reasons: Mapping[str, int], across: int) -> DayCounts:
     excluded = sum(reasons.values())
-    return DayCounts(landed, landed - duplicates - excluded, duplicates, conflicts, excluded, reasons)
+    return DayCounts(landed, landed - duplicates - excluded, duplicates, conflicts, excluded, reasons, across)
 
 
 def _enrich(rows: pl.DataFrame) -> pl.DataFrame:

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 import polars as pl
+from polars import selectors as cs
 
 from pipeline_assets.transforms.ordering import ORDER_COLUMNS
 from pipeline_assets.transforms.sessionize import (
+    DEFAULT_TIMEOUT,
     EVENT_KEY,
     REASON,
     SUPPLIED,
@@ -23,16 +25,11 @@ from pipeline_assets.transforms.sessionize import (
 ORPHAN_PING = "orphan_ping"
 NO_SESSION_ID = "no_session_id"
 STRAY = "stray"
-EXCLUSIONS = {
-    "event_date": pl.Date,
-    "property": pl.String,
-    "source": pl.String,
-    "reason": pl.String,
-    "events": pl.Int64,
-}
-"""Columns of `excluded_from_sessions`."""
 
 _SUPPLIED_KEY = ("property", "visitor_id", "session_id_supplied")
+_VIEW_KEY = ("property", "visitor_id", "view_id")
+# Less than a calendar day and a change of the clocks.
+_CALENDAR_SLACK = timedelta(hours=3)
 _ROW_COLUMNS = ("session_number", "is_start", "session_date")
 
 
@@ -104,6 +101,7 @@ def excluded_from_sessions(
     timezone: str,
     rules: Mapping[str, SessionRules] | None = None,
     supplied: pl.LazyFrame | pl.DataFrame | None = None,
+    by: Sequence[str] = ("event_date", "property", "source"),
 ) -> pl.DataFrame:
     """Events of `days` that have a visitor and are in no session, counted by reason.
 
@@ -111,40 +109,84 @@ def excluded_from_sessions(
     supplied id; `stray`: too long after the first event of the supplied id; supplied mode.
 
     Args:
-        events: all events (`contracts.Events`) of `days`, of the two days before and the day after each.
+        events: all events (`contracts.Events`) of `days`, of the two days before and the day after each; where all
+            sources are in supplied mode those of `days`.
         days: event dates.
         timezone: see `assign_sessions`.
         rules: see `session_rows`.
         supplied: `contracts.SuppliedSessions`, at least the sessions with events on `days`; see `session_rows`.
+        by: columns of events to count by.
 
     Returns:
-        `EXCLUSIONS`: event_date, property, source, reason, events; a row where there are any, in that order.
+        `by`, reason, events; a row where there are any, in that order.
 
     Raises:
         ValueError: a source is in supplied mode and `supplied` is missing.
     """
     rules = rules or {}
-    of_days = pl.col("event_date").is_in(sorted(set(days)))
-    key = ("event_date", "property", "source")
-    pings = assign_sessions(events, timezone=timezone, rules=rules).filter("is_orphan", of_days)
-    parts = [pings.lazy().select(*key, reason=pl.lit(ORPHAN_PING))]
+    wanted = sorted(set(days))
+    parts = [_orphan_pings(events, wanted, timezone, rules, by)]
     if supplied_sources(rules):
-        given = _of_supplied_sources(events, rules).filter(of_days)
-        without = given.filter(pl.col("session_id_supplied").is_null())
-        with_first = given.join(_known(supplied).select(*_SUPPLIED_KEY, "first_at", "session_date"), on=_SUPPLIED_KEY)
+        given = _of_supplied_sources(events, rules).filter(pl.col("event_date").is_in(wanted))
+        # Next to no id lasts so long.
+        lasting = pl.col("last_at") - pl.col("first_at") > _shortest_reach(rules) - _CALENDAR_SLACK
+        known = _known(supplied).filter(lasting).select(*_SUPPLIED_KEY, "first_at", "session_date")
         parts += [
-            without.select(*key, reason=pl.lit(NO_SESSION_ID)),
-            with_first.filter(~_in_reach(rules)).select(*key, reason=pl.lit(STRAY)),
+            given.filter(pl.col("session_id_supplied").is_null()).select(*by, reason=pl.lit(NO_SESSION_ID)),
+            given.join(known, on=_SUPPLIED_KEY).filter(~_in_reach(rules)).select(*by, reason=pl.lit(STRAY)),
         ]
-    counted = [part.cast({"property": pl.String, "source": pl.String}) for part in parts]
     return (
-        pl.concat(counted)
-        .group_by(*key, "reason")
+        pl.concat([part.with_columns(cs.categorical().cast(pl.String)) for part in parts])
+        .group_by(*by, "reason")
         .agg(events=pl.len().cast(pl.Int64))
-        .select(*EXCLUSIONS)
-        .sort(*key, "reason")
+        .sort(*by, "reason")
         .collect()
     )
+
+
+def _orphan_pings(
+    events: pl.LazyFrame | pl.DataFrame,
+    days: Sequence[date],
+    timezone: str,
+    rules: Mapping[str, SessionRules],
+    columns: Sequence[str],
+) -> pl.LazyFrame:
+    """The orphan pings of some days.
+
+    Few visitors have one, and only theirs are made sessions of: one of their views was silent for longer than a
+    timeout, or might be cut by midnight or a campaign.
+    """
+    supplied = supplied_sources(rules)
+    inferred = events.lazy().filter(
+        pl.col("visitor_id").is_not_null(), *(pl.col("source") != source for source in supplied)
+    )
+    of_days = pl.col("event_date").is_in(days)
+    at, day = pl.col("occurred_at"), pl.col("event_date")
+    timeouts = [rule.timeout for rule in rules.values() if rule.mode == "inferred"]
+    may_end = at.max() - at.min() > min([DEFAULT_TIMEOUT, *timeouts])
+    if any(rule.split_at_midnight for rule in rules.values()):
+        may_end |= day.max() > day.min()
+    if any(rule.split_on_campaign for rule in rules.values()):
+        may_end |= pl.lit(value=True)
+    visitors = (
+        inferred.filter(pl.col("view_id").is_not_null())
+        .group_by(_VIEW_KEY)
+        .agg(is_suspect=((pl.col("event_type") == "ping") & of_days).any() & may_end)
+        .filter("is_suspect")
+        .select(_VIEW_KEY[:2])
+        .unique()
+        .collect()
+    )
+    if visitors.is_empty():
+        schema = events.lazy().collect_schema()
+        return pl.LazyFrame(schema={**{name: schema[name] for name in columns}, "reason": pl.String})
+    theirs = inferred.join(visitors.lazy(), on=_VIEW_KEY[:2], how="semi")
+    rows = assign_sessions(theirs, timezone=timezone, rules=rules, columns=columns)
+    return rows.lazy().filter("is_orphan", of_days).select(*columns, reason=pl.lit(ORPHAN_PING))
+
+
+def _shortest_reach(rules: Mapping[str, SessionRules]) -> timedelta:
+    return min(timedelta(days=rules[source].max_session_days) for source in supplied_sources(rules))
 
 
 def _inferred(

@@ -20,7 +20,9 @@ _LANDING = tuple(dict.fromkeys((*LANDING_COLUMNS, "utm_term", "utm_content", "cl
 _FIRST_NAMED = ("device_type", "os", "browser", "country")
 
 SESSION_COLUMNS = tuple(
-    dict.fromkeys((*VIEW_COLUMNS, *_LANDING, *_FIRST_NAMED, "is_conversion", "revenue", "currency"))
+    dict.fromkeys(
+        (*VIEW_COLUMNS, *_LANDING, *_FIRST_NAMED, "session_id_supplied", "is_conversion", "revenue", "currency")
+    )
 )
 """Columns of events that sessions need besides those of `session_rows`."""
 
@@ -91,7 +93,7 @@ def _session_table(
         .agg(
             pl.col("property", "visitor_id", "session_date").first(),
             pl.col("user_id").last(ignore_nulls=True),
-            pl.col(_FIRST_NAMED).first(ignore_nulls=True),
+            pl.col("session_id_supplied", *_FIRST_NAMED).first(ignore_nulls=True),
             pl.col("is_bot").any(),
             started_at=pl.col("occurred_at").first(),
             ended_at=pl.col("occurred_at").last(),

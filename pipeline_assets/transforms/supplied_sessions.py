@@ -75,11 +75,11 @@ def build_supplied_sessions(supplied_session_days: pl.LazyFrame | pl.DataFrame) 
 def supplied_session_revisions(
     supplied_session_days: pl.LazyFrame | pl.DataFrame, supplied_sessions: pl.LazyFrame | pl.DataFrame
 ) -> pl.DataFrame:
-    """What the sessions that start on a day depend on in `supplied_sessions`, as one short text per day.
+    """What a day depends on in `supplied_sessions`, as one short text per day.
 
-    That is which of the ids seen on the day were seen on an earlier one, and thus start no session there; all else
-    about them is in the day's events. The revision is their number and a sum of 128-bit hashes of them, the same on
-    every machine and for every order of the rows. Such ids are few.
+    That is which of the ids seen on the day were seen on an earlier one, and when first: they start no session there,
+    and their events may be strays. All else about them is in the day's events. The revision is their number and a sum
+    of 128-bit hashes of them, the same on every machine and for every order of the rows. Such ids are few.
 
     Returns:
         activity_date, revision; a row per day of `supplied_session_days`, in order.
@@ -88,11 +88,12 @@ def supplied_session_revisions(
         all supplied_session_days (four columns), supplied_sessions.
     """
     rows = supplied_session_days.lazy().select("activity_date", *_ID)
-    known = supplied_sessions.lazy().select(*_ID, "session_date")
+    known = supplied_sessions.lazy().select(*_ID, "session_date", "first_at")
     days = rows.select("activity_date").unique().collect()
     older = rows.join(known, on=_ID).filter(pl.col("session_date") < pl.col("activity_date")).collect()
     lengths = (pl.col(name).str.len_bytes() for name in _ID)
-    hashes = hex_ids(older.select(pl.concat_str(*lengths, *_ID, separator="\x1f")).to_series())
+    since = pl.col("first_at").dt.epoch("us")
+    hashes = hex_ids(older.select(pl.concat_str(*lengths, since, *_ID, separator="\x1f")).to_series())
     # Sums of 32-bit parts cannot overflow, however many rows a day has.
     parts = [hashes.str.slice(8 * place, 8).str.to_integer(base=16).alias(f"part_{place}") for place in range(4)]
     sums = [pl.col(part.name).sum() % _HALF for part in parts]

@@ -12,6 +12,9 @@ from typing import NamedTuple
 import polars as pl
 from ua_parser import Parser, RegexResolver, load_lazy_builtins
 
+TRACKER_REASON = "tracker"
+"""Reason of a bot that its source says is one."""
+
 SPIDER_REASON = "ua_parser_spider"
 """Reason of a bot that the user agent parser knows by name."""
 
@@ -115,7 +118,8 @@ def add_user_agent_columns(frame: pl.DataFrame) -> pl.DataFrame:
     device_type is desktop, mobile, tablet, tv, bot or other. bot_reason is `SPIDER_REASON` or that of a rule.
 
     `frame` has user_agent, and device_type, os and browser as its source mapped them; a mapped value wins. An
-    unknown user agent is not a bot. Rows keep their order.
+    unknown user agent is not a bot. Where the source maps is_bot, true makes an event a bot's, whatever its user agent;
+    false says that the source's own list found none, so that ours is still asked. Rows keep their order.
     """
     distinct = frame["user_agent"].drop_nulls().unique()
     known = [_parse(user_agent) for user_agent in distinct]
@@ -139,9 +143,9 @@ def add_user_agent_columns(frame: pl.DataFrame) -> pl.DataFrame:
         frame.join(facts, on="user_agent", how="left", maintain_order="left")
         .with_columns(
             *(pl.coalesce(name, f"ua_{name}").alias(name) for name in ("device_type", "os", "browser")),
-            pl.col("ua_bot_reason").is_not_null().alias("is_bot"),
-            pl.col("ua_bot_reason").alias("bot_reason"),
+            bot_reason=pl.when("is_bot").then(pl.lit(TRACKER_REASON)).otherwise("ua_bot_reason"),
         )
+        .with_columns(is_bot=pl.col("bot_reason").is_not_null())
         .drop("ua_device_type", "ua_os", "ua_browser", "ua_bot_reason")
     )
 

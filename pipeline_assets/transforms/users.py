@@ -8,7 +8,9 @@ import polars as pl
 from pipeline_assets.contracts.users import Users
 from pipeline_assets.transforms.currencies import total
 
-_COUNTS = ("sessions", "engaged_sessions", "engaged_seconds", "page_views", "events", "conversions")
+_COUNTS = ("sessions", "engaged_sessions", "engaged_seconds", "conversions")
+_OUTSIDE = ("orphan_pings", "events_without_session_id", "strays")
+_OF_SESSIONS = {"events": "session_events", "page_views": "session_page_views"}
 _FIRST_TOUCH = {
     "first_channel": "channel",
     "first_source": "traffic_source",
@@ -28,7 +30,10 @@ LIFETIME_COLUMNS = (
     "is_bot",
     "first_seen_at",
     "last_seen_at",
+    "events",
     *_COUNTS,
+    *_OUTSIDE,
+    *_OF_SESSIONS.values(),
     "revenue",
     "first_session_at",
     "last_session_at",
@@ -59,7 +64,9 @@ def build_users(person_days: pl.LazyFrame | pl.DataFrame) -> pl.DataFrame:
 def lifetimes(rows: pl.DataFrame, by: Sequence[str], person_days: pl.LazyFrame | pl.DataFrame) -> pl.DataFrame:
     """Add up person days.
 
-    Whoever has a row that is not a bot's is no bot, and bots' rows count in nothing of them. The first touch is the
+    Whoever has a row that is not a bot's is no bot, and bots' rows count in nothing of them. Events and page views are
+    those of their sessions, so that they add up as in `sessions`; what is in no session is counted beside them.
+    Conversions and revenue count wherever they happened. The first touch is the
     session that started first, the last touch the one that started last; of several at one moment those of the
     smallest and greatest visitor_day_id.
 
@@ -77,6 +84,8 @@ def lifetimes(rows: pl.DataFrame, by: Sequence[str], person_days: pl.LazyFrame |
         pl.col("is_bot", "first_seen_at", "first_session_at").min(),
         pl.col("last_seen_at", "last_session_at").max(),
         pl.col(_COUNTS).sum(),
+        *(pl.col(column).sum().alias(name) for name, column in _OF_SESSIONS.items()),
+        events_outside_sessions=pl.sum_horizontal(pl.col(_OUTSIDE).sum()),
         revenue=total(pl.col("revenue")),
     )
     days = _count(counted.filter(pl.col("events") > 0), by, ["activity_date"], "days_active")

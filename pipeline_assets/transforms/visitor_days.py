@@ -1,6 +1,6 @@
 """What each visitor did on a day: the summaries that identities, people and activity are made from."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 
 import polars as pl
@@ -8,11 +8,13 @@ import polars as pl
 from pipeline_assets.contracts.visitor_days import VisitorDays
 from pipeline_assets.transforms.currencies import Rates, in_reporting_currency, total
 from pipeline_assets.transforms.ordering import ORDER_COLUMNS, event_order
-from pipeline_assets.transforms.sessionize import hex_ids, is_view
+from pipeline_assets.transforms.session_rows import NO_SESSION_ID, ORPHAN_PING, STRAY, excluded_from_sessions
+from pipeline_assets.transforms.sessionize import SessionRules, hex_ids, is_view
 
 _SESSION_KEY = ("activity_date", "property", "visitor_id", "is_bot", "user_id")
 _KEY = (*_SESSION_KEY, "further_ids")
 _VIEW = ("activity_date", "property", "visitor_id", "is_bot", "view_id")
+_OUTSIDE = {ORPHAN_PING: "orphan_pings", NO_SESSION_ID: "events_without_session_id", STRAY: "strays"}
 _TOUCH = (
     "session_id",
     "channel",
@@ -32,34 +34,58 @@ def build_visitor_days(
     days: Sequence[date],
     *,
     rates: Rates,
+    timezone: str = "UTC",
+    rules: Mapping[str, SessionRules] | None = None,
+    supplied: pl.LazyFrame | pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """What each visitor did on `days`, per `contracts.VisitorDays`.
 
     One row per day, property, visitor, user id, further ids and is_bot, so that people without their bots add up as in
     `daily_activity`. A view is one view id of a visitor on the day, on the row of its first event, or one page or
-    screen event without a view id. Events without a visitor are left out.
+    screen event without a view id. Events without a visitor are left out. Which events are in no session, and why,
+    `excluded_from_sessions` says.
 
-    Sessions are counted on the day they start, on the row of their visitor, user id and is_bot; where further ids make
-    several such rows, on the one without further ids, else that of the smallest. Where there is none (the user signed
-    in after midnight) they make a row of their own, without events.
+    Sessions are counted, with all their events and views, on the day they start, on the row of their visitor, user id
+    and is_bot; where further ids make several such rows, on the one without further ids, else that of the smallest.
+    Where there is none (the user signed in after midnight) they make a row of their own, without events.
 
     An anonymous id is the visitor id, but for the visitor `user:<user_id>` of an event of that very user.
 
     Args:
-        events: at least all events (`contracts.Events`) of `days`.
+        events: at least all events (`contracts.Events`) of `days`, and around them as `excluded_from_sessions` says.
         sessions: at least all sessions (`contracts.Sessions`) that start on `days`.
         days: activity dates to build.
         rates: turn revenue into the reporting currency.
+        timezone: see `assign_sessions`.
+        rules: see `session_rows`.
+        supplied: see `excluded_from_sessions`.
+
+    Raises:
+        ValueError: see `session_rows`.
 
     Reads:
-        events of the day, sessions that start on the day.
+        events of the day, of the two days before and the day after; sessions that start on the day; supplied_sessions
+        with events on the day.
     """
     wanted = sorted(set(days))
-    table = _of_events(events, wanted, rates)
+    outside = excluded_from_sessions(
+        events, wanted, timezone=timezone, rules=rules, supplied=supplied, by=("event_date", *_KEY[1:])
+    )
+    table = _of_events(events, wanted, rates).join(_by_reason(outside), on=_KEY, how="left", nulls_equal=True)
     started = _of_sessions(sessions, wanted)
     first_rows = table.select(_KEY).sort("further_ids", nulls_last=False).unique(_SESSION_KEY, keep="first")
     started = started.join(first_rows, on=_SESSION_KEY, how="left", nulls_equal=True)
-    counts = pl.col("events", "page_views", "conversions", "sessions", "engaged_sessions", "engaged_seconds")
+    counts = pl.col(
+        "events",
+        *_OUTSIDE.values(),
+        "page_views",
+        "conversions",
+        "sessions",
+        "session_events",
+        "session_page_views",
+        "engaged_sessions",
+        "engaged_seconds",
+    )
     user_only = (pl.lit("user:") + pl.col("user_id")).eq(pl.col("visitor_id")).fill_null(value=False)
     result = (
         table.join(started, on=_KEY, how="full", nulls_equal=True, coalesce=True)
@@ -107,6 +133,33 @@ def _of_events(events: pl.LazyFrame | pl.DataFrame, days: list[date], rates: Rat
     return table.join(counted, on=_KEY, how="left", nulls_equal=True)
 
 
+def count_identifiers(visitor_days: pl.DataFrame, days: Sequence[date]) -> dict[date, dict[str, int]]:
+    """What the identifiers of some days look like, from all their visitor days, bots included.
+
+    Returns:
+        By day: without_session_id, strays and orphan_pings, the events in no session; anonymous_ids_across and
+        user_ids_across, the ids that several properties have on that day.
+    """
+    numbers = visitor_days.group_by("activity_date").agg(
+        pl.col("strays", "orphan_pings").sum(), without_session_id=pl.col("events_without_session_id").sum()
+    )
+    for column in ("anonymous_id", "user_id"):
+        ids = visitor_days.filter(pl.col("events") > 0).select("activity_date", column, "property").unique()
+        shared = ids.drop_nulls().group_by("activity_date", column).agg(pl.len()).filter(pl.col("len") > 1)
+        across = shared.group_by("activity_date").agg(pl.len().alias(f"{column}s_across"))
+        numbers = numbers.join(across, on="activity_date", how="left")
+    wanted = pl.DataFrame({"activity_date": sorted(set(days))}, schema={"activity_date": pl.Date})
+    rows = wanted.join(numbers, on="activity_date", how="left").fill_null(0).to_dicts()
+    return {row.pop("activity_date"): row for row in rows}
+
+
+def _by_reason(outside: pl.DataFrame) -> pl.DataFrame:
+    """Events in no session, by `_KEY` and in a column for each reason."""
+    reason = pl.col("reason")
+    numbers = {column: pl.col("events").filter(reason == name).sum() for name, column in _OUTSIDE.items()}
+    return outside.rename({"event_date": "activity_date"}).group_by(_KEY).agg(**numbers)
+
+
 def _of_sessions(sessions: pl.LazyFrame | pl.DataFrame, days: list[date]) -> pl.DataFrame:
     return (
         sessions.lazy()
@@ -116,6 +169,8 @@ def _of_sessions(sessions: pl.LazyFrame | pl.DataFrame, days: list[date]) -> pl.
             *_SESSION_KEY[1:],
             *_TOUCH,
             "started_at",
+            "events",
+            "page_views",
             "is_engaged",
             "engaged_seconds",
         )
@@ -125,6 +180,8 @@ def _of_sessions(sessions: pl.LazyFrame | pl.DataFrame, days: list[date]) -> pl.
         .agg(
             pl.col(_TOUCH).first(),
             sessions=pl.len(),
+            session_events=pl.col("events").sum(),
+            session_page_views=pl.col("page_views").sum(),
             engaged_sessions=pl.col("is_engaged").sum(),
             engaged_seconds=pl.col("engaged_seconds").sum(),
             first_session_at=pl.col("started_at").first(),

@@ -29,6 +29,7 @@ QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 """Run configuration of runs whose events nobody wants to see on the terminal."""
 
 TOLD = {"late_share", "mapped_columns", "schema_drift", "events_occur", "every_file_has_a_source"}
+TOLD |= {"ids_across_properties", "events_have_sessions"}
 """Checks that warn of what deliveries are like: that much came late, that it is not all that is declared, or more."""
 
 # Where the same line stood in another file, its event says so, and nothing else may differ.

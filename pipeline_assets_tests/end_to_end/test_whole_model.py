@@ -428,6 +428,22 @@ EDGES: Traffic = {
         berlin("04-02T00:10", "both", **ORDER),
         berlin("03-29T23:30", "lead"),
         berlin("04-01T00:30", "lead", "product_added"),
+        # That b was seen two days before keeps its ping from bridging a gap, so that the ping of a is in no session.
+        berlin("03-30T23:00", "tab", view="b"),
+        berlin("03-31T16:00", "tab", view="a"),
+        berlin("03-31T16:25", "tab", "beat", type="ping", view="b"),
+        *(
+            berlin(f"03-31T{16 + (50 + 30 * n) // 60}:{(50 + 30 * n) % 60:02}", "tab", "product_added")
+            for n in range(15)
+        ),
+        berlin("04-01T00:10", "tab", "beat", type="ping", view="a"),
+        berlin("04-01T00:20", "tab", "product_added"),
+        # A ping is in the session that goes on after it, on the next day.
+        berlin("03-31T23:00", "next", view="c"),
+        berlin("03-31T23:25", "next", "product_added"),
+        berlin("03-31T23:45", "next", "beat", type="ping", view="c"),
+        berlin("04-01T00:05", "next", "product_added"),
+        berlin("03-31T23:40", "next", "product_added"),
     ],
     APP: [
         berlin("03-30T10:00", "phone", "product_added", session="s"),

@@ -6,7 +6,14 @@ from typing import Any
 
 import pytest
 
+from pipeline_assets.sources.formats.segment import OLD_NAMES
 from pipeline_assets_tests.formats.landed import FIXTURES, declare, given, load, load_text
+
+
+def event_named(name: str, /, **properties: Any) -> str:
+    """A line with a tracked event."""
+    event = {"messageId": "1", "type": "track", "event": name, "userId": "u", "timestamp": "2024-05-01T10:00:00Z"}
+    return json.dumps(event | {"properties": properties}) + "\n"
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +54,41 @@ def test_an_order_with_its_products(rows):
         {"sku": "505bd76785", "name": "Uno", "category": None, "price": 3, "quantity": 2},
     ]
     assert json.loads(order["properties"])["properties"]["coupon"] == "hasbros"
+
+
+@pytest.mark.parametrize(
+    ("given_name", "name"),
+    [
+        ("Completed Order", "Order Completed"),
+        ("completed order", "Order Completed"),
+        ("Completed_Order", "order_completed"),
+        ("Viewed Product", "Product Viewed"),
+        ("viewed_product_category", "product_list_viewed"),
+        ("Order Completed", "Order Completed"),
+        ("ordercompleted", "ordercompleted"),
+        ("Completed Orders", "Completed Orders"),
+    ],
+)
+def test_an_event_of_the_old_specification_has_its_new_name_and_keeps_the_old_one(given_name: str, name: str):
+    (row,), _ = load_text(declare("segment"), event_named(given_name))
+    assert row["event_name"] == name
+    assert json.loads(row["properties"])["event"] == given_name
+
+
+def test_every_old_name_says_what_its_new_name_says():
+    properties = {"revenue": 5, "total": 7, "orderId": "o", "id": "p", "name": "Uno", "price": 3}
+    for old, new in OLD_NAMES.items():
+        rows = [load_text(declare("segment"), event_named(name, **properties))[0][0] for name in (old, new)]
+        assert rows[0]["event_name"] == rows[1]["event_name"] == new
+        columns = ("is_conversion", "revenue", "order_id", "items")
+        assert given(rows[0], *columns) == given(rows[1], *columns), old
+
+
+def test_an_order_of_the_old_specification_is_an_order():
+    text = event_named("Completed Order", orderId="50314b8e", revenue=25, products=[{"id": "505bd767", "price": 3}])
+    (order,), _ = load_text(declare("segment"), text)
+    assert given(order, "is_conversion", "revenue", "order_id") == (True, Decimal(25), "50314b8e")
+    assert json.loads(order["items"])[0]["sku"] == "505bd767"
 
 
 def test_a_refund_is_negative_and_the_steps_around_an_order_have_no_revenue(rows):

@@ -1,6 +1,7 @@
 """Snowplow's enriched events; what they hold is in fixtures/snowplow.tsv."""
 
 import json
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -132,7 +133,30 @@ def test_json_that_cannot_be_read_does_not_fail_the_line(rows):
 
 def test_a_true_time_is_corrected_by_no_clock(rows):
     assert rows["true-time"]["occurred_at"].isoformat() == "2024-04-30T09:00:00+00:00"
-    assert given(rows["true-time"], "device_at", "sent_at", "clock_reason") == (None, None, None)
+    assert given(rows["true-time"], "clock_skew_ms", "clock_reason") == (500, None)
+
+
+@pytest.mark.parametrize("derived", ["", "2024-05-01 09:00:00"])
+@pytest.mark.parametrize("true", ["2024-04-01 10:00:30", "2024-05-01 10:00:00.001", "2024-05-01 10:05:00"])
+def test_a_true_time_counts_whatever_the_other_clocks_say(true: str, derived: str):
+    device = {"dvce_created_tstamp": "2024-05-01 08:00:00", "dvce_sent_tstamp": "2024-05-01 08:00:05"}
+    (row,), _ = load_text(declare("snowplow"), line(true_tstamp=true, derived_tstamp=derived, **device))
+    assert row["occurred_at"] == datetime.fromisoformat(f"{true}+00:00")
+    assert row["clock_reason"] is None
+    # What the device said is kept beside it.
+    assert row["device_at"] == datetime.fromisoformat("2024-05-01 08:00:00+00:00")
+
+
+def test_a_true_time_long_after_the_collectors_is_out_of_range():
+    found, booked = load_text(declare("snowplow"), line(true_tstamp="2024-05-01 10:05:00.001"))
+    assert (found, [bad.reason for bad in booked.quarantined]) == ([], ["out_of_range"])
+
+
+def test_without_a_true_time_the_device_s_counts_as_far_as_its_clock_was_off():
+    device = {"dvce_created_tstamp": "2024-05-01 08:00:00", "dvce_sent_tstamp": "2024-05-01 08:00:05"}
+    (row,), _ = load_text(declare("snowplow"), line(**device))
+    # Snowplow's derived time: collector - (sent - created).
+    assert (row["occurred_at"].isoformat(), row["clock_reason"]) == ("2024-05-01T09:59:55+00:00", "skew")
 
 
 def test_without_a_device_time_the_collectors_counts():

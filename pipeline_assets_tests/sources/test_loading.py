@@ -152,7 +152,7 @@ def test_a_source_is_named_after_its_folder_and_keeps_the_defaults(tmp_path: Pat
             "  sessions: {mode: supplied, timeout_minutes: 0}\n",
             [
                 "8:20: mode 'supplied' needs the tracker's session id: map session_id_supplied",
-                "8:47: timeout_minutes: must be greater than or equal to 1, not 0",
+                "8:47: timeout_minutes: must be greater than 0, not 0",
             ],
         ),
         (

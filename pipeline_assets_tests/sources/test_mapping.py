@@ -179,6 +179,49 @@ def test_a_time_column_can_have_its_own_format():
     assert staged["received_at"] == moment("2024-05-01T10:00:01")
 
 
+def test_an_exact_time_is_corrected_by_no_clock():
+    declared = source(
+        mapping={**source().mapping, "device_at": "device", "sent_at": "sent", "received_at": "received"},
+        time={"exact": "vouched"},
+    )
+    clocks = {"device": "2024-05-01T08:00:00Z", "sent": "2024-05-01T08:00:05Z", "received": "2024-05-01T09:59:00Z"}
+    rows = stage(
+        declared, [row(id="1", vouched="yes", **clocks), row(id="2", **clocks), row(id="3", vouched="so so", **clocks)]
+    )
+    assert [(found["occurred_at"], found["clock_reason"], found["reason"]) for found in rows] == [
+        (moment("2024-05-01T10:00:00"), None, None),
+        (moment("2024-05-01T09:58:55"), "skew", None),
+        (moment("2024-05-01T09:58:55"), "skew", "unparsable:time.exact"),
+    ]
+    # It is told by no column, so it stays.
+    assert json.loads(rows[0]["properties"])["vouched"] == "yes"
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (True, True),
+        ("true", True),
+        ("1", True),
+        (1, True),
+        ("Yes", True),
+        (False, False),
+        ("no", False),
+        ("0", False),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_whether_it_is_a_bot_may_be_what_the_tracker_says(given: object, told: bool | None):
+    (staged,) = stage(source(mapping={**source().mapping, "is_bot": "robot"}), [row(robot=given)])
+    assert (staged["is_bot"], staged["reason"]) == (told, None)
+
+
+def test_a_word_that_is_no_yes_or_no_is_told_like_any_other_value_that_cannot_be_read():
+    (staged,) = stage(source(mapping={**source().mapping, "is_bot": "robot"}), [row(robot="perhaps")])
+    assert staged["reason"] == "unparsable:is_bot"
+
+
 @pytest.mark.parametrize(
     ("utc", "day"),
     [

@@ -25,6 +25,20 @@ VISITOR_DAY_SCHEMA = VisitorDays.create_empty().schema
 IDENTITY_SCHEMA = Identities.create_empty().schema
 
 
+COUNTS = (
+    "orphan_pings",
+    "events_without_session_id",
+    "strays",
+    "page_views",
+    "conversions",
+    "sessions",
+    "session_events",
+    "session_page_views",
+    "engaged_sessions",
+    "engaged_seconds",
+)
+
+
 def visitor_day(seen_at: datetime = NOON, timezone: str = "UTC", **values: Any) -> Row:
     """A row of `contracts.VisitorDays`: one event of the anonymous visitor v at shop."""
     row = dict.fromkeys(VISITOR_DAY_SCHEMA, None) | {
@@ -35,7 +49,7 @@ def visitor_day(seen_at: datetime = NOON, timezone: str = "UTC", **values: Any) 
         "first_seen_at": seen_at,
         "last_seen_at": seen_at,
         "events": 1,
-        **dict.fromkeys(("page_views", "conversions", "sessions", "engaged_sessions", "engaged_seconds"), 0),
+        **dict.fromkeys(COUNTS, 0),
     }
     row |= values
     row["visitor_id"] = row["anonymous_id"] or f"user:{row['user_id']}"
@@ -267,10 +281,15 @@ def visitor_days(
             is_bot=random.random() < 0.15,
             last_seen_at=moment + timedelta(minutes=random.randrange(3)),
             events=random.choice([0, 1, 2, 5]) if session else random.randrange(1, 4),
-            page_views=random.randrange(3),
+            **{
+                name: random.randrange(3)
+                for name in ("orphan_pings", "events_without_session_id", "strays", "page_views")
+            },
             conversions=random.randrange(2),
             revenue=random.choice([None, None, Decimal("1.250000"), Decimal(-3)]),
             sessions=0 if session is None else random.randrange(1, 3),
+            session_events=0 if session is None else random.randrange(1, 9),
+            session_page_views=0 if session is None else random.randrange(3),
             engaged_sessions=0 if session is None else random.randrange(2),
             engaged_seconds=0 if session is None else random.randrange(9),
             first_session_at=session,

@@ -237,6 +237,7 @@ def describe(key: Sequence[object], day: date, start_reason: str, end_reason: st
         "traffic_source": source,
         "traffic_medium": medium,
         **{name: first_named(events, name) for name in ("device_type", "os", "browser", "country")},
+        "session_id_supplied": first_named(events, "session_id_supplied"),
         "is_bot": any(row["is_bot"] for row in events),
     }
     return session | {"views": describe_views(session, views, events)}
@@ -254,6 +255,7 @@ def describe_views(session: Row, views: Sequence[Row], events: Sequence[Row]) ->
         described.append(
             {
                 "page_view_id": hex_id([session["session_id"], *own]),
+                "view_id": view["view_id"],
                 "session_id": session["session_id"],
                 "session_date": session["session_date"],
                 "property": session["property"],

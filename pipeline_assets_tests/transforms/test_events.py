@@ -180,6 +180,13 @@ def test_events_are_enriched_with_url_campaign_and_user_agent() -> None:
     assert {name: event[name] for name in expected} == expected
 
 
+def test_an_id_of_two_properties_is_counted_and_is_no_duplicate() -> None:
+    rows = [staged(1), staged(2, property="blog"), staged(3, event_id="f"), staged(4, event_id="f")]
+    rows += [staged(5, NOON + timedelta(days=1), event_id="f", property="blog")]
+    counts = build(rows).counts
+    assert [(day.events, day.duplicates, day.across) for day in counts.values()] == [(3, 1, 2), (1, 0, 0)]
+
+
 def test_lazy_rows_of_partitioned_files_give_the_same_events(tmp_path: Path) -> None:
     frame = staged_frame([staged(1), staged(2), staged(3, NOON + timedelta(days=1), event_id="x")])
     frame.write_parquet(tmp_path, partition_by="event_date")
@@ -233,6 +240,7 @@ def reference(rows: Sequence[Row], days: Sequence[date], dedup_days: Mapping[str
         if not of_day:
             continue
         number = {"landed": 0, "events": 0, "duplicates": 0, "conflicts": 0, "excluded": 0}
+        kept = []
         reasons: dict[str, int] = {}
         for row in of_day:
             number["landed"] += 1
@@ -249,11 +257,18 @@ def reference(rows: Sequence[Row], days: Sequence[date], dedup_days: Mapping[str
             winner = min(rivals, key=order)
             if winner is row:
                 number["events"] += 1
+                kept.append(row)
                 events.add((row["source"], row["load_id"], row["line"], row["filled"]))
             else:
                 number["duplicates"] += 1
                 number["conflicts"] += any(row[name] != winner[name] for name in CONTENT_COLUMNS)
-        counts[day] = DayCounts(**number, excluded_by_reason=reasons)
+        told = [row for row in kept if row["event_id"] is not None]
+        across = [
+            row
+            for row in told
+            if len({other["property"] for other in told if other["event_id"] == row["event_id"]}) > 1
+        ]
+        counts[day] = DayCounts(**number, excluded_by_reason=reasons, across=len(across))
     return events, counts
 
 

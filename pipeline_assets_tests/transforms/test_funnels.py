@@ -111,6 +111,15 @@ def test_one_event_serves_one_step() -> None:
     assert [counts(rows, funnel_of(mode=mode)) for mode in ("ordered", "strict", "unordered")] == [[1, 1, 0]] * 3
 
 
+@pytest.mark.parametrize("window", ["PT15S", "15s", "0.25m"])
+@pytest.mark.parametrize("window_from", ["first", "previous"])
+def test_a_window_of_seconds_is_exact_below_the_second(window: str, window_from: str) -> None:
+    late = {"now": timedelta(0), "at its end": timedelta(seconds=15), "after it": timedelta(seconds=15) + MOMENT}
+    rows = [event(NOON, 1, entity=entity) for entity in late]
+    rows += [event(NOON + after, 2, entity=entity) for entity, after in late.items()]
+    assert counts(rows, funnel_of(2, window=window, window_from=window_from)) == [3, 2]
+
+
 MODES = [(mode, window_from) for mode in ("ordered", "strict", "unordered") for window_from in ("first", "previous")]
 
 
@@ -369,7 +378,11 @@ def reference(rows: Sequence[Row], days: Sequence[date], funnel: Funnel) -> list
 def traffic(draw: st.DrawFn) -> tuple[list[Row], Funnel]:
     """Events of a few entities around a midnight, with gaps at the window's end, and a funnel."""
     steps = draw(st.integers(2, 4))
-    window = draw(st.sampled_from([30 * MINUTE, timedelta(hours=12), timedelta(days=1)]))
+    window = draw(
+        st.sampled_from(
+            [timedelta(milliseconds=1), timedelta(seconds=15), 30 * MINUTE, timedelta(hours=12), timedelta(days=1)]
+        )
+    )
     funnel = funnel_of(
         steps,
         window=window,

@@ -47,10 +47,10 @@ def test_an_id_was_first_seen_at_the_minimum_over_all_days() -> None:
     assert row["last_at"] == NOON + timedelta(days=2, hours=-1)
 
 
-def test_an_earlier_day_of_an_id_changes_the_revision_of_the_days_on_which_it_began_before_and_of_no_other() -> None:
+def test_an_earlier_day_of_an_id_changes_the_revision_of_the_days_on_which_it_is_seen_and_of_no_other() -> None:
     rows = [seen(1), seen(2), seen(3, "2"), seen(3, "3")]
     before, after = revisions(rows), revisions([*rows, seen(0)])
-    assert {day for day in before if before[day] != after[day]} == {1}
+    assert {day for day in before if before[day] != after[day]} == {1, 2}
     assert revisions([*rows, seen(1, "2")])[3] not in {before[3], revisions([*rows, seen(1, "3")])[3]}
 
 

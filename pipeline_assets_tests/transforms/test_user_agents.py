@@ -29,7 +29,8 @@ def frame(user_agents: Sequence[str | None], **mapped: str) -> pl.DataFrame:
         name: pl.Series([mapped.get(name)] * len(user_agents), dtype=pl.String)
         for name in ("device_type", "os", "browser")
     }
-    return pl.DataFrame({"user_agent": pl.Series(user_agents, dtype=pl.String), **columns})
+    is_bot = pl.lit(None, pl.Boolean)
+    return pl.DataFrame({"user_agent": pl.Series(user_agents, dtype=pl.String), **columns}).with_columns(is_bot=is_bot)
 
 
 def facts(user_agent: str) -> dict[str, str | None]:
@@ -117,6 +118,25 @@ def test_mapped_device_facts_win_and_the_bot_is_flagged_all_the_same() -> None:
         "Googlebot",
         True,
     )
+
+
+@pytest.mark.parametrize(
+    ("user_agent", "told", "reason"),
+    [
+        (WINDOWS_CHROME, True, "tracker"),
+        (None, True, "tracker"),
+        (GOOGLEBOT, True, "tracker"),
+        (GOOGLEBOT, False, "ua_parser_spider"),
+        (GOOGLEBOT, None, "ua_parser_spider"),
+        (WINDOWS_CHROME, False, None),
+    ],
+)
+def test_a_bot_by_the_trackers_list_is_one_and_what_it_lacks_is_still_asked_of_ours(
+    user_agent: str | None, told: bool | None, reason: str | None
+) -> None:
+    mapped = frame([user_agent]).with_columns(is_bot=pl.lit(told, pl.Boolean))
+    result = add_user_agent_columns(mapped).to_dicts()[0]
+    assert (result["is_bot"], result["bot_reason"]) == (reason is not None, reason)
 
 
 @given(st.lists(st.none() | st.text(), max_size=5))

@@ -29,13 +29,14 @@ def users(*rows: Row) -> list[Row]:
 
 def test_a_person_has_one_row_over_all_its_visitors_and_properties() -> None:
     rows = [
-        visitor_day(anonymous_id="a", user_id="u", events=2),
-        visitor_day(anonymous_id="b", user_id="u", property="blog", revenue=Decimal(1)),
-        visitor_day(NOON + DAY, anonymous_id="b", property="blog", revenue=Decimal("0.5")),
+        visitor_day(anonymous_id="a", user_id="u", session_events=2, session_page_views=1),
+        visitor_day(anonymous_id="b", user_id="u", property="blog", revenue=Decimal(1), session_events=2),
+        visitor_day(NOON + DAY, anonymous_id="b", property="blog", revenue=Decimal("0.5"), strays=1, page_views=1),
     ]
     (user,) = users(*rows)
-    names = ("user_id", "visitors", "properties", "days_active", "events", "revenue")
-    assert columns_of(user, *names) == ("u", 2, 2, 2, 4, Decimal("1.5"))
+    names = ("user_id", "visitors", "properties", "days_active", "revenue")
+    assert columns_of(user, *names) == ("u", 2, 2, 2, Decimal("1.5"))
+    assert columns_of(user, "events", "page_views", "events_outside_sessions") == (4, 1, 1)
     assert columns_of(user, "first_seen_at", "last_seen_at") == (NOON, NOON + DAY)
 
 
@@ -62,9 +63,9 @@ def test_the_first_touch_is_the_session_that_started_first_and_the_last_touch_th
 
 def test_bots_are_flagged_and_kept_and_whoever_has_a_human_event_is_none() -> None:
     rows = [
-        visitor_day(anonymous_id="bot", is_bot=True, events=7),
-        visitor_day(NOON - DAY, anonymous_id="both", is_bot=True, events=7),
-        visitor_day(anonymous_id="both", events=2),
+        visitor_day(anonymous_id="bot", is_bot=True, session_events=7),
+        visitor_day(NOON - DAY, anonymous_id="both", is_bot=True, session_events=7),
+        visitor_day(anonymous_id="both", session_events=2),
     ]
     got = {columns_of(row, "is_bot", "events", "days_active", "first_seen_at") for row in users(*rows)}
     assert got == {(True, 7, 1, NOON), (False, 2, 1, NOON)}
@@ -95,7 +96,8 @@ def reference_lifetime(rows: Sequence[Row]) -> Row:
     first = min(visits, key=lambda row: columns_of(row, "first_session_at", "visitor_day_id"), default={})
     last = max(visits, key=lambda row: columns_of(row, "last_session_at", "visitor_day_id"), default={})
     paid = [row["revenue"] for row in rows if row["revenue"] is not None]
-    counts = ("sessions", "engaged_sessions", "engaged_seconds", "page_views", "events", "conversions")
+    counts = ("sessions", "engaged_sessions", "engaged_seconds", "conversions")
+    outside = ("orphan_pings", "events_without_session_id", "strays")
     return {
         "is_bot": rows[0]["is_bot"],
         "first_seen_at": min(row["first_seen_at"] for row in rows),
@@ -104,6 +106,8 @@ def reference_lifetime(rows: Sequence[Row]) -> Row:
         "visitors": len({columns_of(row, "property", "visitor_id") for row in rows}),
         "properties": len({row["property"] for row in rows}),
         **{name: sum(row[name] for row in rows) for name in counts},
+        **{name: sum(row[f"session_{name}"] for row in rows) for name in ("events", "page_views")},
+        "events_outside_sessions": sum(row[name] for row in rows for name in outside),
         "revenue": sum(paid, Decimal(0)) if paid else None,
         "first_channel": first.get("channel"),
         "first_source": first.get("traffic_source"),

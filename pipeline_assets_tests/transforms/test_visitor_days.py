@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from pipeline_assets.contracts.visitor_days import VisitorDays
 from pipeline_assets.transforms.currencies import Rate, Rates
+from pipeline_assets.transforms.sessionize import SessionRules
 from pipeline_assets.transforms.visitor_days import build_visitor_days
 from pipeline_assets_tests.transforms.frames import (
     NOON,
@@ -26,9 +27,12 @@ from pipeline_assets_tests.transforms.frames import (
     only,
 )
 from pipeline_assets_tests.transforms.identity_reference import hex_of, visitor_day_order
+from pipeline_assets_tests.transforms.test_sessions import supplied_of
 
 TODAY = NOON.date()
 RATES = Rates("EUR", (Rate("USD", Decimal("0.5")), Rate("GBP", Decimal(2), since=date(2026, 3, 29))))
+RULES = {"app": SessionRules(mode="supplied", max_session_days=1)}
+OUTSIDE = ("orphan_pings", "events_without_session_id", "strays")
 TOUCH = (
     "channel",
     "traffic_source",
@@ -50,6 +54,8 @@ def session(started_at: datetime = NOON, timezone: str = "UTC", **values: Any) -
         "property": "shop",
         "visitor_id": "v",
         "started_at": started_at,
+        "events": 1,
+        "page_views": 0,
         "engaged_seconds": 0,
         "is_engaged": False,
         "is_bot": False,
@@ -188,9 +194,21 @@ def key_of(row: Row) -> tuple[Any, ...]:
     return columns_of(row, "activity_date", "property", "visitor_id", "user_id", "further_ids", "is_bot")
 
 
+def outside(row: Row, events: Sequence[Row]) -> str | None:
+    """Why an event of the source in supplied mode is in no session; those of the other are given no passive pings."""
+    if row["source"] != "app":
+        return None
+    if row["session_id_supplied"] is None:
+        return "events_without_session_id"
+    of_id = only(events, **{name: row[name] for name in ("property", "visitor_id", "source", "session_id_supplied")})
+    late = row["occurred_at"] - of_id[0]["occurred_at"] > timedelta(days=1)
+    return "strays" if late or (row["event_date"] - of_id[0]["event_date"]).days > 1 else None
+
+
 def reference(events: Sequence[Row], sessions: Sequence[Row]) -> list[Row]:
     events = [row | {"activity_date": row["event_date"]} for row in events if row["visitor_id"] is not None]
     events.sort(key=event_key)
+    events = [row | {"outside": outside(row, events)} for row in events]
     sessions = sorted(sessions, key=lambda row: (row["started_at"], row["session_id"]))
     sessions = [row | {"activity_date": row["session_date"]} for row in sessions]
     for row in sessions:
@@ -229,10 +247,13 @@ def reference(events: Sequence[Row], sessions: Sequence[Row]) -> list[Row]:
                 "first_seen_at": min(times),
                 "last_seen_at": max(times),
                 "events": len(own),
+                **{column: sum(row["outside"] == column for row in own) for column in OUTSIDE},
                 "page_views": sum(any(row is view for row in own) for view in views.values()),
                 "conversions": len(only(own, is_conversion=True)),
                 "revenue": sum(paid, Decimal(0)) if paid else None,
                 "sessions": len(visits),
+                "session_events": sum(row["events"] for row in visits),
+                "session_page_views": sum(row["page_views"] for row in visits),
                 "engaged_sessions": len(only(visits, is_engaged=True)),
                 "engaged_seconds": sum(row["engaged_seconds"] for row in visits),
                 "first_session_at": first["started_at"],
@@ -263,13 +284,15 @@ def traffic(draw: st.DrawFn) -> tuple[list[Row], list[Row]]:
                 moment,
                 timezone,
                 **shared,
+                source=random.choice(["web", "app"]),
+                session_id_supplied=random.choice([None, "1", "2"]),
                 event_id=f"{random.randrange(9)}-{number}",
                 received_at=random.choice([None, moment, moment + timedelta(seconds=1)]),
                 **{name: random.choice(values) for name, values in ORDERS.items()},
                 visitor_id=visitor,
                 anonymous_id=anonymous,
                 further_ids=random.choice([None, None, json.dumps({"email": random.choice("12")})]),
-                event_type=random.choice(["page", "screen", "track", "ping"]),
+                event_type=random.choice(["page", "screen", "track"]),
                 view_id=random.choice([None, "x", "y"]),
                 is_conversion=random.random() < 0.3,
                 revenue=random.choice([None, Decimal("1.250000"), Decimal(-3)]),
@@ -286,6 +309,8 @@ def traffic(draw: st.DrawFn) -> tuple[list[Row], list[Row]]:
                     session_id=f"{random.randrange(9)}-{number}",
                     visitor_id=visitor,
                     channel=random.choice(["Direct", "Email"]),
+                    events=random.randrange(1, 9),
+                    page_views=random.randrange(3),
                     is_engaged=random.random() < 0.5,
                     engaged_seconds=random.randrange(20),
                 )
@@ -307,10 +332,11 @@ def test_visitor_days_agree_with_a_plain_reading_of_the_rules_and_each_day_stand
     dates = [row["event_date"] for row in events] or [TODAY]
     days = days_between(min(dates), max(dates))
     frames = events_frame(events), sessions_frame(sessions)
-    result = VisitorDays.validate(build_visitor_days(frames[0].lazy(), frames[1].lazy(), days, rates=RATES))
+    how: dict[str, Any] = {"rates": RATES, "rules": RULES, "supplied": supplied_of(frames[0], days, RULES)}
+    result = VisitorDays.validate(build_visitor_days(frames[0].lazy(), frames[1].lazy(), days, **how))
     assert result.to_dicts() == expected
     assert result["events"].sum() == sum(row["visitor_id"] is not None for row in events)
     assert result["sessions"].sum() == len(sessions)
     for day in days:
-        alone = build_visitor_days(frames[0].reverse(), frames[1].reverse(), [day], rates=RATES)
+        alone = build_visitor_days(frames[0].reverse(), frames[1].reverse(), [day], **how)
         assert alone.equals(result.filter(pl.col("activity_date") == day))

@@ -30,10 +30,10 @@ def visitors(*rows: Row) -> list[Row]:
 
 def test_a_visitor_has_one_row_in_each_property_and_is_the_person_it_was_when_last_seen() -> None:
     rows = [
-        visitor_day(user_id="w"),
-        visitor_day(NOON + DAY, user_id="u"),
+        visitor_day(user_id="w", session_events=1),
+        visitor_day(NOON + DAY, user_id="u", session_events=2),
         visitor_day(NOON + 2 * DAY),
-        visitor_day(property="blog"),
+        visitor_day(property="blog", session_events=1),
     ]
     got = [columns_of(row, "property", "visitor_id", "events", "person_id") for row in visitors(*rows)]
     assert got == [
@@ -44,9 +44,9 @@ def test_a_visitor_has_one_row_in_each_property_and_is_the_person_it_was_when_la
 
 def test_bots_are_flagged_and_kept_and_whoever_has_a_human_event_is_none() -> None:
     rows = [
-        visitor_day(anonymous_id="a", is_bot=True),
-        visitor_day(anonymous_id="b", is_bot=True),
-        visitor_day(anonymous_id="b"),
+        visitor_day(anonymous_id="a", is_bot=True, session_events=1),
+        visitor_day(anonymous_id="b", is_bot=True, session_events=3),
+        visitor_day(anonymous_id="b", session_events=1),
     ]
     assert [columns_of(row, "is_bot", "events") for row in visitors(*rows)] == [(True, 1), (False, 1)]
 

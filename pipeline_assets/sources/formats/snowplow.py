@@ -60,6 +60,7 @@ _UNSTRUCT = "TRY_CAST(record ->> '$.unstruct_event' AS JSON)"
 _SEEN = """(100.0 * (TRY_CAST(pp_yoffset_max AS DOUBLE) + TRY_CAST(br_viewheight AS DOUBLE))
     / nullif(TRY_CAST(doc_height AS DOUBLE), 0))"""
 _SCREEN = "unstruct_event_com_snowplowanalytics_mobile_screen_view_1"
+_ROBOTS = "contexts_com_iab_snowplow_spiders_and_robots_1"
 _SESSION = "contexts_com_snowplowanalytics_snowplow_client_session_1"
 _MOBILE = "contexts_com_snowplowanalytics_snowplow_mobile_context_1"
 _ECOMMERCE = "com_snowplowanalytics_snowplow_ecommerce"
@@ -103,9 +104,8 @@ FORMAT = ReadyFormat(
             WHEN {_SCREEN}.id IS NOT NULL OR {_SCREEN}.name IS NOT NULL THEN 'screen'
             WHEN event IN ('struct', 'unstruct', 'transaction', 'transaction_item') THEN 'track' ELSE event END""",
         "event_name": "CASE event WHEN 'struct' THEN coalesce(se_action, event) ELSE coalesce(event_name, event) END",
-        # A true time is what the tracker's owner vouches for: no clock corrects it.
-        "device_at": "CASE WHEN true_tstamp IS NULL THEN dvce_created_tstamp END",
-        "sent_at": "CASE WHEN true_tstamp IS NULL THEN dvce_sent_tstamp END",
+        "device_at": "dvce_created_tstamp",
+        "sent_at": "dvce_sent_tstamp",
         "occurred_at": "coalesce(true_tstamp, derived_tstamp, collector_tstamp)",
         "sequence": f"TRY_CAST({_SESSION} ->> '$[0].eventIndex' AS BIGINT)",
         "received_at": "collector_tstamp",
@@ -131,6 +131,8 @@ FORMAT = ReadyFormat(
         "app_version": "contexts_com_snowplowanalytics_mobile_application_1 ->> '$[0].version'",
         "language": "br_lang",
         "country": "geo_country",
+        # Of the enrichment with the IAB's list.
+        "is_bot": f"""coalesce({_ROBOTS} ->> '$[0].spiderOrRobot', {_ROBOTS} ->> '$[0].spider_or_robot')""",
         "is_conversion": f"coalesce(event = 'transaction' OR {_ACTION}.type = 'transaction', false)",
         "revenue": f"""CASE WHEN event = 'transaction' THEN {amount("tr_total")}
             WHEN {_ACTION}.type = 'transaction' THEN {amount(f"({_TRANSACTION} ->> '$[0].revenue')")}
@@ -147,5 +149,7 @@ FORMAT = ReadyFormat(
                     'price', x -> '$.price', 'quantity', x -> '$.quantity'))) END""",
         "scroll_depth": f"CASE WHEN event = 'page_ping' AND {_SEEN} IS NOT NULL THEN least({_SEEN}, 100) END",
     },
+    # A true time is what the tracker's owner vouches for.
+    time={"exact": "true_tstamp IS NOT NULL"},
     sessions={"mode": "supplied"},
 )
