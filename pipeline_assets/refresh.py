@@ -10,10 +10,14 @@ from dataclasses import dataclass, field
 from datetime import date
 
 import dagster as dg
+from dagster._core.definitions.job_base import InMemoryJob
+from dagster._core.execution.api import execute_run
+from dagster._core.execution.job_execution_result import JobExecutionResult
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
 from pipeline_assets.assets.keys import staging_key, stretch_keys
 from pipeline_assets.checks.declared import report_leftovers
+from pipeline_assets.code_location import job_origin
 from pipeline_assets.hints import hints
 from pipeline_assets.jobs import BUILD_JOB, LOAD_JOB
 from pipeline_assets.ledger.builds import Stretch
@@ -203,27 +207,33 @@ class Refresh:
         job: str,
         report: RefreshReport,
         *,
-        selection: Sequence[dg.AssetKey] | None = None,
-        tags: dict[str, str] | None = None,
+        selection: Sequence[dg.AssetKey],
+        tags: Mapping[str, str] | None = None,
     ) -> bool:
         """Run a job and add what happened to the report; whether it succeeded."""
         url = self._platform.postgres_url
         lock = f"refresh with {self._platform.settings.namespace.ledger}"
         with turn(url, lock, "another refresh", limit=_WAIT_LIMIT_SECONDS, told_after=0):
             self._wait_for_others()
-            result = self._definitions.resolve_job_def(job).execute_in_process(
-                instance=self._instance,
-                asset_selection=selection,
-                # The events of the run are in the UI; the terminal shows progress and results.
-                run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-                tags=tags,
-                raise_on_error=False,
-            )
+            result = self._run(job, frozenset(selection), tags or {})
         report.failed_checks += [check for check in result.get_asset_check_evaluations() if not check.passed]
         if not result.success:
             report.failed_runs.append(result.run_id)
             report.failures += [_explained(event) for event in result.all_events if event.is_step_failure]
         return result.success
+
+    def _run(self, name: str, selection: frozenset[dg.AssetKey], tags: Mapping[str, str]) -> JobExecutionResult:
+        """Run some assets of a job like a run that was launched, and one of the code location's, but here."""
+        job = self._definitions.resolve_job_def(name)
+        run = self._instance.create_run_for_job(
+            job_def=job,
+            # The events of the run are in the UI; the terminal shows progress and results.
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            tags={**job.run_tags, **tags},
+            asset_selection=selection,
+            remote_job_origin=job_origin(name),
+        )
+        return execute_run(InMemoryJob(job), run, self._instance)
 
     def _wait_for_others(self) -> None:
         """Wait for runs that the sensors or people in the UI have asked for."""

@@ -23,11 +23,16 @@ _SHOWN_COUNTS = ("landed", "duplicates", "conflicts", "excluded")
 
 
 def events_asset(
-    settings: Settings, staging: Sequence[dg.AssetKey], *, version: str, made_of: Mapping[str, Sequence[dg.AssetKey]]
+    settings: Settings,
+    staging: Sequence[dg.AssetKey],
+    *,
+    version: str,
+    made_of: Mapping[str, Sequence[dg.AssetKey]],
+    days: dg.DailyPartitionsDefinition,
 ) -> dg.AssetsDefinition:
     """The asset `events`, fed by the staging assets of all sources; see `table_arguments`."""
 
-    @dg.asset(**table_arguments(EVENTS, settings, version=version, made_of=made_of, deps=staging))
+    @dg.asset(**table_arguments(EVENTS, settings, version=version, made_of=made_of, days=days, deps=staging))
     def events(
         context: dg.AssetExecutionContext,
         platform: dg.ResourceParam[Platform],

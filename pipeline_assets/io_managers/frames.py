@@ -51,13 +51,19 @@ def lake_files(root: Path, table: str, column: str, keys: Iterable[str]) -> dict
 
     The table's folder is listed once, as most of the days since a platform's first were never written.
     """
+    written = set(lake_keys(root, table, column))
+    paths = {key: lake_path(root, table, column, key) for key in keys if key in written}
+    return {key: path for key, path in paths.items() if path.exists()}
+
+
+def lake_keys(root: Path, table: str, column: str) -> list[str]:
+    """The partitions of a table that have a folder."""
     prefix = f"{quote(column, safe='')}="
     try:
-        folders = [folder for folder in (root / table).iterdir() if folder.name.startswith(prefix)]
+        names = [folder.name for folder in (root / table).iterdir()]
     except FileNotFoundError:
-        return {}
-    written = {unquote(folder.name[len(prefix) :]): folder / _FILE for folder in folders}
-    return {key: written[key] for key in keys if key in written and written[key].exists()}
+        return []
+    return [unquote(name[len(prefix) :]) for name in names if name.startswith(prefix)]
 
 
 def iterate(frames: Frames, batch_rows: int = BATCH_ROWS) -> Iterator[pl.DataFrame]:
