@@ -39,7 +39,7 @@ def job_origin(job: str, project: Path = PROJECT_ROOT) -> RemoteJobOrigin:
         project: folder of the project.
     """
     module = _project(project).get("code_location_target_module") or _target(project)
-    location = ManagedGrpcPythonEnvCodeLocationOrigin(
+    location = ManagedGrpcPythonEnvCodeLocationOrigin(  # ty: ignore[abstract-class-instantiation] - a record's fields
         LoadableTargetOrigin(
             executable_path=sys.executable, module_name=module, working_directory=str(project.absolute())
         ),

@@ -54,12 +54,12 @@ class _Days(dg.DailyPartitionsDefinition):
     def _shown(self) -> Span:
         return self._ask()
 
-    @property
+    @cached_property
     def start(self) -> datetime:
         """When the first day that is shown begins."""
         return self.start_time_for_partition_key(self._shown.first.isoformat())
 
-    @property
+    @cached_property
     def end(self) -> datetime | None:
         """When the last day that is shown ends; None where that is the current day, whichever it is."""
         last = self._shown.last

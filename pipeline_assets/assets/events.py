@@ -18,9 +18,6 @@ from pipeline_assets.settings import Settings
 from pipeline_assets.staging.staged import scan_staged
 from pipeline_assets.transforms.events import DayCounts, build_events, look_back_days
 
-# What the UI shows and plots of every day, beside the number of events.
-_SHOWN_COUNTS = ("landed", "duplicates", "conflicts", "excluded")
-
 
 def events_asset(
     settings: Settings,
@@ -70,10 +67,6 @@ def events_asset(
                             names.update(frame["event_name"].drop_nulls().unique().cast(pl.String))
                         yield frame
                     advance(f"{first} to {last}")
-            for day, of_day in counts.items():
-                context.add_asset_metadata(
-                    {name: getattr(of_day, name) for name in _SHOWN_COUNTS}, partition_key=day.isoformat()
-                )
 
         return FrameStream(frames())
 
