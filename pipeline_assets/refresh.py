@@ -21,6 +21,7 @@ from pipeline_assets.code_location import job_origin
 from pipeline_assets.hints import hints
 from pipeline_assets.jobs import BUILD_JOB, LOAD_JOB
 from pipeline_assets.ledger.builds import Stretch
+from pipeline_assets.ledger.quality import Quality
 from pipeline_assets.ledger.summary import SourceSummary, is_silent, summarise
 from pipeline_assets.leftovers import Leftover
 from pipeline_assets.locks import turn
@@ -48,7 +49,7 @@ class RefreshReport:
         failures: why their steps failed.
         failed_checks: failed checks of this refresh's runs, blocking or not.
         summaries: the ledger's numbers per source, after the refresh.
-        beyond_bounds: sources with more in quarantine than declared, or with unreadable files.
+        beyond_bounds: what is broken of the sources of which more is than they declare, by name.
         silent: sources of which longer than declared no file has come.
         open_checks: blocking checks whose latest execution failed, maybe in an earlier refresh.
         hints: what looks like a mistake in a declaration or a change in what is delivered, a line each.
@@ -64,7 +65,7 @@ class RefreshReport:
     failures: list[str] = field(default_factory=list)
     failed_checks: list[dg.AssetCheckEvaluation] = field(default_factory=list)
     summaries: dict[str, SourceSummary] = field(default_factory=dict)
-    beyond_bounds: list[str] = field(default_factory=list)
+    beyond_bounds: dict[str, Quality] = field(default_factory=dict)
     silent: list[str] = field(default_factory=list)
     open_checks: list[str] = field(default_factory=list)
     hints: list[str] = field(default_factory=list)
@@ -132,10 +133,9 @@ class Refresh:
             report.summaries[name] = summary
             if is_silent(source, summary):
                 report.silent.append(name)
-            new = summarise(self._platform.engine, name, since=began)
-            share = max(summary.quarantined_share, new.quarantined_share)
-            if share > source.bounds.quarantined or summary.unreadable:
-                report.beyond_bounds.append(name)
+            quality = self._platform.quality(name)
+            if quality.is_beyond:
+                report.beyond_bounds[name] = quality
         report.hints = hints(self._platform, since=began)
         return report
 

@@ -12,7 +12,10 @@ from rich.table import Table
 from pipeline_assets.settings import Settings
 
 if TYPE_CHECKING:
+    from dagster import AssetCheckEvaluation
+
     from pipeline_assets.demo.findings import Finding
+    from pipeline_assets.ledger.quality import Quality
     from pipeline_assets.ledger.summary import SourceSummary
     from pipeline_assets.leftovers import Leftover
     from pipeline_assets.platform import Platform
@@ -36,21 +39,15 @@ def print_report(platform: "Platform", report: "RefreshReport") -> None:
         _print_sources(report.summaries)
     for check in report.failed_checks:
         colour = "red" if check.blocking else "yellow"
-        numbers = ", ".join(f"{name}: {value.value}" for name, value in check.metadata.items())
         table = check.asset_key.to_user_string()
-        console.print(f"[{colour}]Check {check.check_name} of {table} failed.[/{colour}] {escaped(numbers)}")
+        console.print(f"[{colour}]Check {check.check_name} of {table} failed.[/{colour}] {escaped(_explained(check))}")
     for failure in report.failures:
         errors.print(f"[red]{escaped(failure)}[/red]")
     for run in report.failed_runs:
         errors.print(f"[red]Run {run} failed.[/red] Look at it in the Dagster UI (make dev), or run: dagster run list")
+    _print_broken(report.beyond_bounds, errors)
     for name in report.beyond_bounds:
         summary = report.summaries[name]
-        errors.print(
-            f"[yellow]{name}: {summary.quarantined} of {summary.lines} lines are in quarantine "
-            f"(bound {platform.sources[name].bounds.quarantined:.1%}), "
-            f"{summary.unreadable} files cannot be read.[/yellow] "
-            f"See: pipeline-assets quarantine list --source {name}"
-        )
         if not summary.landed and (hint := advice(platform.sources[name].format, summary.reasons)):
             errors.print(f"[yellow]{name}: {escaped(hint)}[/yellow]")
     _print_silent(platform, report.summaries, report.silent)
@@ -67,6 +64,22 @@ def print_report(platform: "Platform", report: "RefreshReport") -> None:
     if report.stale_days:
         errors.print(f"[yellow]{report.stale_days} days are still to be built.[/yellow]")
     _print_leftovers(platform.settings, report.leftovers, errors)
+
+
+def _explained(check: "AssetCheckEvaluation") -> str:
+    """What a failed check says, or its numbers where it says nothing."""
+    if check.description:
+        return check.description
+    texts = {name: value.value for name, value in check.metadata.items() if isinstance(value.value, str | int | float)}
+    return ", ".join(f"{name}: {value}" for name, value in texts.items())
+
+
+def _print_broken(broken: "Mapping[str, Quality]", where: Console) -> None:
+    """The sources of which more is broken than they declare, and their worst files."""
+    for name, quality in broken.items():
+        for cause in quality.causes:
+            where.print(f"[yellow]{name}: {escaped(cause)}[/yellow]")
+        where.print(f"See: pipeline-assets quarantine list --source {name}")
 
 
 def _print_silent(platform: "Platform", summaries: "Mapping[str, SourceSummary]", silent: list[str]) -> None:
@@ -191,6 +204,8 @@ def print_status(platform: "Platform") -> None:
             console.print(f"  {name}: {len(pending):,} files pending, the first is {escaped(pending[0].name)}")
         for refused in landing.refused:
             console.print(f"  {name}: pending: {escaped(refused.name)} {escaped(refused.reason)}")
+    broken = {name: quality for name in platform.sources if (quality := platform.quality(name)).is_beyond}
+    _print_broken(broken, console)
     silent = [name for name, source in platform.sources.items() if is_silent(source, summaries[name])]
     _print_silent(platform, summaries, silent)
     _print_hints(hints(platform, since=platform.builds.now() - DRIFT))

@@ -207,6 +207,10 @@ def quote(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
+def _too_long(column: str) -> str:
+    return f"too_long:{column} (over {LONGEST_ID} bytes)"
+
+
 def _name(identifier: str) -> str:
     return '"' + identifier.replace('"', '""') + '"'
 
@@ -906,12 +910,12 @@ class _Plan:
             ('"~bad" IS NOT NULL', '"~bad"'),
             ('"~unparsable" IS NOT NULL', "'unparsable:' || \"~unparsable\""),
             *(
-                (f"strlen({_name(column)}) > {LONGEST_ID}", quote(f"too_long:{column}"))
+                (f"strlen({_name(column)}) > {LONGEST_ID}", quote(_too_long(column)))
                 for column in _KEYS
                 if column in self.source.mapping
             ),
             *(
-                (f"strlen({_name(f'~{column}')}) > {LONGEST_ID}", quote(f"too_long:{column}"))
+                (f"strlen({_name(f'~{column}')}) > {LONGEST_ID}", quote(_too_long(column)))
                 for column in self.ids.values()
             ),
             ('"~occurred" IS NULL', quote("missing:occurred_at")),

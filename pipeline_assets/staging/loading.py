@@ -422,7 +422,7 @@ class _Writer:
         found = self._cursor.execute(f"select line, {total} from raw_rows where {total} > {limit}")  # noqa: S608
         while some := found.fetchmany(_FETCHED):
             for line, length in some:
-                tally.invalid.append(QuarantinedLine(line, "too_long:record", b"", length))
+                tally.invalid.append(QuarantinedLine(line, reading.too_long_record(limit), b"", length))
         self._cursor.execute(
             "create or replace temp view raw_rows as "  # noqa: S608
             "select file_row_number + 1 as line, * exclude (file_row_number) "

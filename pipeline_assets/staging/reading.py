@@ -172,7 +172,7 @@ def read_lines(stream: Bytes, tally: Tally, *, limit: int = MAX_RECORD_BYTES) ->
     number = 1
     for block in _blocks(stream, limit):
         if isinstance(block, _Overlong):
-            _refuse_overlong(block, number, tally)
+            _refuse_overlong(block, number, tally, limit)
             number += 1
             continue
         ends = _newlines(block)
@@ -245,7 +245,7 @@ def read_csv_records(
         if isinstance(piece, _Overlong):
             if dialect.header is True and tally.header is None:
                 raise UnreadableError("the header is longer than a record may be; declare the right format")
-            _refuse_overlong(piece, number, tally)
+            _refuse_overlong(piece, number, tally, limit)
             number += 1
 
 
@@ -274,7 +274,7 @@ def read_w3c_log(stream: Bytes, tally: Tally, *, limit: int = MAX_RECORD_BYTES) 
     day: str | None = None
     for block in _blocks(stream, limit):
         if isinstance(block, _Overlong):
-            _refuse_overlong(block, number, tally)
+            _refuse_overlong(block, number, tally, limit)
             number += 1
             continue
         ends = _newlines(block)
@@ -336,7 +336,7 @@ def read_json_array(stream: Bytes, tally: Tally, *, limit: int = MAX_RECORD_BYTE
             if records:
                 yield from _numbered(records, tally)
                 records, length = [], 0
-            _refuse_overlong(element, tally.lines + 1, tally)
+            _refuse_overlong(element, tally.lines + 1, tally, limit)
             continue
         records.append(element)
         length += len(element)
@@ -610,8 +610,13 @@ def _kept(limit: int) -> int:
     return min(limit, LONGEST_RAW)
 
 
-def _refuse_overlong(line: _Overlong, number: int, tally: Tally) -> None:
-    tally.refuse(number, "too_long:record", line.start, line.length)
+def too_long_record(limit: int) -> str:
+    """Why a record of more bytes than the limit is quarantined; its own length is booked beside the reason."""
+    return f"too_long:record (over {limit} bytes)"
+
+
+def _refuse_overlong(line: _Overlong, number: int, tally: Tally, limit: int) -> None:
+    tally.refuse(number, too_long_record(limit), line.start, line.length)
 
 
 def _newlines(block: bytes) -> np.ndarray:
