@@ -22,8 +22,16 @@ def file(path: str, lines: int, quarantined: int, *, error: str | None = None, d
 
 @pytest.mark.parametrize(
     ("lines", "quarantined", "beyond"),
-    [(100, 1, False), (100, 2, False), (100, 3, True), (10_000, 100, False), (10_000, 101, True), (1, 1, True)]
-    + [(2, 1, False), (3, 3, True), (0, 0, False)],
+    [
+        (0, 0, False),
+        (1, 1, True),
+        (2, 1, False),
+        (3, 3, True),
+        (100, 2, False),
+        (100, 3, True),
+        (10_000, 100, False),
+        (10_000, 101, True),
+    ],
 )
 def test_a_line_or_two_among_good_ones_are_no_broken_file(lines: int, quarantined: int, beyond: bool) -> None:
     assert is_beyond(Lines(lines, quarantined), 0.01) is beyond
@@ -44,7 +52,9 @@ def test_nothing_that_keeps_the_bound_is_beyond_it_and_one_more_bad_line_makes_n
 
 
 @given(st.lists(COUNTS, max_size=6), SHARES)
-def test_a_source_is_beyond_its_bound_exactly_if_a_file_a_day_or_the_whole_is(counts: list[Lines], bound: float) -> None:
+def test_a_source_is_beyond_its_bound_exactly_if_a_file_a_day_or_the_whole_is(
+    counts: list[Lines], bound: float
+) -> None:
     files = [file(f"{number}", each.lines, each.quarantined) for number, each in enumerate(counts)]
     found = judged(HISTORY, files, bound=bound)
     of_day = sum(counts, Lines())
