@@ -20,7 +20,6 @@ from pipeline_assets.settings import Settings
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.staging.housekeeping import remove_uncounted, write_views
 
-
 _NAMED_FILES = 20
 
 

@@ -3,6 +3,7 @@
 from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
+import polars as pl
 from dagster._core.definitions.partitions.snap import PartitionsSnap
 
 from pipeline_assets.code_location import code_location_name
@@ -81,7 +82,7 @@ def test_every_day_of_a_run_says_what_is_there_and_how_to_ask_for_it(deployment:
         assert sorted(found) == [day.isoformat() for day in days]
         rows = deployment.table(table)
         for day in days:
-            of_day = rows.filter(rows[table.partition_column] == day)
+            of_day = rows.filter(pl.col(str(table.partition_column)) == day)
             said = found[day.isoformat()]
             assert said[ROWS] == of_day.height
             for figure in table.figures:
