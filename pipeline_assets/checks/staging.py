@@ -1,6 +1,6 @@
 """Checks of the staging assets: the ledger's equations, and shares that a source declares bounds for."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import date
 
 import dagster as dg
@@ -11,7 +11,7 @@ from pipeline_assets.checks.grouping import Check, asset_check
 from pipeline_assets.checks.results import result
 from pipeline_assets.contracts.staged_events import StagedEvents
 from pipeline_assets.hints import DRIFT
-from pipeline_assets.ledger.quality import LATELY, BookedLines, Quality
+from pipeline_assets.ledger.quality import LATELY, BookedLines
 from pipeline_assets.ledger.summary import SourceSummary, is_silent, summarise
 from pipeline_assets.platform import Platform
 from pipeline_assets.sources.declaration import Source
@@ -52,14 +52,12 @@ def freshness_result(source: Source, found: SourceSummary) -> dg.AssetCheckResul
     )
 
 
-def quarantined_result(found: Quality, reasons: Mapping[str, int] | None = None) -> dg.AssetCheckResult:
-    """The result of a source's check of what is broken.
-
-    Args:
-        found: what is.
-        reasons: all its quarantined lines by reason, where they were counted.
-    """
+def quarantined_result(platform: Platform, source: str) -> dg.AssetCheckResult:
+    """The result of a source's check of what is broken."""
+    found = platform.quality(source)
     causes = found.causes
+    # The sensor asks every minute, and of a source that is well nobody asks why.
+    reasons = summarise(platform.engine, source).reasons if causes else {}
     told = result(
         not causes,
         {
@@ -68,7 +66,7 @@ def quarantined_result(found: Quality, reasons: Mapping[str, int] | None = None)
             "quarantined": found.found.quarantined,
             "unreadable_files": sum(file.error is not None for file in found.broken),
             "broken_files": len(found.broken),
-            "reasons": reasons or {},
+            "reasons": reasons,
         },
         description="; ".join(causes),
         warn=True,
@@ -171,7 +169,7 @@ def staging_checks(source: Source, asset: dg.AssetKey) -> list[Check]:
         "worst files.",
     )
     def quarantined_share(platform: dg.ResourceParam[Platform]) -> dg.AssetCheckResult:
-        return quarantined_result(platform.quality(source.name), summary(platform).reasons)
+        return quarantined_result(platform, source.name)
 
     @asset_check(
         asset=asset,

@@ -35,7 +35,7 @@ def silent_sources(context: dg.SensorEvaluationContext, platform: dg.ResourcePar
     found: dict[dg.AssetCheckKey, dg.AssetCheckResult] = {}
     for name, source in platform.sources.items():
         key = staging_key(name, platform.settings.namespace)
-        found[dg.AssetCheckKey(key, QUARANTINED_SHARE)] = quarantined_result(platform.quality(name))
+        found[dg.AssetCheckKey(key, QUARANTINED_SHARE)] = quarantined_result(platform, name)
         if platform.is_declared(name) and source.bounds.freshness_hours is not None:
             summary = summarise(platform.engine, name)
             found[dg.AssetCheckKey(key, FRESHNESS)] = freshness_result(source, summary)
