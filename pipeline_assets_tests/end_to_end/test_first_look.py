@@ -4,12 +4,19 @@ from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
 import polars as pl
+import pytest
 from dagster._core.definitions.partitions.snap import PartitionsSnap
+from dagster._core.storage.dagster_run import DagsterRun
+from dagster_shared.check import CheckError
+from dagster_shared.record import as_dict
 
 from pipeline_assets.code_location import code_location_name
 from pipeline_assets.contracts.tables import BACKBONE, SESSIONS, Table
+from pipeline_assets.dagster_storage import PlannedRun
 from pipeline_assets.io_managers.frames import ROWS
 from pipeline_assets.jobs import BUILD_JOB, LOAD_JOB
+from pipeline_assets.ledger.builds import Stretch
+from pipeline_assets.partitions import range_tags
 from pipeline_assets.shown_days import NOTHING_YET
 from pipeline_assets_tests.end_to_end.deployment import CLICKS, Deployment
 from pipeline_assets_tests.end_to_end.test_files import click
@@ -66,6 +73,18 @@ def test_an_earlier_day_is_built_at_once_and_shown_when_the_location_is_loaded_a
     ((*days,),) = shown(deployment)
     assert (days[0], days[-1]) == (early.isoformat(), today.isoformat())
     assert deployment.check_everything() == []
+
+
+def test_a_run_for_a_day_from_before_those_shown_is_planned_like_any_other() -> None:
+    known = dg.DailyPartitionsDefinition(start_date="2026-03-02", end_date="2026-03-16")
+    tags = range_tags(Stretch(date(2024, 2, 28), date(2024, 3, 1), 3))
+    run = DagsterRun(job_name=BUILD_JOB, tags=tags)
+    with pytest.raises(CheckError, match="before"):
+        run.get_resolved_partitions_subset_for_events(known)
+    planned = PlannedRun(**as_dict(run)).get_resolved_partitions_subset_for_events(known)
+    assert planned is not None
+    assert list(planned.get_partition_keys()) == ["2024-02-28", "2024-02-29", "2024-03-01"]
+    assert PlannedRun(**as_dict(run)).get_resolved_partitions_subset_for_events(None) is None
 
 
 def test_every_day_of_a_run_says_what_is_there_and_how_to_ask_for_it(deployment: Deployment) -> None:
