@@ -335,6 +335,27 @@ def test_a_job_lists_the_runs_of_refresh_beside_those_of_its_sensor(
     keep("job")
 
 
+def days_shown(server: DevServer) -> dict[str, int]:
+    """How many days of the sessions the UI knows, and how many of them are filled."""
+    sessions = f'{{path: ["{SESSIONS.name}"]}}'
+    query = f"{{assetNodes(assetKeys: [{sessions}]) {{partitionStats {{numPartitions numMaterialized}}}}}}"
+    return server.ask(query)["assetNodes"][0]["partitionStats"]
+
+
+def test_a_file_of_long_ago_is_built_at_once_and_shown_when_the_location_is_loaded_again(server: DevServer) -> None:
+    day = server.first_day - timedelta(days=40)
+    line = page_view(datetime.combine(day, clock(12), UTC), "visitor-of-long-ago")
+    (server.platform.settings.landing_dir / "web" / "long_ago.jsonl").write_text(line + "\n")
+    wait_for(lambda: day in built(server), server)
+    wait_for(lambda: not any(server.platform.staleness().tables.values()), server)
+    assert days_shown(server) == {"numPartitions": DAYS, "numMaterialized": DAYS}
+    server.ask(
+        f'mutation {{reloadRepositoryLocation(repositoryLocationName: "{code_location_name()}") {{__typename}}}}'
+    )
+    wait_for(lambda: days_shown(server) == {"numPartitions": DAYS + 40, "numMaterialized": DAYS + 1}, server)
+    assert "caught an error" not in server.said()
+
+
 # The last one, for nothing is as it should be after it.
 @in_browser
 def test_the_page_of_a_source_names_a_broken_file_and_what_is_wrong_with_it(
