@@ -18,6 +18,7 @@ from pipeline_assets.components.loading import component_definitions, declared
 from pipeline_assets.contracts.tables import EVENTS
 from pipeline_assets.io_managers.booked import BookedLakeIOManager, BookedPostgresIOManager
 from pipeline_assets.jobs import build_job, load_job
+from pipeline_assets.partitions import daily_partitions
 from pipeline_assets.platform import Platform
 from pipeline_assets.progress import LoggedProgress
 from pipeline_assets.resources import platform_resource, resource_key
@@ -70,9 +71,10 @@ def build_defs(
         # Single-run backfills are in beta; the lock pins the version they were tried with.
         warnings.simplefilter("ignore", dg.BetaWarning)
         versions = {name: recipe.version for name, recipe in model.recipes.items()}
-        tables = [events_asset(settings, staging, version=versions[EVENTS.name], made_of=made_of)]
+        days = daily_partitions(settings)
+        tables = [events_asset(settings, staging, version=versions[EVENTS.name], made_of=made_of, days=days)]
         tables += [
-            table_asset(derived, settings, version=versions[name], made_of=made_of)
+            table_asset(derived, settings, version=versions[name], made_of=made_of, days=days)
             for name, derived in model.derived.items()
         ]
     resources = {

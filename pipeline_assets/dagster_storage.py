@@ -17,6 +17,7 @@ from typing import IO, Any
 import dagster as dg
 import sqlalchemy as sa
 import yaml
+from dagster._core.definitions.partitions.subset import PartitionsSubset
 from dagster._core.errors import DagsterError
 from dagster._core.events.log import EventLogEntry
 from dagster._core.instance.ref import InstanceRef
@@ -33,6 +34,7 @@ from dagster_postgres import (
     PostgresScheduleStorage,
 )
 from dagster_postgres.utils import set_pg_statement_timeout
+from dagster_shared.record import as_dict
 from sqlalchemy import event as sqlalchemy_event
 from sqlalchemy.engine import Connection
 
@@ -40,6 +42,7 @@ from pipeline_assets.dagster_tables import make_tables
 from pipeline_assets.identity import deployment_engine
 from pipeline_assets.locks import run_locks
 from pipeline_assets.namespace import Namespace
+from pipeline_assets.partitions import ONLY_STALE_TAG, tagged_days
 from pipeline_assets.postgres import server_url, sqlalchemy_url
 from pipeline_assets.private import make_folder, protect, protected
 from pipeline_assets.runs import GONE, LockingRuns, executed_by
@@ -156,11 +159,35 @@ class _EventLog(_Pooled, PostgresEventLogStorage):  # ty: ignore[incompatible-me
         return (kind, name) in self._seen
 
 
+class PlannedRun(DagsterRun):
+    """A run of the jobs just created, which may build days that web server and daemon do not know yet.
+
+    They know the days that were booked when they loaded the code location. Dagster plans the days of a run as soon as
+    it has created one, by what they know, and would refuse a run for the file of years ago that has come since.
+    """
+
+    def get_resolved_partitions_subset_for_events(
+        self, partitions_def: dg.PartitionsDefinition | None
+    ) -> PartitionsSubset | None:
+        """The days that the tags ask for, whether or not they are among the known ones."""
+        days = tagged_days(self.tags)
+        if not days or not isinstance(partitions_def, dg.TimeWindowPartitionsDefinition):
+            return super().get_resolved_partitions_subset_for_events(partitions_def)
+        first, last = (partitions_def.time_window_for_partition_key(day.isoformat()) for day in (days[0], days[-1]))
+        window = dg.TimeWindow(first.start, last.end)
+        return partitions_def.get_partition_subset_in_time_window(window).to_serializable_subset()
+
+
 class _Runs(_Pooled, LockingRuns):
     """Dagster's runs, where whoever executes one holds a lock while its status says that it is executed."""
 
     def __init__(self, url: str) -> None:
         super().__init__(url, should_autocreate_tables=False)
+
+    def add_run(self, dagster_run: DagsterRun) -> DagsterRun:
+        added = super().add_run(dagster_run)
+        # Of other jobs in the same instance nothing is known.
+        return PlannedRun(**as_dict(added)) if ONLY_STALE_TAG in added.tags else added
 
     def handle_run_event(self, run_id: str, event: dg.DagsterEvent, update_timestamp: datetime | None = None) -> None:
         # The process that executes a run tells of its start and, unless it was killed, of its end.

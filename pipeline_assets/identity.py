@@ -11,22 +11,23 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import sqlalchemy as sa
 from psycopg.errors import LockNotAvailable
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from pipeline_assets.contracts.tables import EVENTS
 from pipeline_assets.ledger.builds import STAGING
 from pipeline_assets.ledger.files import StagedFile
 from pipeline_assets.ledger.migrate import migrate
 from pipeline_assets.ledger.schema import builds, deployment, files, schema_of, staged
-from pipeline_assets.postgres import redacted, server_url, sqlalchemy_url
+from pipeline_assets.postgres import PostgresError, redacted, running_url, server_url, sqlalchemy_url
 from pipeline_assets.private import make_file, make_folder, tighten
 from pipeline_assets.schemas import has_table
 from pipeline_assets.settings import Settings
@@ -37,11 +38,16 @@ MARKER = "deployment.json"
 _NOTE = "The deployment whose ledger lists the files of this lake. See Operations in the README of pipeline-assets."
 # Whoever holds the lock compares, migrates and writes one small file.
 _LOCK_LIMIT = "5min"
+# A look that is given up is a look that was not worth its wait; libpq waits for no shorter time.
+_GLANCE_SECONDS = 2
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 
 _OWN_FOLDER = "give this one a folder of its own with PIPELINE_DATA_DIR (or PIPELINE_LAKE_URL)"
 _ITS_FOLDER = "point PIPELINE_DATA_DIR (or PIPELINE_LAKE_URL) at its folder"
 _ADOPT = "Where one of the two was lost, restored or moved and they are to go on as one: pipeline-assets adopt."
+
+
+Answer = TypeVar("Answer")
 
 
 class IdentityError(RuntimeError):
@@ -102,6 +108,36 @@ def deployment_engine(settings: Settings) -> sa.Engine:
         engine.dispose()
         raise
     return engine
+
+
+def glance(settings: Settings, ask: Callable[[sa.Connection], Answer]) -> tuple[Answer] | None:
+    """What the ledger says, if it can be asked at once. Starts no server, makes nothing and refuses nobody.
+
+    For what is only shown, and has to be shown whatever state the deployment is in.
+
+    Args:
+        settings: where ledger and lake are.
+        ask: reads from the ledger; called once at most.
+
+    Returns:
+        None where the server does not run, gives no answer within two seconds, or has no ledger of this lake.
+    """
+    try:
+        url = running_url(settings)
+        if url is None or (marker := _marker(settings)) is None:
+            return None
+        engine = sa.create_engine(
+            sqlalchemy_url(url, "psycopg"),
+            connect_args={"connect_timeout": _GLANCE_SECONDS},
+            hide_parameters=True,
+            poolclass=sa.NullPool,
+            execution_options={"schema_translate_map": dict(settings.namespace.schemas)},
+        )
+        with engine.connect() as connection:
+            connection.execute(sa.text(f"set statement_timeout = '{_GLANCE_SECONDS}s'"))
+            return (ask(connection),) if _known(connection).identity == marker else None
+    except (SQLAlchemyError, PostgresError, IdentityError, OSError):
+        return None
 
 
 def adopt(settings: Settings, tables: Iterable[str]) -> None:

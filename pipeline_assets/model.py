@@ -49,12 +49,13 @@ from pipeline_assets.contracts.retentions import Retentions
 from pipeline_assets.contracts.revenue import Revenue
 from pipeline_assets.contracts.supplied_session_days import SuppliedSessionDays
 from pipeline_assets.contracts.supplied_sessions import SuppliedSessions
-from pipeline_assets.contracts.tables import DAILY_ACTIVITY, EVENTS, PAGE_VIEWS, SESSIONS, Table
+from pipeline_assets.contracts.tables import DAILY_ACTIVITY, EVENTS, PAGE_VIEWS, SESSIONS, Table, sums
 from pipeline_assets.contracts.users import Users
 from pipeline_assets.contracts.visitor_days import VisitorDays
 from pipeline_assets.contracts.visitors import Visitors
 from pipeline_assets.declarations.problems import suggestion
 from pipeline_assets.derivation import Among, Derived, Frames, Groups, Reads, recipe_version
+from pipeline_assets.io_managers.frames import Figure
 from pipeline_assets.ledger.builds import STAGING, Input, Recipe
 from pipeline_assets.settings import Settings, SettingsError
 from pipeline_assets.sources.declaration import Source
@@ -97,21 +98,33 @@ from pipeline_assets.transforms.users import build_users
 from pipeline_assets.transforms.visitor_days import build_visitor_days, count_identifiers
 from pipeline_assets.transforms.visitors import build_visitors
 
-SUPPLIED_SESSION_DAYS = Table("supplied_session_days", SuppliedSessionDays, "activity_date", "lake", "behaviour")
+SUPPLIED_SESSION_DAYS = Table(
+    "supplied_session_days", SuppliedSessionDays, "activity_date", "lake", "behaviour", sums("events")
+)
 SUPPLIED_SESSIONS = Table("supplied_sessions", SuppliedSessions, None, "lake", "behaviour")
-VISITOR_DAYS = Table("visitor_days", VisitorDays, "activity_date", "lake", "people")
+VISITOR_DAYS = Table("visitor_days", VisitorDays, "activity_date", "lake", "people", sums("events", "sessions"))
 IDENTITIES = Table("identities", Identities, None, group="people")
-PERSON_DAYS = Table("person_days", PersonDays, "activity_date", "lake", "people")
+PERSON_DAYS = Table("person_days", PersonDays, "activity_date", "lake", "people", sums("events", "sessions"))
 VISITORS = Table("visitors", Visitors, None, group="people")
 USERS = Table("users", Users, None, group="people")
-ACTIVE_USERS = Table("active_users", ActiveUsers, "activity_date", group="activity")
-PAGES = Table("pages", Pages, "session_date", group="activity")
-CAMPAIGNS = Table("campaigns", Campaigns, "session_date", group="activity")
-PRODUCTS = Table("products", Products, "activity_date", group="commerce")
-ORDER_DAYS = Table("order_days", OrderDays, "activity_date", "lake", "commerce")
+ACTIVE_USERS = Table(
+    "active_users",
+    ActiveUsers,
+    "activity_date",
+    group="activity",
+    figures=sums("visitors_1d", "visitors_28d", "new_visitors"),
+)
+PAGES = Table("pages", Pages, "session_date", group="activity", figures=sums("views", "entries"))
+CAMPAIGNS = Table(
+    "campaigns", Campaigns, "session_date", group="activity", figures=sums("sessions", "conversions", "revenue")
+)
+PRODUCTS = Table(
+    "products", Products, "activity_date", group="commerce", figures=sums("viewed", "purchased", "revenue")
+)
+ORDER_DAYS = Table("order_days", OrderDays, "activity_date", "lake", "commerce", sums("order_events", "quantity"))
 ORDERS = Table("orders", Orders, None, group="commerce")
-REVENUE = Table("revenue", Revenue, "activity_date", group="commerce")
-CONVERSIONS = Table("conversions", Conversions, "conversion_date", group="analyses")
+REVENUE = Table("revenue", Revenue, "activity_date", group="commerce", figures=sums("orders", "reporting_net"))
+CONVERSIONS = Table("conversions", Conversions, "conversion_date", group="analyses", figures=sums("reporting_value"))
 RETENTION_DAYS = Table("retention_days", RetentionDays, "activity_date", "lake", "analyses")
 LAKE_TABLES = (EVENTS, SUPPLIED_SESSION_DAYS, SUPPLIED_SESSIONS, VISITOR_DAYS, PERSON_DAYS, ORDER_DAYS, RETENTION_DAYS)
 """Every table that the lake may hold, whatever is declared."""
@@ -428,8 +441,10 @@ def _digest(declared: Any) -> str:
     return hashlib.sha256(json.dumps(_plain(declared), sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _analysis_table(analysis: Analysis, contract: Any, partition_column: str | None) -> Table:
-    return Table(analysis.name, contract, partition_column, group="analyses")
+def _analysis_table(
+    analysis: Analysis, contract: Any, partition_column: str | None, figures: tuple[Figure, ...] = ()
+) -> Table:
+    return Table(analysis.name, contract, partition_column, group="analyses", figures=figures)
 
 
 def _by_person(by: str, *reads: Reads) -> tuple[Reads, ...]:
@@ -491,7 +506,15 @@ def _funnel(funnel: Funnel) -> Derived:
         return build_funnel(rows, days, funnel=funnel)
 
     return Derived(
-        _analysis_table(funnel, Funnels, "entry_date"),
+        _analysis_table(
+            funnel,
+            Funnels,
+            "entry_date",
+            (
+                Figure("entered", "entities", (("step_number", 1),)),
+                Figure("completed", "entities", (("step_number", len(funnel.steps)),)),
+            ),
+        ),
         _by_person(funnel.by, Reads(EVENTS, after=days_after(funnel), select=select)),
         build,
         rules=_digest(funnel),
@@ -546,7 +569,7 @@ def _retention(declared: Sequence[Retention]) -> list[Derived]:
 
 def _paths(paths: Paths, sources: Sequence[Source], settings: Settings) -> Derived:
     """Of pages, from the views; of events, from the sessions that the events make."""
-    table = _analysis_table(paths, PathTransitions, "session_date")
+    table = _analysis_table(paths, PathTransitions, "session_date", sums("transitions"))
 
     def counted(rows: pl.LazyFrame) -> pl.LazyFrame:
         rows = rows.filter(~pl.col("is_bot"))

@@ -1,7 +1,8 @@
 """Daily partitions in the reporting time zone, and the days a run is about."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, timedelta
+from functools import cached_property
 
 import dagster as dg
 from dagster._core.instance import DynamicPartitionsStore
@@ -13,6 +14,7 @@ from dagster._core.storage.tags import (
 
 from pipeline_assets.ledger.builds import WHOLE, Stretch
 from pipeline_assets.settings import Settings
+from pipeline_assets.shown_days import Span, shown_days
 
 DAYS_TAG = "days"
 ONLY_STALE_TAG = "pipeline/only_stale"
@@ -20,16 +22,55 @@ ONLY_STALE_TAG = "pipeline/only_stale"
 
 
 class _Days(dg.DailyPartitionsDefinition):
-    """Daily partitions that are listed by counting days.
+    """All days that can be built, of which the UI is shown those from the first booked one on.
 
-    Dagster takes every key from a cron schedule: 50 ms for fifteen years, and a run lists them for every check.
+    A run may build any day since the platform's first one: what arrives years late is built like everything else, and
+    a table over all days reads them all. What is shown is what web server and daemon are told, when they load the code
+    location: `start` and `end`, which Dagster writes into their copy of the definition. They are asked for then and not
+    before, for that takes a look into the ledger.
     """
+
+    _ask: Callable[[], Span]
+
+    @classmethod
+    def of(cls, settings: Settings, ask: Callable[[], Span]) -> "_Days":
+        """The days of a deployment.
+
+        Args:
+            settings: the deployment's.
+            ask: finds out what is shown.
+        """
+        days = cls(
+            start_date=settings.first_day.isoformat(),
+            timezone=settings.timezone,
+            # Today is a partition too: people want to see the events of this morning.
+            end_offset=1,
+        )
+        # Dagster's definitions let no attribute be set.
+        object.__setattr__(days, "_ask", ask)
+        return days
+
+    @cached_property
+    def _shown(self) -> Span:
+        return self._ask()
+
+    @cached_property
+    def start(self) -> datetime:
+        """When the first day that is shown begins."""
+        return self.start_time_for_partition_key(self._shown.first.isoformat())
+
+    @cached_property
+    def end(self) -> datetime | None:
+        """When the last day that is shown ends; None where that is the current day, whichever it is."""
+        last = self._shown.last
+        return None if last is None else self.start_time_for_partition_key((last + timedelta(days=1)).isoformat())
 
     def get_partition_keys(
         self,
         current_time: datetime | None = None,
         dynamic_partitions_store: DynamicPartitionsStore | None = None,
     ) -> Sequence[str]:
+        """The days, counted: Dagster takes every key from a cron schedule, and a run lists them for every check."""
         with dg.partition_loading_context(current_time, dynamic_partitions_store):
             first, last = self.get_first_partition_key(), self.get_last_partition_key()
         if first is None or last is None:
@@ -38,13 +79,8 @@ class _Days(dg.DailyPartitionsDefinition):
 
 
 def daily_partitions(settings: Settings) -> dg.DailyPartitionsDefinition:
-    """All days from the platform's first to the current one."""
-    return _Days(
-        start_date=settings.first_day.isoformat(),
-        timezone=settings.timezone,
-        # Today is a partition too: people want to see the events of this morning.
-        end_offset=1,
-    )
+    """All days from the platform's first to the current one; for all tables of a code location, who show the same."""
+    return _Days.of(settings, lambda: shown_days(settings))
 
 
 def day_range(first: date, last: date) -> list[date]:

@@ -24,6 +24,7 @@ from pipeline_assets.ledger.builds import WHOLE, BuildLedger, Recipe, Staleness
 from pipeline_assets.ledger.declarations import DeclarationLedger, Memory
 from pipeline_assets.ledger.files import FileLedger, StagedFile
 from pipeline_assets.ledger.looks import Observer, known_columns, known_event_names
+from pipeline_assets.ledger.quality import Quality, quality
 from pipeline_assets.leftovers import Leftover, built_tables, mark_tables, remove_days_before
 from pipeline_assets.model import Model
 from pipeline_assets.postgres import server_url
@@ -264,6 +265,10 @@ class Platform:
     def pending(self, source: str) -> list[LandingFile]:
         """The same without what cannot be read."""
         return self.landing(source).files
+
+    def quality(self, source: str) -> Quality:
+        """How much of a source's files is broken, and which."""
+        return quality(self.engine, source, self.sources[source].bounds.quarantined)
 
     def known_columns(self, source: str) -> KnownColumns:
         """What is remembered of the raw columns of a source's files."""

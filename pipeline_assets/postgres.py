@@ -214,6 +214,17 @@ def server_url(settings: Settings) -> str:
         return _joined[key].url
 
 
+def running_url(settings: Settings) -> str | None:
+    """The libpq URL of the server, without starting, joining or reaching it; None where the embedded one is down.
+
+    Raises:
+        PostgresError: PIPELINE_POSTGRES_URL is no such URL.
+    """
+    if settings.postgres_url:
+        return libpq_url(settings.postgres_url)
+    return EmbeddedServer(settings.postgres_dir.absolute()).url_if_running()
+
+
 def leave_server(settings: Settings) -> None:
     """Stop using the embedded server before the process ends; the last user stops it."""
     with _guard:
@@ -325,6 +336,11 @@ class EmbeddedServer:
                 make_file(marker)
         else:
             marker.unlink(missing_ok=True)
+
+    def url_if_running(self) -> str | None:
+        """Its URL if it accepts connections now; of a server that nobody here uses, so it may stop at any time."""
+        postmaster = self._postmaster()
+        return postmaster.url if postmaster and postmaster.ping() == Ping.OK else None
 
     def _lock_path(self, name: str) -> Path:
         return self.folder.with_name(f"{self.folder.name}.{name}")

@@ -10,19 +10,25 @@ from dataclasses import dataclass, field
 from datetime import date
 
 import dagster as dg
+from dagster._core.definitions.job_base import InMemoryJob
+from dagster._core.execution.api import execute_run
+from dagster._core.execution.job_execution_result import JobExecutionResult
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
 from pipeline_assets.assets.keys import staging_key, stretch_keys
 from pipeline_assets.checks.declared import report_leftovers
+from pipeline_assets.code_location import job_origin
 from pipeline_assets.hints import hints
 from pipeline_assets.jobs import BUILD_JOB, LOAD_JOB, job_name
 from pipeline_assets.ledger.builds import Stretch
+from pipeline_assets.ledger.quality import Quality
 from pipeline_assets.ledger.summary import SourceSummary, is_silent, summarise
 from pipeline_assets.leftovers import Leftover
 from pipeline_assets.locks import turn
 from pipeline_assets.partitions import range_tags
 from pipeline_assets.platform import Platform
 from pipeline_assets.runs import surely_under_way
+from pipeline_assets.settings import PROJECT_ROOT
 from pipeline_assets.staging.landing import Listing, Refused
 from pipeline_assets.waiting import Wait, WaitedTooLong
 
@@ -45,7 +51,7 @@ class RefreshReport:
         failures: why their steps failed.
         failed_checks: failed checks of this refresh's runs, blocking or not.
         summaries: the ledger's numbers per source, after the refresh.
-        beyond_bounds: sources with more in quarantine than declared, or with unreadable files.
+        beyond_bounds: what is broken of the sources of which more is than they declare, by name.
         silent: sources of which longer than declared no file has come.
         open_checks: blocking checks whose latest execution failed, maybe in an earlier refresh.
         hints: what looks like a mistake in a declaration or a change in what is delivered, a line each.
@@ -61,7 +67,7 @@ class RefreshReport:
     failures: list[str] = field(default_factory=list)
     failed_checks: list[dg.AssetCheckEvaluation] = field(default_factory=list)
     summaries: dict[str, SourceSummary] = field(default_factory=dict)
-    beyond_bounds: list[str] = field(default_factory=list)
+    beyond_bounds: dict[str, Quality] = field(default_factory=dict)
     silent: list[str] = field(default_factory=list)
     open_checks: list[str] = field(default_factory=list)
     hints: list[str] = field(default_factory=list)
@@ -130,10 +136,9 @@ class Refresh:
             report.summaries[name] = summary
             if is_silent(source, summary):
                 report.silent.append(name)
-            new = summarise(self._platform.engine, name, since=began)
-            share = max(summary.quarantined_share, new.quarantined_share)
-            if share > source.bounds.quarantined or summary.unreadable:
-                report.beyond_bounds.append(name)
+            quality = self._platform.quality(name)
+            if quality.is_beyond:
+                report.beyond_bounds[name] = quality
         report.hints = hints(self._platform, since=began)
         return report
 
@@ -205,22 +210,15 @@ class Refresh:
         job: str,
         report: RefreshReport,
         *,
-        selection: Sequence[dg.AssetKey] | None = None,
-        tags: dict[str, str] | None = None,
+        selection: Sequence[dg.AssetKey],
+        tags: Mapping[str, str] | None = None,
     ) -> bool:
         """Run a job and add what happened to the report; whether it succeeded."""
         url = self._platform.postgres_url
         lock = f"refresh with {self._platform.settings.namespace.ledger}"
         with turn(url, lock, "another refresh", limit=_WAIT_LIMIT_SECONDS, told_after=0):
             self._wait_for_others()
-            result = self._definitions.resolve_job_def(job_name(job, self._namespace)).execute_in_process(
-                instance=self._instance,
-                asset_selection=selection,
-                # The events of the run are in the UI; the terminal shows progress and results.
-                run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-                tags=tags,
-                raise_on_error=False,
-            )
+            result = self._run(job_name(job, self._namespace), frozenset(selection), tags or {})
         # Dagster books an interrupted step as a failed one, and an interrupted run too.
         if not result.success and any(_is_interrupted(event) for event in result.all_events):
             raise KeyboardInterrupt
@@ -229,6 +227,19 @@ class Refresh:
             report.failed_runs.append(result.run_id)
             report.failures += [_explained(event) for event in result.all_events if event.is_step_failure]
         return result.success
+
+    def _run(self, name: str, selection: frozenset[dg.AssetKey], tags: Mapping[str, str]) -> JobExecutionResult:
+        """Run some assets of a job like a run that was launched, and one of the code location's, but here."""
+        job = self._definitions.resolve_job_def(name)
+        run = self._instance.create_run_for_job(
+            job_def=job,
+            # The events of the run are in the UI; the terminal shows progress and results.
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            tags={**job.run_tags, **tags},
+            asset_selection=selection,
+            remote_job_origin=job_origin(name, self._platform.settings.project_dir or PROJECT_ROOT),
+        )
+        return execute_run(InMemoryJob(job), run, self._instance)
 
     def _wait_for_others(self) -> None:
         """Wait for runs that the sensors or people in the UI have asked for."""

@@ -11,14 +11,20 @@ from pipeline_assets.contracts.tables import Table
 from pipeline_assets.ledger.builds import WHOLE
 from pipeline_assets.ledger.files import StagedFile
 from pipeline_assets.metadata import column_lineage, column_schema
-from pipeline_assets.partitions import ONLY_STALE_TAG, daily_partitions, day_range
+from pipeline_assets.partitions import ONLY_STALE_TAG, day_range
 from pipeline_assets.platform import Platform
 from pipeline_assets.resources import resource_key
 from pipeline_assets.settings import Settings
 
 
 def table_arguments(
-    table: Table, settings: Settings, *, version: str, made_of: Mapping[str, Sequence[dg.AssetKey]], **arguments: Any
+    table: Table,
+    settings: Settings,
+    *,
+    version: str,
+    made_of: Mapping[str, Sequence[dg.AssetKey]],
+    days: dg.DailyPartitionsDefinition,
+    **arguments: Any,
 ) -> dict[str, Any]:
     """Arguments of `@dg.asset` for a table.
 
@@ -27,6 +33,7 @@ def table_arguments(
         settings: the deployment's.
         version: of its recipe.
         made_of: the assets that its column lineage may name, by the name that contracts use.
+        days: the partitions of daily tables.
         arguments: further ones.
     """
     daily: dict[str, Any] = {}
@@ -38,7 +45,7 @@ def table_arguments(
         metadata["partition_expr"] = table.partition_column
         # A range of days is one run: the transforms cut it into batches that fit in memory.
         daily = {
-            "partitions_def": daily_partitions(settings),
+            "partitions_def": days,
             "backfill_policy": dg.BackfillPolicy.single_run(),
         }
     return {

@@ -19,16 +19,18 @@ from pipeline_assets.settings import Settings
 from pipeline_assets.staging.staged import scan_staged
 from pipeline_assets.transforms.events import DayCounts, build_events, look_back_days
 
-# What the UI shows and plots of every day, beside the number of events.
-_SHOWN_COUNTS = ("landed", "duplicates", "conflicts", "excluded")
-
 
 def events_asset(
-    settings: Settings, staging: Sequence[dg.AssetKey], *, version: str, made_of: Mapping[str, Sequence[dg.AssetKey]]
+    settings: Settings,
+    staging: Sequence[dg.AssetKey],
+    *,
+    version: str,
+    made_of: Mapping[str, Sequence[dg.AssetKey]],
+    days: dg.DailyPartitionsDefinition,
 ) -> dg.AssetsDefinition:
     """The asset `events`, fed by the staging assets of all sources; see `table_arguments`."""
 
-    @dg.asset(**table_arguments(EVENTS, settings, version=version, made_of=made_of, deps=staging))
+    @dg.asset(**table_arguments(EVENTS, settings, version=version, made_of=made_of, days=days, deps=staging))
     @with_resources_of(settings.namespace)
     def events(
         context: dg.AssetExecutionContext,
@@ -67,10 +69,6 @@ def events_asset(
                             names.update(frame["event_name"].drop_nulls().unique().cast(pl.String))
                         yield frame
                     advance(f"{first} to {last}")
-            for day, of_day in counts.items():
-                context.add_asset_metadata(
-                    {name: getattr(of_day, name) for name in _SHOWN_COUNTS}, partition_key=day.isoformat()
-                )
 
         return FrameStream(frames())
 

@@ -9,7 +9,7 @@ from duckdb import Error as DuckDBError
 
 from pipeline_assets.assets.keys import staging_key
 from pipeline_assets.checks.grouping import grouped
-from pipeline_assets.checks.staging import staging_checks
+from pipeline_assets.checks.staging import staging_checks, worst_files
 from pipeline_assets.contracts.staged_events import StagedEvents
 from pipeline_assets.ledger.files import Load
 from pipeline_assets.ledger.summary import summarise
@@ -20,6 +20,8 @@ from pipeline_assets.resources import with_resources_of
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.staging.housekeeping import remove_spilled, remove_uncounted, write_views
+
+_NAMED_FILES = 20
 
 
 class LoadConfig(dg.Config):
@@ -69,8 +71,10 @@ def staging_assets(source: Source, settings: Settings, *, declared: bool = True)
             raise dg.Failure(
                 f"{len(failed)} of {len(files)} files could not be loaded and stay pending; the others are loaded. "
                 "The log above says why.",
-                metadata={"files": failed[:20]},
+                metadata={"files": failed[:_NAMED_FILES]},
             )
+        unreadable = [outcome.name for outcome in summary.outcomes if outcome.result == "unreadable"]
+        worst = platform.quality(source.name).worst
         return dg.MaterializeResult(
             metadata={
                 # The UI shows this one as the size of the asset, so it is not the run's share.
@@ -85,6 +89,9 @@ def staging_assets(source: Source, settings: Settings, *, declared: bool = True)
                 "lines": summary.lines,
                 "quarantined": summary.quarantined,
                 "event_days": len(_days(summary.loads)),
+                **({"unreadable": ", ".join(unreadable[:_NAMED_FILES])} if unreadable else {}),
+                # Of all files that count, for the page of the asset shows nothing but its latest materialization.
+                **({"worst_files": worst_files(worst)} if worst else {}),
             }
         )
 

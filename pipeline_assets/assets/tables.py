@@ -29,7 +29,12 @@ _ROW_BUDGET = 1_000_000
 
 
 def table_asset(
-    derived: Derived, settings: Settings, *, version: str, made_of: Mapping[str, Sequence[dg.AssetKey]]
+    derived: Derived,
+    settings: Settings,
+    *,
+    version: str,
+    made_of: Mapping[str, Sequence[dg.AssetKey]],
+    days: dg.DailyPartitionsDefinition,
 ) -> dg.AssetsDefinition:
     """The asset of a table; see `table_arguments`."""
     table = derived.table
@@ -41,6 +46,7 @@ def table_asset(
         settings,
         version=version,
         made_of=made_of,
+        days=days,
         ins={each.table.name: _loaded(each, table, namespace) for each in derived.reads if each not in asked},
         deps=[
             dg.AssetDep(table_key(each.table.name, namespace), partition_mapping=_mapping(each, table))
@@ -169,5 +175,8 @@ def _mapping(each: Reads, table: Table) -> dg.PartitionMapping | None:
     if table.partition_column is None:
         return dg.AllPartitionMapping()
     if each.before or each.after:
-        return dg.TimeWindowPartitionMapping(start_offset=-each.before, end_offset=each.after)
+        # Before the first day shown, and after the current one, there is nothing to read and nothing amiss.
+        return dg.TimeWindowPartitionMapping(
+            start_offset=-each.before, end_offset=each.after, allow_nonexistent_upstream_partitions=True
+        )
     return None

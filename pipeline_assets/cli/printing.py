@@ -13,7 +13,10 @@ from rich.table import Table
 from pipeline_assets.settings import Settings, clone
 
 if TYPE_CHECKING:
+    from dagster import AssetCheckEvaluation
+
     from pipeline_assets.demo.findings import Finding
+    from pipeline_assets.ledger.quality import Quality
     from pipeline_assets.ledger.summary import SourceSummary
     from pipeline_assets.leftovers import Leftover
     from pipeline_assets.platform import Platform
@@ -45,22 +48,19 @@ def print_report(platform: "Platform", report: "RefreshReport") -> None:
     if report.loads:
         _print_sources(report.summaries)
     for check in report.failed_checks:
+        if check.check_name == "quarantined_share" and report.beyond_bounds:
+            # Told below, of every source, whether or not it was loaded now.
+            continue
         colour = "red" if check.blocking else "yellow"
-        numbers = ", ".join(f"{name}: {value.value}" for name, value in check.metadata.items())
         table = check.asset_key.to_user_string()
-        console.print(f"[{colour}]Check {check.check_name} of {table} failed.[/{colour}] {escaped(numbers)}")
+        console.print(f"[{colour}]Check {check.check_name} of {table} failed.[/{colour}] {escaped(_explained(check))}")
     for failure in report.failures:
         errors.print(f"[red]{escaped(failure)}[/red]")
     for run in report.failed_runs:
         errors.print(f"[red]Run {run} failed.[/red] Look at it in the Dagster UI ({ui_command(platform)}).")
+    _print_broken(report.beyond_bounds, errors)
     for name in report.beyond_bounds:
         summary = report.summaries[name]
-        errors.print(
-            f"[yellow]{name}: {summary.quarantined} of {summary.lines} lines are in quarantine "
-            f"(bound {platform.sources[name].bounds.quarantined:.1%}), "
-            f"{summary.unreadable} files cannot be read.[/yellow] "
-            f"See: pipeline-assets quarantine list --source {name}"
-        )
         if not summary.landed and (hint := advice(platform.sources[name].format, summary.reasons)):
             errors.print(f"[yellow]{name}: {escaped(hint)}[/yellow]")
     _print_silent(platform, report.summaries, report.silent)
@@ -77,6 +77,22 @@ def print_report(platform: "Platform", report: "RefreshReport") -> None:
     if report.stale_days:
         errors.print(f"[yellow]{report.stale_days} days are still to be built.[/yellow]")
     _print_leftovers(platform.settings, report.leftovers, errors)
+
+
+def _explained(check: "AssetCheckEvaluation") -> str:
+    """What a failed check says, or its numbers where it says nothing."""
+    if check.description:
+        return check.description
+    texts = {name: value.value for name, value in check.metadata.items() if isinstance(value.value, str | int | float)}
+    return ", ".join(f"{name}: {value}" for name, value in texts.items())
+
+
+def _print_broken(broken: "Mapping[str, Quality]", where: Console) -> None:
+    """The sources of which more is broken than they declare, and their worst files."""
+    for name, quality in broken.items():
+        for cause in quality.causes:
+            where.print(f"[yellow]{name}: {escaped(cause)}[/yellow]")
+        where.print(f"See: pipeline-assets quarantine list --source {name}")
 
 
 def _print_silent(platform: "Platform", summaries: "Mapping[str, SourceSummary]", silent: list[str]) -> None:
@@ -242,6 +258,8 @@ def print_status(platform: "Platform", *, leftovers: bool = True) -> None:
             console.print(f"  {name}: pending: {escaped(refused.name)} {escaped(refused.reason)}")
         for doubtful in landing.doubtful:
             console.print(f"  {name}: {escaped(doubtful.name)} {escaped(doubtful.reason)}")
+    broken = {name: quality for name in platform.sources if (quality := platform.quality(name)).is_beyond}
+    _print_broken(broken, console)
     silent = [name for name, source in platform.sources.items() if is_silent(source, summaries[name])]
     _print_silent(platform, summaries, silent)
     _print_identifiers(platform)

@@ -1,7 +1,7 @@
 """Column types that recur in the contracts.
 
-Every column of a table that is made from others says in its metadata what it is made of, by `made_of`: the UI shows it
-as column lineage.
+Every column of a table that is made from others says in its metadata what it is made of, by `made_of`: column lineage,
+in the metadata of its asset for catalogues that show it. Dagster's open-source UI does not.
 """
 
 from collections.abc import Sequence

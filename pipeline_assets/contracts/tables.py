@@ -9,8 +9,14 @@ from pipeline_assets.contracts.daily_activity import DailyActivity
 from pipeline_assets.contracts.events import Events
 from pipeline_assets.contracts.page_views import PageViews
 from pipeline_assets.contracts.sessions import Sessions
+from pipeline_assets.io_managers.frames import Figure
 
 Store = Literal["lake", "marts"]
+
+
+def sums(*columns: str) -> tuple[Figure, ...]:
+    """Figures that are called like the columns they add up."""
+    return tuple(Figure(column, column) for column in columns)
 
 
 @dataclass(frozen=True)
@@ -23,6 +29,7 @@ class Table:
         partition_column: day of a row; None where the table has no partitions.
         store: whether it is in the lake or among the marts in PostgreSQL.
         group: group of its asset.
+        figures: what the UI shows and plots of each day, beside the number of rows.
     """
 
     name: str
@@ -30,6 +37,7 @@ class Table:
     partition_column: str | None
     store: Store = "marts"
     group: str = "marts"
+    figures: tuple[Figure, ...] = ()
 
     @property
     def description(self) -> str:
@@ -38,9 +46,15 @@ class Table:
 
 
 EVENTS = Table("events", Events, "event_date", "lake", "events")
-SESSIONS = Table("sessions", Sessions, "session_date", group="behaviour")
-PAGE_VIEWS = Table("page_views", PageViews, "session_date", group="behaviour")
-DAILY_ACTIVITY = Table("daily_activity", DailyActivity, "activity_date", group="activity")
+SESSIONS = Table("sessions", Sessions, "session_date", group="behaviour", figures=sums("page_views", "conversions"))
+PAGE_VIEWS = Table("page_views", PageViews, "session_date", group="behaviour", figures=sums("engaged_seconds"))
+DAILY_ACTIVITY = Table(
+    "daily_activity",
+    DailyActivity,
+    "activity_date",
+    group="activity",
+    figures=sums("visitors", "sessions", "page_views", "conversions"),
+)
 
 BACKBONE = (EVENTS, SESSIONS, PAGE_VIEWS, DAILY_ACTIVITY)
 """The tables that every other one is made of, and the figures of a day."""

@@ -1,4 +1,4 @@
 """How assets are stored: Parquet files of the lake, tables of PostgreSQL.
 
-Each module can be taken by another project together with `frames.py`, which holds what they share.
+Each module can be taken by another project together with `frames.py` and `describing.py`, which hold what they share.
 """

@@ -14,6 +14,7 @@ from sqlalchemy.dialects.postgresql.asyncpg import dialect as numbered_parameter
 
 from pipeline_assets.contracts.tables import EVENTS, Store, Table
 from pipeline_assets.derivation import Groups
+from pipeline_assets.io_managers.frames import Figure
 from pipeline_assets.io_managers.lake import ParquetLakeIOManager, Publish
 from pipeline_assets.io_managers.marts import rows_among, rows_of_groups
 from pipeline_assets.io_managers.postgres import PostgresPolarsIOManager
@@ -37,7 +38,9 @@ class BookedLakeIOManager(ParquetLakeIOManager):
 
     def __init__(self, platform: Platform) -> None:
         """Store below the deployment's lake folder."""
-        super().__init__(platform.settings.lake_dir, contracts=_contracts(platform, "lake"))
+        super().__init__(
+            platform.settings.lake_dir, contracts=_contracts(platform, "lake"), figures=_figures(platform, "lake")
+        )
         self._platform = platform
 
     def partition_keys(self, context: dg.OutputContext) -> Sequence[str]:
@@ -68,6 +71,12 @@ class BookedLakeIOManager(ParquetLakeIOManager):
                 # Whose files are in place now is not known.
                 self._platform.builds.build_again(table, days)
             raise
+
+    def partition_figures(
+        self, context: dg.OutputContext, written: Mapping[str, Mapping[str, int | float]]
+    ) -> Mapping[str, Mapping[str, int | float]]:
+        """Book the figures of what was written, and give those of all days of the run."""
+        return _of_all_days(context, self._platform, written)
 
     def scan(self, table: str, column: str | None, keys: Iterable[str]) -> pl.LazyFrame:
         """The rows of some days.
@@ -101,6 +110,7 @@ class BookedPostgresIOManager(PostgresPolarsIOManager):
             url=lambda: platform.postgres_url,
             schema=platform.settings.namespace.marts,
             contracts=_contracts(platform, "marts"),
+            figures=_figures(platform, "marts"),
         )
         self._platform = platform
 
@@ -134,6 +144,12 @@ class BookedPostgresIOManager(PostgresPolarsIOManager):
         claimed = dimension._replace(partitions=dg.TimeWindow(windows[0].start, windows[-1].end))
         return table_slice._replace(partition_dimensions=[claimed])
 
+    def partition_figures(
+        self, context: dg.OutputContext, written: Mapping[str, Mapping[str, int | float]]
+    ) -> Mapping[str, Mapping[str, int | float]]:
+        """Book the figures of what was written, and give those of all days of the run."""
+        return _of_all_days(context, self._platform, written)
+
     def before_commit(self, context: dg.OutputContext, connection: "Connection") -> None:
         """Confirm the claim."""
         table, days = _written(context, self._platform)
@@ -148,6 +164,25 @@ class BookedPostgresIOManager(PostgresPolarsIOManager):
 
 def _contracts(platform: Platform, store: Store) -> dict[str, type[dy.Schema]]:
     return {name: table.contract for name, table in platform.model.tables.items() if table.store == store}
+
+
+def _figures(platform: Platform, store: Store) -> dict[str, Sequence[Figure]]:
+    return {name: table.figures for name, table in platform.model.tables.items() if table.store == store}
+
+
+def _of_all_days(
+    context: dg.OutputContext, platform: Platform, written: Mapping[str, Mapping[str, int | float]]
+) -> dict[str, Mapping[str, int | float]]:
+    """The figures of every day of a run: of those that it need not build as they were booked when they were built.
+
+    Dagster records all days of a run as materialized, and its UI plots what each day's latest record says.
+    """
+    table = context.asset_key.path[-1]
+    platform.builds.book_figures(table, context.run_id, {date.fromisoformat(day): of for day, of in written.items()})
+    days = [date.fromisoformat(key) for key in context.asset_partition_keys]
+    booked = platform.builds.figures(table, days[0], days[-1])
+    counts = platform.builds.event_counts(days[0], days[-1]) if table == EVENTS.name else {}
+    return {day.isoformat(): {**booked.get(day, {}), **counts.get(day, {})} for day in days}
 
 
 def _revisions(platform: Platform, run_id: str, table: str) -> list[sa.UpdateBase]:

@@ -22,9 +22,13 @@ import dataframely as dy
 import polars as pl
 import pyarrow.parquet as pq
 
+from pipeline_assets.io_managers.describing import describe_partitions
 from pipeline_assets.io_managers.frames import (
+    ROWS,
     ContractError,
+    Figure,
     FrameStream,
+    PartitionFigures,
     check_schema,
     checked,
     contract_schema,
@@ -51,16 +55,23 @@ class ParquetLakeIOManager(dg.IOManager):
     Every requested partition gets a file, an empty one too: "nothing happened that day" is known, too.
     """
 
-    def __init__(self, root: str | Path, contracts: Mapping[str, type[dy.Schema]] | None = None) -> None:
+    def __init__(
+        self,
+        root: str | Path,
+        contracts: Mapping[str, type[dy.Schema]] | None = None,
+        figures: Mapping[str, Sequence[Figure]] | None = None,
+    ) -> None:
         """Store below the folder `root`.
 
         Args:
             root: local folder; made when it is missing.
             contracts: by table name (the last part of the asset key). Frames are checked against it before any
                 row of them is visible. A table without one is stored as its first frame is.
+            figures: by table name: what the UI shows of each partition, beside its number of rows.
         """
         self.root = Path(root)
         self.contracts = dict(contracts or {})
+        self.figures = dict(figures or {})
 
     # --- To be overridden -----------------------------------------------------------------------------
 
@@ -75,6 +86,20 @@ class ParquetLakeIOManager(dg.IOManager):
     def partition_keys(self, context: dg.OutputContext) -> Sequence[str]:
         """The partitions that are written. Override it where a run does not write all of its own."""
         return context.asset_partition_keys
+
+    def partition_figures(
+        self,
+        context: dg.OutputContext,  # noqa: ARG002
+        written: Mapping[str, Mapping[str, int | float]],
+    ) -> Mapping[str, Mapping[str, int | float]]:
+        """What the UI is to show of each partition of the run; called when the files are there.
+
+        Args:
+            context: of the output.
+            written: the figures of the partitions that were written. Override it where these are not all of the run's:
+                Dagster records all of them as materialized.
+        """
+        return written
 
     # --- Paths ----------------------------------------------------------------------------------------
 
@@ -110,6 +135,7 @@ class ParquetLakeIOManager(dg.IOManager):
                 key: drafts.enter_context(_Draft(self.path(table, cut.column if cut else None, key))) for key in keys
             }
             schema = contract_schema(contract) if contract else None
+            figures = PartitionFigures(self.figures.get(table, ()))
             for frame in iterate(obj):
                 if contract:
                     check_schema(frame.schema, contract, table)
@@ -125,6 +151,7 @@ class ParquetLakeIOManager(dg.IOManager):
                         )
                     # Key by key, because a primary key is one within a partition.
                     files[key].write(checked(part, contract, table) if contract else part)
+                    figures.add(part, key)
             if schema is None:
                 raise ContractError(f"{table}: a FrameStream without frames needs a contract to know the columns.")
             for draft in files.values():
@@ -137,19 +164,16 @@ class ParquetLakeIOManager(dg.IOManager):
 
             self.commit(context, publish)
 
-        self._describe(context, files, schema)
+        self._describe(context, {key: figures.of(key) for key in files}, schema)
 
-    def _describe(self, context: dg.OutputContext, files: "Mapping[str | None, _Draft]", schema: pl.Schema) -> None:
-        rows = {key: draft.rows for key, draft in files.items()}
-        if None in rows:
-            context.add_output_metadata({"dagster/row_count": rows[None]})
-        elif len(rows) == 1:
-            context.add_output_metadata({"dagster/partition_row_count": next(iter(rows.values()))})
+    def _describe(
+        self, context: dg.OutputContext, figures: Mapping[str | None, Mapping[str, int | float]], schema: pl.Schema
+    ) -> None:
+        if None in figures:
+            context.add_output_metadata({"dagster/row_count": figures[None][ROWS]})
         else:
-            for key, count in rows.items():
-                context.step_context.add_asset_metadata(
-                    {"dagster/partition_row_count": count}, asset_key=context.asset_key, partition_key=key
-                )
+            written = {key: of for key, of in figures.items() if key is not None}
+            describe_partitions(context, self.partition_figures(context, written))
         table = context.asset_key.path[-1]
         contract = self.contracts.get(table)
         columns = contract.columns() if contract else {}

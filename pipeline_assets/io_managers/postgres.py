@@ -1,7 +1,7 @@
 """Assets as PostgreSQL tables: a Polars IO manager for Dagster.
 
-To use it elsewhere take this file, `frames.py` and `contracts/keys.py`; it needs dagster, polars, dataframely and
-adbc-driver-postgresql (with pyarrow). One write is one transaction:
+To use it elsewhere take this file, `frames.py`, `describing.py` and `contracts/keys.py`; it needs dagster, polars,
+dataframely and adbc-driver-postgresql (with pyarrow). One write is one transaction:
 
 1. every frame is checked against its contract and copied (ADBC, binary COPY) into a temporary table;
 2. an advisory lock on the table is taken, so that writers take turns and readers are never blocked;
@@ -15,6 +15,7 @@ Readers see the old rows or the new ones. Types must fit exactly: ADBC copies a 
 a wrong width would store garbage, so what a frame has and what the table has is compared before a row is sent.
 """
 
+import re
 import weakref
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -34,10 +35,13 @@ from dagster._core.storage.db_io_manager import (
     TableSlice,
 )
 
+from pipeline_assets.io_managers.describing import describe_partitions
 from pipeline_assets.io_managers.frames import (
     ContractError,
+    Figure,
     Frames,
     FrameStream,
+    PartitionFigures,
     check_schema,
     checked,
     contract_schema,
@@ -53,6 +57,7 @@ from pipeline_assets.sql import identifier
 _LOCK_LIMIT_SECONDS = 6 * 60 * 60
 _STAGED = "pg_temp.staged_rows"
 _GIVING_WAY = "pg_temp.keys_giving_way"
+_PARTITIONS = "figures by partition"
 _CHUNK_ROWS = 50_000
 _IDENTIFIER_BYTES = 63
 
@@ -96,6 +101,7 @@ class PostgresPolarsIOManager(DbIOManager):
         *,
         schema: str | None = None,
         contracts: Mapping[str, type[dy.Schema]] | None = None,
+        figures: Mapping[str, Sequence[Figure]] | None = None,
     ) -> None:
         """Connect to `url` when something is stored or loaded, and not before.
 
@@ -104,15 +110,30 @@ class PostgresPolarsIOManager(DbIOManager):
             schema: where the tables are; without it the second last part of the asset key, or `public`.
             contracts: by table name: the columns with types, nullability, keys, indexes
                 (`metadata={"index": True}`) and comments. A table without one has the frame's columns.
+            figures: by table name: what the UI shows of each partition, beside its number of rows.
         """
         self.client = PostgresClient(url)
-        handler = PolarsTypeHandler(self.client, contracts or {})
+        handler = PolarsTypeHandler(self.client, contracts or {}, figures)
         super().__init__(
             type_handlers=[handler], db_client=self.client, database="", schema=schema, default_load_type=pl.DataFrame
         )
 
     def before_commit(self, context: dg.OutputContext, connection: adbc.Connection) -> None:
         """Override it to run statements in the transaction that replaces the rows, just before it commits."""
+
+    def partition_figures(
+        self,
+        context: dg.OutputContext,  # noqa: ARG002
+        written: Mapping[str, Mapping[str, int | float]],
+    ) -> Mapping[str, Mapping[str, int | float]]:
+        """What the UI is to show of each partition of the run; called when the rows are there.
+
+        Args:
+            context: of the output.
+            written: the figures of the partitions that were written. Override it where these are not all of the run's:
+                Dagster records all of them as materialized.
+        """
+        return written
 
     def handle_output(self, context: dg.OutputContext, obj: object) -> None:
         """Replace the partitions of the output, or the whole table where there are none, by the rows of `obj`.
@@ -132,15 +153,17 @@ class PostgresPolarsIOManager(DbIOManager):
         table_slice = self._get_table_slice(context, context)
         handler = self._resolve_handler(type(obj))
         with self._db_client.connect(context, table_slice) as connection:
-            metadata = handler.handle_output(context, table_slice, obj, connection)
+            metadata: dict[str, Any] = dict(handler.handle_output(context, table_slice, obj, connection) or {})
             self.before_commit(context, connection)
-        context.add_output_metadata(
-            {
-                **(metadata or {}),
-                "dagster/table_name": self._db_client.get_table_name(table_slice),
-                "Query": dg.MetadataValue.text(self._db_client.get_select_statement(table_slice)),
-            }
-        )
+        written: Mapping[str, Mapping[str, int | float]] | None = metadata.pop(_PARTITIONS, None)
+        if written is None:
+            metadata["Query"] = dg.MetadataValue.text(self._db_client.get_select_statement(table_slice))
+        else:
+            found = self.partition_figures(context, written)
+            slices = {key: _partition(table_slice, context.asset_partitions_def, key) for key in found}
+            queries = {key: self._db_client.get_select_statement(of_key) for key, of_key in slices.items()}
+            describe_partitions(context, {key: {**of, "Query": queries[key]} for key, of in found.items()})
+        context.add_output_metadata({**metadata, "dagster/table_name": self._db_client.get_table_name(table_slice)})
 
 
 # --- What a table looks like --------------------------------------------------------------------------
@@ -254,6 +277,8 @@ def quoted(*names: str) -> str:
 
 
 def _literal(text: str) -> str:
+    if re.fullmatch(r"[\w .:+-]*", text):
+        return f"'{text}'"
     return "E'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
 
 
@@ -551,7 +576,8 @@ def _readable(dimension: TablePartitionDimension) -> str:
         # PostgreSQL reads such a literal as a moment or as its calendar day, as the column wants.
         start, end = (_literal(moment.isoformat()) for moment in dimension.partitions)
         return f"{name} >= {start} AND {name} < {end}"
-    return f"{name} IN ({', '.join(map(_literal, dimension.partitions))})" if dimension.partitions else "false"
+    keys = [_literal(key) for key in dimension.partitions]
+    return "false" if not keys else f"{name} = {keys[0]}" if len(keys) == 1 else f"{name} IN ({', '.join(keys)})"
 
 
 def read(
@@ -596,10 +622,16 @@ def read(
 class PolarsTypeHandler(DbTypeHandler[Frames]):
     """Frames into a slice of a table, and back."""
 
-    def __init__(self, client: PostgresClient, contracts: Mapping[str, type[dy.Schema]]) -> None:
-        """Check frames against the contract of their table's name."""
+    def __init__(
+        self,
+        client: PostgresClient,
+        contracts: Mapping[str, type[dy.Schema]],
+        figures: Mapping[str, Sequence[Figure]] | None = None,
+    ) -> None:
+        """Check frames against the contract of their table's name, and find its figures."""
         self._client = client
         self._contracts = dict(contracts)
+        self._figures = dict(figures or {})
 
     @property
     def supported_types(self) -> Sequence[type[object]]:
@@ -615,7 +647,11 @@ class PolarsTypeHandler(DbTypeHandler[Frames]):
         if isinstance(obj, pl.LazyFrame) and contract:
             # A wrong type is told before the work is done.
             check_schema(obj.collect_schema(), contract, name)
-        declared, rows = self._stage(table_slice, obj, contract, connection)
+        column = _partition_column(context, table_slice)
+        figures = PartitionFigures(self._figures.get(table_slice.table, ()))
+        declared, rows = self._stage(
+            table_slice, obj, contract, connection, lambda frame: _count(figures, frame, column)
+        )
         can_differ = bool(declared.primary_key) and not table_slice.partition_dimensions
         replaces = obj.replaces if isinstance(obj, FrameStream) else None
         if replaces is not None and not can_differ:
@@ -650,14 +686,22 @@ class PolarsTypeHandler(DbTypeHandler[Frames]):
         if replaces is not None:
             rows = execute(connection, f"SELECT count(*) FROM {_qualified(table_slice)}")[0][0]  # noqa: S608
         return {
-            **self._row_counts(context, table_slice, declared, rows, connection),
+            **self._row_counts(context, table_slice, declared, rows, figures),
             "dagster/column_schema": _table_schema(declared),
         }
 
     def _stage(
-        self, table_slice: TableSlice, obj: Frames, contract: type[dy.Schema] | None, connection: adbc.Connection
+        self,
+        table_slice: TableSlice,
+        obj: Frames,
+        contract: type[dy.Schema] | None,
+        connection: adbc.Connection,
+        count: Callable[[pl.DataFrame], None],
     ) -> tuple[Table, int]:
-        """Copy the rows into a temporary table; returns the declared table and the number of rows."""
+        """Copy the rows into a temporary table; returns the declared table and the number of rows.
+
+        `count` is given every frame.
+        """
         name = self._client.get_table_name(table_slice)
         schema = contract_schema(contract) if contract else None
         declared: Table | None = None
@@ -673,6 +717,7 @@ class PolarsTypeHandler(DbTypeHandler[Frames]):
                 indexed = [*declared.primary_key, *(column.name for column in declared.columns if column.index)]
                 _ingest(connection, _STAGED, storable(frame, indexed))
                 rows += frame.height
+                count(frame)
         if declared is None:
             if schema is None:
                 raise ContractError(f"{name}: a FrameStream without frames needs a contract to know the columns.")
@@ -696,33 +741,25 @@ class PolarsTypeHandler(DbTypeHandler[Frames]):
         table_slice: TableSlice,
         declared: Table,
         rows: int,
-        connection: adbc.Connection,
-    ) -> Mapping[str, int]:
+        figures: PartitionFigures,
+    ) -> Mapping[str, Any]:
         if not context.has_asset_partitions:
             return {"dagster/row_count": rows}
         definition = context.asset_partitions_def
-        dimensions = table_slice.partition_dimensions or []
+        name = _partition_column(context, table_slice)
+        column = declared.column(name) if name else None
+        if column is None or (isinstance(definition, dg.TimeWindowPartitionsDefinition) and column.type != "date"):
+            # Which partition a row is of cannot be told by its value.
+            one = len(context.asset_partition_keys) == 1
+            return {"dagster/partition_row_count" if one else "rows": rows}
+        (dimension,) = table_slice.partition_dimensions or []
         if isinstance(definition, dg.TimeWindowPartitionsDefinition) and isinstance(
-            dimensions[0].partitions, dg.TimeWindow
+            dimension.partitions, dg.TimeWindow
         ):
             # A subclass may have narrowed the window.
-            keys = definition.get_partition_keys_in_time_window(dimensions[0].partitions)
-        else:
-            keys = context.asset_partition_keys
-        if len(context.asset_partition_keys) == 1:
-            return {"dagster/partition_row_count": rows}
-        column = declared.column(dimensions[0].partition_expr) if len(dimensions) == 1 else None
-        if column is None or (isinstance(definition, dg.TimeWindowPartitionsDefinition) and column.type != "date"):
-            return {"rows": rows}
-        # Each partition of the range has its own materialization, and wants its own count.
-        counts = dict(execute(connection, f"SELECT {quoted(column.name)}, count(*) FROM {_STAGED} GROUP BY 1"))  # noqa: S608
-        if isinstance(definition, dg.TimeWindowPartitionsDefinition):
-            counts = {day.strftime(definition.fmt): count for day, count in counts.items()}
-        for key in keys:
-            context.step_context.add_asset_metadata(
-                {"dagster/partition_row_count": counts.get(key, 0)}, asset_key=context.asset_key, partition_key=key
-            )
-        return {}
+            keys = definition.get_partition_keys_in_time_window(dimension.partitions)
+            return {_PARTITIONS: {key: figures.of(definition.start_time_for_partition_key(key).date()) for key in keys}}
+        return {_PARTITIONS: {key: figures.of(key) for key in context.asset_partition_keys}}
 
     def load_input(
         self, context: dg.InputContext, table_slice: TableSlice, connection: adbc.Connection
@@ -752,6 +789,27 @@ class PolarsTypeHandler(DbTypeHandler[Frames]):
             types=types,
         )
         return frame.lazy() if context.dagster_type.typing_type is pl.LazyFrame else frame
+
+
+def _partition_column(context: dg.OutputContext, table_slice: TableSlice) -> str | None:
+    """The column that tells partitions apart, if it is one."""
+    dimensions = table_slice.partition_dimensions or []
+    return dimensions[0].partition_expr if context.has_asset_partitions and len(dimensions) == 1 else None
+
+
+def _count(figures: PartitionFigures, frame: pl.DataFrame, column: str | None) -> None:
+    if column is not None and column in frame.columns:
+        # Keys that are no days are texts whatever the column is.
+        as_key = pl.col(column) if frame.schema[column] == pl.Date else pl.col(column).cast(pl.String)
+        figures.add_by(frame.with_columns(as_key), column)
+
+
+def _partition(table_slice: TableSlice, definition: dg.PartitionsDefinition, key: str) -> TableSlice:
+    """One of the partitions of a slice that are told apart by a column of dates or of texts: the rows with its key."""
+    (dimension,) = table_slice.partition_dimensions or []
+    if isinstance(definition, dg.TimeWindowPartitionsDefinition):
+        key = definition.start_time_for_partition_key(key).date().isoformat()
+    return table_slice._replace(partition_dimensions=[dimension._replace(partitions=[key])])
 
 
 def _create_temporary(connection: adbc.Connection, name: str, columns: Sequence[Column]) -> None:

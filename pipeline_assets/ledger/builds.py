@@ -40,6 +40,10 @@ LONGEST_STRETCH = 366
 """Days of one run at most: each day's file stays open until the run publishes all of them."""
 
 
+Figures = Mapping[str, float]
+"""Numbers of a day that the UI shows, by name."""
+
+
 class OvertakenError(RuntimeError):
     """Another run has claimed the same days since; its rows will be the ones that count."""
 
@@ -366,6 +370,14 @@ class BuildLedger:
         with self._engine.connect() as connection:
             return {row.event_date: row.events for row in connection.execute(query)}
 
+    def event_counts(self, first: date, last: date) -> dict[date, dict[str, int]]:
+        """Where the landed rows of the days `first` to `last` went, both included."""
+        e = event_days.c
+        names = ("landed", "duplicates", "conflicts", "excluded")
+        query = sa.select(e.event_date, *(e[name] for name in names)).where(e.event_date.between(first, last))
+        with self._engine.connect() as connection:
+            return {day: dict(zip(names, numbers, strict=True)) for day, *numbers in connection.execute(query)}
+
     def now(self) -> datetime:
         """The current moment by the database's clock, which all workers share."""
         with self._engine.connect() as connection:
@@ -424,6 +436,8 @@ class BuildLedger:
                         "read_since": since,
                         "claimed_at": sa.func.clock_timestamp(),
                         "reading": reading,
+                        # Of what is there now; what will be there is not known yet.
+                        "figures": None,
                     }
                     for day in days
                 ]
@@ -433,11 +447,39 @@ class BuildLedger:
                 claim.on_conflict_do_update(
                     index_elements=["asset", "day"],
                     set_={
-                        name: new[name] for name in ("inputs", "state", "run_id", "read_since", "claimed_at", "reading")
+                        name: new[name]
+                        for name in ("inputs", "state", "run_id", "read_since", "claimed_at", "reading", "figures")
                     },
                 )
             )
         return changed
+
+    def book_figures(self, table: str, run_id: str, figures: Mapping[date, Figures]) -> None:
+        """Book the numbers of the days that a run has built and that nobody has claimed since.
+
+        Args:
+            table: the table.
+            run_id: the run.
+            figures: numbers by name, of each day.
+        """
+        b = builds.c
+        booking = (
+            sa.update(builds)
+            .where(b.asset == table, b.day == sa.bindparam("of_day"), b.run_id == run_id)
+            .values(figures=sa.bindparam("numbers", type_=builds.c.figures.type))
+        )
+        if figures:
+            with self._engine.begin() as connection:
+                connection.execute(booking, [{"of_day": day, "numbers": dict(of)} for day, of in figures.items()])
+
+    def figures(self, table: str, first: date, last: date) -> dict[date, Figures]:
+        """The numbers that are booked of the days `first` to `last`, both included; days without any are left out."""
+        b = builds.c
+        query = sa.select(b.day, b.figures).where(
+            b.asset == table, b.day.between(first, last), b.state == "built", b.figures.is_not(None)
+        )
+        with self._engine.connect() as connection:
+            return {row.day: row.figures for row in connection.execute(query)}
 
     def revisions(self, table: str) -> dict[date, str]:
         """What a table without partitions says of each day."""

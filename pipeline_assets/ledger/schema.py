@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
 from pipeline_assets.namespace import LEDGER, MARTS
 
 SCHEMA = LEDGER
-REVISION = "0006"
+REVISION = "0007"
 """Newest migration: the version these declarations describe."""
 
 metadata = sa.MetaData(schema=SCHEMA)
@@ -149,6 +149,7 @@ builds = sa.Table(
         JSONB,
         comment="Of a table without partitions: version of its recipe, and the fingerprint of each day of its inputs",
     ),
+    sa.Column("figures", JSONB, comment="Numbers of the day that the UI shows, by name. No row depends on it."),
     sa.CheckConstraint("state in ('building', 'built')", name="builds_state"),
     comment="From which inputs each asset and day was built. A day is stale where this differs from what is there now.",
 )

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 from typing import Any
 
 import sqlalchemy as sa
@@ -42,11 +42,6 @@ class SourceSummary:
     hours_since_newest: float | None
 
     @property
-    def quarantined_share(self) -> float:
-        """Quarantined lines among those that are not blank; 0 where there are none."""
-        return self.quarantined / max(self.lines - self.blank, 1)
-
-    @property
     def late_share(self) -> float:
         """Late rows among the landed; 0 where there are none."""
         return self.late / max(self.landed, 1)
@@ -58,16 +53,9 @@ def is_silent(source: Source, found: SourceSummary) -> bool:
     return bound is not None and (found.hours_since_newest is None or found.hours_since_newest > bound)
 
 
-def summarise(engine: sa.Engine, source: str, *, since: datetime | None = None) -> SourceSummary:
-    """Count the files, lines and reasons of a source.
-
-    Args:
-        engine: the ledger.
-        source: the source.
-        since: count only files booked since then.
-    """
+def summarise(engine: sa.Engine, source: str) -> SourceSummary:
+    """Count the files, lines and reasons of a source."""
     f = files.c
-    booked = f.booked_at >= since if since else sa.true()
 
     def state(name: str) -> sa.ColumnElement[int]:
         return sa.func.count().filter(f.state == name)
@@ -86,8 +74,8 @@ def summarise(engine: sa.Engine, source: str, *, since: datetime | None = None) 
         total(f.quarantined).label("quarantined"),
         total(f.blank).label("blank"),
         sa.cast(age, sa.Float).label("hours_since_newest"),
-    ).where(f.source == source, booked)
-    counted = (files.c.source == source) & (files.c.state == "active") & booked
+    ).where(f.source == source)
+    counted = (files.c.source == source) & (files.c.state == "active")
     late = (
         sa.select(sa.cast(sa.func.coalesce(sa.func.sum(staged.c.rows), 0), sa.BigInteger()))
         .join_from(staged, files, (f.source == staged.c.source) & (f.content == staged.c.content) & counted)

@@ -11,7 +11,14 @@ import dagster as dg
 
 from pipeline_assets.assets.keys import staging_key, table_key
 from pipeline_assets.checks.events import EVERY_FILE_HAS_A_SOURCE, every_file_has_a_source
-from pipeline_assets.checks.staging import FRESHNESS, HAS_FILES, freshness_result, has_files_result
+from pipeline_assets.checks.staging import (
+    FRESHNESS,
+    HAS_FILES,
+    QUARANTINED_SHARE,
+    freshness_result,
+    has_files_result,
+    quarantined_result,
+)
 from pipeline_assets.contracts.tables import EVENTS
 from pipeline_assets.ledger.summary import summarise
 from pipeline_assets.platform import Platform
@@ -20,18 +27,18 @@ from pipeline_assets.sensors.declaring import sensor
 
 @sensor(
     minimum_interval_seconds=60,
-    description="Looks whether every source that declares `freshness_hours` still delivers, and records what the check "
-    "`freshness` finds when it changes.",
+    description="Looks whether every source that declares `freshness_hours` still delivers, and whether a file that it "
+    "has delivered is broken. Records what the checks `freshness` and `quarantined_share` find when it changes.",
 )
 def silent_sources(context: dg.SensorEvaluationContext, platform: dg.ResourceParam[Platform]) -> dg.SensorResult:
-    """Evaluate the freshness of every source with a bound."""
-    found = {
-        dg.AssetCheckKey(staging_key(name, platform.settings.namespace), FRESHNESS): freshness_result(
-            source, summarise(platform.engine, name)
-        )
-        for name, source in platform.sources.items()
-        if platform.is_declared(name) and source.bounds.freshness_hours is not None
-    }
+    """Evaluate the freshness of every source with a bound, and the quality of what every source has delivered."""
+    found: dict[dg.AssetCheckKey, dg.AssetCheckResult] = {}
+    for name, source in platform.sources.items():
+        key = staging_key(name, platform.settings.namespace)
+        found[dg.AssetCheckKey(key, QUARANTINED_SHARE)] = quarantined_result(platform, name)
+        if platform.is_declared(name) and source.bounds.freshness_hours is not None:
+            summary = summarise(platform.engine, name)
+            found[dg.AssetCheckKey(key, FRESHNESS)] = freshness_result(source, summary)
     return _changed(context.cursor, found)
 
 
@@ -63,6 +70,7 @@ def _changed(cursor: str | None, found: Mapping[dg.AssetCheckKey, dg.AssetCheckR
             check_name=key.name,
             passed=bool(result.passed),
             metadata=result.metadata,
+            description=result.description,
             severity=result.severity,
         )
         for key, result in found.items()

@@ -208,6 +208,10 @@ def sql_type(structure: Any) -> str:
     return "STRUCT(" + ", ".join(f"{_name(key)} {sql_type(inner)}" for key, inner in structure.items()) + ")"
 
 
+def _too_long(column: str) -> str:
+    return f"too_long:{column} (over {LONGEST_ID} bytes)"
+
+
 def _dump(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
@@ -909,12 +913,12 @@ class _Plan:
             ('"~bad" IS NOT NULL', '"~bad"'),
             ('"~unparsable" IS NOT NULL', "'unparsable:' || \"~unparsable\""),
             *(
-                (f"strlen({_name(column)}) > {LONGEST_ID}", quote(f"too_long:{column}"))
+                (f"strlen({_name(column)}) > {LONGEST_ID}", quote(_too_long(column)))
                 for column in _KEYS
                 if column in self.source.mapping
             ),
             *(
-                (f"strlen({_name(f'~{column}')}) > {LONGEST_ID}", quote(f"too_long:{column}"))
+                (f"strlen({_name(f'~{column}')}) > {LONGEST_ID}", quote(_too_long(column)))
                 for column in self.ids.values()
             ),
             ('"~occurred" IS NULL', quote("missing:occurred_at") + likely),

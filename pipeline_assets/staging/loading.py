@@ -432,7 +432,9 @@ class _Writer:
         limit = self._settings.max_record_bytes
         wanted = []
         if parquet.may_hold_longer(metadata, limit) and (length := parquet.length(columns)):
-            self._refuse_rows(file, f"{length} > {limit}", ("'too_long:record'", "''::blob", length), tally)
+            self._refuse_rows(
+                file, f"{length} > {limit}", (literal(reading.too_long_record(limit)), "''::blob", length), tally
+            )
             wanted.append(f"{length} <= {limit}")
         if taken.no_text:
             names = column_names(schema.names)

@@ -134,7 +134,7 @@ def read_lines(stream: Bytes, tally: Tally, *, limit: int = MAX_RECORD_BYTES) ->
     number = 1
     for block in _blocks(stream, limit):
         if isinstance(block, _Overlong):
-            _refuse_overlong(block, number, tally)
+            _refuse_overlong(block, number, tally, limit)
             number += 1
             continue
         ends = _newlines(block)
@@ -207,7 +207,7 @@ def read_csv_records(
         if isinstance(piece, _Overlong):
             if dialect.header is True and tally.header is None:
                 raise UnreadableError("the header is longer than a record may be; declare the right format")
-            _refuse_overlong(piece, number, tally)
+            _refuse_overlong(piece, number, tally, limit)
             number += 1
 
 
@@ -236,7 +236,7 @@ def read_w3c_log(stream: Bytes, tally: Tally, *, limit: int = MAX_RECORD_BYTES) 
     day: str | None = None
     for block in _blocks(stream, limit):
         if isinstance(block, _Overlong):
-            _refuse_overlong(block, number, tally)
+            _refuse_overlong(block, number, tally, limit)
             number += 1
             continue
         ends = _newlines(block)
@@ -303,7 +303,7 @@ def read_json_array(
             if records:
                 yield from _numbered(records, tally)
                 records, length = [], 0
-            _refuse_overlong(element, tally.lines + 1, tally)
+            _refuse_overlong(element, tally.lines + 1, tally, limit)
             continue
         for record in records_of(element, nested) if nested else (element,):
             records.append(record)
@@ -583,8 +583,13 @@ def _kept(limit: int) -> int:
     return min(limit, LONGEST_RAW)
 
 
-def _refuse_overlong(line: _Overlong, number: int, tally: Tally) -> None:
-    tally.refuse(number, "too_long:record", line.start, line.length)
+def too_long_record(limit: int) -> str:
+    """Why a record of more bytes than the limit is quarantined; its own length is booked beside the reason."""
+    return f"too_long:record (over {limit} bytes)"
+
+
+def _refuse_overlong(line: _Overlong, number: int, tally: Tally, limit: int) -> None:
+    tally.refuse(number, too_long_record(limit), line.start, line.length)
 
 
 def _newlines(block: bytes) -> np.ndarray:

@@ -116,4 +116,6 @@ def test_a_row_of_a_parquet_file_beyond_the_limit_is_refused_and_the_others_are_
     (load,) = ledger.loads
     assert (load.lines, load.landed, load.blank) == (3, 2, 0)
     length = len("b") + len(TIME) + len("v") + 5_000
-    assert [(bad.line, bad.reason, bad.length) for bad in load.quarantined] == [(2, "too_long:record", length)]
+    assert [(bad.line, bad.reason, bad.length) for bad in load.quarantined] == [
+        (2, "too_long:record (over 4096 bytes)", length)
+    ]

@@ -313,7 +313,7 @@ def test_a_line_beyond_the_limit_is_refused_with_its_length_and_no_other_is_chan
     assert found.keys() == everything.keys()
     for number, line in enumerate(data.split(b"\n"), 1):
         if len(line) > limit:
-            assert found[number] == ("too_long:record", len(line), line[:limit])
+            assert found[number] == (f"too_long:record (over {limit} bytes)", len(line), line[:limit])
         elif number in everything:
             assert found[number] == everything[number]
 
@@ -359,7 +359,8 @@ def test_an_element_beyond_the_limit_is_refused_and_the_others_are_read(
     found = taken(read_json_array, b"[" + b",".join(texts) + b"]", chunk, limit)
     assert found.keys() == set(range(1, len(texts) + 1))
     for number, text in enumerate(texts, 1):
-        assert found[number] == (text.decode() if len(text) <= limit else ("too_long:record", len(text), text[:limit]))
+        refused = (f"too_long:record (over {limit} bytes)", len(text), text[:limit])
+        assert found[number] == (text.decode() if len(text) <= limit else refused)
 
 
 def test_what_follows_an_array_is_one_record() -> None:
@@ -421,5 +422,5 @@ def test_memory_stays_bounded_whatever_a_compressed_file_holds(
     found, refused, grown = json.loads(done.stdout)
     length = (120 << 20) + {"csv": 1, "array": 2}.get(kind, 0)
     assert found == rows
-    assert refused == [[line, "too_long:record", length, LONGEST_RAW]]
+    assert refused == [[line, f"too_long:record (over {8 << 20} bytes)", length, LONGEST_RAW]]
     assert grown < 80 << 10

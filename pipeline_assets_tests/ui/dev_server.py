@@ -12,7 +12,7 @@ import urllib.request
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +39,14 @@ class DevServer:
         url: its address.
         platform: the deployment it serves, as this process sees it.
         definitions: the deployment's code location, as this process loads it.
+        first_day: first day of the demo; the platform's is years earlier.
         log: file with what it prints.
     """
 
     url: str
     platform: Platform
     definitions: dg.Definitions
+    first_day: date
     log: Path
 
     def ask(self, query: str) -> dict[str, Any]:
@@ -64,13 +66,10 @@ class DevServer:
         return self.log.read_text(errors="replace")
 
 
-def small_deployment(folder: Path, *, days: int) -> tuple[Platform, dg.Definitions]:
-    """A built demo of so many days that ends today.
-
-    The platform's first day is the demo's, so that no partition is missing.
-    """
+def small_deployment(folder: Path, *, days: int) -> tuple[Platform, dg.Definitions, date]:
+    """A built demo of so many days that ends today, and its first day."""
     first_day = datetime.now(UTC).date() - timedelta(days=days - 1)
-    settings = Settings.for_data_dir(folder, first_day=first_day)
+    settings = Settings.for_data_dir(folder)
     platform = build_platform(settings)
     definitions = build_defs(platform=platform)
     demo = build_demo(replace(DemoConfig.small(), first_day=first_day, days=days))
@@ -79,19 +78,16 @@ def small_deployment(folder: Path, *, days: int) -> tuple[Platform, dg.Definitio
         demo.write(settings.landing_dir)
         report = refresh.run()
         assert report.exit_code == 0, report
-    return platform, definitions
+    return platform, definitions, first_day
 
 
 @contextmanager
-def dev_server(platform: Platform, definitions: dg.Definitions) -> Generator[DevServer]:
+def dev_server(platform: Platform, definitions: dg.Definitions, first_day: date) -> Generator[DevServer]:
     """`dg dev` on a deployment, until the block ends; then Ctrl-C, after which nothing may be left."""
     settings = platform.settings
     before = _litter()
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PIPELINE_", "DAGSTER_"))}
-    environment |= {
-        "PIPELINE_DATA_DIR": str(settings.data_dir),
-        "PIPELINE_FIRST_DAY": settings.first_day.isoformat(),
-    }
+    environment |= {"PIPELINE_DATA_DIR": str(settings.data_dir)}
     port = _free_port()
     log = settings.data_dir / "dev.log"
     with log.open("wb") as output, _heeding_interrupts():
@@ -104,7 +100,7 @@ def dev_server(platform: Platform, definitions: dg.Definitions) -> Generator[Dev
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    server = DevServer(f"http://127.0.0.1:{port}", platform, definitions, log)
+    server = DevServer(f"http://127.0.0.1:{port}", platform, definitions, first_day, log)
     try:
         _wait_until_loaded(server, process)
         yield server

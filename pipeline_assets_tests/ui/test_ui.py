@@ -4,6 +4,7 @@ All in one module, which runs in one worker, so that there is one server. Pages 
 `PIPELINE_SCREENSHOTS=docs/images make test-ui` keeps pictures of them, and those of the README are made so.
 """
 
+import gzip
 import json
 import os
 import re
@@ -21,7 +22,8 @@ import dagster as dg
 import pytest
 import sqlalchemy as sa
 
-from pipeline_assets.contracts.tables import SESSIONS
+from pipeline_assets.code_location import code_location_name
+from pipeline_assets.contracts.tables import DAILY_ACTIVITY, SESSIONS
 from pipeline_assets.jobs import BUILD_JOB, LOAD_JOB
 from pipeline_assets.partitions import day_range
 from pipeline_assets_tests.ui.dev_server import DevServer, dev_server, small_deployment
@@ -94,7 +96,7 @@ def built(server: DevServer) -> dict[date, str]:
 def test_a_file_dropped_into_landing_leads_to_rows_in_the_marts_by_itself_and_rebuilds_only_the_days_around_it(
     server: DevServer,
 ) -> None:
-    day = server.platform.settings.first_day + timedelta(days=1)
+    day = server.first_day + timedelta(days=1)
     before = built(server)
     runs_before = {run["runId"] for run in server.runs()}
     assert len(before) == DAYS
@@ -230,7 +232,7 @@ def test_the_graph_shows_every_asset_in_its_group_with_all_checks_passed_and_its
 def test_the_partitions_of_a_table_are_green_from_the_first_day_on(
     server: DevServer, page: "Page", keep: Callable[..., None]
 ) -> None:
-    first_day = server.platform.settings.first_day.isoformat()
+    first_day = server.first_day.isoformat()
     page.goto(f"{server.url}/assets/{SESSIONS.name}?view=partitions&partition={first_day}")
     expect(page.get_by_text(f"Materialized ({DAYS})")).to_be_visible()
     expect(page.get_by_text("Failed (0)")).to_be_visible()
@@ -278,7 +280,7 @@ def test_the_list_of_runs_tells_what_was_loaded_and_which_days_were_built(
     page.goto(f"{server.url}/runs")
     expect(page.get_by_text(LOAD_JOB).first).to_be_visible()
     expect(page.get_by_text(BUILD_JOB).first).to_be_visible()
-    expect(page.get_by_text(f"days: {server.platform.settings.first_day}").first).to_be_visible()
+    expect(page.get_by_text(f"days: {server.first_day}").first).to_be_visible()
     expect(page.get_by_text("Failure", exact=True)).to_have_count(0)
     keep("runs")
 
@@ -294,3 +296,80 @@ def test_all_sensors_are_switched_on(server: DevServer, page: "Page", keep: Call
     for switch in switches.all():
         expect(switch).to_be_checked()
     keep("sensors")
+
+
+@in_browser
+def test_the_catalogue_shows_every_day_filled_and_none_from_before_the_first_booked_one(
+    server: DevServer, page: "Page", keep: Callable[..., None]
+) -> None:
+    page.set_viewport_size({"width": 1900, "height": 2600})
+    page.goto(f"{server.url}/assets")
+    daily = [spec for spec in server.definitions.resolve_all_asset_specs() if spec.partitions_def]
+    expect(page.get_by_text(f"{DAYS} partitions", exact=True)).to_have_count(len(daily))
+    expect(page.get_by_text("All", exact=True)).to_have_count(len(daily))
+    keep("catalogue")
+
+
+@in_browser
+def test_the_figures_of_a_daily_table_are_plotted_by_day(
+    server: DevServer, page: "Page", keep: Callable[..., None]
+) -> None:
+    page.set_viewport_size({"width": 1900, "height": 2600})
+    page.goto(f"{server.url}/assets/{DAILY_ACTIVITY.name}?view=overview")
+    page.get_by_text("Plots", exact=True).click()
+    expect(page.get_by_text("When graphing values by partition")).to_be_visible()
+    expect(page.locator("canvas")).to_have_count(len(DAILY_ACTIVITY.figures) + 1)
+    for figure in DAILY_ACTIVITY.figures:
+        # Once as a column, once above its plot.
+        expect(page.get_by_text(figure.name, exact=True).nth(1)).to_be_visible()
+    keep("plots")
+
+
+@in_browser
+def test_a_job_lists_the_runs_of_refresh_beside_those_of_its_sensor(
+    server: DevServer, page: "Page", keep: Callable[..., None]
+) -> None:
+    of_job = [run for run in server.runs() if run["jobName"] == BUILD_JOB]
+    assert {tag["key"] for tag in of_job[-1]["tags"]}.isdisjoint({"dagster/sensor_name"})
+    page.goto(f"{server.url}/locations/{code_location_name()}/jobs/{BUILD_JOB}/runs")
+    for run in of_job:
+        expect(page.get_by_text(run["runId"][:8], exact=True).first).to_be_visible()
+    keep("job")
+
+
+def days_shown(server: DevServer) -> dict[str, int]:
+    """How many days of the sessions the UI knows, and how many of them are filled."""
+    sessions = f'{{path: ["{SESSIONS.name}"]}}'
+    query = f"{{assetNodes(assetKeys: [{sessions}]) {{partitionStats {{numPartitions numMaterialized}}}}}}"
+    return server.ask(query)["assetNodes"][0]["partitionStats"]
+
+
+def test_a_file_of_long_ago_is_built_at_once_and_shown_when_the_location_is_loaded_again(server: DevServer) -> None:
+    day = server.first_day - timedelta(days=40)
+    line = page_view(datetime.combine(day, clock(12), UTC), "visitor-of-long-ago")
+    (server.platform.settings.landing_dir / "web" / "long_ago.jsonl").write_text(line + "\n")
+    wait_for(lambda: day in built(server), server)
+    wait_for(lambda: not any(server.platform.staleness().tables.values()), server)
+    assert days_shown(server) == {"numPartitions": DAYS, "numMaterialized": DAYS}
+    server.ask(
+        f'mutation {{reloadRepositoryLocation(repositoryLocationName: "{code_location_name()}") {{__typename}}}}'
+    )
+    wait_for(lambda: days_shown(server) == {"numPartitions": DAYS + 40, "numMaterialized": DAYS + 1}, server)
+    assert "caught an error" not in server.said()
+
+
+# The last one, for nothing is as it should be after it.
+@in_browser
+def test_the_page_of_a_source_names_a_broken_file_and_what_is_wrong_with_it(
+    server: DevServer, page: "Page", keep: Callable[..., None]
+) -> None:
+    landing = server.platform.settings.landing_dir / "web"
+    whole = gzip.compress(page_view(datetime.now(UTC), "visitor-of-a-broken-file").encode() * 500)
+    (landing / "broken.jsonl.gz").write_bytes(whole[:-20])
+    wait_for(lambda: server.platform.quality("web").is_beyond, server)
+    page.goto(f"{server.url}/assets/staging/web?view=checks&checkDetail=quarantined_share")
+    expect(page.get_by_text("web/broken.jsonl.gz: cannot be read").first).to_be_visible(timeout=LIMIT_SECONDS * 1000)
+    row = page.get_by_role("row").filter(has=page.get_by_text("web/broken.jsonl.gz", exact=True))
+    expect(row.first).to_contain_text("cannot be read")
+    expect(page.get_by_text("visitor-of-a-broken-file")).to_have_count(0)
+    keep("broken_file")

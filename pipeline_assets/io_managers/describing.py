@@ -1,0 +1,15 @@
+"""What the materializations of a run say; shared by the IO managers."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+
+def describe_partitions(context: dg.OutputContext, metadata: Mapping[str, Mapping[str, Any]]) -> None:
+    """Have each partition's materialization say what is known of it, also where a run writes a range of them."""
+    if len(context.asset_partition_keys) == 1:
+        context.add_output_metadata(dict(next(iter(metadata.values()))))
+        return
+    for key, of_partition in metadata.items():
+        context.step_context.add_asset_metadata(dict(of_partition), asset_key=context.asset_key, partition_key=key)

@@ -1,0 +1,24 @@
+"""What the UI shows of each day of a table.
+
+Revision ID: 0007
+"""
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects.postgresql import JSONB
+
+from pipeline_assets.ledger.schema import schema_of
+
+revision = "0007"
+down_revision = "0006"
+
+
+def upgrade() -> None:
+    """Add the column."""
+    column = sa.Column("figures", JSONB, comment="Numbers of the day that the UI shows, by name. No row depends on it.")
+    op.add_column("builds", column, schema=schema_of(op.get_bind()))
+
+
+def downgrade() -> None:
+    """Drop the column."""
+    op.drop_column("builds", "figures", schema=schema_of(op.get_bind()))
