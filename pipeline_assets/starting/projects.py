@@ -160,6 +160,8 @@ def plan(
     """
     folder = folder.expanduser().absolute()
     folder = folder.resolve() if folder.exists() else folder
+    if folder == clone:
+        raise StartError(f"{folder} is the clone of pipeline-assets; choose a folder outside of it")
     if is_project(folder):
         return _addition(folder, samples, wishes, source)
     _check_place(folder, clone)

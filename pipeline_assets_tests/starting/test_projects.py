@@ -96,6 +96,7 @@ def test_the_folder_may_be_there_if_it_is_empty_and_may_be_the_working_folder(ru
         ("project/shop", "lies within the project"),
         ("project", "is a project already"),
         (str(PROJECT_ROOT / "shop"), "choose a folder outside of it, such as"),
+        (str(PROJECT_ROOT), "is the clone of pipeline-assets; choose a folder outside of it"),
     ],
 )
 def test_nothing_that_is_there_is_touched(run: Run, folder: str, message: str) -> None:
