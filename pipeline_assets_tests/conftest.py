@@ -11,10 +11,15 @@ import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from pipeline_assets.postgres import connect, leave_server, server_url
 from pipeline_assets.settings import Settings
+
+# How long an example takes depends on what else the machine does.
+hypothesis.settings.register_profile("pipeline", deadline=None)
+hypothesis.settings.load_profile("pipeline")
 
 # A worker takes one module after the other. Those that take minutes come first, so that no worker is left with one of
 # them while the others have nothing to do.

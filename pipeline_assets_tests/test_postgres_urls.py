@@ -231,7 +231,7 @@ def test_a_role_that_may_not_create_is_told_the_sql_for_an_admin_and_then_works(
         for statement in statements:
             admin.execute(statement)
     result = runner.invoke(app, ["refresh"])
-    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.exit_code == 0, result.stderr
     found = runner.invoke(app, ["sql", "select sum(events) from shop_marts.daily_activity"])
     assert found.stdout == "sum\n2\n"
 
