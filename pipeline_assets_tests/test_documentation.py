@@ -101,11 +101,10 @@ def test_every_command_and_option_of_the_command_line_is_there(page: Path) -> No
     for line in code(page).splitlines():
         for call in re.findall(r"(?:^|[\s/(])pipeline-assets((?: [\w./<>=\"'-]+)+)", line.split("#")[0]):
             name, command, rest = command_of(call.split())
-            if command is None:
+            if command is None and not name.isupper():
                 wrong.append(f"pipeline-assets {name}")
-                continue
-            options = {option for each in command.params for option in each.opts}
-            wrong += [f"{name} {word}" for word in rest if word.startswith("--") and word not in options]
+            options = {option for each in getattr(command, "params", []) for option in each.opts}
+            wrong += [f"{name} {word}" for word in rest if word.startswith("--") and word not in {*options, "--help"}]
     assert wrong == []
 
 
