@@ -176,6 +176,16 @@ class Staleness:
         )
         return [half for half in halves if half.tables]
 
+    def within(self, stretch: Stretch, first: date, last: date | None) -> Stretch | None:
+        """The part of a stretch that is not before a day and not after another; None where nothing is to be built."""
+        if stretch.first == WHOLE:
+            return stretch
+        begin, end = max(stretch.first, first), stretch.last if last is None else min(stretch.last, last)
+        if begin > end:
+            return None
+        part = self._with_tables(Stretch(begin, end, len([day for day in self.days if begin <= day <= end])))
+        return part if part.tables else None
+
     def _with_tables(self, stretch: Stretch) -> Stretch:
         """The stretch with what can be built in it."""
         elsewhere = {

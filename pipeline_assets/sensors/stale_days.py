@@ -1,13 +1,17 @@
 """The reconciler: days whose tables are not built from what is there now."""
 
+from datetime import date, timedelta
+
 import dagster as dg
 
-from pipeline_assets.assets.keys import stretch_keys
+from pipeline_assets.assets.keys import stretch_keys, table_key
 from pipeline_assets.checks.declared import report_leftovers
+from pipeline_assets.contracts.tables import EVENTS
 from pipeline_assets.jobs import BUILD_JOB, LOAD_JOB, job_name
+from pipeline_assets.namespace import Namespace
 from pipeline_assets.partitions import range_tags
 from pipeline_assets.platform import Platform
-from pipeline_assets.runs import under_way
+from pipeline_assets.runs import storage_locks, under_way
 from pipeline_assets.sensors.backing_off import INPUTS_TAG, few_failures, inputs_digest, must_wait
 from pipeline_assets.sensors.declaring import sensor
 
@@ -33,8 +37,19 @@ def stale_days(
     if not todo:
         return dg.SkipReason("Every day is built from what is there now.")
     reason = dg.SkipReason()
+    known = _known_days(context, namespace)
     while todo:
         stretch = todo.pop(0)
+        if known is not None:
+            possible = staleness.within(stretch, *known)
+            if possible != stretch:
+                reason = dg.SkipReason(
+                    f"{stretch}: Dagster knows some of these days only when the code location is loaded again, which "
+                    "somebody has to do (Reload, on its page Deployment); `pipeline-assets refresh` builds them too."
+                )
+            if possible is None:
+                continue
+            stretch = possible
         digest = inputs_digest([stretch.first, stretch.last, *staleness.asked_of(stretch)])
         waiting = must_wait(context.instance, build, digest)
         if waiting is None:
@@ -46,3 +61,17 @@ def stale_days(
         if few_failures(context.instance, build):
             todo = staleness.halves(stretch) + todo
     return reason
+
+
+def _known_days(context: dg.SensorEvaluationContext, namespace: Namespace) -> tuple[date, date | None] | None:
+    """The first and the last day for which the daemon can make a run; None where it can for every day.
+
+    On our own storage it can, see `dagster_storage.PlannedRun`. On any other it refuses days that it does not know, and
+    asks for the same again at the next tick, so that nothing else would be built.
+    """
+    if storage_locks(context.instance) or context.repository_def is None:
+        return None
+    days = context.repository_def.asset_graph.get(table_key(EVENTS.name, namespace)).partitions_def
+    if not isinstance(days, dg.TimeWindowPartitionsDefinition):
+        return None
+    return days.start.date(), days.end.date() - timedelta(days=1) if days.end else None

@@ -2,13 +2,15 @@
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
 import pytest
 import sqlalchemy as sa
+from dagster._core.definitions.partitions.snap import PartitionsSnap
+from dagster._core.storage.dagster_run import DagsterRun
 from dagster._core.test_utils import create_run_for_test
 
 from pipeline_assets.jobs import BUILD_JOB, LOAD_JOB
@@ -191,6 +193,42 @@ def test_after_a_failed_build_the_sensor_waits_and_asks_at_once_when_its_inputs_
     (request,), _ = tick(stale_days, clicks)
     assert run(clicks, BUILD_JOB, request).success
     assert tick(stale_days, clicks)[1] == "Every day is built from what is there now."
+
+
+def test_on_another_storage_days_that_dagster_does_not_know_hold_up_no_other(
+    new_deployment: Callable[..., Deployment], tmp_path: Path
+) -> None:
+    clicks = new_deployment(tables=("sessions",))
+    clicks.declare("clicks", CLICKS)
+    clicks.deliver("clicks/a.jsonl", on(10))
+    clicks.refreshed()
+    clicks.reload()
+    sessions = clicks.definitions.resolve_asset_graph().get(dg.AssetKey("sessions")).partitions_def
+    assert sessions is not None
+    known = PartitionsSnap.from_def(sessions).get_partitions_definition()
+    assert known.get_partition_keys() == ["2026-03-10"]
+
+    settled(clicks, "clicks/b.jsonl", on(2, 20))
+    assert run(clicks, LOAD_JOB, tick(new_files, clicks)[0][0]).success
+    ours = clicks.instance
+    (tmp_path / "theirs").mkdir()
+    with dg.DagsterInstance.local_temp(str(tmp_path / "theirs")) as theirs:
+        clicks.instance = theirs
+        requests, reason = tick(stale_days, clicks)
+        assert requests == []
+        assert "when the code location is loaded again" in str(reason)
+        settled(clicks, "clicks/c.jsonl", on(9, 10, 11, hour=13))
+        clicks.instance = ours
+        assert run(clicks, LOAD_JOB, tick(new_files, clicks)[0][0]).success
+        clicks.instance = theirs
+        (request,), _ = tick(stale_days, clicks)
+    assert tagged_days(request.tags) == [date(2026, 3, 10)]
+    # What the daemon asks first.
+    planned = DagsterRun(job_name=BUILD_JOB, tags=dict(request.tags)).get_resolved_partitions_subset_for_events(known)
+    assert planned is not None
+    clicks.instance = ours
+    (request,), _ = tick(stale_days, clicks)
+    assert tagged_days(request.tags)[0] == date(2026, 3, 2)
 
 
 def test_after_a_load_that_left_its_files_pending_the_doorbell_waits_until_the_files_change(clicks: Deployment) -> None:
