@@ -1,5 +1,6 @@
 """Writes a project of one's own: a usual Dagster project around the declarations. All of it, or nothing."""
 
+import errno
 import importlib.util
 import keyword
 import re
@@ -15,7 +16,8 @@ from pathlib import Path, PurePosixPath
 from string import Template
 
 from pipeline_assets.declarations.problems import suggestion
-from pipeline_assets.project import is_project
+from pipeline_assets.private import make_folder, protect
+from pipeline_assets.project import ENV_FILE, is_project
 from pipeline_assets.settings import PACKAGE_DIR, Settings
 from pipeline_assets.starting.declaring import (
     conversion_yaml,
@@ -34,6 +36,9 @@ _TAKEN_MODULES = frozenset({"data", "tests", "defs", "docs"})
 _LOOKED_AT = 5
 _TRIED_FILES = 100
 _TRIED_BYTES = 512 << 20
+_LANDING_KEPT = "data/landing/.keep"
+# Some file systems know no links, and landing may be another one than the project's.
+_NO_LINKS = {errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 _COMPRESSED = (".gz", ".gzip", ".zst", ".zstd", ".bz2", ".bzip2")
 
 
@@ -120,14 +125,21 @@ class Start:
     def _move(self, draft: Path) -> None:
         moved: list[Path] = []
         made: list[Path] = []
+        # Code is shared with a team; passwords, and what people did, are not.
+        data = {name for name in (*self.texts, *self.copies) if name in self.copies or name == _LANDING_KEPT}
         try:
             for name in (*self.texts, *self.copies):
                 target = self.folder / name
                 made += _missing(target.parent)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                # A link does not replace what is there, as a rename would.
-                target.hardlink_to(draft / name)
+                if name in data:
+                    self.folder.mkdir(parents=True, exist_ok=True)
+                    make_folder(target.parent)
+                else:
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                _place(draft / name, target)
                 moved.append(target)
+                if name in data or name == ENV_FILE:
+                    protect(target)
         except OSError:
             for file in moved:
                 file.unlink(missing_ok=True)
@@ -182,7 +194,7 @@ def plan(
     else:
         texts[f"{module}/defs/events/defs.yaml.example"] = _template("defs.yaml.example")
         # Something to drop files into.
-        texts["data/landing/.keep"] = ""
+        texts[_LANDING_KEPT] = ""
     names = {
         "module": module,
         "title": folder.name,
@@ -295,6 +307,26 @@ def _is_installed(name: str, folder: Path) -> bool:
     # A folder of that name here is not a package but what is to become one.
     places = [Path(place) for place in spec.submodule_search_locations or [spec.origin or ""]]
     return not all(place.absolute().parent == folder.parent for place in places)
+
+
+def _place(draft: Path, target: Path) -> None:
+    """Put a file where nothing is.
+
+    Raises:
+        FileExistsError: something is there; it stays.
+    """
+    try:
+        # A link does not replace what is there, as a rename would.
+        target.hardlink_to(draft)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        with draft.open("rb") as original, target.open("xb") as copy:
+            try:
+                shutil.copyfileobj(original, copy)
+            except OSError:
+                target.unlink(missing_ok=True)
+                raise
 
 
 def _missing(folder: Path) -> list[Path]:

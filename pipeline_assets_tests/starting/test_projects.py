@@ -1,5 +1,8 @@
 """`pipeline-assets init`: all of a project or nothing of it, and nothing that was there is touched."""
 
+import errno
+import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -81,6 +84,43 @@ def test_a_password_in_env_gets_into_no_version_control(run: Run) -> None:
     ignored = Path("shop/.gitignore").read_text().splitlines()
     assert {"/.env", "/data/"} <= set(ignored)
     assert Path("shop/.env.example").read_text() == Path("shop/.env").read_text()
+
+
+def test_data_and_settings_are_their_owner_s_alone_and_code_is_the_team_s(run: Run) -> None:
+    before = os.umask(0o022)
+    try:
+        run("shop", "--sample", "../clicks.jsonl")
+    finally:
+        os.umask(before)
+    modes = {
+        path.relative_to("shop").as_posix(): stat.S_IMODE(path.stat().st_mode)
+        for path in (Path("shop"), *Path("shop").rglob("*"))
+    }
+    data = {name: mode for name, mode in modes.items() if name.split("/")[0] in ("data", ".env")}
+    assert data == {
+        "data": 0o700,
+        "data/landing": 0o700,
+        "data/landing/clicks": 0o700,
+        "data/landing/clicks/clicks.jsonl": 0o600,
+        ".env": 0o600,
+    }
+    assert {mode for name, mode in modes.items() if name not in data} == {0o755, 0o644}
+
+
+def test_where_the_file_system_knows_no_links_it_is_copied(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: Path, target: Path) -> None:
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), str(self))
+
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    assert run("shop", "--sample", "../clicks.jsonl")[0] == 0
+    assert Path("shop/data/landing/clicks/clicks.jsonl").read_text() == CLICKS
+    Path("other").mkdir()
+    Path("other/README.md").write_text("mine")
+    start = plan(Path("another"), [Path("../clicks.jsonl")], Wishes())
+    Path("other").rename("another")
+    with pytest.raises(StartError, match="README"):
+        start.write()
+    assert everything(Path("another")) == {"README.md": b"mine"}
 
 
 def test_the_folder_may_be_there_if_it_is_empty_and_may_be_the_working_folder(run: Run) -> None:
