@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 import typer.testing
+import yaml
 
 from pipeline_assets.cli import app
+from pipeline_assets.code_location import code_location_name
 from pipeline_assets.components.loading import declared
 from pipeline_assets.settings import PROJECT_ROOT, Settings
 from pipeline_assets.starting.guessing import Wishes
@@ -59,6 +61,12 @@ def test_a_project_is_begun_from_a_sample_and_its_declarations_can_be_loaded(run
     assert [source.name for source in sources] == ["clicks"]
     (funnel,) = analyses.funnels
     assert [step.event for step in funnel.steps] == [("view",), ("buy",)]
+
+
+def test_dg_and_the_workspace_call_the_project_the_same_and_so_do_its_runs(run: Run) -> None:
+    run("shop-2026")
+    (location,) = yaml.safe_load(Path("shop-2026/workspace.yaml").read_text())["load_from"]
+    assert location["python_module"]["location_name"] == code_location_name(Path("shop-2026")) == "shop_2026"
 
 
 def test_no_value_of_a_record_is_printed(run: Run) -> None:
