@@ -1091,11 +1091,11 @@ def _likely(source: Source) -> str:
     if source.ready is None or source.record_format not in ("jsonl", "json_array"):
         return ""
     ready = source.ready
-    kinds = {**ready.lookalikes, **{other.name: other.marks for other in READY_FORMATS.values() if other != ready}}
+    kinds = [(kind, marks) for kind, marks in ready.lookalikes.items()]
+    others = {other.name: other for other in READY_FORMATS.values() if other != ready}
+    kinds += [(other.name, marks) for other in others.values() for marks in other.marks]
     cases = " ".join(
-        f"WHEN {' AND '.join(_has(mark) for mark in marks)} THEN {quote(LIKELY + kind)}"
-        for kind, marks in kinds.items()
-        if marks
+        f"WHEN {' AND '.join(_has(mark) for mark in marks)} THEN {quote(LIKELY + kind)}" for kind, marks in kinds
     )
     return f" || CASE {cases} ELSE '' END"
 

@@ -493,42 +493,22 @@ def _arrow_type(kind: pa.DataType) -> str:
 
 # -- ready formats ----------------------------------------------------------------------------------------------------
 
-_MARKS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("cloudevents", ("specversion", "type", "source", "id")),
-    ("ga4", ("event_timestamp", "event_name", "user_pseudo_id")),
-    ("amplitude", ("amplitude_id", "event_type", "event_time")),
-    ("matomo", ("idVisit", "visitorId", "actionDetails")),
-    ("mixpanel", ("event", "properties.time", "properties.distinct_id")),
-    ("posthog", ("event", "distinct_id", "timestamp", "properties")),
-    ("segment", ("messageId", "originalTimestamp")),
-    ("segment", ("messageId", "anonymousId")),
-    ("segment", ("messageId", "userId", "type")),
-    ("segment", ("id", "anonymous_id", "original_timestamp")),
-    ("snowplow", ("collector_tstamp", "event_id", "derived_tstamp", "domain_userid")),
-    ("caddy_json", ("ts", "request.uri", "request.method", "status")),
-    ("traefik_json", ("ClientHost", "RequestMethod", "RequestPath")),
-    ("cloudfront_json", ("c-ip", "cs-uri-stem")),
-    ("nginx_json", ("remote_addr", "request", "status")),
-    ("nginx_json", ("remote_addr", "request_uri", "status")),
-)
-"""Ready formats, and columns that are found together in no other."""
-
 
 def _with_ready(sample: Sample | None) -> Sample | None:
     """A sample of rows or objects as one of a ready format, where it has its marks."""
     if sample is None or not sample.columns:
         return sample
     names = {part.casefold() for column in sample.columns for part in (column.path[0], column.name)}
-    for name, marks in _MARKS:
-        ready = READY_FORMATS.get(name)
-        if ready is None or not names.issuperset(mark.casefold() for mark in marks):
+    for name, ready in READY_FORMATS.items():
+        if name != ready.name:
             continue
-        tracked = ready.records in (*_JSON_RECORDS, "tsv_lines")
-        if not tracked or (sample.format not in _JSON_RECORDS and not ready.table.names and not ready.table.json):
-            continue
-        # Rows of a table as they are in a warehouse; objects in the same words only where they are what is delivered.
-        if ready.records == "tsv_lines" and sample.format in _JSON_RECORDS:
-            continue
-        records = {} if sample.format == ready.records else {"records": sample.format}
-        return Sample(name, {**sample.attributes, **records}, sample.columns, sample.guesses)
+        if sample.format in _JSON_RECORDS:
+            marks = ready.marks if ready.records in _JSON_RECORDS else ()
+        else:
+            # Rows of a table as they are in a warehouse.
+            own = ready.marks if ready.table.names or ready.table.json else ()
+            marks = (*own, *ready.table.marks)
+        if any(names.issuperset(mark.casefold() for mark in series) for series in marks):
+            records = {} if sample.format == ready.records else {"records": sample.format}
+            return Sample(name, {**sample.attributes, **records}, sample.columns, sample.guesses)
     return sample

@@ -183,6 +183,9 @@ READY = {
     "snowplow.tsv": "snowplow",
     "ga4.jsonl": "ga4",
     "posthog.jsonl": "posthog",
+    "amplitude.jsonl": "amplitude",
+    "mixpanel.jsonl": "mixpanel",
+    "matomo_visits.json": "matomo",
     "cloudevents.jsonl": "cloudevents",
     "iis.log": "w3c_log",
     "cloudfront.log": "cloudfront_log",
@@ -197,6 +200,26 @@ def test_a_ready_format_is_known_by_its_marks(name: str, tmp_path: Path) -> None
     # Of an envelope that says what happened the payload says to whom.
     assert {"anonymous_id", "user_id"} & source.mapping.keys()
     assert load(source, FIXTURES / name)[1].landed > 0
+
+
+@pytest.mark.parametrize(
+    ("columns", "tracker"),
+    [
+        ("id,anonymous_id,user_id,original_timestamp,event", "segment"),
+        ("collector_tstamp,event_id,derived_tstamp,domain_userid,event_name", "snowplow"),
+    ],
+)
+def test_rows_of_a_warehouse_are_known_as_a_table_and_not_as_the_objects_of_a_tracker(
+    tmp_path: Path, columns: str, tracker: str
+) -> None:
+    rows = [[f"{column}-{number}" for column in columns.split(",")] for number in range(5)]
+    file = tmp_path / "export.csv"
+    file.write_text("".join(f"{','.join(row)}\n" for row in (columns.split(","), *rows)))
+    found = read_samples([file])
+    assert (found.format, found.attributes) == (tracker, {"records": "csv"})
+    objects = tmp_path / "export.jsonl"
+    objects.write_text("".join(f"{json.dumps(dict(zip(columns.split(','), row, strict=True)))}\n" for row in rows))
+    assert read_samples([objects]).format == "jsonl"
 
 
 def test_of_a_ready_format_what_was_named_counts(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ FORMAT = ReadyFormat(
     name="amplitude",
     title="Amplitude's export",
     records="jsonl",
-    marks=("event_type", "event_time", "amplitude_id"),
+    marks=(("event_type", "event_time", "amplitude_id"),),
     table=Table(
         json=(
             "event_properties",

@@ -16,6 +16,7 @@ FORMAT = ReadyFormat(
     name="caddy_json",
     title="Caddy's access log",
     records="jsonl",
+    marks=(("ts", "request.uri", "request.method", "status"),),
     mapping={
         **request_mapping(
             time="ts",

@@ -11,7 +11,7 @@ FORMAT = ReadyFormat(
     name="cloudevents",
     title="CloudEvents in structured JSON mode",
     records="jsonl",
-    marks=("specversion", "source", "type"),
+    marks=(("specversion", "type", "source", "id"),),
     table=Table(json=("data",)),
     mapping={
         # An id is unique within its source only.

@@ -25,5 +25,6 @@ FORMAT = ReadyFormat(
     name="cloudfront_json",
     title="CloudFront's standard logs as JSON",
     records="jsonl",
+    marks=(("c-ip", "cs-uri-stem"),),
     mapping={**_MAPPING, "occurred_at": f"coalesce({_MILLISECONDS}, {_MAPPING['occurred_at']}, {_SECONDS})"},
 )

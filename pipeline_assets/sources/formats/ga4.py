@@ -45,7 +45,11 @@ FORMAT = ReadyFormat(
     name="ga4",
     title="Google Analytics 4's BigQuery export",
     records="jsonl",
-    marks=("event_timestamp", "event_name"),
+    # Without consent there is no user_pseudo_id.
+    marks=(
+        ("event_timestamp", "event_name", "user_pseudo_id"),
+        ("event_timestamp", "event_name", "event_params"),
+    ),
     table=Table(
         json=(
             *_PARAMETER_LISTS,

@@ -51,7 +51,7 @@ FORMAT = ReadyFormat(
     title="Matomo's visits with their actions",
     records="json_array",
     nested=Nested(array="actionDetails", record="action", of_first={"firstAction": "timestamp"}),
-    marks=("idVisit", "action.type"),
+    marks=(("idVisit", "action.type"), ("idVisit", "visitorId", "actionDetails")),
     lookalikes={
         "visits and not actions: deliver what the API answers as it is, one array of visits with their actions": (
             "idVisit",

@@ -33,6 +33,7 @@ FORMAT = ReadyFormat(
     name="nginx_json",
     title="nginx's access log as JSON",
     records="jsonl",
+    marks=(("remote_addr", "request", "status"), ("remote_addr", "request_uri", "status")),
     mapping={
         **request_mapping(
             time=_TIME,

@@ -30,7 +30,7 @@ FORMAT = ReadyFormat(
     name="posthog",
     title="PostHog's event export",
     records="jsonl",
-    marks=("uuid", "event", "distinct_id"),
+    marks=(("uuid", "event", "distinct_id"), ("event", "distinct_id", "timestamp", "properties")),
     table=Table(json=("properties", "person_properties", "person")),
     reshape=({"record": f"json_merge_patch(record, {_opened('properties')}, {_opened('person_properties')})"},),
     mapping={

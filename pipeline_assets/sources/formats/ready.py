@@ -25,12 +25,14 @@ class Table:
         rest: the object that takes the columns that are not called like a field, in files that do not hold it as one
             column; empty: they are fields of the record.
         fields: what is called like a field, where `rest` is given.
+        marks: like those of the format, of rows whose columns are not called like its fields.
     """
 
     json: tuple[str, ...] = ()
     names: Mapping[str, str] = field(default_factory=dict)
     rest: str = ""
     fields: tuple[str, ...] = ()
+    marks: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -73,8 +75,8 @@ class ReadyFormat:
         time: the attribute `time`.
         sessions: the attribute `sessions`.
         required: the attribute `required`.
-        marks: fields that every record of it has and records of others have not, all together, with dots between the
-            keys; by them it is known where it is declared as another. Empty where nothing tells it.
+        marks: fields that only its records have, all those of one series together, with dots between the keys; every
+            record has one of the series. By them it is known in a sample, and where it is declared as another.
         lookalikes: what else people hand over in its place, in words -> the marks of that.
     """
 
@@ -93,7 +95,7 @@ class ReadyFormat:
     time: Mapping[str, Any] = field(default_factory=dict)
     sessions: Mapping[str, Any] = field(default_factory=dict)
     required: tuple[str, ...] = ()
-    marks: tuple[str, ...] = ()
+    marks: tuple[tuple[str, ...], ...] = ()
     lookalikes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 

@@ -64,6 +64,7 @@ _SKU = "coalesce(properties.sku, properties.product_id, properties.id)"
 
 # The tables that Segment, RudderStack and Jitsu write to a warehouse: one column for each property.
 _TABLE = Table(
+    marks=(("id", "anonymous_id", "original_timestamp"),),
     json=("context", "properties", "traits", "integrations", "products"),
     names={
         "id": "messageId",
@@ -101,7 +102,11 @@ FORMAT = ReadyFormat(
     title="Segment's common fields",
     aliases=("rudderstack", "jitsu"),
     records="jsonl",
-    marks=("messageId", "type"),
+    marks=(
+        ("messageId", "originalTimestamp"),
+        ("messageId", "anonymousId"),
+        ("messageId", "userId", "type"),
+    ),
     table=_TABLE,
     mapping={
         "event_id": "messageId",

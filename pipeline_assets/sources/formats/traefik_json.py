@@ -10,6 +10,7 @@ FORMAT = ReadyFormat(
     name="traefik_json",
     title="Traefik's access log as JSON",
     records="jsonl",
+    marks=(("ClientHost", "RequestMethod", "RequestPath"),),
     mapping={
         **request_mapping(
             time='coalesce(StartUTC, StartLocal, "time")',
