@@ -1,5 +1,6 @@
 """Assemble what Dagster loads. Production, tests and the command line all call `build_defs`."""
 
+import logging
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -27,7 +28,10 @@ from pipeline_assets.sensors.new_files import new_files
 from pipeline_assets.sensors.stale_days import stale_days
 from pipeline_assets.settings import Settings
 from pipeline_assets.staging.housekeeping import spill_folder
+from pipeline_assets.staging.looking import peek
 from pipeline_assets.undeclared import read_copy
+
+logger = logging.getLogger(__name__)
 
 
 def build_platform(settings: Settings) -> Platform:
@@ -51,7 +55,8 @@ def build_defs(
     Args:
         settings: where things are and what is declared; `Settings.for_project` reads those of a project. By default
             those of the project that the process works in.
-        platform: an existing deployment object to work through, in place of one made from `settings`.
+        platform: an existing deployment object to work through, in place of one made from `settings`. Who has one can
+            ask it what the declarations seem to get wrong (`hints`); otherwise that is logged, by a glance at landing.
         resource_overrides: resources in place of the default ones, by their plain names (`resources.RESOURCES`).
         executor: runs what is materialized by hand; none by default, so that of the code location it is merged into.
             The deployment's own jobs are always executed in one process.
@@ -62,7 +67,9 @@ def build_defs(
         DeclarationError: with every mistake in every declaration.
     """
     settings = settings or (platform.settings if platform else Settings.from_environment())
-    platform = platform or build_platform(settings)
+    if platform is None:
+        platform = build_platform(settings)
+        _tell_doubts(platform)
     model = platform.model
     namespace = settings.namespace
     staging = [staging_key(source, namespace) for source in sorted(platform.sources)]
@@ -107,3 +114,14 @@ def build_defs(
         if not platform.is_declared(source.name)
     ]
     return dg.Definitions.merge(core, component_definitions(settings, defs_module), *undeclared)
+
+
+def _tell_doubts(platform: Platform) -> None:
+    """Warn of what a declaration seems to get wrong, by the files that are there: `dg check defs` shows it.
+
+    It is no error: tomorrow's file may have the column, and until then the others load.
+    """
+    for name, source in platform.sources.items():
+        if platform.is_declared(name):
+            for doubt in peek(source, platform.settings.landing_dir):
+                logger.warning("Source %s: %s", name, doubt)

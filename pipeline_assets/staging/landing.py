@@ -3,10 +3,12 @@
 import errno
 import fnmatch
 import hashlib
+import itertools
 import os
 import re
 import stat
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from io import FileIO
 from pathlib import Path, PurePosixPath
@@ -157,9 +159,7 @@ def scan(landing: Path, pattern: str, *, follow_links: bool = False) -> Listing:
         follow_links: whether links may leave landing.
     """
     walk = _Walk(landing, follow_links=follow_links)
-    parts = _without_repeats(PurePosixPath(pattern).parts)
-    if parts and parts[-1] == _ANY_FOLDERS:
-        parts.append("*")
+    parts = _parts(pattern)
     if parts:
         walk.visit(landing, parts, [])
     files = [walk.files[path] for path in sorted(walk.files)]
@@ -167,10 +167,69 @@ def scan(landing: Path, pattern: str, *, follow_links: bool = False) -> Listing:
     return Listing(files, refused, sorted(walk.doubtful.values(), key=lambda doubtful: doubtful.name))
 
 
-def _without_repeats(parts: Sequence[str]) -> list[str]:
-    """The parts of a pattern in which no `**` follows another, which means the same."""
+def some_files(landing: Path, pattern: str, *, most: int, names: int) -> tuple[list[Path], bool]:
+    """A few of the files that `scan` would find, and whether there are no others.
+
+    For a glance at a landing folder that may hold millions of files. Links are not followed: where one is, there may be
+    others.
+
+    Args:
+        landing: the landing folder; it need not exist.
+        pattern: the source's pattern.
+        most: how many files are enough.
+        names: how many names of files and folders are looked at.
+    """
+    glance = _Glance(names)
+    found = list(itertools.islice(glance.files(landing, _parts(pattern)), most))
+    return found, len(found) < most and glance.is_whole
+
+
+class _Glance:
+    """A walk through landing that ends after so many names."""
+
+    def __init__(self, names: int) -> None:
+        self._left = names
+        self.is_whole = True
+
+    def files(self, folder: Path, parts: Sequence[str]) -> Iterator[Path]:
+        if not parts:
+            return
+        part, *rest = parts
+        if part == _ANY_FOLDERS and rest:
+            yield from self.files(folder, rest)
+        wanted, then = ("*", parts) if part == _ANY_FOLDERS else (part, rest)
+        for path in self._named(folder, wanted):
+            if is_hidden(path.name) and not wanted.startswith(path.name[0]):
+                continue
+            if path.is_symlink():
+                self.is_whole = False
+            elif then:
+                if path.is_dir():
+                    yield from self.files(path, then)
+            elif path.suffix not in _UNFINISHED and path.is_file():
+                yield path
+
+    def _named(self, folder: Path, wanted: str) -> Iterator[Path]:
+        if not _WILD.search(wanted):
+            yield folder / wanted
+            return
+        matches = re.compile(fnmatch.translate(wanted)).match
+        with suppress(OSError), os.scandir(folder) as entries:
+            for entry in entries:
+                if not self._left:
+                    self.is_whole = False
+                    return
+                self._left -= 1
+                if matches(entry.name):
+                    yield folder / entry.name
+
+
+def _parts(pattern: str) -> list[str]:
+    """The parts of a pattern: no `**` follows another, which means the same, and none is the last."""
+    parts = PurePosixPath(pattern).parts
     before = ["", *parts]
-    return [part for part, last in zip(parts, before, strict=False) if (part, last) != (_ANY_FOLDERS, _ANY_FOLDERS)]
+    found = [part for part, last in zip(parts, before, strict=False) if (part, last) != (_ANY_FOLDERS, _ANY_FOLDERS)]
+    return [*found, "*"] if found and found[-1] == _ANY_FOLDERS else found
 
 
 class _Walk:

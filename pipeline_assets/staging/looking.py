@@ -4,12 +4,11 @@ The records are those that are read anyway, a few of each batch. Only a declarat
 first level of a JSON record, and keys that look like data are passed over: they may be personal.
 """
 
-import itertools
 import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -20,7 +19,7 @@ from pipeline_assets.sources.declaration import TABLE_FORMATS, Source
 from pipeline_assets.sources.mapping import column_names
 from pipeline_assets.sources.raw_columns import TEXT, Look, missing_columns, own_references
 from pipeline_assets.staging import reading
-from pipeline_assets.staging.landing import is_hidden, open_regular
+from pipeline_assets.staging.landing import open_regular, some_files
 
 _OF_BATCH = 50
 _MOST = 1000
@@ -29,6 +28,8 @@ _LONGEST_NAME = 200
 _NAME = re.compile(r"[A-Za-z_$][A-Za-z0-9_$ -]{0,63}")
 # Files that are looked at before anything is loaded, and bytes of a compressed or plain text file.
 _PEEKED_FILES = 2
+# Names of files and folders, of each source: whenever a code location is loaded.
+_PEEKED_NAMES = 2_000
 
 
 @dataclass
@@ -110,8 +111,8 @@ def peek(source: Source, landing: Path) -> list[str]:
     """What a declaration seems to get wrong, by a look at a file or two in landing, if there are any."""
     found: set[str] = set()
     looked = 0
-    candidates = list(itertools.islice(_candidates(landing, source.path), _PEEKED_FILES))
-    if not candidates and next(_candidates(landing, "**/*"), None) is not None:
+    candidates, are_all = some_files(landing, source.path, most=_PEEKED_FILES, names=_PEEKED_NAMES)
+    if not candidates and are_all and some_files(landing, "**", most=1, names=_PEEKED_NAMES)[0]:
         return [f"no file in landing matches the path '{source.path}'"]
     for path in candidates:
         try:
@@ -129,17 +130,6 @@ def peek(source: Source, landing: Path) -> list[str]:
         + (f"; did you mean '{missing.near}'?" if missing.near else "")
         for missing in missing_columns(source, found)
     ]
-
-
-def _candidates(landing: Path, pattern: str) -> Iterator[Path]:
-    root = landing.resolve()
-    named = {part[0] for part in PurePosixPath(pattern).parts}
-    # In no order: of a landing folder with a million files only a few may be listed here.
-    for path in landing.glob(pattern):
-        hidden = any(is_hidden(part) and part[0] not in named for part in path.relative_to(landing).parts)
-        # A link that leaves landing is none of what a load would read.
-        if not hidden and path.is_file() and path.resolve().is_relative_to(root):
-            yield path
 
 
 def _peeked(source: Source, path: Path) -> Look | None:

@@ -169,3 +169,19 @@ def test_components_stay_cheap_to_list() -> None:
     """`dg list components` and the editor's schemas need no platform."""
     assert EventSource.__module__ == "pipeline_assets.components.event_source"
     assert EventPipeline.get_description()
+
+
+def test_what_a_declaration_seems_to_get_wrong_is_told_when_a_project_is_loaded(
+    new_project: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    project = new_project()
+    add_pipeline(project)
+    landing = project / "data" / "landing" / "clicks"
+    landing.mkdir(parents=True)
+    (landing / "a.jsonl").write_text('{"id": "e1", "nmae": "secret", "type": "page", "time": "x", "visitor": "v"}\n')
+    load(project)
+    told = [record.getMessage() for record in caplog.records if record.name == "pipeline_assets.build"]
+    assert told == [
+        "Source clicks: event_name: none of 1 files in landing that were looked at has a column 'name'; did you mean "
+        "'nmae'?"
+    ]

@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline_assets.sources.raw_columns import Look
-from pipeline_assets.staging import reading
+from pipeline_assets.staging import looking, reading
+from pipeline_assets.staging.landing import scan, some_files
 from pipeline_assets.staging.looking import Sample, filled_columns, look, peek
 from pipeline_assets_tests.sources.staging_rows import source
 
@@ -90,6 +91,28 @@ def test_a_path_that_matches_nothing_is_told_where_there_are_files(tmp_path: Pat
     (tmp_path / "web").mkdir()
     (tmp_path / "web" / "a.jsonl").write_text("{}\n")
     assert peek(declared, tmp_path) == ["no file in landing matches the path 'wbe/*'"]
+
+
+def test_a_landing_folder_of_many_files_is_not_looked_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "web").mkdir()
+    for number in range(10):
+        (tmp_path / "web" / f"{number}.csv").write_text("{}\n")
+    declared = source(path="**/*.jsonl", mapping=MAPPING)
+    assert peek(declared, tmp_path) == ["no file in landing matches the path '**/*.jsonl'"]
+    monkeypatch.setattr(looking, "_PEEKED_NAMES", 5)
+    assert peek(declared, tmp_path) == []
+
+
+@pytest.mark.parametrize("pattern", ["**", "web/**", "**/web/**/*.jsonl", "w[e]b/*", "web/a.jsonl", "**/_x/*"])
+def test_a_glance_at_landing_sees_what_a_load_would_take(tmp_path: Path, pattern: str) -> None:
+    for name in ("web/a.jsonl", "web/b.jsonl.tmp", "web/.c.jsonl", "web/_x/d.jsonl", "web/day=1/e.jsonl", "f.jsonl"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("{}\n")
+    found, are_all = some_files(tmp_path, pattern, most=100, names=100)
+    assert are_all
+    assert {file.path for file in scan(tmp_path, pattern).files} == set(found)
+    (tmp_path / "web" / "link.jsonl").symlink_to(tmp_path / "f.jsonl")
+    assert some_files(tmp_path, "web/link*", most=100, names=100) == ([], False)
 
 
 def test_a_file_that_cannot_be_read_is_left_to_the_load(tmp_path: Path) -> None:
