@@ -8,6 +8,7 @@ import dagster as dg
 from dagster.components.scaffold.scaffold import scaffold_with
 
 from pipeline_assets.components.declaring import PIPELINE
+from pipeline_assets.private import make_file
 from pipeline_assets.project import ENV_FILE
 from pipeline_assets.settings import Settings
 
@@ -24,7 +25,10 @@ class EventPipelineScaffolder(dg.Scaffolder):
         if project is None or Settings.for_project(project).defs_dir is not None:
             return
         file = project / ENV_FILE
-        before = file.read_text(encoding="utf-8") if file.exists() else ""
+        if not file.exists():
+            # A password may come to stand there.
+            make_file(file)
+        before = file.read_text(encoding="utf-8")
         break_ = "\n" if before and not before.endswith("\n") else ""
         with file.open("a", encoding="utf-8") as opened:
             opened.write(f"{break_}{_VARIABLE}={_relative(request.target_path, project)}\n")

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from io import FileIO
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 
 # Suffixes under which uploaders keep unfinished files; they are renamed when complete.
 _UNFINISHED = (".tmp", ".part", ".partial", ".crdownload", ".inprogress", "._COPYING_")
@@ -61,6 +61,11 @@ def is_hidden(name: str) -> bool:
     `_common_metadata`, which Spark looks at, hold no rows.
     """
     return name.startswith(".") or (name.startswith("_") and "=" not in name)
+
+
+def is_passed_over(path: PurePath) -> bool:
+    """Whether a file is hidden, lies in a hidden folder or is called like an unfinished upload."""
+    return path.suffix in _UNFINISHED or any(map(is_hidden, path.parts))
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from pipeline_assets.declarations.problems import suggestion
 from pipeline_assets.private import make_folder, protect
 from pipeline_assets.project import ENV_FILE, is_project
 from pipeline_assets.settings import PACKAGE_DIR, Settings
+from pipeline_assets.staging.landing import is_passed_over
 from pipeline_assets.starting.declaring import (
     conversion_yaml,
     currencies_yaml,
@@ -140,7 +141,7 @@ class Start:
                 moved.append(target)
                 if name in data or name == ENV_FILE:
                     protect(target)
-        except OSError:
+        except BaseException:
             for file in moved:
                 file.unlink(missing_ok=True)
             for folder in made:
@@ -421,19 +422,30 @@ def _placed(files: Sequence[Path], landing: Path, source: str) -> tuple[dict[Pat
     """Where below landing the files go, and the pattern that matches them and those that follow."""
     if all(file.resolve().is_relative_to(landing.resolve()) for file in files):
         own = [file.resolve().relative_to(landing.resolve()) for file in files]
+        for path in own:
+            if is_passed_over(path):
+                raise StartError(f"{landing / path}: files and folders of such names are passed over; rename it")
         parent = own[0].parent if len({path.parent for path in own}) == 1 else Path(own[0].parts[0], "**")
         return dict.fromkeys(files), (PurePosixPath(parent.as_posix()) / _pattern(files)).as_posix()
     placed: dict[Path, str | None] = {}
     taken: set[str] = set()
     for file in files:
-        base = name = file.name
+        base = name = _shown_name(file)
         number = 1
         while name in taken:
             number += 1
             name = f"{number}_{base}"
         taken.add(name)
         placed[file] = f"{source}/{name}"
-    return placed, f"{source}/{_pattern(files)}"
+    return placed, f"{source}/{_pattern([Path(name) for name in taken])}"
+
+
+def _shown_name(file: Path) -> str:
+    """The name of a file, or where a file of that name would be passed over, one that is not."""
+    name = file.name
+    while is_passed_over(PurePosixPath(name)):
+        name = name[1:] if name[0] in "._" else PurePosixPath(name).stem
+    return name if PurePosixPath(name).parts else "sample"
 
 
 def _pattern(files: Sequence[Path]) -> str:

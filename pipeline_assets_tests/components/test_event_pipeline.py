@@ -1,6 +1,7 @@
 """A pipeline in the `defs` of a Dagster project: where it may stand, and what may stand in it."""
 
 import os
+import stat
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -136,6 +137,7 @@ def test_scaffolding_one_writes_what_the_command_line_needs_and_nothing_that_is_
         return project / ".env"
 
     assert scaffold(tmp_path / "new").read_text() == "PIPELINE_DEFS_DIR=shop/defs/clickstream\n"
+    assert stat.S_IMODE((tmp_path / "new" / ".env").stat().st_mode) == 0o600
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / ".env").write_text("SECRET=1")
     assert scaffold(tmp_path / "old").read_text() == "SECRET=1\nPIPELINE_DEFS_DIR=shop/defs/clickstream\n"

@@ -14,6 +14,7 @@ from pipeline_assets.cli import app
 from pipeline_assets.code_location import code_location_name
 from pipeline_assets.components.loading import declared
 from pipeline_assets.settings import PROJECT_ROOT, Settings
+from pipeline_assets.staging.landing import scan
 from pipeline_assets.starting.guessing import Wishes
 from pipeline_assets.starting.projects import StartError, module_name, plan
 
@@ -239,6 +240,21 @@ def test_a_sample_that_lies_in_landing_stays_where_it_is(run: Run) -> None:
     assert list(Path("shop/data/landing").rglob("*.jsonl")) == [landed]
     (source,), _ = declared(Settings.for_project(Path("shop"), {}))
     assert source.path == "web/2024/*.jsonl*"
+
+
+@pytest.mark.parametrize("name", ["_clicks.jsonl", ".clicks.jsonl", "clicks.jsonl.part", "._.tmp", "..."])
+def test_a_sample_gets_a_name_that_a_load_does_not_pass_over(run: Run, name: str) -> None:
+    Path("..", name).write_text(CLICKS)
+    assert run("shop", "--sample", f"../{name}")[0] == 0
+    settings = Settings.for_project(Path("shop"), {})
+    (source,), _ = declared(settings)
+    (file,) = scan(settings.landing_dir, source.path).files
+    assert file.path.read_text() == CLICKS
+    landed = settings.landing_dir / name
+    landed.write_text(CLICKS)
+    code, _, err = run("shop", "--sample", str(landed), "--source", "other")
+    assert code == 1
+    assert "are passed over; rename it" in err
 
 
 def test_a_folder_of_samples_is_one_source_called_like_it_without_what_is_hidden(run: Run) -> None:
