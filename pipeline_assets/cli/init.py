@@ -47,7 +47,9 @@ def init(  # noqa: PLR0917 - typer makes options of all but the first
         zones = available_timezones()
         zone = checked_zone(time_zone, zones) if time_zone else None
         wishes = Wishes(time=time, visitor=visitor, event=event, zone=zone, default_zone=_machine_zone(zones))
-        start = plan(folder, sample or [], wishes, source=source, clone=clone())
+        # A file of gigabytes takes minutes.
+        with errors.status("Looking at the sample and trying the declaration on it …"):
+            start = plan(folder, sample or [], wishes, source=source, clone=clone())
         if start.found is not None:
             _print_found(start.found)
         start.write()
