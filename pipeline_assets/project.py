@@ -7,7 +7,6 @@ sets a variable of the pipeline. A workspace of several Dagster projects is none
 import io
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,24 +15,12 @@ PREFIX = "PIPELINE_"
 """What the names of the pipeline's variables begin with."""
 
 
-@dataclass(frozen=True)
-class Project:
-    """A folder to work in.
+def find_project(working: Path, *, dagster_home: Path | None = None, clone: Path | None = None) -> Path:
+    """The folder of the project that a process works in, absolute.
 
-    Attributes:
-        folder: absolute; its `.env` is read, and relative paths in settings are relative to it.
-        is_declared: whether the folder says itself that it is a project; a clone does.
-    """
-
-    folder: Path
-    is_declared: bool
-
-
-def find_project(working: Path, *, dagster_home: Path | None = None, clone: Path | None = None) -> Project:
-    """The project that a process works in.
-
-    The working folder or the nearest one above it that is a project. Where there is none: the folder that DAGSTER_HOME
-    names, if it is one (Dagster may start processes anywhere); the clone; the working folder.
+    Its `.env` is read, and relative paths in settings are relative to it. It is the working folder or
+    the nearest one above it that is a project. Where there is none: the folder that DAGSTER_HOME names, if it is one
+    (Dagster may start processes anywhere); the clone; the working folder.
 
     Args:
         working: the folder that the process works in.
@@ -43,12 +30,10 @@ def find_project(working: Path, *, dagster_home: Path | None = None, clone: Path
     working = working.absolute()
     for folder in (working, *working.parents):
         if is_project(folder):
-            return Project(folder, is_declared=True)
+            return folder
     if dagster_home is not None and is_project(dagster_home):
-        return Project(dagster_home.absolute(), is_declared=True)
-    if clone is not None:
-        return Project(clone, is_declared=True)
-    return Project(working, is_declared=False)
+        return dagster_home.absolute()
+    return clone or working
 
 
 def is_project(folder: Path) -> bool:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pipeline_assets.namespace import PLAIN, Namespace
-from pipeline_assets.project import ENV_FILE, Project, find_project, is_clone, read_env_file
+from pipeline_assets.project import ENV_FILE, find_project, is_clone, read_env_file
 
 PACKAGE_DIR = Path(__file__).resolve().parent
 """The folder of this package: in a clone, or in the site-packages of an environment."""
@@ -130,7 +130,7 @@ class Settings:
             SettingsError: a variable holds a value that cannot be used; the message names it and where it is set.
         """
         env = os.environ if environment is None else environment
-        return cls._read(current_project(env).folder, env)
+        return cls._read(current_project(env), env)
 
     @classmethod
     def for_project(cls, folder: Path, environment: Mapping[str, str] | None = None) -> "Settings":
@@ -167,8 +167,8 @@ class Settings:
         )
 
 
-def current_project(environment: Mapping[str, str] | None = None) -> Project:
-    """The project that this process works in, see `project.find_project`.
+def current_project(environment: Mapping[str, str] | None = None) -> Path:
+    """The folder of the project that this process works in, see `project.find_project`.
 
     Args:
         environment: variables in place of those of the process.

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline_assets.namespace import Namespace
-from pipeline_assets.project import Project, find_project, is_project, read_env_file
+from pipeline_assets.project import find_project, is_project, read_env_file
 from pipeline_assets.settings import PROJECT_ROOT, Settings, SettingsError, clone
 
 DG = '[tool.dg]\ndirectory_type = "project"\n'
@@ -28,25 +28,25 @@ def test_the_project_is_the_nearest_folder_that_says_so(tmp_path: Path, mark: st
     inner = project(outer / "a" / "inner", **{mark: MARKS[mark]})
     deeper = project(inner / "src" / "defs", **{"pyproject.toml": "[project]\nname = 'x'\n", ".env": "OTHER=1\n"})
     for working in (inner, deeper):
-        assert find_project(working) == Project(inner, is_declared=True)
-    assert find_project(outer / "a") == Project(outer, is_declared=True)
+        assert find_project(working) == inner
+    assert find_project(outer / "a") == outer
 
 
 def test_a_workspace_of_several_projects_is_no_project(tmp_path: Path) -> None:
     for name, text in {"dg.toml": "", "pyproject.toml": "[tool.dg]\n"}.items():
         workspace = project(tmp_path / name, **{name: f'{text}directory_type = "workspace"\n'})
         assert not is_project(workspace)
-        assert not find_project(workspace).is_declared
+        assert find_project(workspace, clone=tmp_path) == tmp_path
 
 
 def test_without_one_it_is_that_of_dagster_home_then_the_clone_then_the_working_folder(tmp_path: Path) -> None:
     nowhere = project(tmp_path / "nowhere")
     home = project(tmp_path / "home", **{"dg.toml": ""})
     own = tmp_path / "clone"
-    assert find_project(nowhere, dagster_home=home, clone=own).folder == home
-    assert find_project(nowhere, dagster_home=nowhere, clone=own) == Project(own, is_declared=True)
-    assert find_project(nowhere, dagster_home=tmp_path / "gone") == Project(nowhere, is_declared=False)
-    assert find_project(home, clone=own).folder == home
+    assert find_project(nowhere, dagster_home=home, clone=own) == home
+    assert find_project(nowhere, dagster_home=nowhere, clone=own) == own
+    assert find_project(nowhere, dagster_home=tmp_path / "gone") == nowhere
+    assert find_project(home, clone=own) == home
 
 
 def test_a_file_that_nobody_can_read_as_toml_makes_no_project(tmp_path: Path) -> None:
