@@ -134,6 +134,8 @@ def peek(source: Source, landing: Path) -> list[str]:
 def _candidates(landing: Path, pattern: str) -> Iterator[Path]:
     root = landing.resolve()
     named = {part[0] for part in PurePosixPath(pattern).parts}
+    # For a load the files below are meant, for `glob` the folders.
+    pattern = f"{pattern}/*" if PurePosixPath(pattern).name == "**" else pattern
     # In no order: of a landing folder with a million files only a few may be listed here.
     for path in landing.glob(pattern):
         hidden = any(is_hidden(part) and part[0] not in named for part in path.relative_to(landing).parts)
