@@ -147,6 +147,17 @@ def test_texts_within_nested_columns_do_not_depend_on_other_columns_of_bytes(pat
     assert [row.get("picture") for row in rest] == [r"\xFF", None]
 
 
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.none() | st.decimals(-(10**20), 10**20, places=6), min_size=40, max_size=40))
+def test_no_decimal_loses_a_digit(path: Path, amounts: list[Decimal | None]) -> None:
+    count = len(amounts)
+    columns = {"time": [TIME] * count, "visitor": ["v"] * count, "id": [str(number) for number in range(count)]}
+    table = pa.table({**columns, "amount": pa.array(amounts, pa.decimal128(27, 6))})
+    rows, _ = loaded(path, table)
+    rest = [json.loads(row["properties"] or "{}", parse_float=Decimal).get("amount") for row in rows]
+    assert [None if value is None else Decimal(value) for value in rest] == amounts
+
+
 @pytest.mark.parametrize("name", ["file_row_number", "File_Row_Number", "line", "filename"])
 def test_a_column_may_be_called_as_one_of_the_readers_own(path: Path, name: str) -> None:
     table = events(**{name: [7, 8]})
