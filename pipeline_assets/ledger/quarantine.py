@@ -11,6 +11,7 @@ REASONS = (
     "not_an_object",
     "not_a_log_line",
     "field_count: ",
+    "no_fields: ",
     "invalid_utf8",
     "invalid_encoding: ",
     "unclosed_quote",

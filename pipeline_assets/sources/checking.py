@@ -317,6 +317,12 @@ def _time_problems(source: Source) -> Iterator[Problem]:
             match = difflib.get_close_matches(rule.zone.lower(), near, n=1, cutoff=0.6)
             hint = f"; did you mean '{near[match[0]]}'?" if match else "; use an IANA name such as Europe/Berlin"
             yield Problem((*location, "zone"), f"unknown time zone '{rule.zone}'{hint}")
+        elif rule.zone not in (None, "UTC"):
+            columns = location[-1:] if rule is not source.time else TIME_COLUMNS
+            formats = [source.time_rule(column)[0] for column in columns if column in source.mapping]
+            if formats and all(kind.startswith("epoch_") or _ZONED.search(kind) for kind in formats):
+                words = "no time is read in this zone, for epoch times are UTC and an offset says its own; remove it"
+                yield Problem((*location, "zone"), words)
 
 
 def _format_problems(text: str, location: tuple[str | int, ...]) -> Iterator[Problem]:

@@ -405,7 +405,7 @@ class _Plan:
         cells = {}
         for name, cell in zip(self.fields, names, strict=True):
             # The fields of a nested type are there in every row.
-            nested = f"json_strip_nulls(to_json({cell}))"
+            nested = f"json_strip_nulls({_exact(cell, f'typeof({cell})')})"
             cells[name] = f"CASE typeof({cell}) WHEN 'VARCHAR' THEN {_text_as_json(ready, name)} ELSE {nested} END"
         return [
             _Step(
@@ -663,6 +663,8 @@ class _Plan:
         for name, value in values.items():
             if name.casefold() in usable:
                 values[name] = f"CASE WHEN NOT coalesce({usable[name.casefold()]}, false) THEN {value} END"
+        if self.is_parquet:
+            values = {name: _exact(value, f"typeof({_name(name)})") for name, value in values.items()}
         pairs = ", ".join(f"{quote(name)}, {value}" for name, value in values.items())
         rest = f"json_strip_nulls(json_object({pairs}))::VARCHAR"
         return _without_nul_escapes(rest) if self.is_parquet else rest
@@ -1170,6 +1172,18 @@ def _is_number(text: str) -> str:
 def _is_no_amount(text: str, amount: str | None = None) -> str:
     """SQL of whether a text is a number (NaN and infinity are) that is no amount."""
     return f"({amount or f'try_cast({text} AS {AMOUNT_TYPE})'} IS NULL AND {_is_number(text)})"
+
+
+def _exact(value: str, kind: str) -> str:
+    """SQL of the JSON of a value in which no decimal loses a digit: JSON's numbers here hold 15, one of more is a text.
+
+    Args:
+        value: SQL of the value.
+        kind: SQL of the name of its type.
+    """
+    digits = f"strlen(trim(regexp_replace(({value})::VARCHAR, '[-.]', '', 'g'), '0'))"
+    return f"""CASE WHEN starts_with({kind}, 'DECIMAL') AND {digits} > 15 THEN to_json(({value})::VARCHAR)
+        ELSE to_json({value}) END"""
 
 
 def _without_nul_escapes(text: str) -> str:

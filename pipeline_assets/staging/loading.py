@@ -16,7 +16,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from functools import partial
@@ -26,15 +26,15 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline_assets.ledger.files import LONGEST_RAW, BookedFile, FileLedger, Load, QuarantinedLine, staged_path
+from pipeline_assets.ledger.files import BookedFile, FileLedger, Load, QuarantinedLine, staged_path
 from pipeline_assets.ledger.looks import Observer
 from pipeline_assets.parquet_files import duckdb_path, parquet_relation
 from pipeline_assets.private import make_folder, protect
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.access_logs import advice
 from pipeline_assets.sources.declaration import Source
-from pipeline_assets.sources.mapping import column_names, rules_version, staging_query
-from pipeline_assets.sql import identifier, literal
+from pipeline_assets.sources.mapping import rules_version, staging_query
+from pipeline_assets.sql import literal
 from pipeline_assets.staging import parquet, reading
 from pipeline_assets.staging.compression import refuse_archive
 from pipeline_assets.staging.headers import header_problem
@@ -377,12 +377,12 @@ class _Writer:
         self.folder.mkdir()
         try:
             return self._staged(path, content, booked_at)
-        except parquet.InvalidTextError:
+        except parquet.CopyNeededError:
             shutil.rmtree(self.folder, ignore_errors=True)
             self.folder.mkdir()
             copy = next(self._links)
             try:
-                parquet.rewrite_as_bytes(path, copy)
+                parquet.copy_as_bytes(path, copy)
                 return self._staged(copy, content, booked_at)
             finally:
                 copy.unlink(missing_ok=True)
@@ -405,7 +405,7 @@ class _Writer:
                 raise self._records.error from error
             if self._source.record_format == "parquet" and isinstance(error, duckdb.InvalidInputException):
                 reason = f"the Parquet file is damaged: {_reason(error)}"
-                raise (parquet.InvalidTextError if parquet.INVALID_TEXT in reason else UnreadableError)(
+                raise (parquet.CopyNeededError if parquet.INVALID_TEXT in reason else UnreadableError)(
                     reason
                 ) from error
             raise
@@ -424,59 +424,19 @@ class _Writer:
         )
         self._prepared = (fields,)
 
-    def _show_rows(self, link: Path, metadata: pq.FileMetaData, tally: Tally) -> None:
+    def _show_rows(self, link: Path, schema: pa.Schema, metadata: pq.FileMetaData, tally: Tally) -> None:
         """Make the rows of a Parquet file visible as `raw_rows`, and refuse those that are too long or no text."""
-        file, columns = self._parquet(link)
-        schema = metadata.schema.to_arrow_schema()
-        taken = parquet.TextColumns.of(self._source, schema, columns)
-        limit = self._settings.max_record_bytes
-        wanted = []
-        if parquet.may_hold_longer(metadata, limit) and (length := parquet.length(columns)):
-            self._refuse_rows(
-                file, f"{length} > {limit}", (literal(reading.too_long_record(limit)), "''::blob", length), tally
-            )
-            wanted.append(f"{length} <= {limit}")
-        if taken.no_text:
-            names = column_names(schema.names)
-            row = ", ".join(
-                f"{identifier(name)} := {identifier(column)}" for name, (column, _) in zip(names, columns, strict=True)
-            )
-            raw = f"encode(to_json(struct_pack({row}))::varchar)"
-            refused = (f"'invalid_utf8:' || {taken.no_text}", f"{raw}[:{LONGEST_RAW}]", f"octet_length({raw})")
-            self._refuse_rows(file, " and ".join([*wanted, f"{taken.no_text} is not null"]), refused, tally)
-            wanted.append(f"{taken.no_text} is null")
+        file = f"read_parquet({_path(link)}, file_row_number = true, hive_partitioning = false)"
+        described = self._cursor.sql(f"select * exclude (file_row_number) from {file}")  # noqa: S608 - quoted path
+        columns = list(zip(described.columns, described.types, strict=True))
+        rows = parquet.rows_of(file, self._source, schema, columns, metadata, limit=self._settings.max_record_bytes)
+        for refused in rows.refused:
+            found = self._cursor.execute(refused)
+            while some := found.fetchmany(_FETCHED):
+                for line in some:
+                    tally.invalid.append(QuarantinedLine(*line))
         # Temporary, because all cursors share one catalogue and another file is loaded at the same time.
-        self._cursor.execute(
-            "create or replace temp view raw_rows as "  # noqa: S608 - a view takes no bound values
-            f"select file_row_number + 1 as line, {', '.join(taken.selected)} from {file}"
-            + (f" where {' and '.join(wanted)}" if wanted else "")
-        )
-
-    def _parquet(self, link: Path) -> tuple[str, list[tuple[str, str]]]:
-        """SQL of a Parquet file with the number of each row, and its columns as DuckDB calls them, with their types."""
-
-        def described(option: str) -> tuple[str, list[tuple[str, str]]]:
-            file = f"read_parquet({_path(link)}, file_row_number = true, hive_partitioning = false{option})"
-            rows = self._cursor.execute(f"describe select * exclude (file_row_number) from {file}").fetchall()  # noqa: S608
-            return file, [(name, kind) for name, kind, *_ in rows]
-
-        file, columns = described("")
-        if nested := [identifier(name) for name, kind in columns if "BLOB" in kind and kind != "BLOB"]:
-            # Texts within nested values are read as such all at once, or not at all.
-            as_texts = described(", binary_as_string = true")
-            with suppress(duckdb.InvalidInputException):
-                counts = ", ".join(f"count({name})" for name in nested)
-                self._cursor.execute(f"select {counts} from {as_texts[0]}").fetchall()  # noqa: S608
-                return as_texts
-        return file, columns
-
-    def _refuse_rows(self, file: str, where: str, refused: tuple[str, str, str], tally: Tally) -> None:
-        """Count rows of a Parquet file as refused: for what reason, the raw row and its length, in SQL."""
-        columns = ", ".join(("file_row_number + 1", *refused))
-        found = self._cursor.execute(f"select {columns} from {file} where {where}")  # noqa: S608 - quoted names
-        while some := found.fetchmany(_FETCHED):
-            for line in some:
-                tally.invalid.append(QuarantinedLine(*line))
+        self._cursor.execute(f"create or replace temp view raw_rows as {rows.taken}")
 
     def _open(self, path: Path, tally: Tally) -> list[str] | None:
         """Make a file's records visible as the relation `raw_rows`; the names of its columns, if it has any."""
@@ -488,13 +448,17 @@ class _Writer:
             except pa.ArrowInvalid as error:
                 refuse_archive(path)
                 raise UnreadableError("this is no complete Parquet file; deliver it again") from error
+            own = metadata.schema.to_arrow_schema()
+            # Of a copy the names and types of the columns are those of the file.
+            schema = self._schema = self._schema or own
+            if parquet.ROW_NUMBER in map(str.casefold, own.names):
+                raise parquet.CopyNeededError(f"a column is called {parquet.ROW_NUMBER}")
             tally.lines = metadata.num_rows
             # Under a name of our own, so that DuckDB need not be told the file's.
             link = next(self._links)
             link.symlink_to(path.absolute())
-            self._show_rows(link, metadata, tally)
-            self._schema = metadata.schema.to_arrow_schema()
-            return self._schema.names
+            self._show_rows(link, schema, metadata, tally)
+            return schema.names
         records = reading.read_records(path, source, tally, limit=self._settings.max_record_bytes)
         batches = self._sample.watching(records)
         # The first batch is read now because a CSV file's header must be known before the query can be written.

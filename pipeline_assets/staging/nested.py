@@ -51,10 +51,9 @@ def _members(text: str) -> Iterator[tuple[str, slice, slice]]:
     """The keys of an object, each with where it stands with its value, and where the value does.
 
     Raises:
-        ValueError: the text is no object.
+        ValueError: the text is no object, or more than one.
     """
-    _decode(text)
-    if not text.startswith("{"):
+    if not text.startswith("{") or _decode(text)[1] != len(text):
         raise ValueError("no object")
     place = _after_space(text, 1)
     while text[place] != "}":

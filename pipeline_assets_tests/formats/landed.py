@@ -11,6 +11,7 @@ import duckdb
 import yaml
 
 from pipeline_assets.ledger.files import FileLedger, Load
+from pipeline_assets.ledger.quarantine import REASONS
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.sources.loading import load_sources
@@ -62,6 +63,8 @@ def load(source: Source, file: Path, **changes: Any) -> tuple[list[dict[str, Any
         landed.write_bytes(file.read_bytes())
         SourceLoader(source, settings, ledger, database).load([LandingFile.at(landed, landing, follow_links=False)])
         (booked,) = ledger.loads
+        # What reads the quarantine knows no other reasons.
+        assert [bad.reason for bad in booked.quarantined if not bad.reason.startswith(REASONS)] == []
         parts = [str(path) for path in settings.lake_dir.rglob("*.parquet")]
         rows = database.from_parquet(parts).order("line").to_arrow_table().to_pylist() if parts else []
     return rows, booked

@@ -72,6 +72,20 @@ def test_an_order_and_its_refund(rows):
     assert given(rows[6], "revenue", "order_id", "is_conversion") == (Decimal("-15.5"), "o-1", False)
 
 
+def test_orders_of_the_old_ecommerce_specification_are_orders():
+    text = "".join(
+        json.dumps(
+            {"event_type": name, "event_time": "2024-05-01 10:00:00", "device_id": "d", "event_properties": told}
+        )
+        + "\n"
+        for name, told in (("Completed Order", {"total": 9}), ("Refunded Order", {"total": 9}))
+    )
+    rows, _ = load_text(declare("amplitude"), text)
+    assert [given(row, "event_name", "is_conversion", "revenue") for row in rows] == [
+        ("Completed Order", True, 9), ("Refunded Order", False, -9),
+    ]  # fmt: skip
+
+
 def test_a_screen_of_a_phone(rows):
     assert given(rows[7], "event_type", "page_title", "app_version", "device_type", "os", "browser") == (
         "screen", "Home", "3.1", "mobile", "ios", None,

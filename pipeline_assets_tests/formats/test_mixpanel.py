@@ -87,6 +87,13 @@ def test_the_clock_of_an_old_project_shows_the_time_of_its_zone():
     assert winter["occurred_at"].isoformat() == "2024-01-01T18:00:00+00:00"
 
 
+def test_orders_of_the_old_ecommerce_specification_are_orders():
+    text = line("Completed Order", total=9) + line("refunded_order", total=9) + line("Updated Order", revenue=9)
+    rows, _ = load_text(declare("mixpanel"), text)
+    assert [given(row, "is_conversion", "revenue") for row in rows] == [(True, 9), (False, -9), (False, None)]
+    assert [row["event_name"] for row in rows] == ["Completed Order", "refunded_order", "Updated Order"]
+
+
 def test_events_are_the_same_where_mixpanel_takes_them_for_the_same():
     def ids(*lines: str) -> list[str | None]:
         return [row["event_id"] for row in load_text(declare("mixpanel"), "".join(lines))[0]]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipeline_assets.sources.formats.segment import OLD_NAMES
+from pipeline_assets.sources.formats.ecommerce import OLD_NAMES
 from pipeline_assets_tests.formats.landed import FIXTURES, declare, given, load, load_text
 
 

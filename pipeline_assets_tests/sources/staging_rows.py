@@ -7,6 +7,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from pipeline_assets.ledger.quarantine import REASONS
 from pipeline_assets.sources.checking import find_problems
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.sources.mapping import staging_query
@@ -48,4 +49,8 @@ def stage(
         connection.register("raw_rows", rows)
         parameters = {"load_id": "content", "booked_at": BOOKED_AT}
         table = connection.sql(f"select * from ({query}) order by line", params=parameters).to_arrow_table()
-    return table.to_pylist()
+    rows = table.to_pylist()
+    reasons = {row["reason"] for row in rows} - {None, "blank"}
+    # What reads the quarantine knows no other reasons.
+    assert [reason for reason in reasons if not reason.startswith(REASONS)] == []
+    return rows

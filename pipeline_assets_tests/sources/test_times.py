@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline_assets.sources.checking import find_problems
+from pipeline_assets.sources.declaration import Source
 from pipeline_assets.sources.expressions import database
 from pipeline_assets.sources.times import microseconds
 from pipeline_assets_tests.sources.staging_rows import source, stage
@@ -115,3 +117,22 @@ def test_json_csv_and_parquet_read_the_same_text_as_the_same_moment() -> None:
         *stage(source(format="parquet"), pa.table({"id": ["e"], "time": [text], "visitor": ["v"]})),
     ]
     assert [row["occurred_at"] for row in rows] == [datetime(2024, 5, 1, 10, 0, 0, 123456, tzinfo=UTC)] * 3
+
+
+@pytest.mark.parametrize(
+    ("time", "place"),
+    [
+        ({"format": "epoch_ms", "zone": "Europe/Berlin"}, ("time", "zone")),
+        ({"format": "%d.%m.%Y %H:%M %z", "zone": "Europe/Berlin"}, ("time", "zone")),
+        (
+            {"columns": {"received_at": {"format": "epoch_s", "zone": "Europe/Berlin"}}},
+            ("time", "columns", "received_at", "zone"),
+        ),
+        ({"format": "epoch_ms", "zone": "UTC"}, None),
+        ({"zone": "Europe/Berlin", "columns": {"received_at": {"format": "epoch_s"}}}, None),
+    ],
+)
+def test_a_zone_in_which_no_time_is_read_is_a_mistake(time: dict, place: tuple | None) -> None:
+    mapping = {"occurred_at": "t", "received_at": "r", "anonymous_id": "v"}
+    declared = Source.model_validate({"name": "web", "path": "*", "format": "jsonl", "mapping": mapping, "time": time})
+    assert [problem.location for problem in find_problems(declared)] == ([] if place is None else [place])

@@ -86,7 +86,7 @@ def test_lines_that_are_too_long_or_open_a_quote_for_ever_are_kept_as_they_are_i
         read_of = {row["line"] for batch in read_records(text, tally, limit=limit) for row in batch.to_pylist()}
         for bad in tally.invalid:
             whole = encoded[bad.line - 1]
-            assert (bad.reason, bad.raw) == ("too_long:record", whole[: len(bad.raw)])
+            assert (bad.reason, bad.raw) == (f"too_long:record (over {limit} bytes)", whole[: len(bad.raw)])
             assert bad.length >= len(bad.raw) > 0
         assert len(read_of) + len(tally.invalid) == len(encoded)
 

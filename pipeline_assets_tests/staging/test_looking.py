@@ -115,6 +115,16 @@ def test_a_glance_at_landing_sees_what_a_load_would_take(tmp_path: Path, pattern
     assert some_files(tmp_path, "web/link*", most=100, names=100) == ([], False)
 
 
+def test_a_path_that_ends_in_two_stars_means_the_files_below(tmp_path: Path) -> None:
+    (tmp_path / "web" / "day").mkdir(parents=True)
+    (tmp_path / "web" / "day" / "a.jsonl").write_text('{"ts": 1, "visitor": "v", "url": "x"}\n')
+    (tmp_path / "web" / "_SUCCESS").write_text("{}\n")
+    declared = {"occurred_at": "ts", "anonymous_id": "visitor"}
+    for path in ("**", "web/**", "web/**/*"):
+        assert peek(source(path=path, mapping=declared), tmp_path) == []
+        assert len(peek(source(path=path, mapping={**declared, "page_url": "ulr"}), tmp_path)) == 1
+
+
 def test_a_file_that_cannot_be_read_is_left_to_the_load(tmp_path: Path) -> None:
     (tmp_path / "a.parquet").write_bytes(b"PAR1")
     assert peek(source(path="*", format="parquet", mapping=MAPPING), tmp_path) == []

@@ -45,6 +45,13 @@ def test_what_has_no_such_array_is_a_record_as_it_is(element):
     assert list(records_of(b'{"all": []}', NESTED)) == [b'{"all": []}']
 
 
+@settings(max_examples=60)
+@given(st.binary(min_size=1, max_size=5).filter(bytes.strip))
+def test_what_follows_the_object_is_not_lost_with_it(rest):
+    element = b'{"all": [{"t": 1}]} ' + rest
+    assert list(records_of(element, NESTED)) == [element]
+
+
 def test_records_are_counted_through_the_whole_array():
     tally = Tally()
     text = b'[{"all": [{"t": 1}, {"t": 2}]}, {"none": 1}, {"all": [{"t": 3}]}]'

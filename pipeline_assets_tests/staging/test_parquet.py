@@ -129,6 +129,44 @@ def test_texts_within_nested_columns_are_texts_too(path: Path) -> None:
     assert [row["event_name"] for row in rows] == ["ü", None]
 
 
+@pytest.mark.parametrize("visitor", ["visitor", "hex(visitor)", "decode(visitor)"])
+def test_texts_within_nested_columns_do_not_depend_on_other_columns_of_bytes(path: Path, visitor: str) -> None:
+    table = pa.table(
+        {
+            "id": ["e1", "e2"],
+            "time": [TIME, TIME],
+            "visitor": pa.array([b"v1", b"v2"], BINARY),
+            "s": pa.array([{"a": "ü".encode(), "l": [b"\xff", None]}, {"a": b"x", "l": None}]),
+            "picture": pa.array([b"\xff", None], BINARY),
+        }
+    )
+    rows, booked = loaded(path, table, parquet_source(anonymous_id=visitor))
+    assert booked.landed == 2
+    rest = [json.loads(row["properties"]) for row in rows]
+    assert [row["s"] for row in rest] == [{"a": "ü", "l": [r"\xFF", None]}, {"a": "x"}]
+    assert [row.get("picture") for row in rest] == [r"\xFF", None]
+
+
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.none() | st.decimals(-(10**20), 10**20, places=6), min_size=40, max_size=40))
+def test_no_decimal_loses_a_digit(path: Path, amounts: list[Decimal | None]) -> None:
+    count = len(amounts)
+    columns = {"time": [TIME] * count, "visitor": ["v"] * count, "id": [str(number) for number in range(count)]}
+    table = pa.table({**columns, "amount": pa.array(amounts, pa.decimal128(27, 6))})
+    rows, _ = loaded(path, table)
+    rest = [json.loads(row["properties"] or "{}", parse_float=Decimal).get("amount") for row in rows]
+    assert [None if value is None else Decimal(value) for value in rest] == amounts
+
+
+@pytest.mark.parametrize("name", ["file_row_number", "File_Row_Number", "line", "filename"])
+def test_a_column_may_be_called_as_one_of_the_readers_own(path: Path, name: str) -> None:
+    table = events(**{name: [7, 8]})
+    assert properties(path, table) == [{name: 7}, {name: 8}]
+    rows, booked = loaded(path, table, parquet_source(event_name=f"{name}::VARCHAR"))
+    assert [(row["event_name"], row["line"]) for row in rows] == [("7", 1), ("8", 2)]
+    assert booked.lines == 2
+
+
 def test_a_ready_format_reads_binary_columns_as_texts(path: Path) -> None:
     columns = {
         "type": "track",
@@ -231,7 +269,7 @@ def test_files_of_one_source_may_differ_in_their_schemas(path: Path) -> None:
 def test_nested_columns_count_in_the_limit_of_a_record(path: Path, long: pa.Array) -> None:
     rows, booked = loaded(path, events(long=long), limit=4096)
     assert [row["event_id"] for row in rows] == ["e2"]
-    assert [(bad.line, bad.reason) for bad in booked.quarantined] == [(1, "too_long:record")]
+    assert [(bad.line, bad.reason) for bad in booked.quarantined] == [(1, "too_long:record (over 4096 bytes)")]
     assert booked.quarantined[0].length > 4096
     rows, booked = loaded(path, events(long=long), limit=1 << 16)
     assert len(rows) == 2
@@ -241,7 +279,7 @@ def test_a_row_is_refused_once_though_it_is_too_long_and_no_text(path: Path) -> 
     table = events(visitor=pa.array([b"\xff" * 5000, b"\xff"], BINARY))
     _, booked = loaded(path, table, limit=4096)
     assert [(bad.line, bad.reason) for bad in booked.quarantined] == [
-        (1, "too_long:record"),
+        (1, "too_long:record (over 4096 bytes)"),
         (2, "invalid_utf8:visitor"),
     ]
     assert (booked.lines, booked.landed) == (2, 0)

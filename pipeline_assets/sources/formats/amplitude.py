@@ -3,10 +3,11 @@
 Amplitude's documentation: "Export API", "Track revenue", "Web Autocapture Schema", "Mobile Autocapture Schema".
 """
 
-from pipeline_assets.sources.formats.ready import ReadyFormat, Table, amount, products
+from pipeline_assets.sources.formats.ecommerce import event_name, is_called, products
+from pipeline_assets.sources.formats.ready import ReadyFormat, Table, amount
 
 # SDKs write the names of their own events with a prefix, and so those of their properties.
-_EVENT = r"lower(replace(regexp_replace(event_type, '^\[Amplitude\] ', ''), '_', ' '))"
+_EVENT = event_name(r"regexp_replace(event_type, '^\[Amplitude\] ', '')")
 _REVENUE_EVENT = f"{_EVENT} IN ('revenue', 'revenue amount')"
 # Amplitude adds one of these to a revenue event, once it has asked the store for the receipt: the same money again.
 _VERDICT = f"""{_EVENT} IN ('verified revenue', 'unverified revenue', 'revenue amount verified',
@@ -78,17 +79,17 @@ FORMAT = ReadyFormat(
         "app_version": "version_name",
         "language": "language",
         "country": "country",
-        "is_conversion": f"coalesce({_EVENT} = 'order completed' OR {_REVENUE_EVENT}, false)",
+        "is_conversion": f"coalesce({is_called(_EVENT, 'Order Completed')} OR {_REVENUE_EVENT}, false)",
         "revenue": f"""CASE WHEN {_VERDICT} THEN NULL
-            WHEN {_EVENT} = 'order refunded' THEN {
+            WHEN {is_called(_EVENT, "Order Refunded")} THEN {
             amount(
                 'coalesce(event_properties."$revenue", event_properties.total, event_properties.revenue)',
                 paid_back=True,
             )
         }
-            WHEN {_EVENT} IN ('checkout started', 'order updated', 'order cancelled') THEN NULL
+            WHEN {is_called(_EVENT, "Checkout Started", "Order Updated", "Order Cancelled")} THEN NULL
             ELSE coalesce({amount('event_properties."$revenue"')}, {_PRODUCT}, {amount("event_properties.revenue")},
-                CASE WHEN {_EVENT} = 'order completed' THEN {amount("event_properties.total")} END) END""",
+                CASE WHEN {is_called(_EVENT, "Order Completed")} THEN {amount("event_properties.total")} END) END""",
         "currency": """coalesce(event_properties."$currency", event_properties.currency)""",
         "order_id": "event_properties.order_id",
         "items": f"""coalesce({products("event_properties.products")},

@@ -4,7 +4,8 @@ Mixpanel's documentation: "Raw Event Export", "Event Deduplication", "Identifyin
 ID merge), "Data Pipelines", "Default Properties".
 """
 
-from pipeline_assets.sources.formats.ready import ReadyFormat, Table, amount, products
+from pipeline_assets.sources.formats.ecommerce import event_name, is_called, products
+from pipeline_assets.sources.formats.ready import ReadyFormat, Table, amount
 
 _TIME = "properties.time"
 # Events of one moment and user of one name with one $insert_id are one event to Mixpanel. What it has merged the user
@@ -20,7 +21,7 @@ def _plain_id(value: str) -> str:
 _DISTINCT = "properties.distinct_id"
 _DEVICE = _plain_id('properties."$device_id"')
 _MERGED = 'raw ->> \'$.properties."$distinct_ids"'
-_EVENT = "lower(replace(event, '_', ' '))"
+_EVENT = event_name("event")
 _USER = f"""CASE event
     WHEN '$identify' THEN coalesce(properties."$identified_id", properties."$user_id", {_DISTINCT})
     WHEN '$create_alias' THEN properties.alias
@@ -100,11 +101,11 @@ FORMAT = ReadyFormat(
         "browser": 'properties."$browser"',
         "app_version": 'coalesce(properties."$app_version_string", properties."$app_version")',
         "country": "properties.mp_country_code",
-        "is_conversion": f"coalesce({_EVENT} = 'order completed', false)",
-        "revenue": f"""CASE WHEN {_EVENT} = 'order refunded'
+        "is_conversion": f"coalesce({is_called(_EVENT, 'Order Completed')}, false)",
+        "revenue": f"""CASE WHEN {is_called(_EVENT, "Order Refunded")}
             THEN {amount("coalesce(properties.total, properties.revenue)", paid_back=True)}
-            WHEN {_EVENT} IN ('checkout started', 'order updated', 'order cancelled') THEN NULL
-            WHEN {_EVENT} = 'order completed' THEN {amount("coalesce(properties.revenue, properties.total)")}
+            WHEN {is_called(_EVENT, "Checkout Started", "Order Updated", "Order Cancelled")} THEN NULL
+            WHEN {is_called(_EVENT, "Order Completed")} THEN {amount("coalesce(properties.revenue, properties.total)")}
             ELSE {amount("properties.revenue")} END""",
         "currency": "properties.currency",
         "order_id": "properties.order_id",

@@ -107,11 +107,3 @@ def amount(value: str, *, paid_back: bool = False) -> str:
     number = f"TRY_CAST({value} AS DECIMAL(18, 6))"
     exact = f"(-abs({number}))" if paid_back else number
     return f"coalesce({exact}::VARCHAR, CASE WHEN TRY_CAST({value} AS DOUBLE) IS NOT NULL THEN ({value})::VARCHAR END)"
-
-
-def products(value: str) -> str:
-    """SQL of `items` from some SQL of text: a JSON array of products as Segment's ecommerce specification has them."""
-    return f"""CASE WHEN json_type(TRY_CAST({value} AS JSON)) = 'ARRAY' THEN
-        to_json(list_transform(from_json({value}, '["JSON"]'), lambda x: json_object(
-            'sku', coalesce(x ->> '$.sku', x ->> '$.product_id'), 'name', x ->> '$.name',
-            'category', x ->> '$.category', 'price', x -> '$.price', 'quantity', x -> '$.quantity'))) END"""

@@ -1,63 +1,17 @@
 """Segment's common fields, as its trackers send them and its raw exports hold them; RudderStack and Jitsu keep to them.
 
-https://segment.com/docs/connections/spec/common/, https://segment.com/docs/connections/spec/ecommerce/v2/,
-https://segment.com/docs/connections/spec/ecommerce/ (version 1),
+https://segment.com/docs/connections/spec/common/,
 https://www.rudderstack.com/docs/event-spec/standard-events/common-fields/
 """
 
+from pipeline_assets.sources.formats.ecommerce import OLD_NAMES, event_name, is_called, products
 from pipeline_assets.sources.formats.ready import ReadyFormat, Table, amount
 
-OLD_NAMES = {
-    # Version 1 of the specification.
-    "viewed product category": "Product List Viewed",
-    "viewed product": "Product Viewed",
-    "added product": "Product Added",
-    "removed product": "Product Removed",
-    "completed order": "Order Completed",
-    # What came with enhanced ecommerce, and the other events that Segment's libraries know in this order of words.
-    "searched products": "Products Searched",
-    "viewed product list": "Product List Viewed",
-    "filtered product list": "Product List Filtered",
-    "viewed promotion": "Promotion Viewed",
-    "clicked promotion": "Promotion Clicked",
-    "clicked product": "Product Clicked",
-    "viewed cart": "Cart Viewed",
-    "started checkout": "Checkout Started",
-    "viewed checkout step": "Checkout Step Viewed",
-    "completed checkout step": "Checkout Step Completed",
-    "entered payment info": "Payment Info Entered",
-    "updated order": "Order Updated",
-    "refunded order": "Order Refunded",
-    "cancelled order": "Order Cancelled",
-    "entered coupon": "Coupon Entered",
-    "applied coupon": "Coupon Applied",
-    "denied coupon": "Coupon Denied",
-    "removed coupon": "Coupon Removed",
-    "shared product": "Product Shared",
-    "shared cart": "Cart Shared",
-    "reviewed product": "Product Reviewed",
-}
-"""Documented old name of an event, in lower case -> its name in version 2 of the ecommerce specification."""
-
-# Both spellings of an event's name are common: 'Order Completed' and 'order_completed'.
-_EVENT = "lower(trim(replace(event, '_', ' ')))"
+_EVENT = event_name("event")
 _RENAMED = " ".join(f"WHEN '{old}' THEN '{new}'" for old, new in OLD_NAMES.items())
 _NEW = f"CASE {_EVENT} {_RENAMED} END"
 _NAME = f"""coalesce(CASE WHEN contains(event, '_') THEN replace(lower({_NEW}), ' ', '_') ELSE {_NEW} END,
     nullif(event, ''), type)"""
-
-
-def _is(*names: str) -> str:
-    """SQL of whether an event is called so, by its new name or an old one."""
-    old = [old for old, new in OLD_NAMES.items() if new in names]
-    listed = ", ".join(f"'{name.lower()}'" for name in (*names, *old))
-    return f"{_EVENT} IN ({listed})"
-
-
-# An object of the ecommerce specification in the words of the column `items`.
-_ITEM = """json_object(
-    'sku', coalesce({0} ->> '$.sku', {0} ->> '$.product_id', {0} ->> '$.id'), 'name', {0} ->> '$.name',
-    'category', {0} ->> '$.category', 'price', {0} -> '$.price', 'quantity', {0} -> '$.quantity')"""
 
 _OF_ONE_PRODUCT = sorted({name for name in OLD_NAMES.values() if name.startswith("Product ")})
 _SKU = "coalesce(properties.sku, properties.product_id, properties.id)"
@@ -136,24 +90,22 @@ FORMAT = ReadyFormat(
         "app_version": "context.app.version",
         "language": "context.locale",
         "country": "coalesce(context.location.country, context.ip_geo.country)",
-        "is_conversion": f"coalesce({_is('Order Completed')}, false)",
+        "is_conversion": f"coalesce({is_called(_EVENT, 'Order Completed')}, false)",
         # Steps before and after an order repeat its revenue.
         "revenue": f"""CASE
-            WHEN {_is("Order Refunded")}
+            WHEN {is_called(_EVENT, "Order Refunded")}
                 THEN {amount("coalesce(properties.total, properties.revenue)", paid_back=True)}
-            WHEN {_is("Checkout Started", "Order Updated", "Order Cancelled")} THEN NULL
-            WHEN {_is("Order Completed")} THEN {amount("coalesce(properties.revenue, properties.total)")}
+            WHEN {is_called(_EVENT, "Checkout Started", "Order Updated", "Order Cancelled")} THEN NULL
+            WHEN {is_called(_EVENT, "Order Completed")} THEN {amount("coalesce(properties.revenue, properties.total)")}
             ELSE {amount("properties.revenue")} END""",
         "currency": "properties.currency",
         # Version 1 has orderId, and products have an id.
         "order_id": "coalesce(properties.order_id, properties.orderId)",
-        "items": f"""CASE
-            WHEN json_type(TRY_CAST(properties.products AS JSON)) = 'ARRAY' THEN
-                to_json(list_transform(from_json(properties.products, '["JSON"]'), lambda x: {_ITEM.format("x")}))
-            WHEN ({_EVENT} LIKE 'product %' OR {_is(*_OF_ONE_PRODUCT)}) AND {_SKU} IS NOT NULL THEN
+        "items": f"""coalesce({products("properties.products")}, CASE
+            WHEN ({_EVENT} LIKE 'product %' OR {is_called(_EVENT, *_OF_ONE_PRODUCT)}) AND {_SKU} IS NOT NULL THEN
                 to_json([json_object('sku', {_SKU}, 'name', properties.name,
                     'category', properties.category, 'price', raw -> '$.properties.price',
                     'quantity', raw -> '$.properties.quantity')])
-            END""",
+            END)""",
     },
 )
