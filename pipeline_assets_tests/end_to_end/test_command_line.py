@@ -245,9 +245,15 @@ def test_refresh_and_status_as_json_are_one_document_each_and_hold_what_the_tabl
     (source,) = document["sources"]
     assert (source["source"], source["lines"], source["landed"], source["reasons"]) == ("clicks", 3, 2, {"not_json": 1})
     assert source["beyond_bounds"] is True
+    (check,) = document["failed_checks"]
+    broken = {"file": "clicks/a.jsonl", "lines": 3, "quarantined": 1}
+    assert check["values"]["worst_files"][0].items() >= broken.items()
+    assert [check["description"]] == source["broken"]
     (built,) = document["built"]
     assert (built["first_day"], built["last_day"], built["stale_days"]) == ("2026-03-01", "2026-03-01", 1)
     document = json.loads(run("status", "--json")[1])
+    assert document["sources"][0]["broken"] == source["broken"]
+    assert document["identifiers"]["events"] == 2
     activity = next(table for table in document["tables"] if table["table"] == "daily_activity")
     assert activity == {
         "table": "daily_activity",
