@@ -185,7 +185,7 @@ def _uri(found: Mapping[str, str], scheme: str = "postgresql") -> str:
 
 
 def redacted(url: str) -> str:
-    """`url` without passwords and without the settings of sessions, for messages."""
+    """`url` without passwords, for messages."""
     secret = "|".join(_SECRETS)
     if re.match(r"\s*\w+\s*=", url):
         return re.sub(rf"(?i)\b({secret})(\s*=\s*)('(?:[^'\\]|\\.)*'?|(?:\\.|\S)*)", r"\1\2***", url)

@@ -10,6 +10,9 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dagster import MetadataValue
+
+    from pipeline_assets.ledger.quality import Quality
     from pipeline_assets.ledger.summary import SourceSummary
     from pipeline_assets.leftovers import Leftover
     from pipeline_assets.platform import Platform
@@ -87,18 +90,20 @@ def status_document(platform: "Platform", mistakes: Sequence[str] = ()) -> dict[
     """See `status --json` in docs/command_line.md."""
     from pipeline_assets.hints import DRIFT, hints
     from pipeline_assets.ledger.builds import WHOLE
-    from pipeline_assets.ledger.summary import is_silent, summarise
+    from pipeline_assets.ledger.summary import is_silent, summarise, summarise_identifiers
 
     sources = []
     for name, source in platform.sources.items():
         summary, landing = summarise(platform.engine, name), platform.landing(name)
         sources.append(
             _source(name, summary)
+            | _broken(platform.quality(name))
             | {
                 "declared": platform.is_declared(name),
                 "silent": is_silent(source, summary),
                 "pending": [file.name for file in landing.files],
                 "refused": [asdict(refused) for refused in landing.refused],
+                "doubtful": [asdict(doubtful) for doubtful in landing.doubtful],
             }
         )
     stale = platform.staleness().tables
@@ -120,6 +125,7 @@ def status_document(platform: "Platform", mistakes: Sequence[str] = ()) -> dict[
     return {
         "sources": sources,
         "tables": tables,
+        "identifiers": asdict(summarise_identifiers(platform.engine)),
         "hints": hints(platform, since=platform.builds.now() - DRIFT),
         "leftovers": [] if mistakes else [_leftover(left) for left in platform.leftovers()],
         "mistakes": list(mistakes),
@@ -145,7 +151,7 @@ def refresh_document(report: "RefreshReport") -> dict[str, Any]:
         ],
         "stale_days": report.stale_days,
         "sources": [
-            _source(name, summary) | {"silent": name in report.silent, "beyond_bounds": name in report.beyond_bounds}
+            _source(name, summary) | _broken(report.beyond_bounds.get(name)) | {"silent": name in report.silent}
             for name, summary in report.summaries.items()
         ],
         "pending": report.pending,
@@ -157,7 +163,8 @@ def refresh_document(report: "RefreshReport") -> dict[str, Any]:
                 "check": check.check_name,
                 "asset": check.asset_key.to_user_string(),
                 "blocking": check.blocking,
-                "values": {name: value.value for name, value in check.metadata.items()},
+                "description": check.description,
+                "values": {name: _value(value) for name, value in check.metadata.items()},
             }
             for check in report.failed_checks
         ],
@@ -169,6 +176,22 @@ def refresh_document(report: "RefreshReport") -> dict[str, Any]:
 
 def _source(name: str, summary: "SourceSummary") -> dict[str, Any]:
     return {"source": name, **asdict(summary)}
+
+
+def _broken(quality: "Quality | None") -> dict[str, Any]:
+    return {
+        "beyond_bounds": quality is not None and quality.is_beyond,
+        "broken": list(quality.causes) if quality else [],
+    }
+
+
+def _value(shown: "MetadataValue[Any]") -> Any:
+    """What a check shows: of a table its rows."""
+    from dagster import TableMetadataValue
+
+    if isinstance(shown, TableMetadataValue):
+        return [record.data for record in shown.records]
+    return shown.value
 
 
 def _leftover(left: "Leftover") -> dict[str, Any]:

@@ -4,6 +4,10 @@ PostgreSQL takes several statements at once, with `commit` and `set transaction 
 read-only transaction around them keeps nobody from changing data. One statement at a time, each in a savepoint of a
 read-only transaction, does: in a savepoint PostgreSQL refuses to make the transaction writable, and a statement that
 ends the transaction ends the savepoint with it, which is seen before the next statement is run.
+
+A read-only transaction keeps tables from being changed, not files, and lets a superuser, such as that of the embedded
+server, run programs with `copy … to program`. So statements that have no rows to give and may do that are refused. What
+functions do beside the tables (`pg_terminate_backend`) only the role's rights can keep them from.
 """
 
 import json
@@ -27,6 +31,9 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+
+# Give no rows and may write files of the server, run programs, or load code.
+_BESIDE_TABLES = ("copy", "do", "load")
 
 
 class StatementError(ValueError):
@@ -65,6 +72,18 @@ def split(text: str) -> list[str]:
         elif not token["comment"] and not token[0].isspace():
             filled = True
     return [*found, text[begun:].strip()] if filled else found
+
+
+def _keyword(statement: str) -> str:
+    """What a statement begins with, in lower case."""
+    position = 0
+    while token := _TOKEN.match(statement, position):
+        position = token.end()
+        if token["block"]:
+            position = _end_of_comment(statement, position)
+        elif not token["comment"] and not token[0].isspace():
+            return token[0].lower()
+    return ""
 
 
 def _end_of_comment(text: str, position: int) -> int:
@@ -110,6 +129,12 @@ def _reading(connection: psycopg.Connection, text: str) -> Iterator[Result]:
     statements = split(text)
     connection.execute("begin read only")
     for number, statement in enumerate(statements, 1):
+        place = f"Statement {number} of {len(statements)}" if len(statements) > 1 else "The statement"
+        if _keyword(statement) in _BESIDE_TABLES:
+            raise StatementError(
+                f"{place} gives no rows, and may change files of the server or run programs there. Leave it out, or "
+                "allow changes with --write."
+            )
         connection.execute("savepoint before_it")
         # A prepared statement is one, whatever is in it.
         cursor = connection.execute(statement, prepare=True)  # ty: ignore[no-matching-overload] - the user's own
@@ -119,10 +144,9 @@ def _reading(connection: psycopg.Connection, text: str) -> Iterator[Result]:
         try:
             connection.execute("release before_it")
         except psycopg.Error:
-            place = f"Statement {number} of {len(statements)} ends" if len(statements) > 1 else "The statement ends"
             raise StatementError(
-                f"{place} the transaction that keeps the data from being changed. Leave it out, or allow changes with "
-                "--write."
+                f"{place} ends the transaction that keeps the data from being changed. Leave it out, or allow changes "
+                "with --write."
             ) from None
         if result is not None:
             yield result

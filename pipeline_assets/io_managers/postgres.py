@@ -1,7 +1,6 @@
 """Assets as PostgreSQL tables: a Polars IO manager for Dagster.
 
-To use it elsewhere take this file, `frames.py`, `describing.py` and `contracts/keys.py`; it needs dagster, polars,
-dataframely and adbc-driver-postgresql (with pyarrow). One write is one transaction:
+It knows neither the model nor the ledger (`booked.py` does). One write is one transaction:
 
 1. every frame is checked against its contract and copied (ADBC, binary COPY) into a temporary table;
 2. an advisory lock on the table is taken, so that writers take turns and readers are never blocked;

@@ -245,9 +245,15 @@ def test_refresh_and_status_as_json_are_one_document_each_and_hold_what_the_tabl
     (source,) = document["sources"]
     assert (source["source"], source["lines"], source["landed"], source["reasons"]) == ("clicks", 3, 2, {"not_json": 1})
     assert source["beyond_bounds"] is True
+    (check,) = document["failed_checks"]
+    broken = {"file": "clicks/a.jsonl", "lines": 3, "quarantined": 1}
+    assert check["values"]["worst_files"][0].items() >= broken.items()
+    assert [check["description"]] == source["broken"]
     (built,) = document["built"]
     assert (built["first_day"], built["last_day"], built["stale_days"]) == ("2026-03-01", "2026-03-01", 1)
     document = json.loads(run("status", "--json")[1])
+    assert document["sources"][0]["broken"] == source["broken"]
+    assert document["identifiers"]["events"] == 2
     activity = next(table for table in document["tables"] if table["table"] == "daily_activity")
     assert activity == {
         "table": "daily_activity",
@@ -289,6 +295,7 @@ def test_sql_answers_every_statement_one_after_the_other(run: Run) -> None:
         "do $$ begin commit; delete from public.kept; end $$",
         "reset all; abort; delete from public.kept",
         "delete from public.kept; select 1",
+        "select lo_from_bytea(4711, 'x'); delete from public.kept",
     ],
 )
 def test_sql_lets_no_statement_out_of_the_transaction_that_only_reads(run: Run, postgres_url: str, escape: str) -> None:
@@ -298,6 +305,22 @@ def test_sql_lets_no_statement_out_of_the_transaction_that_only_reads(run: Run, 
         assert code == 1
         assert err
         assert connection.execute("select count(*) from public.kept").fetchone() == (1,)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "copy (select 1) to program 'cat > {file}'",
+        "select 1; /* ; /* */ */ -- ;\n COPY (select 1) to '{file}'",
+        "do $$ begin execute 'copy (select 1) to program \"touch {file}\"'; end $$",
+        "load '{file}'",
+    ],
+)
+def test_sql_writes_no_file_and_runs_no_program_where_it_only_reads(run: Run, tmp_path: Path, statement: str) -> None:
+    file = tmp_path / "written"
+    code, _, err = run("sql", statement.format(file=file))
+    assert (code, file.exists()) == (1, False)
+    assert "allow changes with --write" in err
 
 
 def test_sql_gives_values_of_every_type_exactly(run: Run) -> None:
