@@ -24,7 +24,7 @@ $(READY): requirements.lock pyproject.toml
 
 setup: $(READY) ## create .venv with the exact lock
 
-demo: $(READY) ## generate sample files, load them, build every table, print what is where
+demo: $(READY) ## generate sample files of the last two full weeks, load them, build every table, print what is where
 	@$(BIN)/pipeline-assets demo
 
 dev: $(READY) ## the Dagster UI on http://localhost:3000 with sensors running

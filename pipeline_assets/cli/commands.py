@@ -2,6 +2,8 @@
 
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -67,18 +69,22 @@ def main(
 
 @app.command()
 def demo() -> None:
-    """Generate two weeks of sample traffic, load it, build every table, and compare with what was planted."""
+    """Generate the last two full weeks of sample traffic, load it, build all tables, compare with what was planted.
+
+    Where it was made before, its days stay those of then.
+    """
     from pipeline_assets.demo.findings import findings
-    from pipeline_assets.demo.generator import build_demo
+    from pipeline_assets.demo.generator import build_demo, read_truth, unfinished, write_truth
     from pipeline_assets.demo.report import behaviour_report
-    from pipeline_assets.demo.truth import read_truth, write_truth
 
     with current_refresh(demo=True) as (platform, refresher):
         landing = platform.settings.landing_dir
         planted = platform.settings.demo_truth
-        if not planted.exists():
-            console.print(f"Generating sample files in {landing} …")
-            generated = build_demo()
+        if config := unfinished(planted, datetime.now(UTC)):
+            first_day, last_day = config.all_days[0], config.all_days[-1]
+            console.print(f"Generating sample files of {first_day:%d %b %Y} to {last_day:%d %b %Y} in {landing} …")
+            generated = build_demo(config)
+            write_truth(replace(generated.truth, delivered=False), planted)
             generated.write(landing)
             first = refresher.run()
             if first.exit_code:

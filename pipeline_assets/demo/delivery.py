@@ -23,6 +23,7 @@ import polars as pl
 from pipeline_assets.demo.model import (
     DAY,
     HOUR,
+    LATE_BY,
     MINUTE,
     SECOND,
     SOURCES,
@@ -210,7 +211,7 @@ class _Delivery:
         for event in self.events[source]:
             event.device_at = event.at
             if event.late:
-                event.sent_at = self.config.end + rng.randrange(6 * HOUR, 7 * HOUR)
+                event.sent_at = self.config.end + rng.randrange(LATE_BY - HOUR, LATE_BY)
             elif event.visit in off_line:
                 event.sent_at = event.at + 2 * HOUR + rng.randrange(MINUTE)
             else:

@@ -1,6 +1,7 @@
 """Entrance of the demo's data: the same configuration always gives the same files, byte for byte, and their truth."""
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 
 from pipeline_assets.demo.behaviour import behaviour_truth
@@ -18,7 +19,18 @@ from pipeline_assets.demo.traffic import simulate
 from pipeline_assets.demo.truth import FileTruth, Truth, read_truth, take_snapshot, write_truth
 from pipeline_assets.private import protected
 
-__all__ = ["Demo", "DemoConfig", "DemoFile", "Faults", "Truth", "build_demo", "generate", "read_truth", "write_truth"]
+__all__ = [
+    "Demo",
+    "DemoConfig",
+    "DemoFile",
+    "Faults",
+    "Truth",
+    "build_demo",
+    "generate",
+    "read_truth",
+    "unfinished",
+    "write_truth",
+]
 
 
 @dataclass(frozen=True)
@@ -133,6 +145,20 @@ def build_demo(config: DemoConfig | None = None, progress: Progress | None = Non
         behaviour=behaviour_truth(events),
     )
     return Demo(config, files, late, half_written, truth)
+
+
+def unfinished(truth: Path, now: datetime) -> DemoConfig | None:
+    """What is to be made where a demo is wanted; None where it is made.
+
+    Args:
+        truth: file with the demo's truth. One whose making was interrupted is made of the same days as it was begun
+            with, or its files would be those of two demos.
+        now: an aware time.
+    """
+    if not truth.exists():
+        return DemoConfig.latest(now)
+    begun = read_truth(truth)
+    return None if begun.delivered else DemoConfig(first_day=begun.first_day, seed=begun.seed)
 
 
 def generate(

@@ -16,6 +16,8 @@ MINUTE = 60 * SECOND
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 EPOCH = date(1970, 1, 1)
+LATE_BY = 7 * HOUR
+"""The late files are sent in the hour before so long after the last day; a minute later everything is received."""
 
 Progress = Callable[[str, int, int], None]
 """Called with a label, the steps done and the steps in all."""
@@ -105,7 +107,7 @@ class DemoConfig:
     """What is generated; equal values give equal bytes.
 
     Attributes:
-        first_day: first event day (UTC).
+        first_day: first event day (UTC); by default a Monday that stays the same.
         days: number of event days.
         visitors: web visitors; the app's users and the crawlers scale with it, the fleet does not.
         seed: seed of every random choice.
@@ -128,6 +130,16 @@ class DemoConfig:
             raise ValueError(f"days must be at least 4 (late files and repeats need room), got {self.days}")
         if self.visitors < 1:
             raise ValueError(f"visitors must be at least 1, got {self.visitors}")
+
+    @classmethod
+    def latest(cls, now: datetime) -> "DemoConfig":
+        """The last two weeks, from Monday to Sunday as by default, of which everything has come by now.
+
+        Args:
+            now: an aware time. Until the late files of a week have come, on Monday morning, it is the weeks before.
+        """
+        complete = (now.astimezone(UTC) - timedelta(milliseconds=LATE_BY + MINUTE)).date()
+        return cls(first_day=complete - timedelta(days=complete.weekday() + cls.days))
 
     @classmethod
     def small(cls, seed: int = 7) -> "DemoConfig":

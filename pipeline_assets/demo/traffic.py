@@ -30,6 +30,8 @@ from pipeline_assets.demo.model import DAY, HOUR, MINUTE, SECOND, Client, DemoCo
 
 SESSION_TIMEOUT = 30 * MINUTE
 HEARTBEAT = 10 * SECOND
+RETURN_DAYS = 3.5
+"""Mean of the days until somebody comes back who does so on another day."""
 
 
 @dataclass
@@ -79,13 +81,15 @@ class _Clockwork:
         self._end = config.end
 
     def moment(self, after: int | None = None) -> int:
-        """A moment of the demo, or of its rest `after` a moment; after the end, where there is no rest."""
+        """A moment of the demo; `after` a moment, one of a later day, or after the end: who comes back does so soon."""
         days, weights = self._days, self._day_weights
         if after is not None:
             first = (after - days[0]) // DAY + 1
-            days, weights = days[first:], weights[first:]
-            if not days:
+            # Who would come back after the end does not come: else the last days were full of those who come back.
+            if first + int(self._rng.expovariate(1 / RETURN_DAYS)) >= len(days):
                 return self._end
+            days = days[first:]
+            weights = [weight * math.exp(-lag / RETURN_DAYS) for lag, weight in enumerate(weights[first:])]
         day = self._rng.choices(days, weights)[0]
         hour = self._rng.choices(range(24), HOUR_WEIGHTS)[0]
         return day + hour * HOUR + self._rng.randrange(HOUR)
@@ -383,7 +387,7 @@ class AppTraffic:
     def run(self) -> None:
         """Fill `events`."""
         users: list[Account | None] = [account for account in self.accounts if self.rng.random() < 0.5]
-        users += [None] * max(2, self.config.visitors // 8)
+        users += [None] * max(2, self.config.visitors // 5)
         for _ in range(self.config.faults.app_refused_visitors):
             self._installation(None, refused=True)
         for user in users:
@@ -403,7 +407,7 @@ class AppTraffic:
         )
         start = self.clockwork.moment()
         signed_in = False
-        for number in range(rng.randint(1, 6)):
+        for number in range(rng.randint(3, 9)):
             if number:
                 start = self.clockwork.moment(start)
             if start >= self.config.end:

@@ -176,6 +176,7 @@ class Truth:
         half_written: the state of the one file that `Demo.write(half_written=True)` delivers in part; its last line
             is torn, the others are the beginning of the complete file.
         behaviour: what to be found of people's behaviour after `Demo.write_late_files`.
+        delivered: whether all files have been written, the late ones too; False in a demo that is being made.
     """
 
     seed: int
@@ -186,6 +187,12 @@ class Truth:
     repeats: dict[str, str]
     half_written: FileTruth
     behaviour: BehaviourTruth
+    delivered: bool = True
+
+    @property
+    def first_day(self) -> date:
+        """First event day: on each there are events."""
+        return min(truth.day for truth in self.complete.days)
 
     def to_json(self) -> str:
         """JSON text; dates in ISO form, amounts as text."""
@@ -198,9 +205,11 @@ class Truth:
 
 
 def write_truth(truth: Truth, path: Path) -> None:
-    """Write a truth as JSON beside (not into) the landing folder."""
-    with protected(path):
-        path.write_text(truth.to_json(), encoding="utf-8")
+    """Write a truth as JSON beside (not into) the landing folder, over an older one in one step."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with protected(temporary):
+        temporary.write_text(truth.to_json(), encoding="utf-8")
+    temporary.replace(path)
 
 
 def read_truth(path: Path) -> Truth:

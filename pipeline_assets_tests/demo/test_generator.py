@@ -14,6 +14,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from pipeline_assets.demo.generator import (
     Demo,
@@ -23,8 +25,10 @@ from pipeline_assets.demo.generator import (
     build_demo,
     generate,
     read_truth,
+    unfinished,
     write_truth,
 )
+from pipeline_assets.demo.model import LATE_BY, MINUTE
 
 SMALL = DemoConfig(visitors=320, seed=11, faults=Faults().divided(2))
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -212,6 +216,10 @@ def test_the_numbers_of_planted_faults_are_those_of_the_configuration(demo: Demo
 
 @pytest.mark.parametrize("source", ["web", "app", "devices"])
 def test_reading_correcting_and_deduplicating_the_files_gives_the_events_of_the_truth(demo: Demo, source: str) -> None:
+    assert_read_as_planted(demo, source)
+
+
+def assert_read_as_planted(demo: Demo, source: str) -> list[dict[str, Any]]:
     kept, landed, dropped = deduplicated(demo, source)
     complete = demo.truth.complete
     per_day = Counter(row["at"].date() for row in kept)
@@ -221,6 +229,7 @@ def test_reading_correcting_and_deduplicating_the_files_gives_the_events_of_the_
     totals = complete.source(source).numbers
     assert (dropped.total(), dropped["other"]) == (totals.duplicates, totals.conflicts)
     assert totals.landed == totals.events + totals.duplicates == complete.source(source).landed
+    return kept
 
 
 def test_web_orders_revenue_views_visitors_and_refusals_can_be_counted_in_the_files(demo: Demo) -> None:
@@ -364,3 +373,87 @@ def test_the_default_demo_is_of_the_announced_size() -> None:
     totals = build_demo().truth.complete.sources
     assert 60_000 <= sum(source.numbers.events for source in totals) <= 100_000
     assert all(source.quarantined_lines < 0.01 * source.lines for source in totals)
+
+
+# --- Days ---------------------------------------------------------------------------------------------
+
+RECEIVED = timedelta(milliseconds=LATE_BY + MINUTE)
+"""From the end of the last day until everything has come."""
+# Times before 2010 and from 2099 on are planted as faults; clocks are wrong by up to 400 days.
+FIRST, LAST = date(2012, 1, 1), date(2090, 12, 31)
+
+
+def end_of(config: DemoConfig) -> datetime:
+    return datetime.combine(config.first_day, datetime.min.time(), UTC) + timedelta(days=config.days)
+
+
+def but_for_its_days(demo: Demo) -> tuple[str, str]:
+    """The truth and the names of the files, with numbers for the days."""
+    truth, paths = demo.truth.to_json(), " ".join(file.path for file in (*demo.files, *demo.late_files))
+    for number in range(demo.config.days + 1):
+        day = (demo.config.first_day + timedelta(days=number)).isoformat()
+        truth, paths = truth.replace(day, f"day {number}"), paths.replace(day, f"day {number}")
+    return truth, paths
+
+
+@pytest.fixture(scope="module")
+def small() -> Demo:
+    """The small demo of the days that most tests have."""
+    return build_demo(DemoConfig.small())
+
+
+@given(now=st.datetimes(datetime(2012, 1, 31), datetime(2090, 1, 1), timezones=st.timezones()))  # noqa: DTZ001
+@example(datetime(2026, 11, 23, 7, 0, 59, 999_999, UTC))
+@example(datetime(2026, 11, 23, 7, 1, tzinfo=UTC))
+@example(datetime(2026, 11, 22, 23, 59, tzinfo=UTC))
+def test_the_latest_demo_is_of_the_last_two_whole_weeks_of_which_everything_has_come(now: datetime) -> None:
+    config = DemoConfig.latest(now)
+    assert config == replace(DemoConfig(), first_day=config.first_day)
+    assert config.first_day.weekday() == DemoConfig().first_day.weekday() == 0
+    assert timedelta() <= now - end_of(config) - RECEIVED < timedelta(days=7)
+
+
+@settings(max_examples=3)
+@given(weeks=st.integers(0, (LAST - FIRST).days // 7 - 1))
+@example((date(2024, 2, 26) - date(2012, 1, 2)).days // 7)
+@example((date(2025, 12, 29) - date(2012, 1, 2)).days // 7)
+def test_a_demo_of_other_weeks_is_the_same_but_for_its_days(small: Demo, weeks: int) -> None:
+    monday = date(2012, 1, 2) + timedelta(weeks=weeks)
+    assert but_for_its_days(build_demo(replace(small.config, first_day=monday))) == but_for_its_days(small)
+
+
+# A leap day, the end of a year, and the end of a month on which clocks are put forward.
+@settings(max_examples=3)
+@given(first_day=st.dates(FIRST, LAST))
+@example(date(2024, 2, 27))
+@example(date(2023, 12, 29))
+@example(date(2026, 3, 27))
+def test_the_files_of_a_demo_of_any_days_hold_what_its_truth_says_and_nothing_of_later(first_day: date) -> None:
+    demo = build_demo(replace(DemoConfig.small(), first_day=first_day))
+    rows = [row for source in ("web", "app", "devices") for row in assert_read_as_planted(demo, source)]
+    assert {row["at"].date() for row in rows} == set(demo.config.all_days)
+    assert max(row["received"] for row in rows) < end_of(demo.config) + RECEIVED
+    assert demo.truth.first_day == first_day
+
+
+def test_a_demo_that_was_made_stays_and_one_that_was_interrupted_goes_on_with_its_days(
+    small: Demo, tmp_path: Path
+) -> None:
+    path, now = tmp_path / "data" / "truth.json", datetime(2026, 11, 26, 12, tzinfo=UTC)
+    assert unfinished(path, now) == DemoConfig(first_day=date(2026, 11, 9))
+    write_truth(replace(small.truth, delivered=False), path)
+    assert unfinished(path, now) == DemoConfig()
+    write_truth(small.truth, path)
+    assert unfinished(path, now) is None
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_a_truth_written_when_all_demos_were_of_the_same_days_is_that_of_a_demo_that_was_made(
+    small: Demo, tmp_path: Path
+) -> None:
+    path = tmp_path / "truth.json"
+    fields = json.loads(small.truth.to_json())
+    del fields["delivered"]
+    path.write_text(json.dumps(fields))
+    assert unfinished(path, datetime(2026, 11, 26, tzinfo=UTC)) is None
+    assert read_truth(path) == small.truth

@@ -23,7 +23,7 @@ from pipeline_assets.settings import Settings
 BACKBONE_TABLES = tuple(table.name for table in BACKBONE)
 """All tables take several times as long as those that every other is made of: tests about these do without them."""
 FIRST_DAY = date(2026, 2, 1)
-"""A month before the demo and the clicks of most tests: Dagster lists its partitions, one for every day since."""
+"""A month before the clicks and the demo of most tests: Dagster lists its partitions, one for every day since."""
 CHECKS_JOB = "every_check"
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 """Run configuration of runs whose events nobody wants to see on the terminal."""

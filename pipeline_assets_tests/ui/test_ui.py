@@ -1,7 +1,7 @@
 """The dev server at work: dropped files lead to tables by themselves, and the pages people look at tell so.
 
 All in one module, which runs in one worker, so that there is one server. Pages are seen through a headless Chromium;
-`PIPELINE_SCREENSHOTS=docs/images make test-ui` keeps pictures of them, and those of the README are made so.
+`PIPELINE_SCREENSHOTS=folder make test-ui` keeps pictures of them; those of the README show the same of `make demo`.
 """
 
 import gzip
@@ -322,7 +322,11 @@ def test_the_figures_of_a_daily_table_are_plotted_by_day(
     for figure in DAILY_ACTIVITY.figures:
         # Once as a column, once above its plot.
         expect(page.get_by_text(figure.name, exact=True).nth(1)).to_be_visible()
-    keep("plots")
+    boxes = [box for plot in page.locator("canvas").all() if (box := plot.bounding_box())]
+    left, top = min(box["x"] for box in boxes) - 20, min(box["y"] for box in boxes) - 60
+    right = max(box["x"] + box["width"] for box in boxes) + 20
+    bottom = max(box["y"] + box["height"] for box in boxes) + 20
+    keep("daily_activity", clip={"x": left, "y": top, "width": right - left, "height": bottom - top})
 
 
 @in_browser
