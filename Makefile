@@ -48,10 +48,11 @@ test-newest: $(READY) ## a short test with the newest versions that pyproject.to
 test-ui: $(READY) ## look at the UI with Debian's Chromium (apt-get install chromium)
 	$(BIN)/python -m pytest -m ui
 
-lint: $(READY) ## ruff and ty
+lint: $(READY) ## ruff, ty, and who imports whom
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/ty check
+	$(BIN)/lint-imports --no-cache --no-logo
 
 bench: $(READY) ## compare with plain DuckDB, Polars and COPY on 2 million events
 	$(BIN)/python -m benchmarks
