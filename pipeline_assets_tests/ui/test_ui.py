@@ -1,7 +1,7 @@
 """The dev server at work: dropped files lead to tables by themselves, and the pages people look at tell so.
 
 All in one module, which runs in one worker, so that there is one server. Pages are seen through a headless Chromium;
-`PIPELINE_SCREENSHOTS=folder make test-ui` keeps pictures of them; those of the README show the same of `make demo`.
+`PIPELINE_SCREENSHOTS=folder make test-ui` keeps pictures of them, as in the README (its plots are of `make demo`).
 """
 
 import gzip
