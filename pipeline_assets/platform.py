@@ -4,6 +4,7 @@ Assets, checks, sensors and the command line all work through it. No Dagster her
 """
 
 import logging
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime
@@ -268,7 +269,9 @@ class Platform:
 
     def quality(self, source: str) -> Quality:
         """How much of a source's files is broken, and which."""
-        return quality(self.engine, source, self.sources[source].bounds.quarantined)
+        landing = self.settings.landing_dir
+        bound = self.sources[source].bounds.quarantined
+        return quality(self.engine, source, bound, is_there=lambda path: os.path.lexists(landing / path))
 
     def known_columns(self, source: str) -> KnownColumns:
         """What is remembered of the raw columns of a source's files."""

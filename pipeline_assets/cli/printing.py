@@ -141,11 +141,16 @@ def print_findings(found: "list[Finding]") -> None:
     for finding in found:
         table.add_row(
             finding.what,
-            f"{finding.planted:,}",
-            f"{finding.found:,}",
+            _number(finding.planted),
+            _number(finding.found),
             "[green]✓[/green]" if finding.agrees else "[red]differs[/red]",
         )
     console.print(table)
+
+
+def _number(value: object) -> str:
+    # PostgreSQL's amounts have six decimals, whatever they are.
+    return f"{value:,.2f}" if isinstance(value, Decimal) else f"{value:,}"
 
 
 def print_activity(platform: "Platform") -> None:

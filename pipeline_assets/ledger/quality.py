@@ -2,7 +2,7 @@
 
 One rule for all of them. Beyond its bound is a source
 
-- as long as a file cannot be read at all;
+- as long as a file cannot be read at all, and is there;
 - if more of all its lines than the declared share is in quarantine;
 - for a week after it was booked, if more than that share of one file is, or of all files booked on one day, so that a
   small broken file in a long history is seen. A line or two among good ones say nothing of a small file; three do, or
@@ -11,7 +11,7 @@ One rule for all of them. Beyond its bound is a source
 A file whose content was superseded does not count any more.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -153,13 +153,15 @@ def judged(found: Lines, recent: Iterable[BookedLines], *, bound: float, worst: 
     return Quality(bound, found, broken, days, shown)
 
 
-def quality(engine: sa.Engine, source: str, bound: float) -> Quality:
+def quality(engine: sa.Engine, source: str, bound: float, *, is_there: Callable[[str], bool]) -> Quality:
     """The quality of a source as it is now.
 
     Args:
         engine: the ledger.
         source: the source.
         bound: the share of its lines that may be in quarantine.
+        is_there: whether a path below landing is still there. A file that cannot be read has given no rows, so whoever
+            takes it away has mended it.
     """
     f = files.c
     mine = f.source == source
@@ -183,6 +185,7 @@ def quality(engine: sa.Engine, source: str, bound: float) -> Quality:
             *connection.execute(sa.select(total(lines), total(f.quarantined)).where(mine, f.state == "active")).one()
         )
         recent, worst = ([_file(row) for row in connection.execute(query)] for query in (lately, most))
+        recent = [file for file in recent if file.error is None or is_there(file.path)]
         judgement = judged(found, recent, bound=bound, worst=worst)
         reasons = _reasons(connection, source, [file.content for file in judgement.worst])
     explained = [replace(file, reasons=reasons.get(file.content, {})) for file in judgement.worst]

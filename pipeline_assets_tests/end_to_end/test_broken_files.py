@@ -83,6 +83,12 @@ def test_a_broken_file_is_named_by_check_alarm_refresh_and_status_until_it_is_me
     assert mended.passed
     assert alarm(deployment, cursor)[0] == []
 
+    # Nothing of what cannot be read was taken over, so that nothing is left once it is taken away.
+    deployment.deliver("clicks/again.jsonl.gz", cut)
+    assert deployment.refresh().exit_code == 3
+    (deployment.settings.landing_dir / "clicks" / "again.jsonl.gz").unlink()
+    assert deployment.refreshed().beyond_bounds == {}
+
     # What nobody mends is told for a week.
     deployment.deliver("clicks/late.jsonl", "no json\n" * 3)
     assert deployment.refresh().exit_code == 3

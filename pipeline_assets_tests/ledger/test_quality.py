@@ -111,11 +111,11 @@ def test_a_broken_file_counts_until_it_is_superseded_or_a_week_has_passed(engine
         ledger.book("web", path, "stamp", load)
 
     def broken() -> list[str]:
-        return [each.path for each in quality(engine, "web", 0.01).broken]
+        return [each.path for each in quality(engine, "web", 0.01, is_there=lambda _: True).broken]
 
     book("web/bad", "c1", 4, ["not_json", "not_json", "invalid_utf8", "not_json"])
     book("web/cut", "c2", 0, [], "it ends too early")
-    found = quality(engine, "web", 0.01)
+    found = quality(engine, "web", 0.01, is_there=lambda _: True)
     assert [(each.path, each.explained) for each in found.worst] == [
         ("web/cut", "cannot be read: it ends too early"),
         ("web/bad", "4 of 4 lines are in quarantine (100.0%): not_json: 3; invalid_utf8: 1"),
