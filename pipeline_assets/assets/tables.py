@@ -70,8 +70,10 @@ def table_asset(
         loaded = {name: frame.lazy() for name, frame in inputs.items()}
 
         if table.partition_column is None:
-            with progress.track(table.name, 1, context.log):
-                return _whole(derived, loaded, context, platform=platform, marts=marts, lake=lake)
+            with progress.track(table.name, 1, context.log) as advance:
+                made = _whole(derived, loaded, context, platform=platform, marts=marts, lake=lake)
+                advance(table.name)
+            return made
 
         def daily() -> Iterator[pl.DataFrame]:
             work = _work(derived, days, platform)

@@ -149,7 +149,11 @@ builds = sa.Table(
         JSONB,
         comment="Of a table without partitions: version of its recipe, and the fingerprint of each day of its inputs",
     ),
-    sa.Column("figures", JSONB, comment="Numbers of the day that the UI shows, by name. No row depends on it."),
+    sa.Column(
+        "figures",
+        JSONB(none_as_null=True),
+        comment="Numbers of the day that the UI shows, by name. No row depends on it.",
+    ),
     sa.CheckConstraint("state in ('building', 'built')", name="builds_state"),
     comment="From which inputs each asset and day was built. A day is stale where this differs from what is there now.",
 )
