@@ -4,9 +4,10 @@ import sys
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from pipeline_assets.cli.deployment import (
     current_engine,
@@ -189,7 +190,17 @@ def status(as_json: AsJson = False) -> None:
             print_status(found.platform, leftovers=not found.mistakes)
 
 
-@app.command()
+class QueryCommand(TyperCommand):
+    """A command whose argument may begin with a comment of SQL, which is not to be taken for an option."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Part the arguments: what has a blank in it is no option."""
+        return super().parse_args(
+            ctx, [f" {arg}" if arg.startswith("-") and len(arg.split()) > 1 else arg for arg in args]
+        )
+
+
+@app.command(cls=QueryCommand)
 def sql(
     query: Annotated[str, typer.Argument(help="One or several SQL statements, separated by semicolons.")],
     write: Annotated[bool, typer.Option("--write", help="Allow the statements to change data.")] = False,

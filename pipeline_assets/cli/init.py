@@ -77,7 +77,9 @@ def _machine_zone(zones: set[str]) -> str:
 def _print_found(found: "Found") -> None:
     """What the sample is taken for, and what came of the trial; no value of a record."""
     trial, attributes = found.trial, found.guess.attributes
-    written = [f"{name}: {value}" for name, value in attributes.items() if name not in ("format", "mapping", "time")]
+    from pipeline_assets.starting.declaring import flow
+
+    written = [f"{name}: {flow(attributes[name])}" for name in attributes if name not in ("format", "mapping", "time")]
     console.print(
         f"[bold]{escaped(found.name)}[/bold]: {escaped(', '.join([str(attributes['format']), *written]))}",
         highlight=False,
@@ -97,7 +99,14 @@ def _print_found(found: "Found") -> None:
         reasons = [f"{reason} ({count:,})" for reason, count in list(trial.reasons.items())[:_SHOWN_REASONS]]
         more = ", …" if len(trial.reasons) > _SHOWN_REASONS else ""
         console.print(f"[yellow]To quarantine: {bad:,}. {escaped(', '.join(reasons))}{more}[/yellow]", highlight=False)
+        if any(reason.startswith("missing:anonymous_id") for reason in trial.reasons):
+            console.print(
+                "[yellow]If another column says whose they are, name it: --visitor COLUMN[/yellow]",
+                highlight=False,
+            )
     _print_columns(found)
+    if kept := found.guess.kept(found.sample):
+        console.print(f"Made into no column, but kept in properties: {escaped(', '.join(kept))}", highlight=False)
     for place, comment in found.guess.comments.items():
         name = place.removeprefix("mapping.")
         console.print(f"[yellow]Check {name}:[/yellow] {escaped(comment)}", highlight=False)

@@ -81,7 +81,8 @@ class BookedLines:
         if self.error is not None:
             return f"cannot be read: {self.error}"
         first = [f"{reason}: {count:,}" for reason, count in list(self.reasons.items())[:_SHOWN_REASONS]]
-        more = [f"{len(self.reasons) - _SHOWN_REASONS} more reasons"] if len(self.reasons) > _SHOWN_REASONS else []
+        left = len(self.reasons) - _SHOWN_REASONS
+        more = [f"{left} more reason{'s' if left > 1 else ''}"] if left > 0 else []
         return f"{self.found}" + (f": {'; '.join([*first, *more])}" if first else "")
 
 

@@ -79,8 +79,10 @@ class Columns:
         for column in self.sample.columns:
             if name.casefold() in (column.name.casefold(), column_sql(column.path).casefold()):
                 return column
-        there = [column.name for column in self.sample.columns]
-        raise SampleError(f"{option} {name}: there is no such column{suggestion(name, there)}. {self.listed()}")
+        near = suggestion(name, [column.name for column in self.sample.columns])
+        # A suggestion of a few is the list of them, and one of a single column is a question.
+        rest = "" if near.startswith("; one of") else f"{'' if near.endswith('?') else '.'} {self.listed()}"
+        raise SampleError(f"{option} {name}: there is no such column{near}{rest}")
 
     def listed(self) -> str:
         """Which columns there are, in words."""

@@ -19,7 +19,7 @@ def source_yaml(guess: Guess, *, path: str) -> str:
         guess: what was found out.
         path: the attribute `path`.
     """
-    lines = [_COMPONENT.format("EventSource"), f"attributes:\n  path: {_flow(path)}  # below the landing folder\n"]
+    lines = [_COMPONENT.format("EventSource"), f"attributes:\n  path: {flow(path)}  # below the landing folder\n"]
     for name, value in guess.attributes.items():
         comment = guess.comments.get(name)
         if name == "mapping":
@@ -44,13 +44,13 @@ def _open(column: str, text: str, indent: str) -> str:
 
 def _line(indent: str, name: str, value: Any, comment: str | None = None) -> str:
     above = f"{indent}# {comment}\n" if comment else ""
-    return f"{above}{indent}{name}: {_flow(value)}\n"
+    return f"{above}{indent}{name}: {flow(value)}\n"
 
 
-def _flow(value: Any, *, within: bool = False) -> str:
+def flow(value: Any, *, within: bool = False) -> str:
     """A value on one line, with quotes as people write them; `within` braces more must be quoted."""
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{name}: {_flow(inner, within=True)}" for name, inner in value.items()) + "}"
+        return "{" + ", ".join(f"{name}: {flow(inner, within=True)}" for name, inner in value.items()) + "}"
     text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=float("inf"))
     text = text.removesuffix("\n").removesuffix("\n...")
     if not isinstance(value, str):
@@ -80,7 +80,7 @@ def funnel_yaml(steps: Sequence[Step]) -> str:
             name = f"{base}_{number}" if number > 2 else f"{base}_again"
         taken.add(name)
         conditions = {"event": step.event} if step.event else {"type": step.type}
-        lines.append(f"    - {_flow({'name': name, **conditions})}\n")
+        lines.append(f"    - {flow({'name': name, **conditions})}\n")
     return "".join(lines)
 
 
@@ -103,7 +103,7 @@ def conversion_yaml(event: str) -> str:
     return (
         "# What was bought: rows of the table `conversions`, to which an `Attribution` can refer.\n"
         + _COMPONENT.format("Conversion")
-        + f"attributes:\n  event: {_flow(event)}\n  where: revenue > 0\n  value: revenue\n"
+        + f"attributes:\n  event: {flow(event)}\n  where: revenue > 0\n  value: revenue\n"
     )
 
 

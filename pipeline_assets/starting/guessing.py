@@ -1,6 +1,7 @@
 """Guesses the declaration of a source from a sample of its files."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -62,6 +63,17 @@ class Guess:
     comments: Mapping[str, str] = field(default_factory=dict)
     open: Mapping[str, str] = field(default_factory=dict)
     currencies: tuple[str, ...] = ()
+
+    def kept(self, sample: Sample) -> list[str]:
+        """The columns of a sample of which nothing is made, in the order of the file; they are kept in `properties`."""
+        if sample.format in READY_FORMATS or "mapping" not in self.attributes:
+            return []
+        made = " ".join(self.attributes["mapping"].values())
+        return [
+            column.name
+            for column in sample.columns
+            if not re.search(rf'(?<![\w."]){re.escape(column_sql(column.path))}(?![\w"])', made)
+        ]
 
 
 def guess(sample: Sample, wishes: Wishes, *, name: str) -> Guess:
@@ -295,7 +307,8 @@ class _Generic:
         formats = [] if timed or column.type in ("boolean", "nested") else values.time_formats(column.values)
         if not timed and not formats:
             return None
-        score = rank(column.path, known("time"))
+        own = " ".join(word for word in words(column.path[-1]) if word not in known("units_of_time"))
+        score = rank((*column.path[:-1], own or column.path[-1]), known("time"))
         if formats and not any(found.certain for found in formats) and score < 1.5:
             return None
         if set(words(column.path[-1])) & set(known("not_time")):
@@ -341,7 +354,7 @@ class _Generic:
             return mapping
         if self.wishes.event is not None:
             name = self.wishes.event
-        elif "revenue" in paid.mapping:
+        elif "revenue" in paid.mapping and money.is_usual:
             name = _PURCHASE
         else:
             name = _PAGE_VIEW if page is not None else self.name
@@ -350,7 +363,9 @@ class _Generic:
             mapping["event_name"] = f"CASE WHEN {money.paid_back} THEN '{_REFUND}' ELSE '{_PURCHASE}' END"
         mapping["event_type"] = "'page'" if page is not None and "revenue" not in paid.mapping else "'track'"
         if self.wishes.event is None:
-            self.comments["mapping.event_name"] = "no column says what happened, so all events are called this"
+            self.comments["mapping.event_name"] = (
+                "no column says what happened, so all events are called this; put the column, if one does"
+            )
         return mapping
 
     def _is_event_name(self, column: Column) -> bool:

@@ -22,12 +22,14 @@ class Money:
         style: decimal mark of the amounts, and what stands between groups of digits; None where there are none.
         currencies: the currencies that occur, the most frequent first.
         paid_back: SQL that is true where money was paid back; None where none was in the sample.
+        is_usual: whether most records have an amount, as rows of a till do and events of an app do not.
     """
 
     columns: Columns
     style: tuple[str, str] | None = None
     currencies: tuple[str, ...] = ()
     paid_back: str | None = None
+    is_usual: bool = True
 
     def find(self) -> Part:
         """The mapping of revenue, currency, order and items; nothing but the order where there is no amount."""
@@ -88,6 +90,7 @@ class Money:
         if "currency" not in part.mapping and named:
             part.mapping["currency"], self.currencies = quote(named), (named,)
         part.mapping["revenue"] = text
+        self.is_usual = sum(re.search("[1-9]", value) is not None for value in amount.values) >= amount.records / 2
         self._refunds(amount)
 
     def _refunds(self, column: Column) -> None:

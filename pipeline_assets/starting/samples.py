@@ -38,8 +38,8 @@ _DELIMITERS = (",", ";", "\t", "|", "^", "~")
 _PREAMBLE = 20
 # Encodings that are told apart by what their letters would be; the first of equals counts.
 _ENCODINGS = (
-    "windows-1252", "windows-1250", "windows-1251", "cp850", "mac-roman", "koi8-r", "windows-1253", "shift_jis",
-    "gb18030", "euc-kr",
+    "windows-1252", "windows-1250", "windows-1251", "cp850", "mac-roman", "koi8-r", "windows-1253", "windows-1254",
+    "shift_jis", "gb18030", "euc-kr",
 )  # fmt: skip
 _SIGNS = frozenset("€£§°„…«»\u00a0\u2013\u2014\u2018\u2019\u201c\u201d")
 _COMMON_LETTERS = frozenset("äöüßéèêëàâáçñíìîïóòôõúùûøåæœãčćďěňřšťůýžąęłńśźżőűşğı")

@@ -1,9 +1,12 @@
 """Several statements in one text."""
 
 import pytest
+import typer
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.core import TyperGroup
 
+from pipeline_assets.cli import app
 from pipeline_assets.cli.statements import split
 
 # Pieces of statements that hold semicolons which end nothing.
@@ -34,3 +37,15 @@ def test_nothing_of_a_text_is_lost(text: str) -> None:
 @pytest.mark.parametrize("text", ["", " ; ;", "-- nothing", "/* ; */", ";\n-- ;\n;"])
 def test_what_says_nothing_is_no_statement(text: str) -> None:
     assert split(text) == []
+
+
+def test_a_query_may_begin_with_a_comment_and_a_misspelt_option_is_none() -> None:
+    commands = typer.main.get_command(app)
+    assert isinstance(commands, TyperGroup)
+    command = commands.commands["sql"]
+    query = "-- Counts add up.\nselect 1"
+    context = command.make_context("sql", ["--json", query])
+    assert context.params["query"].strip() == query
+    assert context.params["as_json"]
+    with pytest.raises(Exception, match="No such option: --jso"):
+        command.make_context("sql", ["--jso", "select 1"])

@@ -442,6 +442,32 @@ def test_columns_that_are_named_count_more_than_guesses_and_a_misspelt_one_is_to
         guess(read_samples([file]), Wishes(time="shiped"), name="till")
 
 
+def test_an_app_s_events_with_names_of_its_own_of_which_a_few_earn_are_not_all_purchases(tmp_path: Path) -> None:
+    file = tmp_path / "app.jsonl"
+    rows = [
+        {"whenMs": 1_775_030_400_000 + 60_000 * i, "who": {"installUid": f"i{i % 9}"}, "step": f"s{i}"}
+        | ({} if i % 7 else {"amt": 1.99, "cur": "USD"})
+        for i in range(60)
+    ]
+    file.write_text("\n".join(json.dumps(row) for row in rows))
+    sample = read_samples([file])
+    guessed = guess(sample, Wishes(), name="app")
+    mapping = guessed.attributes["mapping"]
+    assert (mapping["occurred_at"], mapping["anonymous_id"]) == ("whenMs", "who.installUid")
+    assert mapping["event_name"] == "'app'"
+    assert guessed.kept(sample) == ["step"]
+
+
+def test_turkish_headers_are_known(tmp_path: Path) -> None:
+    file = tmp_path / "kasa.csv"
+    rows = "".join(f"01.04.2026 10:{i:02}:00;M{i % 4};iade;{i},50;T{i}\n" for i in range(20))
+    file.write_text(f"Tarih;Müşteri No;İşlem;Tutar;Sipariş No\n{rows}", encoding="windows-1254")
+    mapping = guess(read_samples([file]), Wishes(), name="kasa").attributes["mapping"]
+    assert [mapping[column] for column in ("occurred_at", "user_id", "event_name", "revenue", "order_id")] == [
+        "Tarih", '"Müşteri No"', '"İşlem"', "Tutar", '"Sipariş No"',
+    ]  # fmt: skip
+
+
 def test_files_of_two_formats_are_two_sources(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("time,visitor\n2024-03-13T10:00:00Z,a\n")
     (tmp_path / "b.jsonl").write_text('{"time": "2024-03-13T10:00:00Z", "visitor": "a"}\n')
@@ -455,6 +481,7 @@ LETTERS: Sequence[tuple[str, str]] = [
     ("mac-roman", "Größe;Straße;Müller;Café"),
     ("windows-1250", "Zażółć gęślą jaźń;Příliš žluťoučký kůň"),
     ("windows-1251", "Привет мир;Москва"),
+    ("windows-1254", "Müşteri;Sipariş;İşlem"),
     ("koi8-r", "Привет мир;Москва"),
     ("shift_jis", "東京;日本語;日付"),
     ("gb18030", "北京;中文数据"),
