@@ -24,11 +24,11 @@ def print_document(document: object) -> None:
     sys.stdout.write(f"{as_json(document, indent='')}\n")
 
 
-def as_json(value: object, indent: str = "") -> str:
+def as_json(value: object, indent: str | None = "") -> str:
     """A value as JSON (RFC 8259): decimals with all their digits, times in ISO 8601.
 
     What has no number in JSON (NaN, infinity) is a text, as in PostgreSQL's own `to_json`; so is what has no type in
-    it. Lists of more than simple values get a line for each.
+    it. Each entry of a list or an object gets a line, unless `indent` is None: then all of it is one.
     """
     if value is None:
         return "null"
@@ -41,13 +41,13 @@ def as_json(value: object, indent: str = "") -> str:
     if isinstance(value, int):
         return str(int(value))
     if isinstance(value, Mapping):
-        deeper = f"{indent}  "
-        entries = [f"{deeper}{_text(str(key))}: {as_json(each, deeper)}" for key, each in value.items()]
-        return "{\n" + ",\n".join(entries) + f"\n{indent}}}" if entries else "{}"
+        deeper = _deeper(indent)
+        entries = [f"{_text(str(key))}: {as_json(each, deeper)}" for key, each in value.items()]
+        return "{" + _joined(entries, indent) + "}"
     if isinstance(value, list | tuple | set | frozenset):
-        deeper = f"{indent}  "
+        deeper = _deeper(indent)
         each = [as_json(item, deeper) for item in (sorted(value) if isinstance(value, set | frozenset) else value)]
-        return "[\n" + ",\n".join(deeper + item for item in each) + f"\n{indent}]" if each else "[]"
+        return "[" + _joined(each, indent) + "]"
     if isinstance(value, timedelta):
         return _text(_duration(value))
     if isinstance(value, date | time):
@@ -55,6 +55,16 @@ def as_json(value: object, indent: str = "") -> str:
     if isinstance(value, bytes | bytearray | memoryview):
         return _text(f"\\x{bytes(value).hex()}")
     return _text(str(value))
+
+
+def _deeper(indent: str | None) -> str | None:
+    return None if indent is None else f"{indent}  "
+
+
+def _joined(entries: Sequence[str], indent: str | None) -> str:
+    if indent is None or not entries:
+        return ", ".join(entries)
+    return "".join(f"{',' if place else ''}\n{indent}  {entry}" for place, entry in enumerate(entries)) + f"\n{indent}"
 
 
 def _text(value: str) -> str:

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
+from pipeline_assets.cli.documents import as_json
 from pipeline_assets.settings import Settings, clone
 
 if TYPE_CHECKING:
@@ -310,6 +311,10 @@ def _text(value: object) -> str:
         # All digits, without the zeros that a scale adds.
         text = f"{value:f}"
         return text.rstrip("0").rstrip(".") if "." in text else text
+    if isinstance(value, bytes | bytearray | memoryview):
+        return f"\\x{bytes(value).hex()}"
+    if isinstance(value, Mapping | list | tuple):
+        return as_json(value, indent=None)
     return str(value)
 
 

@@ -20,8 +20,27 @@ from typing import Any
 
 import psycopg
 from psycopg.abc import Loader
-from psycopg.types.datetime import DateLoader, TimestampLoader, TimestamptzLoader
+from psycopg.pq import TransactionStatus
+from psycopg.types.datetime import (
+    DateLoader,
+    IntervalLoader,
+    TimeLoader,
+    TimestampLoader,
+    TimestamptzLoader,
+    TimetzLoader,
+)
 from psycopg.types.json import set_json_loads
+
+_LOADERS: dict[str, type[Loader]] = {
+    "date": DateLoader,
+    "time": TimeLoader,
+    "timetz": TimetzLoader,
+    "timestamp": TimestampLoader,
+    "timestamptz": TimestamptzLoader,
+    "interval": IntervalLoader,
+}
+# Python refuses to read whole numbers of more digits.
+_INT_DIGITS = 4_000
 
 _TOKEN = re.compile(
     r"""
@@ -112,8 +131,19 @@ def answers(connection: psycopg.Connection, text: str, *, write: bool) -> Genera
     try:
         yield from _changing(connection, text) if write else _reading(connection, text)
     except psycopg.Error as error:
+        if connection.pgconn.transaction_status == TransactionStatus.ACTIVE:
+            # It waits for rows, or for somebody who takes them; nothing else can be said on this connection.
+            connection.close()
+            raise StatementError(
+                'COPY from and to the client needs psql: `psql "$(pipeline-assets postgres-url)"`. What a query '
+                "answers is CSV here where it goes to a file."
+            ) from error
         # What PostgreSQL says, with its HINT and the place in the statement.
         raise StatementError(str(error)) from error
+    except UnicodeError as error:
+        raise StatementError(
+            "A statement or an answer cannot be written in the encoding that was set with client_encoding; leave UTF8."
+        ) from error
 
 
 def _changing(connection: psycopg.Connection, text: str) -> Iterator[Result]:
@@ -155,18 +185,23 @@ def _reading(connection: psycopg.Connection, text: str) -> Iterator[Result]:
 
 
 def _read_all_values(connection: psycopg.Connection) -> None:
-    """Have what Python's types cannot hold (infinity, years before Christ) read as text, and numbers exactly."""
-    for name, loader in (("date", DateLoader), ("timestamp", TimestampLoader), ("timestamptz", TimestamptzLoader)):
+    """Have what Python's types cannot hold (infinity, years before Christ, 24:00) read as text, and numbers exactly."""
+    for name, loader in _LOADERS.items():
         connection.adapters.register_loader(name, _or_text(loader))
-    set_json_loads(lambda text: json.loads(text, parse_float=Decimal), connection)
+    set_json_loads(lambda text: json.loads(text, parse_float=Decimal, parse_int=_whole), connection)
+
+
+def _whole(digits: str) -> int | Decimal:
+    return int(digits) if len(digits) <= _INT_DIGITS else Decimal(digits)
 
 
 def _or_text(loader: type[Loader]) -> type[Loader]:
-    class OrText(loader):  # ty: ignore[unsupported-base] - one of three
+    class OrText(loader):  # ty: ignore[unsupported-base] - one of several
         def load(self, data: Any) -> Any:
             try:
                 return super().load(data)
-            except psycopg.DataError:
+            except (psycopg.DataError, NotImplementedError):
+                # The latter where a statement has set a style that Python does not know.
                 return bytes(data).decode()
 
     return OrText

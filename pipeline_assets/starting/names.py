@@ -32,6 +32,7 @@ def others() -> dict[str, tuple[str, ...]]:
     return {column: tuple(names) for column, names in _known()["others"].items()}
 
 
+@cache
 def words(name: str) -> tuple[str, ...]:
     """The words of a name in lower case: `CustomerID`, `customer_id` and `Customer-Id` are `customer` and `id`."""
     parted = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", name)
