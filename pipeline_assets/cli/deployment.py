@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from pipeline_assets.cli.printing import console, errors, say
+from pipeline_assets.cli.printing import console, errors, harmless, say
 from pipeline_assets.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
@@ -22,6 +22,13 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 """The exit code after Ctrl-C: 128 and the number of SIGINT."""
+
+
+class _Messages(logging.Formatter):
+    """The message alone, in which names of files do not command the terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return harmless(super().format(record))
 
 
 @contextmanager
@@ -37,7 +44,9 @@ def current_settings(*, demo: bool = False) -> Generator[Settings]:
     from pipeline_assets.waiting import WaitedTooLong
 
     # What is waited for is told from the beginning.
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Messages())
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     try:
         settings = Settings.from_environment()
         if demo:

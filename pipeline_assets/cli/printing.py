@@ -2,6 +2,7 @@
 
 import csv
 import sys
+import unicodedata
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TextIO
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
+from rich.text import Text
 
 from pipeline_assets.cli.documents import as_json
 from pipeline_assets.settings import Settings, clone
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
     from pipeline_assets.leftovers import Leftover
     from pipeline_assets.platform import Platform
     from pipeline_assets.refresh import RefreshReport
+
+
+# Letters of several scripts, and emoji, are written with them.
+_JOINERS = "\u200c\u200d\u00ad"
 
 
 def _width(stream: TextIO) -> int | None:
@@ -298,7 +304,8 @@ def print_rows(names: Sequence[str], rows: Sequence[Any]) -> None:
     for name in names:
         table.add_column(escaped(name), overflow="fold")
     for row in shown:
-        table.add_row(*(escaped(value) for value in row))
+        # Not as markup, which doubles a backslash at the end.
+        table.add_row(*(Text(harmless(value)) for value in row))
     console.print(table)
 
 
@@ -319,7 +326,19 @@ def _text(value: object) -> str:
 
 
 def escaped(text: str) -> str:
-    """The text as it is, for consoles that read markup."""
+    """The text as it is, for consoles that read markup, within markup: see `harmless`."""
     from rich.markup import escape
 
-    return escape(text)
+    return escape(harmless(text))
+
+
+def harmless(text: str) -> str:
+    """The text with what would command a terminal written out.
+
+    Names of files and columns are what others chose: an escape sequence in one may hide or colour what follows.
+    """
+    return "".join(f"\\u{ord(sign):04x}" if _commands(sign) else sign for sign in text)
+
+
+def _commands(sign: str) -> bool:
+    return sign not in "\n\t" and unicodedata.category(sign) in ("Cc", "Cf", "Zl", "Zp") and sign not in _JOINERS
