@@ -46,7 +46,7 @@ from pipeline_assets.partitions import ONLY_STALE_TAG, tagged_days
 from pipeline_assets.postgres import server_url, sqlalchemy_url
 from pipeline_assets.private import make_folder, protect, protected
 from pipeline_assets.runs import GONE, LockingRuns, executed_by
-from pipeline_assets.settings import PACKAGE_DIR, Settings, SettingsError, dagster_home
+from pipeline_assets.settings import DAGSTER_FILE, PACKAGE_DIR, Settings, SettingsError, dagster_home
 
 _EVENT_BATCH = "1000"
 _CAPTURED = (IO_TYPE_EXTENSION[ComputeIOType.STDOUT], IO_TYPE_EXTENSION[ComputeIOType.STDERR])
@@ -56,7 +56,6 @@ _ENDS = (dg.DagsterEventType.RUN_SUCCESS, dg.DagsterEventType.RUN_FAILURE, dg.Da
 # Without a pool Dagster connects anew for every statement. No timeout for statements: a long query is no mistake here.
 _POOL = {"statement_timeout": 0, "pool_recycle": 3600, "max_overflow": 20}
 
-_CONFIG_FILE = "dagster.yaml"
 _STORAGE_KEYS = ("storage", "run_storage", "event_log_storage", "schedule_storage", "instance_class")
 
 _CONFIG = {
@@ -334,15 +333,15 @@ def pipeline_instance(settings: Settings) -> dg.DagsterInstance:
                 ref = InstanceRef.from_dir(str(_local_dir(settings)), config_dir=str(project))
                 instance = dg.DagsterInstance.from_ref(ref)
         except DagsterError as error:
-            where = f"DAGSTER_HOME={home}" if home else f"{project}/{_CONFIG_FILE}"
+            where = f"DAGSTER_HOME={home}" if home else f"{project}/{DAGSTER_FILE}"
             raise SettingsError(f"{where}: Dagster cannot use it: {' '.join(str(error).split())}") from error
     else:
         overrides = _on_own_server(settings)
-        config = project if project and (project / _CONFIG_FILE).exists() else PACKAGE_DIR
+        config = project if project and (project / DAGSTER_FILE).exists() else PACKAGE_DIR
         ref = InstanceRef.from_dir(str(_local_dir(settings)), config_dir=str(config), overrides=overrides)
         if settings.project_dir and not project:
             # The demo is in no project; with this its folder of runs can be Dagster's home.
-            shutil.copyfile(PACKAGE_DIR / _CONFIG_FILE, settings.dagster_dir / _CONFIG_FILE)
+            shutil.copyfile(PACKAGE_DIR / DAGSTER_FILE, settings.dagster_dir / DAGSTER_FILE)
         instance = dg.DagsterInstance.from_ref(ref)
     if isinstance(instance.run_storage, LockingRuns):
         instance.optimize_for_webserver(**_POOL)
@@ -351,7 +350,7 @@ def pipeline_instance(settings: Settings) -> dg.DagsterInstance:
 
 def _has_storage(project: Path) -> bool:
     """Whether the `dagster.yaml` of a project names a storage that is not ours."""
-    file = project / _CONFIG_FILE
+    file = project / DAGSTER_FILE
     try:
         config = yaml.safe_load(file.read_text(encoding="utf-8")) if file.exists() else None
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -15,6 +15,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pipeline_assets.namespace import PLAIN, Namespace
 from pipeline_assets.project import ENV_FILE, find_project, is_clone, read_env_file
 
+DAGSTER_FILE = "dagster.yaml"
+"""What describes the Dagster instance of a project; that of this package is in its own folder."""
 PACKAGE_DIR = Path(__file__).resolve().parent
 """The folder of this package: in a clone, or in the site-packages of an environment."""
 PROJECT_ROOT = PACKAGE_DIR.parent

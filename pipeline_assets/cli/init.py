@@ -91,7 +91,7 @@ def _print_found(found: "Found") -> None:
         span = f", from {trial.first:%Y-%m-%d %H:%M} to {trial.last:%Y-%m-%d %H:%M} ({trial.first.tzinfo})"
     console.print(
         f"Tried on the sample: {trial.landed:,} of {trial.lines:,} records{of} become events of {trial.visitors:,} "
-        f"visitors{blank}{span}.",
+        f"{'visitor' if trial.visitors == 1 else 'visitors'}{blank}{span}.",
         highlight=False,
     )
     bad = sum(trial.reasons.values())

@@ -1,5 +1,6 @@
 """The component that makes a folder of an existing Dagster project a deployment of its own."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,19 +11,28 @@ from dagster.components.scaffold.scaffold import scaffold_with
 from pipeline_assets.components.declaring import PIPELINE
 from pipeline_assets.private import make_file
 from pipeline_assets.project import ENV_FILE
-from pipeline_assets.settings import Settings
+from pipeline_assets.settings import DAGSTER_FILE, PACKAGE_DIR, Settings, dagster_home
 
 _VARIABLE = "PIPELINE_DEFS_DIR"
 
 
 class EventPipelineScaffolder(dg.Scaffolder):
-    """Writes the declaration, and into the project's `.env` what the command line needs to find it."""
+    """Writes the declaration, and what the command line and the UI need to find it and the same runs."""
 
     def scaffold(self, request: dg.ScaffoldRequest) -> None:
-        """Write `defs.yaml`; add a line to `.env` where it does not say yet where the declarations are."""
+        """Write `defs.yaml`; add a line to `.env` where it does not say yet where the declarations are.
+
+        Where the project has no Dagster instance of its own, it gets a `dagster.yaml` too: the UI would else begin with
+        an empty one at every start, and show nothing of what `pipeline-assets refresh` has built.
+        """
         dg.scaffold_component(request)
         project = request.project_root
-        if project is None or Settings.for_project(project).defs_dir is not None:
+        if project is None:
+            return
+        instance = project / DAGSTER_FILE
+        if dagster_home(project) is None and not instance.exists():
+            shutil.copyfile(PACKAGE_DIR / DAGSTER_FILE, instance)
+        if Settings.for_project(project).defs_dir is not None:
             return
         file = project / ENV_FILE
         if not file.exists():

@@ -18,7 +18,7 @@ from string import Template
 from pipeline_assets.declarations.problems import suggestion
 from pipeline_assets.private import make_folder, protect
 from pipeline_assets.project import ENV_FILE, is_project
-from pipeline_assets.settings import PACKAGE_DIR, Settings
+from pipeline_assets.settings import DAGSTER_FILE, PACKAGE_DIR, Settings
 from pipeline_assets.staging.landing import is_passed_over
 from pipeline_assets.starting.declaring import (
     conversion_yaml,
@@ -208,7 +208,7 @@ def plan(
     texts |= {
         "pyproject.toml": _template("pyproject.toml", names),
         "workspace.yaml": _template("workspace.yaml", names),
-        "dagster.yaml": (PACKAGE_DIR / "dagster.yaml").read_text(encoding="utf-8"),
+        DAGSTER_FILE: (PACKAGE_DIR / DAGSTER_FILE).read_text(encoding="utf-8"),
         ".env": env,
         ".env.example": env,
         ".gitignore": _template("gitignore"),

@@ -137,10 +137,14 @@ def test_scaffolding_one_writes_what_the_command_line_needs_and_nothing_that_is_
         return project / ".env"
 
     assert scaffold(tmp_path / "new").read_text() == "PIPELINE_DEFS_DIR=shop/defs/clickstream\n"
+    # Else the UI would know nothing of what `refresh` has built.
+    assert "PipelinePostgresStorage" in (tmp_path / "new" / "dagster.yaml").read_text()
     assert stat.S_IMODE((tmp_path / "new" / ".env").stat().st_mode) == 0o600
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / ".env").write_text("SECRET=1")
+    (tmp_path / "old" / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
     assert scaffold(tmp_path / "old").read_text() == "SECRET=1\nPIPELINE_DEFS_DIR=shop/defs/clickstream\n"
+    assert (tmp_path / "old" / "dagster.yaml").read_text() == "telemetry: {enabled: false}\n"
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / ".env").write_text("PIPELINE_DEFS_DIR=elsewhere\n")
     assert scaffold(tmp_path / "set").read_text() == "PIPELINE_DEFS_DIR=elsewhere\n"
