@@ -72,7 +72,10 @@ def small_deployment(folder: Path, *, days: int) -> tuple[Platform, dg.Definitio
     settings = Settings.for_data_dir(folder)
     platform = build_platform(settings)
     definitions = build_defs(platform=platform)
-    demo = build_demo(replace(DemoConfig.small(), first_day=first_day, days=days))
+    # Other days get other traffic: which small file has how many broken lines would depend on today.
+    small = DemoConfig.small()
+    faults = replace(small.faults, web_malformed=dict.fromkeys(small.faults.web_malformed, 0))
+    demo = build_demo(replace(small, first_day=first_day, days=days, faults=faults))
     with pipeline_instance(settings) as instance:
         refresh = Refresh(platform, definitions, instance)
         demo.write(settings.landing_dir)
