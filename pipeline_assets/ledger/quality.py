@@ -5,12 +5,13 @@ One rule for all of them. Beyond its bound is a source
 - as long as a file cannot be read at all, and is there;
 - if more of all its lines than the declared share is in quarantine;
 - for a week after it was booked, if more than that share of one file is, or of all files booked on one day, so that a
-  small broken file in a long history is seen. A line or two among good ones say nothing of a small file; three do, or
-  all of them.
+  small broken file in a long history is seen. Beyond it is then what chance does not explain: by three standard
+  deviations of a file whose lines are broken with the declared probability and by more than a line or two, or wholly.
 
 A file whose content was superseded does not count any more.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
@@ -24,6 +25,8 @@ LATELY = timedelta(days=7)
 """How long a file is told of that is broken beyond the bound while the source as a whole is not."""
 FEW = 2
 """Quarantined lines that say nothing of a file which has good ones too."""
+DEVIATIONS = 3
+"""How many standard deviations beyond the bound a file is that is called broken."""
 SHOWN_FILES = 10
 _SHOWN_REASONS = 3
 _NAMED_FILES = 3
@@ -125,8 +128,10 @@ class Quality:
 
 
 def is_beyond(found: Lines, bound: float) -> bool:
-    """Whether lines are more broken than declared, and that is no matter of a line or two."""
-    return found.share > bound and (found.quarantined > FEW or found.quarantined == found.lines)
+    """Whether lines are more broken than declared, and that is no matter of chance: of few lines some may be worse."""
+    expected = bound * found.lines
+    chance = max(expected + DEVIATIONS * math.sqrt(expected * (1 - bound)), FEW)
+    return found.share > bound and (found.quarantined > chance or found.quarantined == found.lines)
 
 
 def judged(found: Lines, recent: Iterable[BookedLines], *, bound: float, worst: Sequence[BookedLines] = ()) -> Quality:

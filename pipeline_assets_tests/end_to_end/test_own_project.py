@@ -26,6 +26,7 @@ from pipeline_assets.settings import Settings
 from pipeline_assets.starting.guessing import Wishes
 from pipeline_assets.starting.projects import plan
 from pipeline_assets_tests.end_to_end.deployment import Deployment
+from pipeline_assets_tests.ui.dev_server import heeding_interrupts
 
 START_SECONDS = 240
 # As a till in many countries exports: semicolons, decimal commas, Latin-1, Windows' line ends, times without a zone.
@@ -133,7 +134,7 @@ def test_dg_dev_serves_the_project(newcomer: Newcomer) -> None:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     log = newcomer.project / "dev.log"
-    with log.open("wb") as output:
+    with log.open("wb") as output, heeding_interrupts():
         process = subprocess.Popen(
             [Path(sys.executable).with_name("dg"), "dev", "--port", str(port)],
             cwd=newcomer.project, env=newcomer.shell.environment, stdin=subprocess.DEVNULL, stdout=output,

@@ -73,7 +73,7 @@ LINE = st.text(st.characters(codec="cp1252", exclude_characters='\r\n"'), min_si
 @given(
     st.lists(LINE, max_size=6),
     st.sampled_from(["latin-1", "windows-1252", "utf-16-le", "utf-32-be"]),
-    st.integers(2, 40),
+    st.integers(4, 40),
 )
 @settings(deadline=None)
 def test_lines_that_are_too_long_or_open_a_quote_for_ever_are_kept_as_they_are_in_the_file(

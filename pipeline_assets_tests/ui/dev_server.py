@@ -93,7 +93,7 @@ def dev_server(platform: Platform, definitions: dg.Definitions, first_day: date)
     environment |= {"PIPELINE_DATA_DIR": str(settings.data_dir)}
     port = _free_port()
     log = settings.data_dir / "dev.log"
-    with log.open("wb") as output, _heeding_interrupts():
+    with log.open("wb") as output, heeding_interrupts():
         process = subprocess.Popen(
             [Path(sys.executable).with_name("dg"), "dev", "--port", str(port)],
             cwd=PROJECT_ROOT,
@@ -150,7 +150,7 @@ def _members(group: int) -> list[psutil.Process]:
 
 
 @contextmanager
-def _heeding_interrupts() -> Generator[None]:
+def heeding_interrupts() -> Generator[None]:
     """What is started in the background of a shell ignores Ctrl-C, and so would all that it starts in turn."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
