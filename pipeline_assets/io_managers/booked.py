@@ -14,6 +14,7 @@ from sqlalchemy.dialects.postgresql.asyncpg import dialect as numbered_parameter
 
 from pipeline_assets.contracts.tables import EVENTS, Store, Table
 from pipeline_assets.derivation import Groups
+from pipeline_assets.io_managers.describing import DescribesPartitions
 from pipeline_assets.io_managers.frames import Figure
 from pipeline_assets.io_managers.lake import ParquetLakeIOManager, Publish
 from pipeline_assets.io_managers.marts import rows_among, rows_of_groups
@@ -33,7 +34,19 @@ if TYPE_CHECKING:
     from adbc_driver_manager.dbapi import Connection, Cursor
 
 
-class BookedLakeIOManager(ParquetLakeIOManager):
+class _BooksFigures(DescribesPartitions):
+    """Shows the figures of every day of a run, also of those that need not be built."""
+
+    _platform: Platform
+
+    def partition_figures(
+        self, context: dg.OutputContext, written: Mapping[str, Mapping[str, int | float]]
+    ) -> Mapping[str, Mapping[str, int | float]]:
+        """Book the figures of what was written, and give those of all days of the run."""
+        return _of_all_days(context, self._platform, written)
+
+
+class BookedLakeIOManager(_BooksFigures, ParquetLakeIOManager):
     """The lake. Files appear within the ledger transaction that confirms the run's claim on their days."""
 
     def __init__(self, platform: Platform) -> None:
@@ -72,12 +85,6 @@ class BookedLakeIOManager(ParquetLakeIOManager):
                 self._platform.builds.build_again(table, days)
             raise
 
-    def partition_figures(
-        self, context: dg.OutputContext, written: Mapping[str, Mapping[str, int | float]]
-    ) -> Mapping[str, Mapping[str, int | float]]:
-        """Book the figures of what was written, and give those of all days of the run."""
-        return _of_all_days(context, self._platform, written)
-
     def scan(self, table: str, column: str | None, keys: Iterable[str]) -> pl.LazyFrame:
         """The rows of some days.
 
@@ -101,7 +108,7 @@ class BookedLakeIOManager(ParquetLakeIOManager):
         return super().load_input(context)
 
 
-class BookedPostgresIOManager(PostgresPolarsIOManager):
+class BookedPostgresIOManager(_BooksFigures, PostgresPolarsIOManager):
     """The marts. Rows and the confirmation of the run's claim are one transaction."""
 
     def __init__(self, platform: Platform) -> None:
@@ -143,12 +150,6 @@ class BookedPostgresIOManager(PostgresPolarsIOManager):
         (dimension,) = table_slice.partition_dimensions
         claimed = dimension._replace(partitions=dg.TimeWindow(windows[0].start, windows[-1].end))
         return table_slice._replace(partition_dimensions=[claimed])
-
-    def partition_figures(
-        self, context: dg.OutputContext, written: Mapping[str, Mapping[str, int | float]]
-    ) -> Mapping[str, Mapping[str, int | float]]:
-        """Book the figures of what was written, and give those of all days of the run."""
-        return _of_all_days(context, self._platform, written)
 
     def before_commit(self, context: dg.OutputContext, connection: "Connection") -> None:
         """Confirm the claim."""

@@ -13,3 +13,21 @@ def describe_partitions(context: dg.OutputContext, metadata: Mapping[str, Mappin
         return
     for key, of_partition in metadata.items():
         context.step_context.add_asset_metadata(dict(of_partition), asset_key=context.asset_key, partition_key=key)
+
+
+class DescribesPartitions:
+    """The hook of an IO manager for what the UI is to show of each partition."""
+
+    def partition_figures(
+        self,
+        context: dg.OutputContext,  # noqa: ARG002
+        written: Mapping[str, Mapping[str, int | float]],
+    ) -> Mapping[str, Mapping[str, int | float]]:
+        """What the UI is to show of each partition of the run; called when the rows are there.
+
+        Args:
+            context: of the output.
+            written: the figures of the partitions that were written. Override it where these are not all of the run's:
+                Dagster records all of them as materialized.
+        """
+        return written

@@ -22,7 +22,7 @@ import dataframely as dy
 import polars as pl
 import pyarrow.parquet as pq
 
-from pipeline_assets.io_managers.describing import describe_partitions
+from pipeline_assets.io_managers.describing import DescribesPartitions, describe_partitions
 from pipeline_assets.io_managers.frames import (
     ROWS,
     ContractError,
@@ -49,7 +49,7 @@ Publish = Callable[[Callable[[], object]], None]
 """Puts files in their places; see `ParquetLakeIOManager.commit`."""
 
 
-class ParquetLakeIOManager(dg.IOManager):
+class ParquetLakeIOManager(DescribesPartitions, dg.IOManager):
     """Stores DataFrames, LazyFrames and FrameStreams; loads LazyFrames, or DataFrames where annotated so.
 
     Every requested partition gets a file, an empty one too: "nothing happened that day" is known, too.
@@ -86,20 +86,6 @@ class ParquetLakeIOManager(dg.IOManager):
     def partition_keys(self, context: dg.OutputContext) -> Sequence[str]:
         """The partitions that are written. Override it where a run does not write all of its own."""
         return context.asset_partition_keys
-
-    def partition_figures(
-        self,
-        context: dg.OutputContext,  # noqa: ARG002
-        written: Mapping[str, Mapping[str, int | float]],
-    ) -> Mapping[str, Mapping[str, int | float]]:
-        """What the UI is to show of each partition of the run; called when the files are there.
-
-        Args:
-            context: of the output.
-            written: the figures of the partitions that were written. Override it where these are not all of the run's:
-                Dagster records all of them as materialized.
-        """
-        return written
 
     # --- Paths ----------------------------------------------------------------------------------------
 

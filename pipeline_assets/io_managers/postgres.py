@@ -34,7 +34,7 @@ from dagster._core.storage.db_io_manager import (
     TableSlice,
 )
 
-from pipeline_assets.io_managers.describing import describe_partitions
+from pipeline_assets.io_managers.describing import DescribesPartitions, describe_partitions
 from pipeline_assets.io_managers.frames import (
     ContractError,
     Figure,
@@ -84,7 +84,7 @@ class TableError(RuntimeError):
     """PostgreSQL refused something, or a table is not what its contract says. Names no values and no password."""
 
 
-class PostgresPolarsIOManager(DbIOManager):
+class PostgresPolarsIOManager(DescribesPartitions, DbIOManager):
     """Stores polars DataFrames, LazyFrames and FrameStreams as tables; loads DataFrames and LazyFrames.
 
     The table is named like the last part of the asset key. Asset metadata: `schema` (instead of the manager's),
@@ -119,20 +119,6 @@ class PostgresPolarsIOManager(DbIOManager):
 
     def before_commit(self, context: dg.OutputContext, connection: adbc.Connection) -> None:
         """Override it to run statements in the transaction that replaces the rows, just before it commits."""
-
-    def partition_figures(
-        self,
-        context: dg.OutputContext,  # noqa: ARG002
-        written: Mapping[str, Mapping[str, int | float]],
-    ) -> Mapping[str, Mapping[str, int | float]]:
-        """What the UI is to show of each partition of the run; called when the rows are there.
-
-        Args:
-            context: of the output.
-            written: the figures of the partitions that were written. Override it where these are not all of the run's:
-                Dagster records all of them as materialized.
-        """
-        return written
 
     def handle_output(self, context: dg.OutputContext, obj: object) -> None:
         """Replace the partitions of the output, or the whole table where there are none, by the rows of `obj`.

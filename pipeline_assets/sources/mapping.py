@@ -43,8 +43,7 @@ from pipeline_assets.sources.formats import READY_FORMATS, ReadyFormat
 from pipeline_assets.sources.no_ids import IDENTIFIERS, no_ids_of, which_no_id
 from pipeline_assets.sources.tabular import may_hold_json, object_sql
 from pipeline_assets.sources.times import ISO_8601, microseconds
-from pipeline_assets.sql import identifier as _name
-from pipeline_assets.sql import literal as quote
+from pipeline_assets.sql import identifier, literal
 
 _STAGING_CODE = (
     "pipeline_assets.sources.mapping:staging_query",
@@ -165,8 +164,8 @@ def staging_query(source: Source, *, fields: Sequence[str] | None, timezone: str
     # A materialised step would hold the whole file in memory.
     previous, chain = "raw_rows", []
     for number, step in enumerate(steps):
-        chain.append(f"{_name(f'~{number}')} AS NOT MATERIALIZED (\n{step.select(previous)}\n)")
-        previous = _name(f"~{number}")
+        chain.append(f"{identifier(f'~{number}')} AS NOT MATERIALIZED (\n{step.select(previous)}\n)")
+        previous = identifier(f"~{number}")
     return "WITH " + ",\n".join(chain) + "\n" + plan.result(timezone).select(previous)
 
 
@@ -205,7 +204,7 @@ def sql_type(structure: Any) -> str:
     """The DuckDB type of a JSON structure."""
     if isinstance(structure, str):
         return structure
-    return "STRUCT(" + ", ".join(f"{_name(key)} {sql_type(inner)}" for key, inner in structure.items()) + ")"
+    return "STRUCT(" + ", ".join(f"{identifier(key)} {sql_type(inner)}" for key, inner in structure.items()) + ")"
 
 
 def _too_long(column: str) -> str:
@@ -274,7 +273,7 @@ class _Plan:
 
     def _read_json(self) -> list[_Step]:
         structure = json_structure(self.references)
-        parsed = f'json_transform("~json", {quote(_dump(structure))})' if structure else "NULL"
+        parsed = f'json_transform("~json", {literal(_dump(structure))})' if structure else "NULL"
         reshape = self.source.ready.reshape if self.source.ready else ()
         split = {"tsv_lines": self._split_tsv, "w3c_lines": self._split_w3c}.get(self.source.record_format)
         if self.source.ready is not None and self.source.record_format in TABLE_FORMATS:
@@ -293,7 +292,7 @@ class _Plan:
                     '"~bad"',
                     '"~json"',
                     row,
-                    *(f'"~row".{_name(key)} AS {_name(key)}' for key in structure),
+                    *(f'"~row".{identifier(key)} AS {identifier(key)}' for key in structure),
                 )
             ),
         ]
@@ -327,7 +326,7 @@ class _Plan:
 
     def _split_tsv(self) -> list[_Step]:
         names = self.source.ready.columns if self.source.ready else ()
-        values = f"string_split(replace(\"raw\", chr(0), ''), {quote(chr(9))})"
+        values = f"string_split(replace(\"raw\", chr(0), ''), {literal(chr(9))})"
         return [
             _Step(('"~line"', '"raw"', f'{values} AS "~values"'), _TEXT_RECORD),
             _Step(
@@ -340,7 +339,7 @@ class _Plan:
                     THEN 'field_count: {len(names)} expected, ' || len("~values") || ' found' END AS "~bad\"""",
                 )
             ),
-            _Step(('"~line"', '"raw"', '"~bad"', _object(f"[{', '.join(map(quote, names))}]", "''"))),
+            _Step(('"~line"', '"raw"', '"~bad"', _object(f"[{', '.join(map(literal, names))}]", "''"))),
         ]
 
     def _split_w3c(self) -> list[_Step]:
@@ -393,15 +392,15 @@ class _Plan:
                     '"~line"',
                     '"raw"',
                     '"~bad"',
-                    *(f"{_cell(value)} AS {_name(f'~cell {name}')}" for name, value in cells.items()),
+                    *(f"{_cell(value)} AS {identifier(f'~cell {name}')}" for name, value in cells.items()),
                 )
             ),
             *self._record(ready, {name: _text_as_json(ready, name) for name in self.fields}),
         ]
 
     def _split_parquet(self, ready: ReadyFormat) -> list[_Step]:
-        names = [_name(f"~cell {name}") for name in self.fields]
-        row = ", ".join(f"{_name(name)} := {cell}" for name, cell in zip(self.fields, names, strict=True))
+        names = [identifier(f"~cell {name}") for name in self.fields]
+        row = ", ".join(f"{identifier(name)} := {cell}" for name, cell in zip(self.fields, names, strict=True))
         cells = {}
         for name, cell in zip(self.fields, names, strict=True):
             # The fields of a nested type are there in every row.
@@ -421,7 +420,7 @@ class _Plan:
         return [
             _Step(('"~line"', '"raw"', '"~bad"', f'CASE WHEN "~bad" IS NULL THEN {json} END AS "~json"')),
             # Text that was opened may have brought a U+0000.
-            _Step(('"~line"', '"raw"', '"~bad"', f'{_without_nul_escapes(_name("~json"))}::JSON AS "~json"')),
+            _Step(('"~line"', '"raw"', '"~bad"', f'{_without_nul_escapes(identifier("~json"))}::JSON AS "~json"')),
         ]
 
     def _reshape(self, steps: Sequence[Mapping[str, str]]) -> list[_Step]:
@@ -429,22 +428,22 @@ class _Plan:
         made = [_Step((*columns, '"~json"', '"~json" AS "record"'))]
         columns += ['"~json"', '"record"']
         for values in steps[:-1]:
-            made.append(_Step((*columns, *(f"TRY(({sql}\n)) AS {_name(name)}" for name, sql in values.items()))))
-            columns += map(_name, values)
+            made.append(_Step((*columns, *(f"TRY(({sql}\n)) AS {identifier(name)}" for name, sql in values.items()))))
+            columns += map(identifier, values)
         made.append(_Step((*columns[:3], f'coalesce(TRY(({steps[-1]["record"]}\n)), "~json")::VARCHAR AS "~json"')))
         # A text that was opened may have brought a U+0000.
-        made.append(_Step((*columns[:3], f'{_without_nul_escapes(_name("~json"))}::JSON AS "~json"')))
+        made.append(_Step((*columns[:3], f'{_without_nul_escapes(identifier("~json"))}::JSON AS "~json"')))
         return made
 
     def _read_log(self, log: LogFormat) -> list[_Step]:
-        fits = f"\"~parts\".{_name(log.witness)} <> ''"
-        values = {group: _log_value(f'"~parts".{_name(group)}', log.escapes) for group in log.groups}
+        fits = f"\"~parts\".{identifier(log.witness)} <> ''"
+        values = {group: _log_value(f'"~parts".{identifier(group)}', log.escapes) for group in log.groups}
         if "remote_user" in values:
             # Apache's way to write a name that is empty.
             values["remote_user"] = f"nullif({values['remote_user']}, '\"\"')"
         split = "NULL"
         if "request" in log.groups:
-            split = f'regexp_extract("~parts".request, {quote(_REQUEST_PATTERN)}, {list(REQUEST_PARTS)})'
+            split = f'regexp_extract("~parts".request, {literal(_REQUEST_PATTERN)}, {list(REQUEST_PARTS)})'
             for part in REQUEST_PARTS:
                 values.setdefault(part, _log_value(f'"~request".{part}', log.escapes))
             # What is no request, as a handshake sent to the wrong port, stays as the server wrote it.
@@ -456,7 +455,7 @@ class _Plan:
                 (
                     '"~line"',
                     '"raw" AS "~raw"',
-                    f"""regexp_extract(replace("raw", chr(0), ''), {quote(log.pattern)}, {list(log.groups)})
+                    f"""regexp_extract(replace("raw", chr(0), ''), {literal(log.pattern)}, {list(log.groups)})
                     AS "~parts\"""",
                 ),
                 _TEXT_RECORD,
@@ -465,7 +464,7 @@ class _Plan:
                 (
                     *whole,
                     f"""CASE WHEN NOT ({fits}) THEN
-                    regexp_extract(replace("~raw", chr(0), ''), {quote(log.partly)}, {list(log.stages)}) END
+                    regexp_extract(replace("~raw", chr(0), ''), {literal(log.partly)}, {list(log.stages)}) END
                     AS "~beginning\"""",
                     f'{split} AS "~request"',
                 )
@@ -484,7 +483,7 @@ class _Plan:
                     '"~raw"',
                     '"~bad"',
                     '"~raw" AS "raw"',
-                    *(f"{values[field]} AS {_name(field)}" for field in log.fields),
+                    *(f"{values[field]} AS {identifier(field)}" for field in log.fields),
                 )
             ),
         ]
@@ -493,23 +492,23 @@ class _Plan:
         """Steps that add `~bad` and the list `~values` of a CSV record; `raw` is what the record is called then."""
         dialect = self.source.dialect
         clean = "replace(\"raw\", chr(0), '')"
-        values = f"string_split({clean}, {quote(dialect.delimiter)})"
+        values = f"string_split({clean}, {literal(dialect.delimiter)})"
         within, outside = dialect.unescaping
         if dialect.marks:
-            marked = " OR ".join(f'contains("raw", {quote(mark.decode())})' for mark in dialect.marks)
+            marked = " OR ".join(f'contains("raw", {literal(mark.decode())})' for mark in dialect.marks)
             content = _unescaped("value", outside)
             if dialect.quote:
-                mark = quote(dialect.quote)
+                mark = literal(dialect.quote)
                 # Taking out doubled quotes alone is cheaper without a pattern.
-                inner = f"replace(value[2:-2], {quote(dialect.quote * 2)}, {mark})"
+                inner = f"replace(value[2:-2], {literal(dialect.quote * 2)}, {mark})"
                 inner = _unescaped("value[2:-2]", within) if dialect.escape else inner
                 content = f"""CASE WHEN starts_with(value, {mark}) AND ends_with(value, {mark}) AND length(value) > 1
                     THEN {inner} ELSE {content} END"""
             values = f"""CASE WHEN {marked} THEN list_transform(
-                regexp_extract_all({clean} || {quote(dialect.delimiter)}, {quote(dialect.cell_pattern)}, 1),
+                regexp_extract_all({clean} || {literal(dialect.delimiter)}, {literal(dialect.cell_pattern)}, 1),
                 lambda value: {content}) ELSE {values} END"""
         expected = len(self.fields)
-        comment = f" OR starts_with({raw}, {quote(dialect.comment)})" if dialect.comment else ""
+        comment = f" OR starts_with({raw}, {literal(dialect.comment)})" if dialect.comment else ""
         return [
             _Step(('"~line"', f'"raw" AS {raw}', f'{values} AS "~values"'), _TEXT_RECORD),
             _Step(
@@ -534,7 +533,7 @@ class _Plan:
                     '"~raw"',
                     '"~bad"',
                     *(() if has_raw else ('"~raw" AS "raw"',)),
-                    *(f'"~values"[{n}] AS {_name(name)}' for n, name in enumerate(self.fields, 1)),
+                    *(f'"~values"[{n}] AS {identifier(name)}' for n, name in enumerate(self.fields, 1)),
                 )
             ),
             _Step(
@@ -543,14 +542,14 @@ class _Plan:
                     '"~raw"',
                     '"~bad"',
                     *(() if has_raw else ('"raw"',)),
-                    *(f"{_cell(_name(name))} AS {_name(name)}" for name in self.fields),
+                    *(f"{_cell(identifier(name))} AS {identifier(name)}" for name in self.fields),
                     *self._absent("raw"),
                 )
             ),
         ]
 
     def _read_parquet(self) -> list[_Step]:
-        names = [_name(name) for name in self.fields]
+        names = [identifier(name) for name in self.fields]
         row = "struct_pack(" + ", ".join(f"{name} := {name}" for name in names) + ")"
         return [
             _Step(
@@ -570,7 +569,7 @@ class _Plan:
         present = {name.casefold() for name in (*self.fields, *known)}
         absent = {path for path in self.references if path[0].casefold() not in present}
         return [
-            f"NULL::{sql_type(kind)} AS {_name(name)}"
+            f"NULL::{sql_type(kind)} AS {identifier(name)}"
             for name, kind in json_structure({path for path in absent if path[0] != "raw"}).items()
         ]
 
@@ -583,14 +582,14 @@ class _Plan:
             # TRY alone could not tell a failure from a value that is null.
             value = f"({self._written(column, expression)}\n)"
             value = value if expression.bare else f'TRY(struct_pack("v" := {value}))'
-            columns.append(f"{value} AS {_name(f'~={column}')}")
+            columns.append(f"{value} AS {identifier(f'~={column}')}")
         return _Step(columns)
 
     def _written(self, column: str, expression: Expression) -> str:
         """SQL of an expression; that of an id takes an id, where there is one among its alternatives."""
         if not self._is_identifier(column) or expression.bare:
             return expression.text
-        none = ", ".join(map(quote, ("", *no_ids_of(column, self.source.no_ids))))
+        none = ", ".join(map(literal, ("", *no_ids_of(column, self.source.no_ids))))
 
         def is_id(value: str) -> str:
             return f"NOT coalesce(list_contains([{none}], lower(trim({value}::VARCHAR))), true)"
@@ -643,14 +642,14 @@ class _Plan:
                 rest = f"CASE WHEN {' OR '.join(amounts.values())} THEN {rest_with_amounts} ELSE {rest} END"
             for path, usable in self._lenient().items():
                 # Where the value can be used, everything around it is an object.
-                patch = quote(_dump(_nulls(json_structure([path]))))
+                patch = literal(_dump(_nulls(json_structure([path]))))
                 rest = f"CASE WHEN {usable} THEN json_merge_patch({rest}, {patch}) ELSE {rest} END"
             return f'CASE WHEN "~bad" IS NULL THEN ({rest})::VARCHAR END'
         kept_names = {path[0].casefold() for path in self._kept() if len(path) == 1}
-        values = {name: _name(name) for name in self.names if name.casefold() not in kept_names}
+        values = {name: identifier(name) for name in self.names if name.casefold() not in kept_names}
         no_amounts = {path[0].casefold(): sql for path, sql in self._no_amounts().items() if len(path) == 1}
         values |= {
-            name: f"CASE WHEN {no_amounts[name.casefold()]} THEN {_name(name)} END"
+            name: f"CASE WHEN {no_amounts[name.casefold()]} THEN {identifier(name)} END"
             for name in self.names
             if name.casefold() in kept_names & no_amounts.keys()
         }
@@ -664,8 +663,8 @@ class _Plan:
             if name.casefold() in usable:
                 values[name] = f"CASE WHEN NOT coalesce({usable[name.casefold()]}, false) THEN {value} END"
         if self.is_parquet:
-            values = {name: _exact(value, f"typeof({_name(name)})") for name, value in values.items()}
-        pairs = ", ".join(f"{quote(name)}, {value}" for name, value in values.items())
+            values = {name: _exact(value, f"typeof({identifier(name)})") for name, value in values.items()}
+        pairs = ", ".join(f"{literal(name)}, {value}" for name, value in values.items())
         rest = f"json_strip_nulls(json_object({pairs}))::VARCHAR"
         return _without_nul_escapes(rest) if self.is_parquet else rest
 
@@ -675,9 +674,9 @@ class _Plan:
         """Every value as trimmed text, null where empty, and `~!<column>` where an expression failed."""
         columns = ['"~line"', '"~raw"', '"~bad"', '"~rest"']
         for column, expression in self.mapped.items():
-            value = _name(f"~={column}")
+            value = identifier(f"~={column}")
             if not expression.bare:
-                columns.append(f"{value} IS NULL AS {_name(f'~!{column}')}")
+                columns.append(f"{value} IS NULL AS {identifier(f'~!{column}')}")
                 value = f'{value}."v"'
             text = f"{value}::VARCHAR"
             if column in NUMBER_COLUMNS and (self.decimal, self.thousands) != (".", ""):
@@ -686,14 +685,14 @@ class _Plan:
             # The fields of text formats are rid of it when they are read; an expression may bring it back.
             if self.is_parquet or not expression.bare or expression.plain == ("raw",):
                 text = f"replace({text}, chr(0), '')"
-            columns.append(f"{_trimmed(text)} AS {_name(f'~={column}')}")
+            columns.append(f"{_trimmed(text)} AS {identifier(f'~={column}')}")
         return _Step(columns)
 
     def typed(self) -> _Step:
         """The typed value of every column beside its text; times are microseconds since the epoch."""
         columns = ["*"]
         for column in self.mapped:
-            text = _name(f"~={column}")
+            text = identifier(f"~={column}")
             if column in (*BOOLEAN_COLUMNS, EXACT):
                 value = f"try_cast({text} AS BOOLEAN)"
             elif column in DECIMAL_COLUMNS:
@@ -709,10 +708,10 @@ class _Plan:
                 value = _lenient_value(column, text)
             elif self._is_identifier(column):
                 # The value of an id is what it is instead of one.
-                value = which_no_id(text, no_ids_of(column, self.source.no_ids), quote)
+                value = which_no_id(text, no_ids_of(column, self.source.no_ids), literal)
             else:
                 continue
-            columns.append(f"{value} AS {_name(f'~{column}')}")
+            columns.append(f"{value} AS {identifier(f'~{column}')}")
         return _Step(columns)
 
     def checked(self) -> _Step:
@@ -727,40 +726,40 @@ class _Plan:
         no_ids = []
         for column, expression in self.mapped.items():
             text, value, failure = (
-                _name(f"~={column}"),
-                _name(f"~{column}"),
-                _name(f"~!{column}"),
+                identifier(f"~={column}"),
+                identifier(f"~{column}"),
+                identifier(f"~!{column}"),
             )
             if column in LENIENT_COLUMNS:
                 columns.append(value)
-                unusable.append(f"CASE WHEN {text} IS NOT NULL AND {value} IS NULL THEN {quote(column)} END")
+                unusable.append(f"CASE WHEN {text} IS NOT NULL AND {value} IS NULL THEN {literal(column)} END")
                 continue
             broken = [] if expression.bare else [failure]
             if self._is_identifier(column):
-                found = f"{quote(f'{column}: ')} || {value}"
+                found = f"{literal(f'{column}: ')} || {value}"
                 unusable.append(found)
                 if column in ("anonymous_id", "user_id"):
                     no_ids.append(found)
                 text = f"CASE WHEN {value} IS NULL THEN {text} END"
             if column in DECIMAL_COLUMNS:
-                unusable.append(f"CASE WHEN {_is_no_amount(text, value)} THEN {quote(column)} END")
+                unusable.append(f"CASE WHEN {_is_no_amount(text, value)} THEN {literal(column)} END")
                 broken.append(f"({text} IS NOT NULL AND {value} IS NULL AND NOT {_is_number(text)})")
                 columns.append(value)
-                failed.append(f"WHEN {' OR '.join(broken)} THEN {quote(column)} || {self._hint(column, text)}")
+                failed.append(f"WHEN {' OR '.join(broken)} THEN {literal(column)} || {self._hint(column, text)}")
                 continue
             if column in TIME_COLUMNS:
                 value = f"CASE WHEN {value} BETWEEN {_FIRST_MOMENT} AND {_LAST_MOMENT} THEN {value} END"
             if column in (*BOOLEAN_COLUMNS, EXACT, *INTEGER_COLUMNS, *TIME_COLUMNS):
                 broken.append(f"({text} IS NOT NULL AND ({value}) IS NULL)")
-                columns.append(f"{value} AS {_name(f'~{column}')}")
+                columns.append(f"{value} AS {identifier(f'~{column}')}")
             else:
-                columns.append(f"{text} AS {_name(f'~{column}')}")
+                columns.append(f"{text} AS {identifier(f'~{column}')}")
             if broken:
-                failed.append(f"WHEN {' OR '.join(broken)} THEN {quote(column)} || {self._hint(column, text)}")
+                failed.append(f"WHEN {' OR '.join(broken)} THEN {literal(column)} || {self._hint(column, text)}")
         columns.append(f'CASE {" ".join(failed)} END AS "~unparsable"' if failed else 'NULL::VARCHAR AS "~unparsable"')
         for name, parts in (("~unusable", unusable), ("~no_id", no_ids)):
             listed = f"nullif(concat_ws(', ', {', '.join(parts)}), '')" if parts else "NULL::VARCHAR"
-            columns.append(f"{listed} AS {_name(name)}")
+            columns.append(f"{listed} AS {identifier(name)}")
         return _Step(columns)
 
     def _text(self, column: str, path: Path) -> str:
@@ -782,10 +781,10 @@ class _Plan:
         spaced = text
         if self.thousands == " ":
             for space in _NO_BREAK_SPACES:
-                spaced = f"replace({spaced}, {quote(space)}, ' ')"
-        plain = f"replace({spaced}, {quote(self.thousands)}, '')" if group else spaced
-        plain = f"replace({plain}, {quote(self.decimal)}, '.')" if self.decimal != "." else plain
-        return f"CASE WHEN regexp_full_match({spaced}, {quote(pattern)}) THEN {plain} ELSE '~' || {text} END"
+                spaced = f"replace({spaced}, {literal(space)}, ' ')"
+        plain = f"replace({spaced}, {literal(self.thousands)}, '')" if group else spaced
+        plain = f"replace({plain}, {literal(self.decimal)}, '.')" if self.decimal != "." else plain
+        return f"CASE WHEN regexp_full_match({spaced}, {literal(pattern)}) THEN {plain} ELSE '~' || {text} END"
 
     def _hint(self, column: str, text: str) -> str:
         """SQL of what a value that cannot be read looks like, and what to declare; empty where it looks like nothing.
@@ -802,7 +801,7 @@ class _Plan:
         elif column in DECIMAL_COLUMNS and self.source.record_format in DELIMITED_FORMATS:
             hints[_OTHER_NUMBER] = ": a number in another notation, declare csv.decimal and csv.thousands"
         cases = " ".join(
-            f"WHEN regexp_full_match({text}, {quote(shape)}) THEN {quote(hint)}" for shape, hint in hints.items()
+            f"WHEN regexp_full_match({text}, {literal(shape)}) THEN {literal(hint)}" for shape, hint in hints.items()
         )
         return f"CASE {cases} ELSE '' END" if cases else "''"
 
@@ -810,7 +809,7 @@ class _Plan:
         return column in IDENTIFIERS or column in self.ids.values()
 
     def _value(self, column: str, null: str = "NULL::VARCHAR") -> str:
-        return _name(f"~{column}") if column in self.mapped else null
+        return identifier(f"~{column}") if column in self.mapped else null
 
     # -- the clock rule of definitions.md -----------------------------------------------------------------------------
 
@@ -871,16 +870,16 @@ class _Plan:
             '"~no_id"',
         ]
         columns.append(f'{self._value("received_at", "NULL::BIGINT")} AS "~received"')
-        columns += [f"{self._value(column)} AS {_name(f'~{column}')}" for column in _DEFAULTED]
+        columns += [f"{self._value(column)} AS {identifier(f'~{column}')}" for column in _DEFAULTED]
         for column in MAPPABLE_COLUMNS:
             if column == "occurred_at":
                 value = 'make_timestamptz("~occurred")'
             elif column in TIME_COLUMNS:
                 value = f"make_timestamptz({self._value(column, 'NULL::BIGINT')})"
             elif column == "event_type":
-                value = _by_type(self._value(column), {kind: quote(kind) for kind in EVENT_TYPES}, "'track'")
+                value = _by_type(self._value(column), {kind: literal(kind) for kind in EVENT_TYPES}, "'track'")
             elif column == "property":
-                value = f"coalesce({self._value(column)}, {quote(_property(self.source))})"
+                value = f"coalesce({self._value(column)}, {literal(_property(self.source))})"
             elif column == "is_conversion":
                 value = f"coalesce({self._value(column, 'NULL::BOOLEAN')}, false)"
             elif column in BOOLEAN_COLUMNS:
@@ -895,8 +894,8 @@ class _Plan:
                 value = self._value(column, "NULL::DOUBLE")
             else:
                 value = self._value(column)
-            columns.append(f"{value} AS {_name(column)}")
-        columns += [_name(f"~{column}") for column in self.ids.values()]
+            columns.append(f"{value} AS {identifier(column)}")
+        columns += [identifier(f"~{column}") for column in self.ids.values()]
         return _Step(columns)
 
     def judged(self, timezone: str, first_day: date) -> _Step:
@@ -915,37 +914,37 @@ class _Plan:
             ('"~bad" IS NOT NULL', '"~bad"'),
             ('"~unparsable" IS NOT NULL', "'unparsable:' || \"~unparsable\""),
             *(
-                (f"strlen({_name(column)}) > {LONGEST_ID}", quote(_too_long(column)))
+                (f"strlen({identifier(column)}) > {LONGEST_ID}", literal(_too_long(column)))
                 for column in _KEYS
                 if column in self.source.mapping
             ),
             *(
-                (f"strlen({_name(f'~{column}')}) > {LONGEST_ID}", quote(_too_long(column)))
+                (f"strlen({identifier(f'~{column}')}) > {LONGEST_ID}", literal(_too_long(column)))
                 for column in self.ids.values()
             ),
-            ('"~occurred" IS NULL', quote("missing:occurred_at") + likely),
+            ('"~occurred" IS NULL', literal("missing:occurred_at") + likely),
             (
                 '"anonymous_id" IS NULL AND "user_id" IS NULL',
-                f"{quote('missing:anonymous_id or user_id')} || coalesce(' (' || \"~no_id\" || ')', ''){likely}",
+                f"{literal('missing:anonymous_id or user_id')} || coalesce(' (' || \"~no_id\" || ')', ''){likely}",
             ),
             *(
                 # A default must not hide that the source gave nothing.
                 (
-                    f"{_name(f'~{column}' if column in _DEFAULTED else column)} IS NULL",
-                    quote(f"missing:{column}"),
+                    f"{identifier(f'~{column}' if column in _DEFAULTED else column)} IS NULL",
+                    literal(f"missing:{column}"),
                 )
                 for column in MAPPABLE_COLUMNS
                 if column in self.source.required
             ),
             (
                 f'"~occurred" < {earliest} OR "~occurred" > {latest}',
-                quote("out_of_range"),
+                literal("out_of_range"),
             ),
             *(
                 # A rule that fails on a row has not been kept by it.
                 (
                     f"NOT coalesce(TRY(coalesce(({rule}\n), true)), false)",
-                    quote(f"rule:{name}"),
+                    literal(f"rule:{name}"),
                 )
                 for name, rule in self.source.rules.items()
             ),
@@ -964,10 +963,11 @@ class _Plan:
         drop = self.source.consent.denied == "drop"
         raw = 'to_json("~raw")::VARCHAR' if self.is_parquet else '"~raw"'
         computed = {
-            "source": quote(self.source.name),
+            "source": literal(self.source.name),
             "load_id": "$load_id::VARCHAR",
             "line": '"~line"',
-            "row_hash": f'CASE WHEN "event_id" IS NULL THEN sha256({quote(self.source.name)} || chr(10) || {raw}) END',
+            "row_hash": f"""CASE WHEN "event_id" IS NULL
+                THEN sha256({literal(self.source.name)} || chr(10) || {raw}) END""",
             "clock_skew_ms": '"~skew" // 1000',
             "clock_reason": '"~clock"',
             "unusable": '"~unusable"',
@@ -977,12 +977,13 @@ class _Plan:
         given = '"~event_type"'
         computed["event_type_given"] = _by_type(given, dict.fromkeys(EVENT_TYPES, "NULL"), given)
         computed["further_ids"] = self._further_ids()
-        computed |= {column: f'CASE WHEN NOT "~refused" THEN {_name(column)} END' for column in ID_COLUMNS}
+        computed |= {column: f'CASE WHEN NOT "~refused" THEN {identifier(column)} END' for column in ID_COLUMNS}
         day = 'make_timestamp("~occurred")'
         if timezone != "UTC":
-            day = f'timezone({quote(timezone)}, make_timestamptz("~occurred"))'
+            day = f'timezone({literal(timezone)}, make_timestamptz("~occurred"))'
         columns = [
-            f"{computed.get(column, _name(column))} AS {_name(column)}" for column in StagedEvents.column_names()
+            f"{computed.get(column, identifier(column))} AS {identifier(column)}"
+            for column in StagedEvents.column_names()
         ]
         columns += [
             f'CASE WHEN "~reason" IS NULL THEN {day}::DATE END AS "event_date"',
@@ -995,7 +996,7 @@ class _Plan:
     def _further_ids(self) -> str:
         if not self.ids:
             return "NULL::VARCHAR"
-        pairs = ", ".join(f"{quote(kind)}, {_name(f'~{column}')}" for kind, column in self.ids.items())
+        pairs = ", ".join(f"{literal(kind)}, {identifier(f'~{column}')}" for kind, column in self.ids.items())
         ids = f"nullif(json_strip_nulls(json_object({pairs}))::VARCHAR, '{{}}')"
         return f'CASE WHEN NOT "~refused" THEN {ids} END'
 
@@ -1014,7 +1015,7 @@ class _Plan:
         if whole_row:
             return 'CASE WHEN NOT "~refused" THEN "~rest" END'
         # Here a container that is no object is lost on purpose: it may hold an id in a form nobody declared.
-        patch = quote(_dump(_nulls(json_structure(paths))))
+        patch = literal(_dump(_nulls(json_structure(paths))))
         return f'CASE WHEN "~refused" THEN json_merge_patch("~rest", {patch})::VARCHAR ELSE "~rest" END'
 
 
@@ -1029,12 +1030,12 @@ def _unescaped(text: str, pattern: str) -> str:
     if not pattern:
         return text
     groups = "".join(rf"\{number}" for number in range(1, re.compile(pattern).groups + 1))
-    return f"regexp_replace({text}, {quote(pattern)}, {quote(groups)}, 'g')"
+    return f"regexp_replace({text}, {literal(pattern)}, {literal(groups)}, 'g')"
 
 
 def _text_as_json(ready: ReadyFormat, column: str) -> str:
     """SQL of the JSON of a text cell, which may be JSON itself."""
-    cell = _name(f"~cell {column}")
+    cell = identifier(f"~cell {column}")
     text = f"to_json({cell}::VARCHAR)"
     if not may_hold_json(ready, column):
         return text
@@ -1043,7 +1044,7 @@ def _text_as_json(ready: ReadyFormat, column: str) -> str:
 
 
 def _reference(path: Path) -> str:
-    return ".".join(map(_name, path))
+    return ".".join(map(identifier, path))
 
 
 def _object(names: str, absent: str) -> str:
@@ -1076,16 +1077,16 @@ def _log_value(value: str, escapes: str) -> str:
 
 def _unfitting(log: LogFormat) -> str:
     """SQL of the reason why a line does not fit a format: the first field that does not, and what the line may be."""
-    fields = " ".join(f"WHEN \"~beginning\".{_name(field)} = '' THEN {quote(field)}" for field in log.stages)
+    fields = " ".join(f"WHEN \"~beginning\".{identifier(field)} = '' THEN {literal(field)}" for field in log.stages)
     known = {name: log_format(text) for name, text in NAMED_FORMATS.items()}
     known |= {ready.name: ready.log for ready in READY_FORMATS.values() if ready.log}
     formats = " ".join(
-        f'WHEN regexp_matches("~raw", {quote(other.pattern)}) THEN {quote(LIKELY + name)}'
+        f'WHEN regexp_matches("~raw", {literal(other.pattern)}) THEN {literal(LIKELY + name)}'
         for name, other in known.items()
         if other.pattern != log.pattern
     )
-    return f"""{quote(UNFITTING)} || CASE {fields} ELSE {quote(f"more after {log.stages[-1]}")} END
-        || CASE {formats} WHEN starts_with(ltrim("~raw"), '{{') THEN {quote(LIKELY + JSON_LINES)} ELSE '' END"""
+    return f"""{literal(UNFITTING)} || CASE {fields} ELSE {literal(f"more after {log.stages[-1]}")} END
+        || CASE {formats} WHEN starts_with(ltrim("~raw"), '{{') THEN {literal(LIKELY + JSON_LINES)} ELSE '' END"""
 
 
 def _likely(source: Source) -> str:
@@ -1097,27 +1098,27 @@ def _likely(source: Source) -> str:
     others = {other.name: other for other in READY_FORMATS.values() if other != ready}
     kinds += [(other.name, marks) for other in others.values() for marks in other.marks]
     cases = " ".join(
-        f"WHEN {' AND '.join(_has(mark) for mark in marks)} THEN {quote(LIKELY + kind)}" for kind, marks in kinds
+        f"WHEN {' AND '.join(_has(mark) for mark in marks)} THEN {literal(LIKELY + kind)}" for kind, marks in kinds
     )
     return f" || CASE {cases} ELSE '' END"
 
 
 def _has(mark: str) -> str:
     path = "".join(f'."{key}"' for key in mark.split("."))
-    return f'json_exists("~raw", {quote(f"${path}")})'
+    return f'json_exists("~raw", {literal(f"${path}")})'
 
 
 def _by_type(given: str, values: Mapping[str, str], otherwise: str) -> str:
     """SQL of a value for each known type of event, in any case of letters."""
     # DuckDB would make a join of an IN with so many values.
-    cases = " ".join(f"WHEN {quote(kind)} THEN {value}" for kind, value in values.items())
+    cases = " ".join(f"WHEN {literal(kind)} THEN {value}" for kind, value in values.items())
     return f"CASE lower({given}) {cases} ELSE {otherwise} END"
 
 
 def _blank(column: str, delimiter: str = "") -> str:
     # In a tab-separated record a lone tab is two empty fields, not white space.
     space = " \t\r\n\f\v".replace(delimiter, "") if delimiter else " \t\r\n\f\v"
-    return f"trim({_name(column)}, {quote(space)}) = ''"
+    return f"trim({identifier(column)}, {literal(space)}) = ''"
 
 
 def _trimmed(text: str) -> str:
@@ -1143,14 +1144,14 @@ def _patch(structure: dict[str, Any], path: Path) -> str:
     # only made where one of the leaves below it was found: then the container is an object.
     optional = [
         f"CASE WHEN coalesce({', '.join(map(_reference, _leaves(inner, (*path, key))))}) IS NOT NULL"
-        f" THEN {quote(f'{_dump(key)}:')} || {_patch(inner, (*path, key))} || ',' ELSE '' END"
+        f" THEN {literal(f'{_dump(key)}:')} || {_patch(inner, (*path, key))} || ',' ELSE '' END"
         for key, inner in structure.items()
         if isinstance(inner, dict)
     ]
     if not optional:
-        return quote("{" + ",".join(fixed) + "}")
+        return literal("{" + ",".join(fixed) + "}")
     if fixed:
-        return f"'{{' || {' || '.join(optional)} || {quote(','.join(fixed) + '}')}"
+        return f"'{{' || {' || '.join(optional)} || {literal(','.join(fixed) + '}')}"
     return f"'{{' || rtrim({' || '.join(optional)}, ',') || '}}'"
 
 

@@ -7,6 +7,7 @@ from functools import cache
 
 from pipeline_assets.declarations.problems import suggestion
 from pipeline_assets.sources.expressions import database
+from pipeline_assets.sql import identifier
 from pipeline_assets.starting.names import rank
 from pipeline_assets.starting.samples import Column, Sample, SampleError
 
@@ -24,7 +25,7 @@ class Part:
 
 def column_sql(path: tuple[str, ...]) -> str:
     """A column as an expression reads it, quoted where it must be."""
-    return ".".join(part if _is_plain(part) else '"' + part.replace('"', '""') + '"' for part in path)
+    return ".".join(part if _is_plain(part) else identifier(part) for part in path)
 
 
 @cache

@@ -11,7 +11,7 @@ from pipeline_assets.declarations.problems import suggestion
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.sources.formats import READY_FORMATS
 from pipeline_assets.sources.formats.web_requests import request_mapping
-from pipeline_assets.sources.mapping import quote
+from pipeline_assets.sql import literal
 from pipeline_assets.starting import values
 from pipeline_assets.starting.columns import Columns, Part, column_sql
 from pipeline_assets.starting.money import Money
@@ -118,7 +118,7 @@ class _Ready:
         if self.wishes.event:
             is_column = any(column.name == self.wishes.event for column in self.sample.columns)
             mapping["event_name"] = (
-                self._wished(self.wishes.event, "--event") if is_column else quote(self.wishes.event)
+                self._wished(self.wishes.event, "--event") if is_column else literal(self.wishes.event)
             )
         if mapping:
             attributes["mapping"] = mapping
@@ -358,7 +358,7 @@ class _Generic:
             name = _PURCHASE
         else:
             name = _PAGE_VIEW if page is not None else self.name
-        mapping["event_name"] = quote(name)
+        mapping["event_name"] = literal(name)
         if name == _PURCHASE and money.paid_back:
             mapping["event_name"] = f"CASE WHEN {money.paid_back} THEN '{_REFUND}' ELSE '{_PURCHASE}' END"
         mapping["event_type"] = "'page'" if page is not None and "revenue" not in paid.mapping else "'track'"
@@ -448,7 +448,7 @@ def _types(event: Column) -> str | None:
     pages, screens = called(_PAGE_EVENTS), called(_SCREEN_EVENTS)
     if not pages and not screens:
         return None
-    cases = [f"WHEN {column_sql(event.path)} IN ({', '.join(map(quote, found))}) THEN '{kind}'"
+    cases = [f"WHEN {column_sql(event.path)} IN ({', '.join(map(literal, found))}) THEN '{kind}'"
              for found, kind in ((pages, "page"), (screens, "screen")) if found]  # fmt: skip
     return f"CASE {' '.join(cases)} ELSE 'track' END"
 

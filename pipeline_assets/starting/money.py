@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline_assets.sources.declaration import TABLE_FORMATS
-from pipeline_assets.sources.mapping import quote
+from pipeline_assets.sql import literal
 from pipeline_assets.starting import values
 from pipeline_assets.starting.columns import Columns, Part, column_sql
 from pipeline_assets.starting.names import CURRENCY_SIGNS, currency_in, known
@@ -88,7 +88,7 @@ class Money:
                 self.currencies = (part.mapping["currency"].strip("'"),)
         named = currency_in(amount.path[-1])
         if "currency" not in part.mapping and named:
-            part.mapping["currency"], self.currencies = quote(named), (named,)
+            part.mapping["currency"], self.currencies = literal(named), (named,)
         part.mapping["revenue"] = text
         self.is_usual = sum(re.search("[1-9]", value) is not None for value in amount.values) >= amount.records / 2
         self._refunds(amount)

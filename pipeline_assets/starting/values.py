@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from pipeline_assets.sources.expressions import database
-from pipeline_assets.sources.mapping import quote
+from pipeline_assets.sql import literal
 from pipeline_assets.starting.names import known
 
 _MOST = 500
@@ -216,7 +216,7 @@ def likeliest(formats: Sequence[TimeFormat], values: Sequence[str]) -> tuple[Tim
     texts = values[:_MOST]
     spans = []
     for number, found in enumerate(formats):
-        text = f"try_strptime(t, {quote(found.format)})"
+        text = f"try_strptime(t, {literal(found.format)})"
         sql = f"select coalesce({text}::date - date '1970-01-01', 0) from (select unnest(?) as t)"  # noqa: S608
         days = [row[0] for row in database().cursor().execute(sql, [list(texts)]).fetchall()]
         pairs = list(itertools.pairwise(days))
@@ -265,7 +265,8 @@ def _verified(texts: list[str], candidates: Sequence[TimeFormat]) -> list[TimeFo
         return []
     # Years of two digits are read as such by %Y too.
     counts = ", ".join(
-        f"count(*) filter (year(try_strptime(t, {quote(found.format)})) between 1990 and 2100)" for found in candidates
+        f"count(*) filter (year(try_strptime(t, {literal(found.format)})) between 1990 and 2100)"
+        for found in candidates
     )
     sql = f"select {counts} from (select unnest(?) as t)"  # noqa: S608 - formats of our own
     fitting = database().cursor().execute(sql, [texts]).fetchall()[0]

@@ -16,7 +16,7 @@ from pipeline_assets.sources.checking import find_problems
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.sources.expressions import database
 from pipeline_assets.sources.formats import READY_FORMATS
-from pipeline_assets.sql import literal as quote
+from pipeline_assets.sql import literal
 from pipeline_assets_tests.sources.staging_rows import source, stage
 
 MAPPING = {"occurred_at": '"time"', "anonymous_id": "remote_host"}
@@ -364,7 +364,7 @@ def test_any_format_reads_the_values_of_its_own_lines_and_no_line_that_goes_on(
 ):
     declared, line, values = made
     compiled = log_format(declared)
-    query = f"SELECT regexp_extract($1, {quote(compiled.pattern)}, {list(compiled.groups)})"
+    query = f"SELECT regexp_extract($1, {literal(compiled.pattern)}, {list(compiled.groups)})"
 
     def groups(text: str) -> dict[str, str]:
         ((found,),) = database().cursor().execute(query, [text]).fetchall()
