@@ -33,7 +33,7 @@ dev: $(READY) ## the Dagster UI on http://localhost:3000 with sensors running
 test: $(READY) ## run the tests
 	$(BIN)/python -m pytest
 
-test-all: $(READY) ## the tests, and searches that take long; CRASH_SEED=n repeats a random one
+test-all: $(READY) ## all tests: those too that take or search for long or need Chromium; CRASH_SEED=n repeats a random one
 	$(BIN)/python -m pytest -m "" $(if $(CRASH_SEED),--crash-seed $(CRASH_SEED))
 
 NEWEST_TESTS := sources staging formats io_managers transforms/test_identities.py transforms/test_sessions.py \

@@ -191,6 +191,7 @@ def test_after_a_kill_of_any_process_of_the_server_the_next_start_finds_all_data
     assert query(data_dir, "select count(*) from t") == [(300_001,)]
 
 
+@pytest.mark.exhaustive
 def test_an_orphan_of_a_killed_server_keeps_its_lock_and_is_ended_by_the_next_start(data_dir: Path):
     server, _, main = busy_server(data_dir)
     orphan, *others = main.children()
@@ -286,6 +287,7 @@ def test_a_pid_file_that_names_another_process_or_is_torn_is_not_believed(data_d
         other.wait()
 
 
+@pytest.mark.exhaustive
 def test_a_start_that_takes_longer_than_ten_seconds_is_waited_for(data_dir: Path):
     finished(user(data_dir, "create table t (i int)"))
     folder = data_dir / "postgres"

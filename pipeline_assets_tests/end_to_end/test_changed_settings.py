@@ -62,6 +62,7 @@ def assert_as_if_loaded_with_its_settings(changed: Deployment, clean: Deployment
     assert days[0] == days[1]
 
 
+@pytest.mark.exhaustive
 def test_a_first_day_moved_forth_and_back_is_as_if_loaded_with_it(loaded: NewDeployment) -> None:
     deployment = loaded()
     change(deployment, first_day=LATER)
@@ -74,6 +75,7 @@ def test_a_first_day_moved_forth_and_back_is_as_if_loaded_with_it(loaded: NewDep
     assert_as_if_loaded_with_its_settings(deployment, loaded())
 
 
+@pytest.mark.exhaustive
 def test_another_reporting_time_zone_is_as_if_loaded_with_it(loaded: NewDeployment) -> None:
     deployment = loaded()
     change(deployment, timezone="Pacific/Auckland")
@@ -81,6 +83,7 @@ def test_another_reporting_time_zone_is_as_if_loaded_with_it(loaded: NewDeployme
     assert_as_if_loaded_with_its_settings(deployment, loaded(timezone="Pacific/Auckland"))
 
 
+@pytest.mark.exhaustive
 def test_tables_not_asked_for_are_marked_and_once_asked_for_again_as_if_they_always_had_been(
     loaded: NewDeployment,
 ) -> None:

@@ -178,7 +178,13 @@ def kill_at_each(moments: Sequence[Moment], clean_run: CleanRun, what: str) -> N
     assert killed >= len(moments) // 2, what
 
 
-@pytest.mark.parametrize("moments", FIXED_MOMENTS, ids=["with PostgreSQL", "alone"])
+@pytest.mark.parametrize(
+    "moments",
+    [
+        pytest.param(FIXED_MOMENTS[0], id="with PostgreSQL"),
+        pytest.param(FIXED_MOMENTS[1], id="alone", marks=pytest.mark.exhaustive),
+    ],
+)
 def test_a_refresh_killed_at_a_moment_and_run_again_gives_the_tables_of_one_that_was_not(
     moments: Sequence[Moment], clean_run: CleanRun
 ) -> None:
@@ -194,6 +200,7 @@ def test_a_refresh_killed_at_any_moment_and_run_again_gives_the_tables_of_one_th
     kill_at_each(random_moments(seed, share), clean_run, f"(--crash-seed {seed})")
 
 
+@pytest.mark.exhaustive
 def test_a_refresh_whose_server_is_killed_ends_and_says_so_and_the_next_one_gives_the_same_tables(
     clean_run: CleanRun, data_dir: Path
 ) -> None:
@@ -238,6 +245,7 @@ def test_a_refresh_killed_between_two_steps_that_count_together_and_run_again_gi
 WHO_IS_WHOM = Point(BookedPostgresIOManager, "before_commit", 4)
 
 
+@pytest.mark.exhaustive
 def test_a_refresh_of_the_whole_model_killed_and_run_again_gives_the_same_tables(clean_run: CleanRun) -> None:
     expected: dict[str, pl.DataFrame] = {}
     for point in (None, WHO_IS_WHOM):
@@ -254,6 +262,7 @@ def test_a_refresh_of_the_whole_model_killed_and_run_again_gives_the_same_tables
             assert (failing, settled) == ([], True)
 
 
+@pytest.mark.exhaustive
 def test_a_refresh_killed_again_and_again_comes_to_an_end(clean_run: CleanRun, data_dir: Path) -> None:
     prepare(data_dir, clean_run.demo, clean_run.empty)
     random_ = random.Random(4)

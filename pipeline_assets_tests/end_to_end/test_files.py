@@ -242,6 +242,7 @@ def test_a_missing_column_that_is_needed_quarantines_every_row_with_the_reason(d
     assert deployment.reasons("orders") == {"missing:occurred_at": 2}
 
 
+@pytest.mark.exhaustive
 def test_a_thousand_pending_files_are_drained_in_bounded_batches(clicks: Deployment) -> None:
     # Most of them are repeats, which are booked faster than they could be loaded.
     files, contents = 1_000, 40

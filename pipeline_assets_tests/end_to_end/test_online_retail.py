@@ -19,7 +19,10 @@ FILES = ROOT / "../shared/data/online_retail"
 DECLARATION = ROOT / "pipeline_assets_tests/declarations/online_retail/defs.yaml"
 SOURCE = "online_retail"
 
-pytestmark = pytest.mark.skipif(not FILES.is_dir(), reason=f"the real files of the shop are not there: {FILES}")
+pytestmark = [
+    pytest.mark.exhaustive,
+    pytest.mark.skipif(not FILES.is_dir(), reason=f"the real files of the shop are not there: {FILES}"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -129,6 +129,7 @@ def test_a_file_that_is_dropped_later_is_added_by_a_refresh(newcomer: Newcomer) 
     assert newcomer.shell.rows("select sum(gross) from marts.revenue") == [{"sum": "432.92"}]
 
 
+@pytest.mark.exhaustive
 def test_dg_dev_serves_the_project(newcomer: Newcomer) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

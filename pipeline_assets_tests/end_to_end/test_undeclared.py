@@ -220,6 +220,7 @@ def test_a_process_that_was_loaded_before_something_was_retired_writes_nothing(c
 # --- Retiring -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.exhaustive
 def test_a_retired_source_was_never_there(new_deployment: NewDeployment) -> None:
     traffic = random_traffic(Random(6))
     # Of the app alone are the tables of supplied sessions, and days before the shop's first.
@@ -285,6 +286,7 @@ def dying(function: Callable[..., Any]) -> Callable[..., Any]:
     return die
 
 
+@pytest.mark.exhaustive
 def test_a_retirement_that_ended_anywhere_is_finished_by_the_same_again(
     clicks: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:

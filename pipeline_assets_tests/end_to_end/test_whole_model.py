@@ -191,6 +191,7 @@ def visits_on(days: range, visitors: str = "abcdef") -> str:
     )
 
 
+@pytest.mark.exhaustive
 def test_a_new_day_writes_only_the_rows_of_those_who_were_there_and_a_table_that_was_dropped_is_made_again(
     whole: NewDeployment,
 ) -> None:
@@ -221,6 +222,7 @@ def where_rows_are(deployment: Deployment, table: str) -> dict[str, str]:
     return dict(deployment.sql(f"select md5((t.*)::text), ctid::text from marts.{table} t"))
 
 
+@pytest.mark.exhaustive
 def test_a_late_first_day_that_joins_two_visitors_moves_a_session_a_first_day_and_a_cohort(
     whole: NewDeployment, tmp_path: Path
 ) -> None:
@@ -390,6 +392,7 @@ def in_memory(traffic: Traffic, timezone: str, folder: Path, tables: tuple[str, 
     return InMemory(sources, load_analyses(folder / "defs"), declared, events, folder / "events")
 
 
+@pytest.mark.exhaustive
 @settings(max_examples=2, deadline=None, phases=(Phase.explicit, Phase.generate))
 @given(SEEDS, ZONES)
 @example(1, "Europe/Berlin")

@@ -348,6 +348,7 @@ def days_shown(server: DevServer) -> dict[str, int]:
     return server.ask(query)["assetNodes"][0]["partitionStats"]
 
 
+@pytest.mark.exhaustive
 def test_a_file_of_long_ago_is_built_at_once_and_shown_when_the_location_is_loaded_again(server: DevServer) -> None:
     day = server.first_day - timedelta(days=40)
     line = page_view(datetime.combine(day, clock(12), UTC), "visitor-of-long-ago")
