@@ -1,5 +1,6 @@
 """What Dagster's UI is told: the days that are there, what is known of each, and whose runs they are."""
 
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
@@ -16,9 +17,10 @@ from pipeline_assets.dagster_storage import PlannedRun
 from pipeline_assets.io_managers.frames import ROWS
 from pipeline_assets.jobs import BUILD_JOB, LOAD_JOB
 from pipeline_assets.ledger.builds import BuildLedger, Stretch
+from pipeline_assets.model import PRODUCTS
 from pipeline_assets.partitions import range_tags
 from pipeline_assets.shown_days import NOTHING_YET
-from pipeline_assets_tests.end_to_end.deployment import CLICKS, Deployment
+from pipeline_assets_tests.end_to_end.deployment import BACKBONE_TABLES, CLICKS, Deployment
 from pipeline_assets_tests.end_to_end.test_files import click
 
 
@@ -87,7 +89,11 @@ def test_a_run_for_a_day_from_before_those_shown_is_planned_like_any_other() -> 
     assert PlannedRun(**as_dict(run)).get_resolved_partitions_subset_for_events(None) is None
 
 
-def test_every_day_of_a_run_says_what_is_there_and_how_to_ask_for_it(deployment: Deployment) -> None:
+def test_every_day_of_a_run_says_what_is_there_and_how_to_ask_for_it(
+    new_deployment: Callable[..., Deployment],
+) -> None:
+    # Products are made of their day's events alone, so that a run for the days around one has nothing to do for them.
+    deployment = new_deployment(tables=(*BACKBONE_TABLES, PRODUCTS.name))
     deployment.declare("clicks", CLICKS)
     days = [date(2026, 3, day) for day in range(1, 9)]
     deployment.deliver("clicks/a.jsonl", "".join(on(number, day) for number, day in enumerate(days)))
@@ -96,7 +102,7 @@ def test_every_day_of_a_run_says_what_is_there_and_how_to_ask_for_it(deployment:
     deployment.deliver("clicks/b.jsonl", on(100, days[3]))
     deployment.refreshed()
 
-    for table in BACKBONE:
+    for table in (*BACKBONE, PRODUCTS):
         found = records(deployment, table)
         assert sorted(found) == [day.isoformat() for day in days]
         rows = deployment.table(table)
