@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
 from pipeline_assets.namespace import LEDGER, MARTS
 
 SCHEMA = LEDGER
-REVISION = "0007"
+REVISION = "0008"
 """Newest migration: the version these declarations describe."""
 
 metadata = sa.MetaData(schema=SCHEMA)
@@ -71,6 +71,27 @@ files = sa.Table(
 sa.Index("files_newest", files.c.source, files.c.path, unique=True, postgresql_where=files.c.newest)
 sa.Index("files_counted", files.c.source, files.c.content, unique=True, postgresql_where=files.c.state == "active")
 
+lake_files = sa.Table(
+    "lake_files",
+    metadata,
+    sa.Column("file", sa.BigInteger, sa.Identity(), primary_key=True),
+    sa.Column("name", sa.Text, nullable=False, unique=True, comment="Below the lake's root; nothing else ever has it"),
+    sa.Column("asset", sa.Text, nullable=False, comment="The table, or staging/<source>"),
+    sa.Column("day", sa.Date, nullable=False, comment="0001-01-01 for a table without partitions"),
+    sa.Column("rows", sa.BigInteger, nullable=False),
+    sa.Column("bytes", sa.BigInteger, comment="Null where a version wrote it that did not tell"),
+    sa.Column("first_key", sa.BigInteger, comment="Smallest key of its rows, where they are sorted by one"),
+    sa.Column("last_key", sa.BigInteger, comment="Largest key of its rows"),
+    sa.Column("statistics", JSONB(none_as_null=True), comment="Of its rows. No row depends on it."),
+    sa.Column("run_id", sa.Text, nullable=False, comment="The run that made it"),
+    sa.Column("added_at", sa.TIMESTAMP(timezone=True), nullable=False, server_default=sa.func.now()),
+    sa.Column("dropped_at", sa.TIMESTAMP(timezone=True), comment="Since when no list names it; null while one does"),
+    sa.CheckConstraint("rows >= 0 and bytes >= 0", name="lake_files_not_negative"),
+    comment="The catalogue: a file of the lake counts only while it is listed here, which is until it is dropped.",
+)
+sa.Index("lake_files_listed", lake_files.c.asset, lake_files.c.day, postgresql_where=lake_files.c.dropped_at.is_(None))
+sa.Index("lake_files_dropped", lake_files.c.dropped_at, postgresql_where=lake_files.c.dropped_at.is_not(None))
+
 staged = sa.Table(
     "staged",
     metadata,
@@ -79,11 +100,13 @@ staged = sa.Table(
     sa.Column("event_date", sa.Date, primary_key=True),
     sa.Column("rules", sa.Text, nullable=False),
     sa.Column("rows", sa.BigInteger, nullable=False),
+    sa.Column("file", sa.BigInteger, sa.ForeignKey(lake_files.c.file), nullable=False),
     sa.CheckConstraint("rows > 0", name="staged_rows"),
-    comment="The staged Parquet file of each content and day: "
-    "lake/staging/<source>/event_date=<day>/<content>-<rules>.parquet",
+    comment="The rows of each content and day, and the file of the lake that holds them, maybe among others: those are "
+    "told apart by load_id.",
 )
 sa.Index("staged_by_day", staged.c.event_date)
+sa.Index("staged_by_file", staged.c.file)
 
 quarantine = sa.Table(
     "quarantine",

@@ -1,0 +1,81 @@
+"""The verbs: everything that reads or writes bytes of landing or the lake does it through a `Store`.
+
+A name is relative to the store's root, with `/` between its parts, whatever the operating system. Objects are written
+once and never changed: what is put under a name is there whole or not at all, durably, and nobody puts something else
+under it.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+
+class StoreError(RuntimeError):
+    """The store refused, or cannot be reached; the message says where, why and what to do, and holds no secret."""
+
+
+@dataclass(frozen=True)
+class Stat:
+    """What a store knows of an object without reading it.
+
+    Attributes:
+        name: relative to the store's root.
+        size: bytes.
+        modified: when it was last written, by the store's clock.
+        identity: differs where the content differs: of a local file its size, inode and times, of an object its ETag
+            (and version, where the store has them).
+    """
+
+    name: str
+    size: int
+    modified: datetime
+    identity: str
+
+
+class Store(Protocol):
+    """A folder of bytes.
+
+    Attributes:
+        url: of its root, without secrets: `file:///…` or `s3://bucket/prefix`.
+    """
+
+    url: str
+
+    def list(self, prefix: str = "", *, after: str | None = None) -> Iterator[Stat]:
+        """The objects whose name begins with a prefix, in the order of their names.
+
+        Args:
+            prefix: of names; ends in `/` where a folder is meant.
+            after: only names that come after this one.
+        """
+        ...
+
+    def stat(self, name: str) -> Stat | None:
+        """What is known of an object; None if it is not there."""
+        ...
+
+    def open(self, name: str) -> BinaryIO:
+        """An object for reading from any place in it.
+
+        Raises:
+            FileNotFoundError: it is not there.
+        """
+        ...
+
+    def put(self, name: str, content: Path | bytes) -> Stat:
+        """Store an object under a name that nothing has: visible whole or not at all, and durable on return.
+
+        Args:
+            name: the name.
+            content: the bytes, or a local file with them, which may be moved.
+
+        Raises:
+            FileExistsError: something has the name.
+        """
+        ...
+
+    def delete(self, names: Iterable[str]) -> None:
+        """Delete objects; those that are not there are passed over."""
+        ...
