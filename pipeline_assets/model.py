@@ -31,7 +31,6 @@ from pipeline_assets.analyses.declaration import (
     Selector,
 )
 from pipeline_assets.analyses.loading import Analyses
-from pipeline_assets.analyses.selection import select_conversions, select_events
 from pipeline_assets.contracts.active_users import ActiveUsers
 from pipeline_assets.contracts.attributions import Attributions
 from pipeline_assets.contracts.campaigns import Campaigns
@@ -55,7 +54,7 @@ from pipeline_assets.contracts.visitor_days import VisitorDays
 from pipeline_assets.contracts.visitors import Visitors
 from pipeline_assets.declarations.problems import suggestion
 from pipeline_assets.derivation import Among, Derived, Frames, Groups, Reads, recipe_version
-from pipeline_assets.io_managers.frames import Figure
+from pipeline_assets.figures import Figure
 from pipeline_assets.planning import STAGING, Input, Planned
 from pipeline_assets.settings import Settings, SettingsError
 from pipeline_assets.sources.declaration import Source
@@ -86,6 +85,7 @@ from pipeline_assets.transforms.products import build_products
 from pipeline_assets.transforms.retention import build_retention
 from pipeline_assets.transforms.retention_days import build_retention_days
 from pipeline_assets.transforms.revenue import build_revenue
+from pipeline_assets.transforms.selection import select_conversions, select_events
 from pipeline_assets.transforms.session_rows import session_rows
 from pipeline_assets.transforms.sessionize import SessionRules, supplied_sources
 from pipeline_assets.transforms.sessions import build_sessions

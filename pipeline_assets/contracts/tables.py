@@ -9,7 +9,7 @@ from pipeline_assets.contracts.daily_activity import DailyActivity
 from pipeline_assets.contracts.events import Events
 from pipeline_assets.contracts.page_views import PageViews
 from pipeline_assets.contracts.sessions import Sessions
-from pipeline_assets.io_managers.frames import Figure
+from pipeline_assets.figures import Figure
 
 Store = Literal["lake", "marts"]
 

@@ -17,6 +17,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 
+from pipeline_assets.day_counts import DayCounts
 from pipeline_assets.ledger.files import StagedFile
 from pipeline_assets.ledger.schema import IDENTIFIERS, builds, event_days, revisions
 from pipeline_assets.planning import (
@@ -31,7 +32,6 @@ from pipeline_assets.planning import (
     digest,
     made_of,
 )
-from pipeline_assets.transforms.events import DayCounts
 
 _TEXTS = ARRAY(sa.Text)
 
