@@ -23,10 +23,13 @@ from pipeline_assets.declarations.problems import DeclarationError
 from pipeline_assets.identity import deployment_engine
 from pipeline_assets.lake_paths import lake_files, lake_path
 from pipeline_assets.ledger.builds import BuildLedger
+from pipeline_assets.ledger.counting import booked_fingerprints, count_contents
 from pipeline_assets.ledger.declarations import DeclarationLedger, Memory
 from pipeline_assets.ledger.files import FileLedger, StagedFile
+from pipeline_assets.ledger.full_looks import LAKE, FullLooks
 from pipeline_assets.ledger.looks import Observer, known_columns, known_event_names
 from pipeline_assets.ledger.quality import Quality, quality
+from pipeline_assets.ledger.seen_folders import FolderMemory
 from pipeline_assets.leftovers import Leftover, built_tables, mark_tables, remove_days_before
 from pipeline_assets.model import Model
 from pipeline_assets.planning import UNPARTITIONED, Spec, Staleness
@@ -35,12 +38,16 @@ from pipeline_assets.settings import Settings
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.sources.mapping import rules_version
 from pipeline_assets.sources.raw_columns import Drift, KnownColumns, MissingColumn, drift, missing_columns
-from pipeline_assets.staging.landing import LandingFile, Listing, scan
-from pipeline_assets.staging.loading import SourceLoader, pending_files
+from pipeline_assets.staging.landing import LandingFile, Listing
+from pipeline_assets.staging.loading import SourceLoader
+from pipeline_assets.staging.pending import Landing, Unclaimed
 from pipeline_assets.staging.staged import lost_files
 from pipeline_assets.undeclared import SOURCE, Declaration, declarations, in_force, missing, write_copy
 
 logger = logging.getLogger(__name__)
+
+# A view over so many is written in a few tenths of a second.
+_FEW_STAGED_FILES = 5000
 
 
 class OutdatedError(DeclarationError):
@@ -238,30 +245,35 @@ class Platform:
         observer = Observer(self.engine, source, self.rules(source))
         return SourceLoader(self.sources[source], self.settings, self.files, database, observer)
 
-    def landing(self, source: str) -> Listing:
+    @cached_property
+    def full_looks(self) -> FullLooks:
+        """When everything was last looked at."""
+        return FullLooks(self.engine, self.settings.full_look)
+
+    @cached_property
+    def _landing(self) -> Landing:
+        memory = FolderMemory(self.engine)
+        return Landing(self.settings.landing_dir, self.settings.follow_links, self.files, memory, self.full_looks)
+
+    def landing(self, source: str, *, seconds: float | None = None) -> Listing:
         """The files of a source whose newest content has not been booked under its current declaration.
 
         And what its pattern leads to in landing and cannot be read. Of a source that is no longer declared only the
         contents that were loaded before.
+
+        Args:
+            source: the source.
+            seconds: how long the look may take; as long as it does by default.
+
+        Raises:
+            TooLongError: it would take longer.
         """
-        booked, rules = self.files.booked(source), self.rules(source)
-        found = pending_files(
-            self.settings.landing_dir,
+        return self._landing.pending(
+            source,
             self.sources[source].path,
-            booked,
-            rules,
-            follow_links=self.settings.follow_links,
-        )
-        if self.is_declared(source):
-            return found
-        known = ((file, booked[file.name]) for file in found.files if file.name in booked)
-        return Listing(
-            [
-                file
-                for file, last in known
-                if last.rules != rules and (file.stamp == last.stamp or file.content() == last.content)
-            ],
-            [],
+            self.rules(source),
+            known_only=not self.is_declared(source),
+            seconds=seconds,
         )
 
     def pending(self, source: str) -> list[LandingFile]:
@@ -292,21 +304,11 @@ class Platform:
 
     def has_files(self, source: str) -> bool:
         """Whether the path of a source matches a file in landing, or one of its files was loaded."""
-        if self.files.booked(source):
-            return True
-        return bool(self._in_landing(self.sources[source].path))
+        return self.files.has_files(source) or bool(self.landing(source).files)
 
-    def files_without_source(self) -> list[str]:
-        """Names of the files in landing that no source takes, in order."""
-        taken: set[str] = set()
-        for name, source in self.sources.items():
-            if self.is_declared(name):
-                taken.update(self._in_landing(source.path))
-        return [name for name in self._in_landing("**/*") if name not in taken]
-
-    def _in_landing(self, pattern: str) -> list[str]:
-        landing = self.settings.landing_dir
-        return [file.name for file in scan(landing, pattern, follow_links=self.settings.follow_links).files]
+    def unclaimed(self) -> Unclaimed:
+        """The files in landing that no source takes."""
+        return self._landing.unclaimed([source.path for name, source in self.sources.items() if self.is_declared(name)])
 
     def unknown_event_names(self) -> dict[str, list[UnknownName]]:
         """The names of events that declarations ask for and that never occurred, by table."""
@@ -346,9 +348,24 @@ class Platform:
         """The staged files of the sources that count for some days, both included."""
         return self.files.staged_files(self.sources, max(first, self.settings.first_day), last)
 
+    def has_few_staged_files(self) -> bool:
+        """Whether a view over all staged files is made at once."""
+        return count_contents(self.engine, self.sources) <= _FEW_STAGED_FILES
+
     def today(self) -> date:
         """The current day in the reporting time zone."""
         return datetime.now(ZoneInfo(self.settings.timezone)).date()
+
+    def look_for_lost(self) -> None:
+        """When a full look is due: have everything made again whose rows have gone from the lake."""
+        look = self.full_looks.begin(LAKE)
+        if not look.is_full:
+            return
+        for source in self.sources:
+            self.restage_lost(source)
+        for table, days in self.lost_days().items():
+            self.builds.build_again(table, days)
+        self.full_looks.done(look)
 
     def staleness(self, of: str | None = None) -> Staleness:
         """The days of every table that are not built from what is there now; days to come are not among them.
@@ -357,8 +374,8 @@ class Platform:
             of: only this table is asked for, and what it is made of.
         """
         until = self.today()
-        staged = self.staged_files(self.settings.first_day, until)
-        return self.builds.staleness(staged, until=until, of=of, lost=self.lost_days())
+        staged = booked_fingerprints(self.engine, self.sources, self.settings.first_day, until)
+        return self.builds.staleness(staged, until=until, of=of)
 
     def lost_days(self) -> dict[str, set[date]]:
         """The days of every table in the lake that were built, and whose file is gone."""
@@ -387,6 +404,7 @@ class Platform:
         if len(found) < len(days):
             gone = sorted(set(self.builds.built_days(table.name)).intersection(days) - found.keys())
             if gone:
+                self.builds.build_again(table.name, gone)
                 what = (
                     "its rows"
                     if gone == [UNPARTITIONED]

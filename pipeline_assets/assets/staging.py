@@ -12,6 +12,7 @@ from pipeline_assets.checks.grouping import grouped
 from pipeline_assets.checks.staging import staging_checks, worst_files
 from pipeline_assets.contracts.staged_events import StagedEvents
 from pipeline_assets.ledger.files import Load
+from pipeline_assets.ledger.full_looks import sweep_part, views_part
 from pipeline_assets.ledger.summary import summarise
 from pipeline_assets.metadata import column_schema
 from pipeline_assets.platform import Platform
@@ -55,7 +56,7 @@ def staging_assets(source: Source, settings: Settings, *, declared: bool = True)
     ) -> dg.MaterializeResult:
         with duckdb.get_connection() as connection:
             loader = platform.loader(source.name, connection)
-            platform.restage_lost(source.name)
+            platform.look_for_lost()
             landing = platform.landing(source.name)
             pending = landing.files
             for told in (*landing.refused, *landing.doubtful):
@@ -107,12 +108,16 @@ def _freshness_policy(source: Source) -> dg.FreshnessPolicy | None:
 
 def tidy_up(platform: Platform, source: str, log: Logger) -> None:
     """Renew the views and remove what no longer counts. Nothing depends on either, so a failure is only told."""
-    lake = platform.settings.lake_dir
-    staged = platform.staged_files(date.min, date.max)
+    lake, looks = platform.settings.lake_dir, platform.full_looks
+    views, sweep = looks.begin(views_part(source)), looks.begin(sweep_part(source))
     try:
-        write_views(lake, staged)
-        remove_uncounted(lake, source, platform.files)
-        remove_spilled(lake)
+        if views.is_full or platform.has_few_staged_files():
+            write_views(lake, platform.staged_files(date.min, date.max))
+            looks.done(views)
+        if sweep.is_full:
+            remove_uncounted(lake, source, platform.files)
+            remove_spilled(lake)
+            looks.done(sweep)
     except (OSError, DuckDBError) as error:
         log.warning("The staging folder could not be tidied up (%s); the next load tries again.", type(error).__name__)
 

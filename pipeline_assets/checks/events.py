@@ -1,6 +1,6 @@
 """Checks of the asset `events`."""
 
-from datetime import date, timedelta
+from datetime import timedelta
 
 import dagster as dg
 import pyarrow.parquet as pq
@@ -13,6 +13,7 @@ from pipeline_assets.checks.grouping import Check, asset_check
 from pipeline_assets.checks.identifiers import ids_across_properties
 from pipeline_assets.checks.results import checked_days, result
 from pipeline_assets.contracts.tables import EVENTS
+from pipeline_assets.ledger.counting import staged_rows
 from pipeline_assets.ledger.schema import event_days
 from pipeline_assets.parquet_files import parquet_relation
 from pipeline_assets.platform import Platform
@@ -27,8 +28,8 @@ EVERY_FILE_HAS_A_SOURCE = "every_file_has_a_source"
 
 def every_file_has_a_source(platform: Platform) -> dg.AssetCheckResult:
     """The result of the check for files in landing that are nobody's."""
-    found = platform.files_without_source()
-    return result(not found, {"files": len(found), "first": found[:_SHOWN_FILES]}, warn=True)
+    found = platform.unclaimed()
+    return result(not found.count, {"files": found.count, "first": list(found.named[:_SHOWN_FILES])}, warn=True)
 
 
 def events_checks() -> list[Check]:
@@ -69,9 +70,8 @@ def events_checks() -> list[Check]:
         context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform]
     ) -> dg.AssetCheckResult:
         days = checked_days(context, platform, EVENTS.name)
-        landed: dict[date, int] = dict.fromkeys(days, 0)
-        for file in platform.staged_files(days[0], days[-1]) if days else []:
-            landed[file.event_date] = landed.get(file.event_date, 0) + file.rows
+        staged = staged_rows(platform.engine, platform.sources, days[0], days[-1]) if days else {}
+        landed = {**dict.fromkeys(days, 0), **staged}
         stored = {day: pq.read_metadata(path).num_rows for day, path in platform.lake_files(EVENTS, days).items()}
         e = event_days.c
         with platform.engine.connect() as connection:

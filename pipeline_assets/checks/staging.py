@@ -11,6 +11,8 @@ from pipeline_assets.checks.grouping import Check, asset_check
 from pipeline_assets.checks.results import result
 from pipeline_assets.contracts.staged_events import StagedEvents
 from pipeline_assets.hints import DRIFT
+from pipeline_assets.ledger.counting import staged_rows
+from pipeline_assets.ledger.full_looks import ledger_part
 from pipeline_assets.ledger.quality import LATELY, BookedLines
 from pipeline_assets.ledger.summary import SourceSummary, is_silent, summarise
 from pipeline_assets.platform import Platform
@@ -18,7 +20,7 @@ from pipeline_assets.sources.declaration import Source
 from pipeline_assets.sources.raw_columns import in_words
 from pipeline_assets.staging.staged import lost_files
 
-# Staged files whose footers are read by one check, the newest ones; the others only have to exist.
+# Staged files whose footers are read by one check: those written last.
 _FOOTERS = 200
 # Columns of the rows that are quarantined; in a staged file they are null.
 _BESIDE = ("reason", "raw", "raw_bytes")
@@ -106,23 +108,28 @@ def staging_checks(source: Source, asset: dg.AssetKey) -> list[Check]:
         name="ledger_balances",
         blocking=True,
         description="Every line of every file that counts has landed, is quarantined or is blank, and every landed "
-        "row is in a staged Parquet file.",
+        "row is in a staged Parquet file; of those the ones staged last are opened. With a full look everything is "
+        "counted again.",
     )
     def ledger_balances(platform: dg.ResourceParam[Platform]) -> dg.AssetCheckResult:
+        look = platform.full_looks.begin(ledger_part(source.name))
+        right = not look.is_full or platform.files.recount(source.name)
         found = summary(platform)
         lake = platform.settings.lake_dir
         # A file that has left landing is not read again when the first day moves, and keeps its earlier days.
-        files = platform.files.staged_files([source.name], date.min, date.max)
+        staged = sum(staged_rows(platform.engine, [source.name], date.min, date.max).values())
+        files = platform.files.last_staged(source.name, _FOOTERS)
         gone = lost_files(lake, files)
         wrong = [
             file
-            for file in files[-_FOOTERS:]
+            for file in files
             if file not in gone and pq.read_metadata(lake / file.relative_path).num_rows != file.rows
         ]
-        staged = sum(file.rows for file in files)
+        if look.is_full:
+            platform.full_looks.done(look)
         balanced = found.lines == found.landed + found.quarantined + found.blank and found.landed == staged
         return result(
-            balanced and not gone and not wrong,
+            balanced and right and not gone and not wrong,
             {
                 "files": found.files,
                 "lines": found.lines,
@@ -130,7 +137,8 @@ def staging_checks(source: Source, asset: dg.AssetKey) -> list[Check]:
                 "quarantined": found.quarantined,
                 "blank": found.blank,
                 "staged_rows": staged,
-                "staged_files": len(files),
+                "counts_corrected": not right,
+                "staged_files_looked_at": len(files),
                 "staged_files_missing": len(gone),
                 "staged_files_with_wrong_rows": len(wrong),
             },
@@ -144,11 +152,10 @@ def staging_checks(source: Source, asset: dg.AssetKey) -> list[Check]:
         "none.",
     )
     def contract(platform: dg.ResourceParam[Platform]) -> dg.AssetCheckResult:
-        files = platform.files.staged_files([source.name], platform.settings.first_day, date.max)
+        files = platform.files.last_staged(source.name, _FOOTERS)
         paths = [platform.settings.lake_dir / file.relative_path for file in files]
         # That a file is missing is told by `ledger_balances`.
-        written = {path: path.stat().st_mtime_ns for path in paths if path.exists()}
-        found = read_footers(sorted(written, key=written.__getitem__)[-_FOOTERS:], StagedEvents, beside=_BESIDE)
+        found = read_footers([path for path in paths if path.exists()], StagedEvents, beside=_BESIDE)
         wrong = sorted({name for names in found.differing.values() for name in names})
         return result(
             found.keep_contract,

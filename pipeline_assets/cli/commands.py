@@ -106,8 +106,18 @@ def demo() -> None:
     raise typer.Exit(report.exit_code or int(not all(finding.agrees for finding in found)))
 
 
+Full = Annotated[
+    bool,
+    typer.Option(
+        "--full",
+        help="Look at everything in landing and the lake, and not only at what has changed since the last look; "
+        "otherwise that is done once an hour, see PIPELINE_FULL_LOOK.",
+    ),
+]
+
+
 @app.command()
-def refresh(as_json: AsJson = False) -> None:
+def refresh(as_json: AsJson = False, full: Full = False) -> None:
     """Load all that is pending and rebuild all that is stale.
 
     Progress goes to the terminal, or as a line now and then to the standard error output.
@@ -118,7 +128,7 @@ def refresh(as_json: AsJson = False) -> None:
     several the first in this order: 1, 3, 4, 5. 130: interrupted (Ctrl-C).
     """
     with current_refresh(quiet=as_json) as (platform, refresher):
-        report = refresher.run()
+        report = refresher.run(full=full)
         _print_refreshed(platform, report, as_json=as_json)
     raise typer.Exit(report.exit_code)
 

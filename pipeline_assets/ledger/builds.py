@@ -10,7 +10,7 @@ on a day (who a visitor is, when a session began) may change with any other day.
 are built again, it books a revision for every day: a digest of what it says of that day.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 
 from pipeline_assets.day_counts import DayCounts
+from pipeline_assets.ledger.counting import fingerprints
 from pipeline_assets.ledger.files import StagedFile
 from pipeline_assets.ledger.schema import IDENTIFIERS, builds, event_days, revisions
 from pipeline_assets.planning import (
@@ -29,7 +30,6 @@ from pipeline_assets.planning import (
     Window,
     combined,
     compared,
-    digest,
     made_of,
 )
 
@@ -45,10 +45,7 @@ class OvertakenError(RuntimeError):
 
 def staged_fingerprints(staged: Iterable[StagedFile]) -> dict[date, str]:
     """Fingerprint of the staged files of each day."""
-    by_day: dict[date, list[str]] = {}
-    for file in staged:
-        by_day.setdefault(file.event_date, []).append(f"{file.source}/{file.content}/{file.rules}")
-    return {day: digest(sorted(names)) for day, names in by_day.items()}
+    return fingerprints((file.source, file.event_date, file.content, file.rules) for file in staged)
 
 
 class BuildLedger:
@@ -67,19 +64,17 @@ class BuildLedger:
 
     def staleness(
         self,
-        staged: Iterable[StagedFile],
+        staged: Mapping[date, str],
         *,
         until: date,
         of: str | None = None,
-        lost: Mapping[str, Collection[date]] | None = None,
     ) -> Staleness:
         """The stale days of every table up to `until`; days that never had rows are not stale.
 
         Args:
-            staged: all staged files that count.
+            staged: fingerprint of what is staged of each day.
             until: the current day.
             of: only this table is asked for, and what it is made of.
-            lost: days of tables whose rows are gone although they were built; they are stale.
         """
         specs = list(self._specs.values() if of is None else made_of(self._specs.values(), of))
         names = [spec.name for spec in specs]
@@ -87,8 +82,8 @@ class BuildLedger:
             booked = self._booked(connection, names, self._since, until)
             revised = self._revised(connection, names, self._since, until)
         # Days to come cannot be built yet; until they can, they are no input of their neighbours either.
-        files = {day: text for day, text in staged_fingerprints(staged).items() if self._since <= day <= until}
-        return compared(specs, files, booked, revised, lost or {})
+        files = {day: text for day, text in staged.items() if self._since <= day <= until}
+        return compared(specs, files, booked, revised)
 
     def _booked(
         self, connection: sa.Connection, tables: Iterable[str], first: date, last: date

@@ -10,11 +10,14 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 
+from pipeline_assets.ledger.counting import counting, is_counted, recount
+from pipeline_assets.ledger.full_looks import ask, landing_part
 from pipeline_assets.ledger.schema import contents, files, lake_files, quarantine, schema_of, staged
 from pipeline_assets.locks import take_turn
 
+_TEXTS = ARRAY(sa.Text)
 # A booking takes a second or two, however large the file is.
 _LOCK_LIMIT_SECONDS = 10 * 60
 
@@ -109,12 +112,40 @@ class FileLedger:
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
 
-    def booked(self, source: str) -> dict[str, BookedFile]:
-        """The newest booking of every path of a source, by path."""
-        c = files.c
-        query = sa.select(c.path, c.content, c.rules, c.stamp, c.state, c.error).where(c.source == source, c.newest)
+    def has_files(self, source: str) -> bool:
+        """Whether a file of a source was ever booked."""
         with self._engine.connect() as connection:
-            return {row.path: BookedFile(*row) for row in connection.execute(query)}
+            return bool(connection.execute(sa.select(sa.exists().where(files.c.source == source))).scalar())
+
+    def not_as_booked(self, source: str, rules: str, stamps: Mapping[str, str]) -> dict[str, BookedFile | None]:
+        """Those of some paths of a source whose newest booking is of another state of the file, or of other rules.
+
+        Args:
+            source: the source.
+            rules: version of its declaration.
+            stamps: of each path below landing, the stamp that its file has now.
+
+        Returns:
+            The newest booking of each such path; None where it has none.
+        """
+        if not stamps:
+            return {}
+        c = files.c
+        given = (
+            sa.func.unnest(
+                sa.bindparam("paths", list(stamps), _TEXTS), sa.bindparam("stamps", list(stamps.values()), _TEXTS)
+            )
+            .table_valued("path", "stamp")
+            .render_derived("given")
+        )
+        query = (
+            sa.select(given.c.path, c.content, c.rules, c.stamp, c.state, c.error)
+            .select_from(given)
+            .outerjoin(files, (c.source == source) & (c.path == given.c.path) & c.newest)
+            .where(c.stamp.is_distinct_from(given.c.stamp) | c.rules.is_distinct_from(rules))
+        )
+        with self._engine.connect() as connection:
+            return {row.path: None if row.stamp is None else BookedFile(*row) for row in connection.execute(query)}
 
     def reserve(self, content: str, size: int) -> datetime:
         """The moment a content was first seen; now, if it never was."""
@@ -151,8 +182,7 @@ class FileLedger:
             "blank": load.blank,
             "error": load.error,
         }
-        with self._engine.begin() as connection:
-            lock_source(connection, source)
+        with self._engine.begin() as connection, _booking(connection, source, load.content, path):
             same = (files.c.source == source, files.c.content == load.content)
             connection.execute(sa.update(files).where(*same).values(**counts))
             of_before = sa.delete(staged).where(staged.c.source == source, staged.c.content == load.content)
@@ -214,8 +244,7 @@ class FileLedger:
         Returns:
             False, and nothing is booked, where they are not.
         """
-        with self._engine.begin() as connection:
-            lock_source(connection, source)
+        with self._engine.begin() as connection, _booking(connection, source, content, path):
             if not is_staged():
                 return False
             c = files.c
@@ -226,6 +255,21 @@ class FileLedger:
             ).one()
             _point(connection, source, path, stamp, dict(row._mapping))
         return True
+
+    def recount(self, source: str) -> bool:
+        """Count everything of a source again, and put right what was not kept right; whether all of it was.
+
+        Other bookings of the source wait only where something was wrong.
+        """
+        with self._engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
+            if is_counted(connection, source):
+                return True
+        with self._engine.begin() as connection:
+            lock_source(connection, source)
+            if is_counted(connection, source):
+                return True
+            recount(connection, source)
+        return False
 
     @contextmanager
     def bookings_wait(self, source: str) -> Generator[None]:
@@ -242,6 +286,19 @@ class FileLedger:
             .join_from(staged, files, (files.c.source == s.source) & (files.c.content == s.content))
             .where(files.c.state == "active", s.source.in_(list(sources)), s.event_date.between(first, last))
             .order_by(s.event_date, s.source, s.content)
+        )
+        with self._engine.connect() as connection:
+            return [StagedFile(*row) for row in connection.execute(query)]
+
+    def last_staged(self, source: str, most: int) -> list[StagedFile]:
+        """The staged files of a source that count and were written last, so many at most."""
+        s = staged.c
+        query = (
+            sa.select(s.source, s.content, s.rules, s.event_date, s.rows)
+            .join_from(staged, files, (files.c.source == s.source) & (files.c.content == s.content))
+            .where(files.c.state == "active", s.source == source)
+            .order_by(s.file.desc())
+            .limit(most)
         )
         with self._engine.connect() as connection:
             return [StagedFile(*row) for row in connection.execute(query)]
@@ -277,6 +334,8 @@ class FileLedger:
                 .where(files.c.source == source, files.c.content.in_(list(contents_)))
                 .values(rules="replay", stamp="replay")
             )
+            # Their folders have not changed.
+            ask(connection, landing_part(source))
 
 
 def lock_source(connection: sa.Connection, source: str) -> None:
@@ -286,6 +345,14 @@ def lock_source(connection: sa.Connection, source: str) -> None:
     lock = sa.select(sa.func.pg_try_advisory_xact_lock(key))
     what = f"another process that books files of {source}"
     take_turn(lambda: connection.execute(lock).scalar(), what, limit=_LOCK_LIMIT_SECONDS)
+
+
+@contextmanager
+def _booking(connection: sa.Connection, source: str, content: str, path: str) -> Generator[None]:
+    """While a content of a source and a path is booked, in the transaction that does it."""
+    lock_source(connection, source)
+    with counting(connection, source, [content], [path]):
+        yield
 
 
 def _point(connection: sa.Connection, source: str, path: str, stamp: str, row: Mapping[str, object]) -> None:

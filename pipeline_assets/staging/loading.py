@@ -14,7 +14,7 @@ import re
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -26,7 +26,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline_assets.ledger.files import BookedFile, FileLedger, Load, QuarantinedLine, staged_path
+from pipeline_assets.ledger.files import FileLedger, Load, QuarantinedLine, staged_path
 from pipeline_assets.ledger.looks import Observer
 from pipeline_assets.parquet_files import duckdb_path, parquet_relation
 from pipeline_assets.private import make_folder, protect
@@ -38,7 +38,7 @@ from pipeline_assets.sql import literal
 from pipeline_assets.staging import parquet, reading
 from pipeline_assets.staging.compression import refuse_archive
 from pipeline_assets.staging.headers import header_problem
-from pipeline_assets.staging.landing import LandingFile, Listing, fsync_folder, open_regular, scan
+from pipeline_assets.staging.landing import LandingFile, fsync_folder, open_regular
 from pipeline_assets.staging.looking import Look, Sample, filled_columns, look
 from pipeline_assets.staging.reading import Tally, UnreadableError
 from pipeline_assets.staging.refused_lines import RefusedLines
@@ -109,27 +109,6 @@ class LoadSummary:
         return sum(outcome.quarantined for outcome in self.outcomes)
 
 
-def pending_files(
-    landing: Path, pattern: str, booked: Mapping[str, BookedFile], rules: str, *, follow_links: bool = False
-) -> Listing:
-    """Files whose newest content has not been booked under the current rules, and what in landing is refused.
-
-    Args:
-        landing: landing folder.
-        pattern: the source's glob pattern.
-        booked: the newest booking of every path.
-        rules: version of the source's declaration.
-        follow_links: whether symbolic links may leave landing.
-    """
-    found = scan(landing, pattern, follow_links=follow_links)
-    files = [
-        file
-        for file in found.files
-        if (known := booked.get(file.name)) is None or (known.stamp, known.rules) != (file.stamp, rules)
-    ]
-    return Listing(files, found.refused, found.doubtful)
-
-
 class SourceLoader:
     """Loads the files of one source.
 
@@ -162,7 +141,7 @@ class SourceLoader:
         """Load files, each in a ledger transaction of its own.
 
         Args:
-            files: the files, as `pending_files` lists them.
+            files: the files, as `pending.pending_files` lists them.
             report: called after every file.
         """
         summary = LoadSummary()

@@ -19,7 +19,8 @@ from pipeline_assets.sources.declaration import TABLE_FORMATS, Source
 from pipeline_assets.sources.mapping import column_names
 from pipeline_assets.sources.raw_columns import TEXT, Look, missing_columns, own_references
 from pipeline_assets.staging import reading
-from pipeline_assets.staging.landing import open_regular, some_files
+from pipeline_assets.staging.landing import open_regular
+from pipeline_assets.staging.walking import some_files
 
 _OF_BATCH = 50
 _MOST = 1000

@@ -11,6 +11,7 @@ from pipeline_assets.ledger.builds import (
     book_revisions,
     confirmation,
     require_all,
+    staged_fingerprints,
 )
 from pipeline_assets.ledger.files import StagedFile
 from pipeline_assets.ledger.migrate import migrate
@@ -56,19 +57,19 @@ def confirm(engine: sa.Engine, table: str, days: list[date], run: str) -> None:
 def test_a_day_is_stale_until_every_table_was_built_from_what_is_there(engine: sa.Engine) -> None:
     files = staged(1, 2, 3)
     ledger = BuildLedger(engine, RECIPES)
-    assert ledger.staleness(files, until=LAST).tables == {
+    assert ledger.staleness(staged_fingerprints(files), until=LAST).tables == {
         "events": set(march(1, 2, 3)),
         "sessions": set(march(1, 2, 3)),
     }
     build(engine, RECIPES, files, march(1, 2, 3))
-    assert ledger.staleness(files, until=LAST).tables == {"events": set(), "sessions": set()}
+    assert ledger.staleness(staged_fingerprints(files), until=LAST).tables == {"events": set(), "sessions": set()}
 
 
 def test_a_late_file_makes_stale_only_its_day_and_the_neighbours_that_read_it(engine: sa.Engine) -> None:
     days = list(range(1, 11))
     build(engine, RECIPES, staged(*days), march(*days))
     late = [*staged(*days), *staged(5, content="late")]
-    assert BuildLedger(engine, RECIPES).staleness(late, until=LAST).tables == {
+    assert BuildLedger(engine, RECIPES).staleness(staged_fingerprints(late), until=LAST).tables == {
         # The day after it looks back for duplicates; sessions look one day to either side of both.
         "events": set(march(5, 6)),
         "sessions": set(march(4, 5, 6, 7)),
@@ -79,15 +80,15 @@ def test_a_day_that_loses_its_rows_is_rebuilt_empty(engine: sa.Engine) -> None:
     build(engine, RECIPES, staged(1, 2, 3), march(1, 2, 3))
     left = staged(1, 2)
     ledger = BuildLedger(engine, RECIPES)
-    assert date(2026, 3, 3) in ledger.staleness(left, until=LAST).tables["events"]
+    assert date(2026, 3, 3) in ledger.staleness(staged_fingerprints(left), until=LAST).tables["events"]
     build(engine, RECIPES, left, march(1, 2, 3))
-    assert not any(ledger.staleness(left, until=LAST).tables.values())
+    assert not any(ledger.staleness(staged_fingerprints(left), until=LAST).tables.values())
 
 
 def test_a_new_version_makes_every_day_of_its_table_and_of_those_that_read_it_stale(engine: sa.Engine) -> None:
     build(engine, RECIPES, staged(1, 2), march(1, 2))
     newer = [Planned("events", "2", RECIPES[0].inputs), RECIPES[1]]
-    assert BuildLedger(engine, newer).staleness(staged(1, 2), until=LAST).tables == {
+    assert BuildLedger(engine, newer).staleness(staged_fingerprints(staged(1, 2)), until=LAST).tables == {
         "events": set(march(1, 2)),
         "sessions": set(march(1, 2)),
     }
@@ -97,14 +98,17 @@ def test_days_to_come_are_not_stale_and_do_not_keep_their_neighbours_stale(engin
     files = staged(1, 2)
     ledger = BuildLedger(engine, RECIPES)
     build(engine, RECIPES, staged(1), march(1))
-    assert ledger.staleness(files, until=date(2026, 3, 1)).tables == {"events": set(), "sessions": set()}
+    assert ledger.staleness(staged_fingerprints(files), until=date(2026, 3, 1)).tables == {
+        "events": set(),
+        "sessions": set(),
+    }
 
 
 def test_a_killed_run_leaves_its_days_stale_even_if_the_inputs_return_to_what_was_built(engine: sa.Engine) -> None:
     build(engine, RECIPES, staged(1), march(1))
     ledger = BuildLedger(engine, RECIPES)
     ledger.claim("events", march(1), staged(1, content="other"), "killed")
-    assert ledger.staleness(staged(1), until=LAST).tables["events"] == set(march(1))
+    assert ledger.staleness(staged_fingerprints(staged(1)), until=LAST).tables["events"] == set(march(1))
 
 
 def test_an_overtaken_run_may_not_publish(engine: sa.Engine) -> None:
@@ -124,13 +128,16 @@ def test_a_run_whose_inputs_were_rebuilt_while_it_read_them_leaves_its_days_stal
     confirm(engine, "events", march(3), "other")
     ledger.claim("sessions", march(1, 2, 3), [], "slow", read_since=began)
     confirm(engine, "sessions", march(1, 2, 3), "slow")
-    assert ledger.staleness(staged(1, 2, 3), until=LAST).tables == {"events": set(), "sessions": set(march(2, 3))}
+    assert ledger.staleness(staged_fingerprints(staged(1, 2, 3)), until=LAST).tables == {
+        "events": set(),
+        "sessions": set(march(2, 3)),
+    }
 
 
 def test_days_before_the_first_day_are_not_asked_for(engine: sa.Engine) -> None:
     build(engine, RECIPES, staged(1, 2, 3), march(1, 2, 3))
     newer = [Planned("events", "2", RECIPES[0].inputs), RECIPES[1]]
-    found = BuildLedger(engine, newer, since=date(2026, 3, 2)).staleness(staged(2, 3), until=LAST)
+    found = BuildLedger(engine, newer, since=date(2026, 3, 2)).staleness(staged_fingerprints(staged(2, 3)), until=LAST)
     assert found.tables["events"] == set(march(2, 3))
 
 
@@ -185,7 +192,7 @@ def run(
 ) -> list[str]:
     """Build what the first stretch asks for; what it was."""
     ledger = BuildLedger(engine, recipes, since=since)
-    stretch = ledger.staleness(files, until=LAST).stretches()[0]
+    stretch = ledger.staleness(staged_fingerprints(files), until=LAST).stretches()[0]
     name = f"run {ledger.now()}"
     for recipe in recipes:
         if recipe.name not in stretch.tables:
@@ -206,8 +213,8 @@ def test_a_table_without_partitions_is_stale_as_soon_as_any_day_of_its_inputs_is
     everything = ["events", "sessions", "identities", "person_days", "users"]
     assert run(engine, staged(1, 2), {}) == ["2026-03-01 to 2026-03-02", *everything]
     ledger = BuildLedger(engine, MODEL)
-    assert not any(ledger.staleness(staged(1, 2), until=LAST).tables.values())
-    found = ledger.staleness(staged(1, 2, 3), until=LAST).tables
+    assert not any(ledger.staleness(staged_fingerprints(staged(1, 2)), until=LAST).tables.values())
+    found = ledger.staleness(staged_fingerprints(staged(1, 2, 3)), until=LAST).tables
     assert (found["identities"], found["users"]) == ({UNPARTITIONED}, {UNPARTITIONED})
     assert found["person_days"] == set(march(2, 3))
 
@@ -217,17 +224,17 @@ def test_only_the_days_are_stale_of_which_a_table_without_partitions_says_someth
     run(engine, staged(1, 2), {first: "a", second: "b"})
     # Its own step books the revisions, and the days built after it in the same run have seen them.
     ledger = BuildLedger(engine, MODEL)
-    assert not any(ledger.staleness(staged(1, 2), until=LAST).tables.values())
+    assert not any(ledger.staleness(staged_fingerprints(staged(1, 2)), until=LAST).tables.values())
     with engine.begin() as connection:
         for statement in book_revisions("identities", {first: "a", second: "c"}):
             connection.execute(statement)
-    found = ledger.staleness(staged(1, 2), until=LAST)
+    found = ledger.staleness(staged_fingerprints(staged(1, 2)), until=LAST)
     assert {table for table, days in found.tables.items() if days} == {"person_days"}
     assert found.tables["person_days"] == {second}
     with engine.begin() as connection:
         for statement in book_revisions("identities", {second: "b"}):
             connection.execute(statement)
-    assert ledger.staleness(staged(1, 2), until=LAST).tables["person_days"] == {first}
+    assert ledger.staleness(staged_fingerprints(staged(1, 2)), until=LAST).tables["person_days"] == {first}
 
 
 def test_a_table_without_partitions_waits_until_every_stretch_of_its_inputs_is_built(engine: sa.Engine) -> None:
@@ -239,14 +246,14 @@ def test_a_table_without_partitions_waits_until_every_stretch_of_its_inputs_is_b
         "2026-03-06 to 2026-03-07", "events", "sessions", "identities", "person_days", "users",
     ]  # fmt: skip
     assert run(engine, late, {})[1:] == ["person_days"]
-    assert not any(BuildLedger(engine, MODEL).staleness(late, until=LAST).tables.values())
+    assert not any(BuildLedger(engine, MODEL).staleness(staged_fingerprints(late), until=LAST).tables.values())
 
 
 def test_a_new_version_of_a_table_without_partitions_alone_asks_for_no_day(engine: sa.Engine) -> None:
     run(engine, staged(1), {})
     newer = [*MODEL[:-1], Planned("users", "2", MODEL[-1].inputs, is_daily=False)]
     assert run(engine, staged(1), {}, newer) == ["tables without partitions", "users"]
-    assert not any(BuildLedger(engine, newer).staleness(staged(1), until=LAST).tables.values())
+    assert not any(BuildLedger(engine, newer).staleness(staged_fingerprints(staged(1)), until=LAST).tables.values())
 
 
 def test_a_table_without_partitions_stays_stale_if_an_input_was_rebuilt_while_it_was_made(engine: sa.Engine) -> None:
@@ -260,15 +267,15 @@ def test_a_table_without_partitions_stays_stale_if_an_input_was_rebuilt_while_it
     ledger.claim("identities", [UNPARTITIONED], [], "slow", read_since=began, until=LAST)
     with engine.begin() as connection:
         connection.execute(confirmation(identities, [UNPARTITIONED], "slow"))
-    assert ledger.staleness(staged(1, 2), until=LAST).tables["identities"] == {UNPARTITIONED}
+    assert ledger.staleness(staged_fingerprints(staged(1, 2)), until=LAST).tables["identities"] == {UNPARTITIONED}
 
 
 def test_a_table_without_partitions_reads_nothing_before_the_first_day(engine: sa.Engine) -> None:
     run(engine, staged(1, 2, 3), {})
     later = BuildLedger(engine, MODEL, since=date(2026, 3, 2))
-    assert later.staleness(staged(2, 3), until=LAST).tables["identities"] == {UNPARTITIONED}
+    assert later.staleness(staged_fingerprints(staged(2, 3)), until=LAST).tables["identities"] == {UNPARTITIONED}
     run(engine, staged(2, 3), {}, since=date(2026, 3, 2))
-    assert not any(later.staleness(staged(2, 3), until=LAST).tables.values())
+    assert not any(later.staleness(staged_fingerprints(staged(2, 3)), until=LAST).tables.values())
 
 
 def claim_people(engine: sa.Engine, recipe: Planned, name: str, *, finish: bool = True) -> set[date] | None:

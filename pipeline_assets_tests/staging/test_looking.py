@@ -12,8 +12,8 @@ import pytest
 
 from pipeline_assets.sources.raw_columns import Look
 from pipeline_assets.staging import looking, reading
-from pipeline_assets.staging.landing import scan, some_files
 from pipeline_assets.staging.looking import Sample, filled_columns, look, peek
+from pipeline_assets.staging.walking import scan, some_files
 from pipeline_assets_tests.sources.staging_rows import source
 
 MAPPING = {"occurred_at": "ts", "anonymous_id": "visitor", "page_url": "context.page.url"}
