@@ -29,7 +29,7 @@ from pipeline_assets.ledger.looks import Observer, known_columns, known_event_na
 from pipeline_assets.ledger.quality import Quality, quality
 from pipeline_assets.leftovers import Leftover, built_tables, mark_tables, remove_days_before
 from pipeline_assets.model import Model
-from pipeline_assets.planning import UNPARTITIONED, Spec, Staleness
+from pipeline_assets.planning import UNPARTITIONED, Spec, Staleness, spans_of
 from pipeline_assets.postgres import server_url
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.declaration import Source
@@ -345,6 +345,10 @@ class Platform:
     def staged_files(self, first: date, last: date) -> list[StagedFile]:
         """The staged files of the sources that count for some days, both included."""
         return self.files.staged_files(self.sources, max(first, self.settings.first_day), last)
+
+    def staged_on(self, days: Iterable[date]) -> list[StagedFile]:
+        """The same for any days."""
+        return [file for first, last in spans_of(days) for file in self.staged_files(first, last)]
 
     def today(self) -> date:
         """The current day in the reporting time zone."""

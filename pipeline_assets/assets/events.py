@@ -1,7 +1,7 @@
 """Events: the staged rows of a day, deduplicated and enriched."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import date, timedelta
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import date
 
 import dagster as dg
 import polars as pl
@@ -13,6 +13,7 @@ from pipeline_assets.day_counts import DayCounts
 from pipeline_assets.io_managers.frames import FrameStream
 from pipeline_assets.ledger.files import StagedFile
 from pipeline_assets.ledger.looks import MOST_EVENT_NAMES
+from pipeline_assets.planning import days_around
 from pipeline_assets.platform import Platform
 from pipeline_assets.progress import Progress
 from pipeline_assets.resources import with_resources_of
@@ -41,8 +42,8 @@ def events_asset(
         # Reads the staged rows of the days and, for duplicates, of the `dedup_days` before them.
         wanted = run_days(context, platform, EVENTS)
         dedup_days = {source.name: source.dedup_days for source in platform.sources.values()}
-        look_back = timedelta(days=look_back_days(dedup_days))
-        staged = platform.staged_files(wanted[0] - look_back, wanted[-1])
+        look_back = look_back_days(dedup_days)
+        staged = platform.staged_on(days_around(wanted, look_back, 0))
         platform.require_staged(staged)
         days = claimed_days(context, platform, EVENTS, staged)
         counts = dict.fromkeys(days, DayCounts())
@@ -57,10 +58,10 @@ def events_asset(
             work = list(batches(days, per_day))
             with progress.track("events", len(work), context.log) as advance:
                 for batch in work:
-                    first, last = batch.days[0], batch.days[-1]
+                    own, near = set(batch.days), set(batch.reads(look_back, 0))
                     found = build_events(
-                        select(batch, scan_staged(lake, between(staged, first, last))),
-                        select(batch, scan_staged(lake, between(staged, first - look_back, first - timedelta(days=1)))),
+                        select(batch, scan_staged(lake, of_days(staged, own))),
+                        select(batch, scan_staged(lake, of_days(staged, near - own))),
                         dedup_days=dedup_days,
                     )
                     for day, of_batch in found.counts.items():
@@ -69,16 +70,16 @@ def events_asset(
                         if len(names) < MOST_EVENT_NAMES:
                             names.update(frame["event_name"].drop_nulls().unique().cast(pl.String))
                         yield frame
-                    advance(f"{first} to {last}")
+                    advance(str(batch))
 
         return FrameStream(frames())
 
     return events
 
 
-def between(staged: Sequence[StagedFile], first: date, last: date) -> list[StagedFile]:
-    """The staged files of the days `first` to `last`, both included."""
-    return [file for file in staged if first <= file.event_date <= last]
+def of_days(staged: Sequence[StagedFile], days: Collection[date]) -> list[StagedFile]:
+    """The staged files of some days."""
+    return [file for file in staged if file.event_date in days]
 
 
 def select(batch: Batch, staged: pl.LazyFrame) -> pl.LazyFrame:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from datetime import date, timedelta
+from datetime import date
 from functools import partial
 
 import dagster as dg
@@ -18,7 +18,8 @@ from pipeline_assets.derivation import Derived, Frames, Reads, build_part, build
 from pipeline_assets.io_managers.booked import BookedLakeIOManager, BookedPostgresIOManager
 from pipeline_assets.io_managers.frames import FrameStream
 from pipeline_assets.namespace import Namespace
-from pipeline_assets.partitions import ONLY_STALE_TAG, day_range
+from pipeline_assets.partitions import ONLY_STALE_TAG
+from pipeline_assets.planning import days_around
 from pipeline_assets.platform import Platform
 from pipeline_assets.progress import Progress
 from pipeline_assets.resources import with_resources_of
@@ -98,7 +99,7 @@ def table_asset(
                         tallies = platform.tallies.setdefault((context.run.run_id, table.name), {})
                         tallies.update(derived.tally(rows, batch.days))
                     yield rows
-                    advance(f"{batch.days[0]} to {batch.days[-1]}")
+                    advance(str(batch))
 
         return FrameStream(daily())
 
@@ -142,27 +143,23 @@ def _work(derived: Derived, days: Sequence[date], platform: Platform) -> list[Ba
         step = derived.days_at_once
         return [Batch(tuple(days[start : start + step])) for start in range(0, len(days), step)]
     around = max(max(each.before, each.after) for each in derived.reads if each.table is EVENTS)
-    rows = platform.builds.event_rows(days[0] - timedelta(days=around), days[-1] + timedelta(days=around))
+    rows = platform.builds.event_rows(days_around(days, around, around))
     return list(batches(days, rows, _ROW_BUDGET, around=around))
 
 
 def _near(each: Reads, batch: Batch, key: tuple[str, ...], frame: pl.LazyFrame) -> pl.LazyFrame:
     """The days of an input that a batch reads, and of events its share of the keys."""
     if each.table.partition_column is not None:
-        frame = frame.filter(pl.col(each.table.partition_column).is_between(*_span(each, batch)))
+        frame = frame.filter(pl.col(each.table.partition_column).is_in(batch.reads(each.before, each.after)))
     return batch.select(frame, *key) if key and each.table is EVENTS else frame
 
 
 def _selected(each: Reads, batch: Batch, platform: Platform, connection: DuckDBPyConnection) -> pl.DataFrame:
     """The rows that are wanted of an input's days, taken from its files."""
     assert each.select is not None  # noqa: S101
-    first, last = _span(each, batch)
-    paths = [str(path) for path in platform.lake_files(each.table, day_range(first, last)).values()]
-    return each.select(connection, paths, first, last)
-
-
-def _span(each: Reads, batch: Batch) -> tuple[date, date]:
-    return batch.days[0] - timedelta(days=each.before), batch.days[-1] + timedelta(days=each.after)
+    days = batch.reads(each.before, each.after)
+    paths = [str(path) for path in platform.lake_files(each.table, days).values()]
+    return each.select(connection, paths, days[0], days[-1])
 
 
 def _loaded(each: Reads, table: Table, namespace: Namespace) -> dg.AssetIn:

@@ -1,6 +1,6 @@
 """Checks of the asset `events`."""
 
-from datetime import date, timedelta
+from datetime import date
 
 import dagster as dg
 import pyarrow.parquet as pq
@@ -15,6 +15,7 @@ from pipeline_assets.checks.results import checked_days, result
 from pipeline_assets.contracts.tables import EVENTS
 from pipeline_assets.ledger.schema import event_days
 from pipeline_assets.parquet_files import parquet_relation
+from pipeline_assets.planning import days_around
 from pipeline_assets.platform import Platform
 
 # Days before the run's that are searched for ids beyond the window of deduplication.
@@ -70,7 +71,7 @@ def events_checks() -> list[Check]:
     ) -> dg.AssetCheckResult:
         days = checked_days(context, platform, EVENTS.name)
         landed: dict[date, int] = dict.fromkeys(days, 0)
-        for file in platform.staged_files(days[0], days[-1]) if days else []:
+        for file in platform.staged_on(days):
             landed[file.event_date] = landed.get(file.event_date, 0) + file.rows
         stored = {day: pq.read_metadata(path).num_rows for day, path in platform.lake_files(EVENTS, days).items()}
         e = event_days.c
@@ -135,8 +136,7 @@ def events_checks() -> list[Check]:
         context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform], duckdb: DuckDBResource
     ) -> dg.AssetCheckResult:
         days = checked_days(context, platform, EVENTS.name)
-        earlier = [days[0] - timedelta(days=offset) for offset in range(1, _REPEATS_DAYS + 1)] if days else []
-        paths = platform.lake_files(EVENTS, [*earlier, *days])
+        paths = platform.lake_files(EVENTS, days_around(days, _REPEATS_DAYS, 0))
         if not paths:
             return result(True, {"ids": 0})
         with duckdb.get_connection() as connection:

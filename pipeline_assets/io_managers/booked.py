@@ -27,6 +27,7 @@ from pipeline_assets.ledger.builds import (
     require_all,
 )
 from pipeline_assets.ledger.looks import book_event_names
+from pipeline_assets.partitions import record_only
 from pipeline_assets.planning import UNPARTITIONED
 from pipeline_assets.platform import Platform
 
@@ -35,15 +36,24 @@ if TYPE_CHECKING:
 
 
 class _BooksFigures(DescribesPartitions):
-    """Shows the figures of every day of a run, also of those that need not be built."""
+    """Records the days that a run has built of a table, each with its figures."""
 
     _platform: Platform
+
+    def handle_output(self, context: dg.OutputContext, obj: object) -> None:
+        """Store the days that the run has claimed, which are the output's partitions from here on."""
+        _, days = _written(context, self._platform)
+        if days != [UNPARTITIONED]:
+            record_only(context, days)
+        super().handle_output(context, obj)  # ty: ignore[missing-attribute] - of what this is mixed into
 
     def partition_figures(
         self, context: dg.OutputContext, written: Mapping[str, Mapping[str, int | float]]
     ) -> Mapping[str, Mapping[str, int | float]]:
-        """Book the figures of what was written, and give those of all days of the run."""
-        return _of_all_days(context, self._platform, written)
+        """Those of what was written, and of `events` where the landed rows of each day went."""
+        days = [date.fromisoformat(day) for day in written]
+        counts = self._platform.builds.event_counts(days) if context.asset_key.path[-1] == EVENTS.name else {}
+        return {day: {**of, **counts.get(date.fromisoformat(day), {})} for day, of in written.items()}
 
 
 class BookedLakeIOManager(_BooksFigures, ParquetLakeIOManager):
@@ -55,10 +65,6 @@ class BookedLakeIOManager(_BooksFigures, ParquetLakeIOManager):
             platform.settings.lake_dir, contracts=_contracts(platform, "lake"), figures=_figures(platform, "lake")
         )
         self._platform = platform
-
-    def partition_keys(self, context: dg.OutputContext) -> Sequence[str]:
-        """The days that the run has claimed."""
-        return [day.isoformat() for day in _written(context, self._platform)[1]]
 
     def commit(self, context: dg.OutputContext, publish: Publish) -> None:
         """Confirm the claim, book the days' counts, publish."""
@@ -146,10 +152,8 @@ class BookedPostgresIOManager(_BooksFigures, PostgresPolarsIOManager):
         if not isinstance(context, dg.OutputContext) or not table_slice.partition_dimensions:
             return table_slice
         _, days = _written(context, self._platform)
-        definition = context.asset_partitions_def
-        windows = [definition.time_window_for_partition_key(day.isoformat()) for day in (days[0], days[-1])]
         (dimension,) = table_slice.partition_dimensions
-        claimed = dimension._replace(partitions=dg.TimeWindow(windows[0].start, windows[-1].end))
+        claimed = dimension._replace(partitions=[day.isoformat() for day in days])
         return table_slice._replace(partition_dimensions=[claimed])
 
     def before_commit(self, context: dg.OutputContext, connection: "Connection") -> None:
@@ -170,21 +174,6 @@ def _contracts(platform: Platform, store: Store) -> dict[str, type[dy.Schema]]:
 
 def _figures(platform: Platform, store: Store) -> dict[str, Sequence[Figure]]:
     return {name: table.figures for name, table in platform.model.tables.items() if table.store == store}
-
-
-def _of_all_days(
-    context: dg.OutputContext, platform: Platform, written: Mapping[str, Mapping[str, int | float]]
-) -> dict[str, Mapping[str, int | float]]:
-    """The figures of every day of a run: of those that it need not build as they were booked when they were built.
-
-    Dagster records all days of a run as materialized, and its UI plots what each day's latest record says.
-    """
-    table = context.asset_key.path[-1]
-    platform.builds.book_figures(table, context.run_id, {date.fromisoformat(day): of for day, of in written.items()})
-    days = [date.fromisoformat(key) for key in context.asset_partition_keys]
-    booked = platform.builds.figures(table, days[0], days[-1])
-    counts = platform.builds.event_counts(days[0], days[-1]) if table == EVENTS.name else {}
-    return {day.isoformat(): {**booked.get(day, {}), **counts.get(day, {})} for day in days}
 
 
 def _revisions(platform: Platform, run_id: str, table: str) -> list[sa.UpdateBase]:

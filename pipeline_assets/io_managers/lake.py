@@ -72,10 +72,6 @@ class ParquetLakeIOManager(DescribesPartitions, dg.IOManager):
         """
         publish(lambda: None)
 
-    def partition_keys(self, context: dg.OutputContext) -> Sequence[str]:
-        """The partitions that are written. Override it where a run does not write all of its own."""
-        return context.asset_partition_keys
-
     # --- Paths ----------------------------------------------------------------------------------------
 
     def path(self, table: str, column: str | None = None, key: str | None = None) -> Path:
@@ -100,7 +96,7 @@ class ParquetLakeIOManager(DescribesPartitions, dg.IOManager):
             raise ContractError(f"{table}: the lake replaces whole partitions and tables, not some rows of them.")
         contract = self.contracts.get(table)
         cut = _Cut.of(context, context.definition_metadata)
-        keys: Sequence[str | None] = self.partition_keys(context) if cut else [None]
+        keys: Sequence[str | None] = context.asset_partition_keys if cut else [None]
         if isinstance(obj, pl.LazyFrame) and contract:
             # A wrong type is told before the work is done.
             check_schema(obj.collect_schema(), contract, table)

@@ -10,8 +10,8 @@ on a day (who a visitor is, when a session began) may change with any other day.
 are built again, it books a revision for every day: a digest of what it says of that day.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import date, datetime, timedelta
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import date, datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -29,14 +29,15 @@ from pipeline_assets.planning import (
     Window,
     combined,
     compared,
+    days_around,
     digest,
     made_of,
 )
 
 _TEXTS = ARRAY(sa.Text)
 
-Figures = Mapping[str, float]
-"""Numbers of a day that the UI shows, by name."""
+_Days = Callable[[sa.ColumnElement[date]], sa.ColumnElement[bool]]
+"""Whether a column is one of some days."""
 
 
 class OvertakenError(RuntimeError):
@@ -83,36 +84,31 @@ class BuildLedger:
         """
         specs = list(self._specs.values() if of is None else made_of(self._specs.values(), of))
         names = [spec.name for spec in specs]
+        days = _between(self._since, until)
         with self._engine.connect() as connection:
-            booked = self._booked(connection, names, self._since, until)
-            revised = self._revised(connection, names, self._since, until)
+            booked = self._booked(connection, names, days)
+            revised = self._revised(connection, names, days)
         # Days to come cannot be built yet; until they can, they are no input of their neighbours either.
         files = {day: text for day, text in staged_fingerprints(staged).items() if self._since <= day <= until}
         return compared(specs, files, booked, revised, lost or {})
 
-    def _booked(
-        self, connection: sa.Connection, tables: Iterable[str], first: date, last: date
-    ) -> dict[str, dict[date, str]]:
+    def _booked(self, connection: sa.Connection, tables: Iterable[str], days: "_Days") -> dict[str, dict[date, str]]:
         """What some tables were built from on some days; `BUILDING` where a claim was not confirmed."""
         b = builds.c
         found: dict[str, dict[date, str]] = {table: {} for table in tables}
         inputs = sa.case((b.state == "built", b.inputs), else_=BUILDING)
-        query = sa.select(b.asset, b.day, inputs).where(
-            b.asset.in_(found), sa.or_(b.day == UNPARTITIONED, b.day.between(first, last))
-        )
+        query = sa.select(b.asset, b.day, inputs).where(b.asset.in_(found), sa.or_(b.day == UNPARTITIONED, days(b.day)))
         for asset, day, text in connection.execute(query):
             found[asset][day] = text
         return found
 
-    def _revised(
-        self, connection: sa.Connection, tables: Iterable[str], first: date, last: date
-    ) -> dict[str, dict[date, str]]:
+    def _revised(self, connection: sa.Connection, tables: Iterable[str], days: "_Days") -> dict[str, dict[date, str]]:
         """What those of some tables that have no partitions say of some days."""
         r = revisions.c
         found: dict[str, dict[date, str]] = {
             table: {} for table in tables if table != STAGING and not self._specs[table].is_daily
         }
-        query = sa.select(r.asset, r.day, r.revision).where(r.asset.in_(found), r.day.between(first, last))
+        query = sa.select(r.asset, r.day, r.revision).where(r.asset.in_(found), days(r.day))
         for asset, day, text in connection.execute(query):
             found[asset][day] = text
         return found
@@ -139,18 +135,18 @@ class BuildLedger:
                 sa.update(builds).where(b.asset == table, b.day.in_(list(days))).values(state="building")
             )
 
-    def event_rows(self, first: date, last: date) -> dict[date, int]:
-        """Events of the days `first` to `last`, both included."""
+    def event_rows(self, days: Collection[date]) -> dict[date, int]:
+        """Events of some days; days without any are left out."""
         e = event_days.c
-        query = sa.select(e.event_date, e.events).where(e.event_date.between(first, last))
+        query = sa.select(e.event_date, e.events).where(_among(days)(e.event_date))
         with self._engine.connect() as connection:
             return {row.event_date: row.events for row in connection.execute(query)}
 
-    def event_counts(self, first: date, last: date) -> dict[date, dict[str, int]]:
-        """Where the landed rows of the days `first` to `last` went, both included."""
+    def event_counts(self, days: Collection[date]) -> dict[date, dict[str, int]]:
+        """Where the landed rows of some days went."""
         e = event_days.c
         names = ("landed", "duplicates", "conflicts", "excluded")
-        query = sa.select(e.event_date, *(e[name] for name in names)).where(e.event_date.between(first, last))
+        query = sa.select(e.event_date, *(e[name] for name in names)).where(_among(days)(e.event_date))
         with self._engine.connect() as connection:
             return {day: dict(zip(names, numbers, strict=True)) for day, *numbers in connection.execute(query)}
 
@@ -162,7 +158,7 @@ class BuildLedger:
     def claim(
         self,
         table: str,
-        days: Sequence[date],
+        days: Collection[date],
         staged: Iterable[StagedFile],
         run_id: str,
         *,
@@ -173,7 +169,7 @@ class BuildLedger:
 
         Args:
             table: the table to build.
-            days: the days to build; `[UNPARTITIONED]` for a table without partitions.
+            days: the days to build, any; `[UNPARTITIONED]` for a table without partitions.
             staged: the staged files the run will read; empty unless the table reads staging.
             run_id: the run; the latest claim of a day wins.
             read_since: when, by `now`, the run began to read inputs; now by default.
@@ -187,13 +183,13 @@ class BuildLedger:
         spec = self._specs[table]
         files = staged_fingerprints(staged)
         needed = [each.table for each in spec.inputs]
-        first, last = self._since, until
+        read = _between(self._since, until)
         if spec.is_daily:
-            first = max(first, min(days) - timedelta(days=max(each.before for each in spec.inputs)))
-            last = min(last, max(days) + timedelta(days=max(each.after for each in spec.inputs)))
+            before, after = (max(getattr(each, side) for each in spec.inputs) for side in ("before", "after"))
+            read = _among(day for day in days_around(days, before, after) if self._since <= day <= until)
         with self._engine.begin() as connection:
-            built = self._booked(connection, needed, first, last)
-            revised = self._revised(connection, needed, first, last)
+            built = self._booked(connection, needed, read)
+            revised = self._revised(connection, needed, read)
             existing = sorted(set().union(*built.values()) - {UNPARTITIONED})
             known = {**built, STAGING: files}
             reading = None
@@ -212,8 +208,6 @@ class BuildLedger:
                         "read_since": since,
                         "claimed_at": sa.func.clock_timestamp(),
                         "reading": reading,
-                        # Of what is there now; what will be there is not known yet.
-                        "figures": None,
                     }
                     for day in days
                 ]
@@ -223,44 +217,16 @@ class BuildLedger:
                 claim.on_conflict_do_update(
                     index_elements=["asset", "day"],
                     set_={
-                        name: new[name]
-                        for name in ("inputs", "state", "run_id", "read_since", "claimed_at", "reading", "figures")
+                        name: new[name] for name in ("inputs", "state", "run_id", "read_since", "claimed_at", "reading")
                     },
                 )
             )
         return changed
 
-    def book_figures(self, table: str, run_id: str, figures: Mapping[date, Figures]) -> None:
-        """Book the numbers of the days that a run has built and that nobody has claimed since.
-
-        Args:
-            table: the table.
-            run_id: the run.
-            figures: numbers by name, of each day.
-        """
-        b = builds.c
-        booking = (
-            sa.update(builds)
-            .where(b.asset == table, b.day == sa.bindparam("of_day"), b.run_id == run_id)
-            .values(figures=sa.bindparam("numbers", type_=builds.c.figures.type))
-        )
-        if figures:
-            with self._engine.begin() as connection:
-                connection.execute(booking, [{"of_day": day, "numbers": dict(of)} for day, of in figures.items()])
-
-    def figures(self, table: str, first: date, last: date) -> dict[date, Figures]:
-        """The numbers that are booked of the days `first` to `last`, both included; days without any are left out."""
-        b = builds.c
-        query = sa.select(b.day, b.figures).where(
-            b.asset == table, b.day.between(first, last), b.state == "built", b.figures.is_not(None)
-        )
-        with self._engine.connect() as connection:
-            return {row.day: row.figures for row in connection.execute(query)}
-
     def revisions(self, table: str) -> dict[date, str]:
         """What a table without partitions says of each day."""
         with self._engine.connect() as connection:
-            return self._revised(connection, [table], date.min, date.max)[table]
+            return self._revised(connection, [table], _between(date.min, date.max))[table]
 
 
 def _changed_days(connection: sa.Connection, table: str, reading: Mapping[str, Any]) -> set[date] | None:
@@ -279,7 +245,17 @@ def _changed_days(connection: sa.Connection, table: str, reading: Mapping[str, A
     return {date.fromisoformat(day) for day in changed}
 
 
-def confirmation(spec: Spec, days: Sequence[date], run_id: str) -> sa.UpdateBase:
+def _between(first: date, last: date) -> _Days:
+    return lambda column: column.between(first, last)
+
+
+def _among(days: Iterable[date]) -> _Days:
+    # One value however many days there are. As texts, for those any driver binds.
+    texts = sa.cast([str(day) for day in days], _TEXTS)
+    return lambda column: column == sa.any_(sa.cast(texts, ARRAY(sa.Date)))
+
+
+def confirmation(spec: Spec, days: Collection[date], run_id: str) -> sa.UpdateBase:
     """The statement that confirms a claim; run it in the transaction that publishes the rows.
 
     A day stays stale if another run has touched one of its inputs since this run began to read them. The statement
@@ -300,7 +276,7 @@ def confirmation(spec: Spec, days: Sequence[date], run_id: str) -> sa.UpdateBase
     )
     return (
         sa.update(builds)
-        .where(b.asset == spec.name, b.day.between(min(days), max(days)), b.run_id == run_id)
+        .where(b.asset == spec.name, _among(days)(b.day), b.run_id == run_id)
         .values(
             state=sa.case((touched, "building"), else_="built"),
             built_at=sa.func.now(),
@@ -310,7 +286,7 @@ def confirmation(spec: Spec, days: Sequence[date], run_id: str) -> sa.UpdateBase
     )
 
 
-def require_all(table: str, days: Sequence[date], confirmed: int) -> None:
+def require_all(table: str, days: Collection[date], confirmed: int) -> None:
     """Refuse to publish unless every claimed day was confirmed.
 
     Raises:
