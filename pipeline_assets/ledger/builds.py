@@ -10,15 +10,18 @@ on a day (who a visitor is, when a session began) may change with any other day.
 are built again, it books a revision for every day: a digest of what it says of that day.
 """
 
+import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY, insert
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, insert
 
 from pipeline_assets.day_counts import DayCounts
-from pipeline_assets.ledger.files import StagedFile
+from pipeline_assets.ledger.catalogue import Snapshot, snapshot
+from pipeline_assets.ledger.files import StagedFile, staged_files
 from pipeline_assets.ledger.schema import IDENTIFIERS, builds, event_days, revisions
 from pipeline_assets.planning import (
     BUILDING,
@@ -39,8 +42,39 @@ Figures = Mapping[str, float]
 """Numbers of a day that the UI shows, by name."""
 
 
+LONGEST_RUN = timedelta(days=1)
+"""From the claim of a table's days to its end. What takes longer is not published: see `catalogue.GRACE`."""
+
+
 class OvertakenError(RuntimeError):
     """Another run has claimed the same days since; its rows will be the ones that count."""
+
+
+class TookTooLongError(RuntimeError):
+    """A build took so long that files it has read or written may be gone; nothing of it was published."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Days that a run builds of a table, and what it reads for them.
+
+    Attributes:
+        table: the table.
+        days: the days; `(UNPARTITIONED,)` of a table without partitions.
+        run_id: the run.
+        changed: for a table without partitions, all of whose inputs have some: the days on which an input may have
+            changed since the table was built. None where that is not known, or the spec is another, and for other
+            tables.
+        files: the listed files of its inputs: all days of them that it may read. Inputs in PostgreSQL have none.
+        staged: the staged files that it reads, of all days that it may read.
+    """
+
+    table: str
+    days: tuple[date, ...]
+    run_id: str
+    changed: frozenset[date] | None
+    files: Snapshot
+    staged: tuple[StagedFile, ...]
 
 
 def staged_fingerprints(staged: Iterable[StagedFile]) -> dict[date, str]:
@@ -160,42 +194,34 @@ class BuildLedger:
             return connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
 
     def claim(
-        self,
-        table: str,
-        days: Sequence[date],
-        staged: Iterable[StagedFile],
-        run_id: str,
-        *,
-        read_since: datetime | None = None,
-        until: date = date.max,
-    ) -> set[date] | None:
-        """Announce that a run builds these days; from here on they count as stale.
+        self, table: str, days: Sequence[date], run_id: str, *, sources: Collection[str] = (), until: date = date.max
+    ) -> Claim:
+        """Announce that a run builds some days, and take the lists of what it is to read of them.
+
+        From here on the days count as stale. All in one transaction, so that what is booked as read is what is read.
 
         Args:
             table: the table to build.
             days: the days to build; `[UNPARTITIONED]` for a table without partitions.
-            staged: the staged files the run will read; empty unless the table reads staging.
             run_id: the run; the latest claim of a day wins.
-            read_since: when, by `now`, the run began to read inputs; now by default.
+            sources: whose staged files count, where the table reads staging.
             until: the current day; days to come are no input of any.
-
-        Returns:
-            For a table without partitions, all of whose inputs have some: the days on which an input may have changed
-            since the table was built. None where that is not known, or the spec is another, and for other tables.
         """
-        since = read_since or self.now()
         spec = self._specs[table]
-        files = staged_fingerprints(staged)
-        needed = [each.table for each in spec.inputs]
+        needed = [each.table for each in spec.inputs if each.table != STAGING]
         first, last = self._since, until
         if spec.is_daily:
             first = max(first, min(days) - timedelta(days=max(each.before for each in spec.inputs)))
             last = min(last, max(days) + timedelta(days=max(each.after for each in spec.inputs)))
         with self._engine.begin() as connection:
+            # The lists last: whatever is published after the fingerprints were read counts as touched since.
+            since = connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
             built = self._booked(connection, needed, first, last)
             revised = self._revised(connection, needed, first, last)
+            staged = self._staged(connection, spec, sources, first, last)
+            files = self._files(connection, needed, days if spec.is_daily else None, spec, (first, last))
             existing = sorted(set().union(*built.values()) - {UNPARTITIONED})
-            known = {**built, STAGING: files}
+            known = {**built, STAGING: staged_fingerprints(staged)}
             reading = None
             if not spec.is_daily and not revised:
                 inputs = {name: {str(day): text for day, text in built[name].items()} for name in needed}
@@ -228,25 +254,43 @@ class BuildLedger:
                     },
                 )
             )
-        return changed
+        return Claim(table, tuple(days), run_id, None if changed is None else frozenset(changed), files, tuple(staged))
 
-    def book_figures(self, table: str, run_id: str, figures: Mapping[date, Figures]) -> None:
-        """Book the numbers of the days that a run has built and that nobody has claimed since.
+    def _staged(
+        self, connection: sa.Connection, spec: Spec, sources: Collection[str], first: date, last: date
+    ) -> list[StagedFile]:
+        """The staged files that a table reads, if it reads any."""
+        if all(each.table != STAGING for each in spec.inputs):
+            return []
+        return staged_files(connection, sources, first, last)
 
-        Args:
-            table: the table.
-            run_id: the run.
-            figures: numbers by name, of each day.
-        """
-        b = builds.c
-        booking = (
-            sa.update(builds)
-            .where(b.asset == table, b.day == sa.bindparam("of_day"), b.run_id == run_id)
-            .values(figures=sa.bindparam("numbers", type_=builds.c.figures.type))
-        )
-        if figures:
-            with self._engine.begin() as connection:
-                connection.execute(booking, [{"of_day": day, "numbers": dict(of)} for day, of in figures.items()])
+    def _files(
+        self,
+        connection: sa.Connection,
+        needed: Sequence[str],
+        days: Sequence[date] | None,
+        spec: Spec,
+        within: tuple[date, date],
+    ) -> Snapshot:
+        """The listed files that a table reads of its inputs; days of an input that are not in `within` are none."""
+        first, last = within
+        wanted: dict[str, set[date] | None] = {}
+        for each in spec.inputs:
+            if each.table not in needed:
+                continue
+            if not self._specs[each.table].is_daily:
+                wanted[each.table] = {UNPARTITIONED}
+            elif days is None:
+                wanted[each.table] = None
+            else:
+                offsets = range(-each.before, each.after + 1)
+                near = {day + timedelta(days=offset) for day in days for offset in offsets}
+                wanted[each.table] = {day for day in near if first <= day <= last}
+        found = snapshot(connection, wanted)
+        return {
+            name: {day: files for day, files in of.items() if day == UNPARTITIONED or first <= day <= last}
+            for name, of in found.items()
+        }
 
     def figures(self, table: str, first: date, last: date) -> dict[date, Figures]:
         """The numbers that are booked of the days `first` to `last`, both included; days without any are left out."""
@@ -279,11 +323,19 @@ def _changed_days(connection: sa.Connection, table: str, reading: Mapping[str, A
     return {date.fromisoformat(day) for day in changed}
 
 
-def confirmation(spec: Spec, days: Sequence[date], run_id: str) -> sa.UpdateBase:
+def confirmation(
+    spec: Spec, days: Collection[date], run_id: str, figures: Mapping[date, Figures] | None = None
+) -> sa.UpdateBase:
     """The statement that confirms a claim; run it in the transaction that publishes the rows.
 
     A day stays stale if another run has touched one of its inputs since this run began to read them. The statement
-    returns one row per confirmed day, to be handed to `require_all`.
+    returns a row per confirmed day, to be handed to `require_all`.
+
+    Args:
+        spec: the table.
+        days: the days that were claimed.
+        run_id: the run.
+        figures: numbers of each day, by name, to be booked with it.
     """
     b, i = builds.c, builds.alias("input").c
 
@@ -298,37 +350,60 @@ def confirmation(spec: Spec, days: Sequence[date], run_id: str) -> sa.UpdateBase
         i.run_id != run_id,
         sa.func.greatest(i.claimed_at, i.built_at) >= b.read_since,
     )
+    # One value however many days there are, and a text, for that any driver binds.
+    numbers = sa.literal(json.dumps({str(day): dict(of) for day, of in (figures or {}).items()}), sa.Text)
+    of_day = sa.cast(numbers, JSONB).op("->")(sa.func.to_char(b.day, "YYYY-MM-DD"))
     return (
         sa.update(builds)
-        .where(b.asset == spec.name, b.day.between(min(days), max(days)), b.run_id == run_id)
+        .where(b.asset == spec.name, b.day == _any_of(days), b.run_id == run_id)
         .values(
             state=sa.case((touched, "building"), else_="built"),
             built_at=sa.func.now(),
             first_built_at=sa.func.coalesce(b.first_built_at, sa.func.now()),
+            figures=of_day,
         )
-        .returning(b.day)
+        .returning(sa.cast(sa.extract("epoch", sa.func.clock_timestamp() - b.claimed_at), sa.Float))
     )
 
 
-def require_all(table: str, days: Sequence[date], confirmed: int) -> None:
-    """Refuse to publish unless every claimed day was confirmed.
+def require_all(table: str, days: Sequence[date], ages: Sequence[float]) -> None:
+    """Refuse to publish unless every claimed day was confirmed, and in time.
+
+    Args:
+        table: the table.
+        days: the days that were claimed.
+        ages: what the confirmation returned: for how many seconds each day has been claimed.
 
     Raises:
         OvertakenError: another run has claimed one of the days since.
+        TookTooLongError: the files that the run has read or written may be gone.
     """
-    if confirmed != len(days):
+    if len(ages) != len(days):
         what = "it" if list(days) == [UNPARTITIONED] else f"some of the days {min(days)} to {max(days)}"
         raise OvertakenError(
             f"{table}: another run has begun to build {what} since this run began. Its rows will count; nothing of "
             "this run was published."
         )
+    if max(ages) > LONGEST_RUN.total_seconds():
+        raise TookTooLongError(
+            f"{table}: to build it took more than {LONGEST_RUN.total_seconds() / 3600:.0f} hours, after which files "
+            "that were read or written may be removed. Nothing was published. Build fewer days at a time."
+        )
+
+
+def _any_of(days: Collection[date]) -> sa.ColumnElement[Any]:
+    return sa.any_(_days(days))
+
+
+def _days(days: Collection[date]) -> sa.ColumnElement[Any]:
+    """One value however many days there are. As texts, for those any driver binds."""
+    return sa.cast(sa.cast([str(day) for day in days], _TEXTS), ARRAY(sa.Date))
 
 
 def book_revisions(table: str, revised: Mapping[date, str]) -> list[sa.UpdateBase]:
     """The statements that book what a table says of each day; run them in the transaction that publishes its rows."""
     r = revisions.c
-    # Two values however many days there are. As texts, for those any driver binds.
-    days = sa.cast(sa.cast([str(day) for day in revised], _TEXTS), ARRAY(sa.Date))
+    days = _days(revised)
     texts = sa.cast(list(revised.values()), _TEXTS)
     given = sa.func.unnest(days, texts).table_valued("day", "revision").render_derived()
     new = insert(revisions).from_select(["asset", "day", "revision"], sa.select(sa.literal(table), *given.c))
