@@ -23,6 +23,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from pipeline_assets.contracts.tables import EVENTS
+from pipeline_assets.ledger.catalogue import drop
 from pipeline_assets.ledger.files import StagedFile
 from pipeline_assets.ledger.migrate import migrate
 from pipeline_assets.ledger.schema import builds, deployment, files, schema_of, staged
@@ -163,6 +164,8 @@ def adopt(settings: Settings, tables: Iterable[str]) -> None:
             # First, so that none of them is taken for built if this does not come to its end.
             with engine.begin() as connection:
                 connection.execute(sa.update(builds).values(state="building"))
+                for table in tables:
+                    drop(connection, table)
             with _writing(settings.lake_dir):
                 _marker_path(settings).unlink(missing_ok=True)
                 for table in tables:

@@ -12,7 +12,7 @@ from dagster._core.storage.tags import (
     PARTITION_NAME_TAG,
 )
 
-from pipeline_assets.planning import BuildRequest, spans_of
+from pipeline_assets.planning import UNPARTITIONED, BuildRequest, spans_of
 from pipeline_assets.settings import Settings
 from pipeline_assets.shown_days import Span, shown_days
 
@@ -128,5 +128,7 @@ def record_only(context: dg.OutputContext, days: Iterable[date]) -> None:
     the others would be events that say nothing, once for every table and day, and would make days look new that are
     not. There is no public means: it asks the output which partitions it has once the IO manager is done.
     """
-    keys = [day.isoformat() for day in sorted(days)]
+    keys = [day.isoformat() for day in sorted(days) if day != UNPARTITIONED]
+    if not keys:
+        return
     context._asset_partitions_subset = context.asset_partitions_def.subset_with_partition_keys(keys)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from datetime import date
+from pathlib import Path
 
 import dagster as dg
 import sqlalchemy as sa
@@ -77,8 +78,8 @@ def _lake_contract(table: Table) -> Check:
         description="The stored files have the contract's columns and types, and no null where it allows none.",
     )
     def contract(context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform]) -> dg.AssetCheckResult:
-        files = platform.lake_files(table, checked_days(context, platform, table.name))
-        found = read_footers(files.values(), table.contract)
+        paths = platform.lake_paths(table, checked_days(context, platform, table.name))
+        found = read_footers(map(Path, paths), table.contract)
         return result(
             found.keep_contract,
             {"rows": found.rows, "nulls_in_required_columns": found.nulls, "files_that_differ": len(found.differing)},
@@ -128,16 +129,16 @@ def _session_check() -> Check:
 def _recounted(platform: Platform, duckdb: DuckDBResource, days: list[date]) -> SessionCounts:
     rules = session_rules(list(platform.sources.values()))
     after = max([1, *(rules[name].max_session_days for name in supplied_sources(rules))])
-    supplied = platform.lake_files(SUPPLIED_SESSIONS, [UNPARTITIONED])
+    supplied = platform.lake_paths(SUPPLIED_SESSIONS, [UNPARTITIONED])
     near = days_around(days, 2, after)
     with duckdb.get_connection() as connection:
         return count_sessions(
             connection,
-            [str(path) for path in platform.lake_files(EVENTS, near).values()],
+            platform.lake_paths(EVENTS, near),
             days,
             rules=rules,
             timezone=platform.settings.timezone,
-            supplied=[str(path) for path in supplied.values()],
+            supplied=supplied,
         )
 
 
@@ -184,7 +185,7 @@ def _activity_check() -> Check:
         context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform], duckdb: DuckDBResource
     ) -> dg.AssetCheckResult:
         days = checked_days(context, platform, DAILY_ACTIVITY.name)
-        paths = [str(path) for path in platform.lake_files(EVENTS, days).values()]
+        paths = platform.lake_paths(EVENTS, days)
         currencies = platform.analyses.currencies
         with duckdb.get_connection() as connection:
             recounted = count_activity(connection, paths, reporting=currencies.reporting if currencies else None)

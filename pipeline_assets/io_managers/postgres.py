@@ -690,8 +690,9 @@ class PolarsTypeHandler(DbTypeHandler[Frames]):
         schema = contract_schema(contract) if contract else None
         declared: Table | None = None
         rows = 0
+        known = isinstance(obj, FrameStream) and obj.checked
         for returned in iterate(obj):
-            frame = checked(returned, contract, name) if contract else returned
+            frame = checked(returned, contract, name) if contract and not known else returned
             schema = schema or frame.schema
             if frame.schema != schema:
                 raise ContractError(f"{name}: a frame has the columns {frame.schema}, the first one had {schema}.")
