@@ -24,7 +24,7 @@ from pipeline_assets.lake import Lake
 from pipeline_assets.ledger.builds import BuildLedger, Claim
 from pipeline_assets.ledger.catalogue import Catalogue, DayFiles, Snapshot
 from pipeline_assets.ledger.declarations import DeclarationLedger, Memory
-from pipeline_assets.ledger.files import FileLedger, StagedFile
+from pipeline_assets.ledger.files import FileLedger, StagedFile, staged_files
 from pipeline_assets.ledger.looks import Observer, known_columns, known_event_names
 from pipeline_assets.ledger.quality import Quality, quality
 from pipeline_assets.leftovers import Leftover, built_tables, mark_tables, remove_days_before
@@ -214,7 +214,11 @@ class Platform:
 
     def claim(self, table: str, days: Sequence[date], run_id: str) -> Claim:
         """Claim days of a table for a run, and take the lists of what it is to read; see `BuildLedger.claim`."""
-        return self.builds.claim(table, days, run_id, sources=self.sources, until=self.today())
+
+        def staged(connection: sa.Connection, first: date, last: date) -> list[StagedFile]:
+            return staged_files(connection, self.sources, first, last)
+
+        return self.builds.claim(table, days, run_id, staged=staged, until=self.today())
 
     def plan(self, staleness: Staleness) -> None:
         """What the next run in this process is to build, so that it need not find out again."""

@@ -11,7 +11,7 @@ are built again, it books a revision for every day: a digest of what it says of 
 """
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -21,7 +21,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB, insert
 
 from pipeline_assets.day_counts import DayCounts
 from pipeline_assets.ledger.catalogue import Snapshot, snapshot
-from pipeline_assets.ledger.files import StagedFile, staged_files
+from pipeline_assets.ledger.files import StagedFile
 from pipeline_assets.ledger.schema import IDENTIFIERS, builds, event_days, revisions
 from pipeline_assets.planning import (
     BUILDING,
@@ -194,7 +194,13 @@ class BuildLedger:
             return connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
 
     def claim(
-        self, table: str, days: Sequence[date], run_id: str, *, sources: Collection[str] = (), until: date = date.max
+        self,
+        table: str,
+        days: Sequence[date],
+        run_id: str,
+        *,
+        staged: Callable[[sa.Connection, date, date], list[StagedFile]] = lambda *_: [],
+        until: date = date.max,
     ) -> Claim:
         """Announce that a run builds some days, and take the lists of what it is to read of them.
 
@@ -204,7 +210,7 @@ class BuildLedger:
             table: the table to build.
             days: the days to build; `[UNPARTITIONED]` for a table without partitions.
             run_id: the run; the latest claim of a day wins.
-            sources: whose staged files count, where the table reads staging.
+            staged: gives the staged files that count, from one day to another, where the table reads staging.
             until: the current day; days to come are no input of any.
         """
         spec = self._specs[table]
@@ -218,10 +224,10 @@ class BuildLedger:
             since = connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
             built = self._booked(connection, needed, first, last)
             revised = self._revised(connection, needed, first, last)
-            staged = self._staged(connection, spec, sources, first, last)
+            rows = staged(connection, first, last) if len(needed) < len(spec.inputs) else []
             files = self._files(connection, needed, days if spec.is_daily else None, spec, (first, last))
             existing = sorted(set().union(*built.values()) - {UNPARTITIONED})
-            known = {**built, STAGING: staged_fingerprints(staged)}
+            known = {**built, STAGING: staged_fingerprints(rows)}
             reading = None
             if not spec.is_daily and not revised:
                 inputs = {name: {str(day): text for day, text in built[name].items()} for name in needed}
@@ -254,15 +260,7 @@ class BuildLedger:
                     },
                 )
             )
-        return Claim(table, tuple(days), run_id, None if changed is None else frozenset(changed), files, tuple(staged))
-
-    def _staged(
-        self, connection: sa.Connection, spec: Spec, sources: Collection[str], first: date, last: date
-    ) -> list[StagedFile]:
-        """The staged files that a table reads, if it reads any."""
-        if all(each.table != STAGING for each in spec.inputs):
-            return []
-        return staged_files(connection, sources, first, last)
+        return Claim(table, tuple(days), run_id, None if changed is None else frozenset(changed), files, tuple(rows))
 
     def _files(
         self,

@@ -12,11 +12,10 @@ from dagster_shared.check import CheckError
 from dagster_shared.record import as_dict
 
 from pipeline_assets.code_location import code_location_name
-from pipeline_assets.contracts.tables import BACKBONE, EVENTS, SESSIONS, Table
+from pipeline_assets.contracts.tables import BACKBONE, SESSIONS, Table
 from pipeline_assets.dagster_storage import PlannedRun
 from pipeline_assets.figures import ROWS
 from pipeline_assets.jobs import BUILD_JOB, LOAD_JOB
-from pipeline_assets.ledger.builds import BuildLedger
 from pipeline_assets.model import PRODUCTS
 from pipeline_assets.partitions import range_tags
 from pipeline_assets.planning import Stretch
@@ -118,24 +117,9 @@ def test_every_day_of_a_run_says_what_is_there_and_how_to_ask_for_it(
                 assert query.endswith(f"""WHERE "{table.partition_column}" = '{day}'""")
                 assert len(deployment.sql(query)) == of_day.height
     assert records(deployment, BACKBONE[0])["2026-03-04"]["landed"] == 2
-
-
-def test_a_run_that_is_killed_before_its_figures_are_booked_stops_no_later_one(
-    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    deployment.declare("clicks", CLICKS)
-    days = [date(2026, 3, day) for day in range(1, 9)]
-    deployment.deliver("clicks/a.jsonl", "".join(on(number, day) for number, day in enumerate(days)))
-    with monkeypatch.context() as killed:
-        killed.setattr(BuildLedger, "book_figures", lambda *_: None)
-        deployment.refreshed()
-    assert deployment.value("select count(figures) from ledger.builds") == 0
-    # Asks for days around it, too, of which nothing but the counts of events is booked.
-    deployment.deliver("clicks/b.jsonl", on(100, days[3]))
-    deployment.refreshed()
-    found = records(deployment, EVENTS)
-    assert (found["2026-03-03"].get(ROWS), found["2026-03-03"]["landed"]) == (None, 1)
-    assert (found["2026-03-04"][ROWS], found["2026-03-04"]["landed"]) == (2, 2)
+    # They are booked with the rows, or neither is.
+    daily = "state = 'built' and day > '0001-01-01'"
+    assert deployment.value(f"select count(*) from ledger.builds where {daily} and figures is null") == 0
 
 
 def test_runs_of_refresh_are_runs_of_the_code_location(deployment: Deployment) -> None:

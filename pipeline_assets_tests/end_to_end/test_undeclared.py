@@ -14,7 +14,7 @@ from dagster import AssetCheckKey, AssetKey
 from pipeline_assets import retiring as retiring_module
 from pipeline_assets.analyses.loading import declared_analyses
 from pipeline_assets.declarations.problems import DeclarationError
-from pipeline_assets.io_managers.booked import BookedLakeIOManager
+from pipeline_assets.io_managers.lake import LakeIOManager
 from pipeline_assets.jobs import BUILD_JOB
 from pipeline_assets.ledger.declarations import DeclarationLedger
 from pipeline_assets.leftovers import LeftoverError
@@ -265,7 +265,7 @@ def test_a_retired_source_was_never_there(new_deployment: NewDeployment) -> None
 STEPS = [
     (DeclarationLedger, "begin_retiring"),
     (Platform, "settle"),
-    (BookedLakeIOManager, "commit"),
+    (LakeIOManager, "handle_output"),
     (retiring_module, "remove_folder"),
     (retiring_module, "write_views"),
     (DeclarationLedger, "finish_retiring"),
