@@ -25,6 +25,7 @@ PROJECT_ROOT = PACKAGE_DIR.parent
 MAX_RECORD_BYTES = 32 << 20
 """Longest record by default."""
 
+_OBJECT_STORES = ("AWS_", "AZURE_", "GOOGLE_")
 _FLAGS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 _UNITS = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
 # Arrow counts the bytes of a batch's texts in 31 bits.
@@ -191,6 +192,11 @@ def dagster_home(project: Path) -> Path | None:
     load_dotenv(project / ENV_FILE, override=False)
     home = os.environ.get("DAGSTER_HOME")
     return Path(home) if home else None
+
+
+def object_store_variables() -> dict[str, str]:
+    """What this process has of the variables that tell the tools of object stores where these are, and as whom."""
+    return {name: value for name, value in os.environ.items() if name.startswith(_OBJECT_STORES)}
 
 
 def clone() -> Path | None:

@@ -38,8 +38,8 @@ from pipeline_assets.io_managers.frames import (
     subset,
     type_name,
 )
-from pipeline_assets.parquet_files import scan_parquet
 from pipeline_assets.private import make_file, make_folder
+from pipeline_assets.storage.parquet import scan_parquet
 
 _DRAFT_PREFIX = ".part-"
 # Longer than any run writes; a younger draft may belong to a living process.

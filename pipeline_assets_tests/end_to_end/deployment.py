@@ -15,10 +15,10 @@ from pipeline_assets.build import build_defs, build_platform
 from pipeline_assets.contracts.tables import BACKBONE, EVENTS, Table
 from pipeline_assets.ledger.schema import schema_of, text
 from pipeline_assets.namespace import MARTS
-from pipeline_assets.parquet_files import scan_parquet
 from pipeline_assets.platform import Platform
 from pipeline_assets.refresh import Refresh, RefreshReport
 from pipeline_assets.settings import Settings
+from pipeline_assets.storage.parquet import scan_parquet
 
 BACKBONE_TABLES = tuple(table.name for table in BACKBONE)
 """All tables take several times as long as those that every other is made of: tests about these do without them."""
