@@ -15,12 +15,11 @@ from urllib.parse import urlsplit
 
 from pipeline_assets.settings import object_store_variables
 from pipeline_assets.storage.store import StoreError
+from pipeline_assets.storage_urls import Remote
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig
     from obstore.store import ObjectStore as Client
-
-SCHEMES = ("s3", "gs", "az")
 
 # A request is one piece of an object or one page of a list. One that stalls is given up after a minute, and what can
 # be repeated is for two more.
@@ -45,13 +44,13 @@ class Access:
     """The way to the stores of one scheme, from the environment of this process.
 
     Attributes:
-        scheme: one of `SCHEMES`.
+        scheme: one of `storage_urls.SCHEMES`.
     """
 
     scheme: str
 
-    def client(self, bucket: str, prefix: str) -> "Client":
-        """A client of a bucket; it is not asked for anything yet.
+    def client(self, place: Remote) -> "Client":
+        """A client of a place; it is not asked for anything yet.
 
         Raises:
             StoreError: the environment names what cannot be used.
@@ -60,14 +59,15 @@ class Access:
 
         options = cast("ClientConfig", _CLIENT | ({"allow_http": True} if self._allows_http else {}))
         retries = cast("RetryConfig", _RETRY)
+        bucket, prefix = place.bucket, place.prefix or None
         try:
             if self.scheme == "gs":
-                return GCSStore(bucket, prefix=prefix or None, client_options=options, retry_config=retries)
+                return GCSStore(bucket, prefix=prefix, client_options=options, retry_config=retries)
             if self.scheme == "az":
-                return AzureStore(bucket, prefix=prefix or None, client_options=options, retry_config=retries)
+                return AzureStore(bucket, prefix=prefix, client_options=options, retry_config=retries)
             return S3Store(
                 bucket,
-                prefix=prefix or None,
+                prefix=prefix,
                 client_options=options,
                 retry_config=retries,
                 credential_provider=self._boto3,
@@ -77,7 +77,7 @@ class Access:
         except Exception as error:
             # The text of an error may hold the value that is wrong.
             raise StoreError(
-                f"{self.scheme}://{bucket} cannot be used: the variables that say how are not right "
+                f"{place} cannot be used: the variables that say how are not right "
                 f"({type(error).__name__}). {_NONE[self.scheme].partition('. ')[2]}"
             ) from None
 

@@ -8,6 +8,7 @@ from typing import Any
 from fsspec import AbstractFileSystem
 
 from pipeline_assets.storage.objects import ObjectStore, Pieces
+from pipeline_assets.storage_urls import Remote
 
 # An object up to this size is one request.
 _SMALL = 4 << 20
@@ -29,6 +30,7 @@ class RemoteFiles(AbstractFileSystem):
     def __init__(self, scheme: str) -> None:
         super().__init__()
         self.protocol = scheme
+        self._scheme = scheme
         self._stores: dict[str, ObjectStore] = {}
 
     def glob(self, path: str, maxdepth: int | None = None, **_: Any) -> list[str]:  # noqa: ARG002
@@ -57,10 +59,10 @@ class RemoteFiles(AbstractFileSystem):
         return _Handle(store.pieces(name))
 
     def _split(self, path: str) -> tuple[ObjectStore, str]:
-        scheme, _, place = path.rpartition("://")
-        bucket, _, name = place.partition("/")
+        # What opens a file is given its name with the scheme or without.
+        bucket, _, name = path.removeprefix(f"{self._scheme}://").partition("/")
         if bucket not in self._stores:
-            self._stores[bucket] = ObjectStore(f"{scheme or self.protocol}://{bucket}")
+            self._stores[bucket] = ObjectStore(Remote(self._scheme, bucket))
         return self._stores[bucket], name
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from pipeline_assets.storage.access import Access
 from pipeline_assets.storage.store import DRAFTS, Stat, StoreError, checked_name
+from pipeline_assets.storage_urls import Remote
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta
@@ -33,20 +34,18 @@ class ObjectStore:
     uploaded in parts as a draft first, and copied to its name by such a request: no reader ever sees a part of it.
 
     Args:
-        url: `s3://bucket/prefix`, `gs://…` or `az://container/…`; the prefix as it is in the names, without escapes.
+        place: where it is.
     """
 
-    def __init__(self, url: str) -> None:
-        self._scheme, _, place = url.partition("://")
-        self._bucket, _, prefix = place.partition("/")
-        self._prefix = prefix.strip("/")
-        self._access = Access(self._scheme)
+    def __init__(self, place: Remote) -> None:
+        self._place = place
+        self._access = Access(place.scheme)
         self._is_there = False
 
     @property
     def url(self) -> str:
         """Of its root."""
-        return f"{self._scheme}://{'/'.join(filter(None, (self._bucket, self._prefix)))}"
+        return str(self._place)
 
     def __str__(self) -> str:
         """The URL, for messages."""
@@ -58,15 +57,15 @@ class ObjectStore:
 
     def __eq__(self, other: object) -> bool:
         """Whether it is the same place."""
-        return isinstance(other, ObjectStore) and other.url == self.url
+        return isinstance(other, ObjectStore) and other._place == self._place
 
     def __hash__(self) -> int:
         """By its place."""
-        return hash(self.url)
+        return hash(self._place)
 
-    def __reduce__(self) -> tuple[type["ObjectStore"], tuple[str]]:
-        """By its URL: who unpickles it uses the credentials of their own process."""
-        return ObjectStore, (self.url,)
+    def __reduce__(self) -> tuple[type["ObjectStore"], tuple[Remote]]:
+        """By its place: who unpickles it uses the credentials of their own process."""
+        return ObjectStore, (self._place,)
 
     def locate(self, name: str) -> str:
         """The URL of a name, as Polars and DuckDB take it: without escapes."""
@@ -204,7 +203,7 @@ class ObjectStore:
 
     @cached_property
     def _client(self) -> "Client":
-        return self._access.client(self._bucket, self._prefix)
+        return self._access.client(self._place)
 
     def _refuse_missing_bucket(self, error: Exception) -> None:
         """Tell a bucket that is missing from an object that is, which look alike where only its head was asked for."""

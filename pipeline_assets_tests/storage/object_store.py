@@ -9,7 +9,7 @@ import tempfile
 import time
 import urllib.request
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,7 +20,7 @@ SECRET = "a-secret-that-nobody-may-read"
 
 
 @contextmanager
-def running_object_store() -> Iterator[dict[str, str]]:
+def running_object_store() -> Generator[dict[str, str]]:
     """A server that lives as long as this; the variables that point everything at it."""
     if importlib.util.find_spec("moto") is None or importlib.util.find_spec("flask") is None:
         pytest.skip("moto is not installed (pip install -e '.[dev]')")
@@ -55,7 +55,7 @@ def new_bucket(variables: dict[str, str]) -> str:
 
 
 @contextmanager
-def in_environment(variables: dict[str, str], *, home: Path) -> Iterator[None]:
+def in_environment(variables: dict[str, str], *, home: Path) -> Generator[None]:
     """While this process and those it starts find the object store, and no credentials of whoever runs the tests."""
     before = dict(os.environ)
     for name in before:
