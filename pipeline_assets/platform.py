@@ -119,7 +119,7 @@ class Platform:
     @property
     def spill_folder(self) -> Path:
         """A folder of this process for what does not fit into memory or is not whole yet."""
-        return spill_folder(self.settings.lake_dir)
+        return spill_folder(self.settings.scratch_dir)
 
     @property
     def recipes(self) -> Mapping[str, Spec]:
@@ -175,7 +175,7 @@ class Platform:
         if run_id is not None and key in self._settled:
             return
         memory = DeclarationLedger(self.engine).observe(self.declarations, loading=loading, building=building)
-        write_copy(self.settings.lake_dir, memory.remembered)
+        write_copy(self.lake.store, memory.remembered)
         counting = [each for each in missing(self.declarations, memory.remembered) if each.counts]
         for each in counting:
             each.value()

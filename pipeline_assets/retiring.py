@@ -127,7 +127,7 @@ class Retiring:
         if what.declaration is not None:
             self._ledger.begin_retiring(what.declaration)
         platform = Platform.current(self.settings, self.sources, self.analyses)
-        write_copy(self.settings.lake_dir, platform.memory().remembered)
+        write_copy(platform.lake.store, platform.memory().remembered)
         refresher = Refresh(platform, build_defs(platform=platform, resource_overrides=self.resources), self.instance)
         report = refresher.run(load=False)
         if report.failed_runs or report.stale_days:

@@ -112,7 +112,7 @@ def tidy_up(platform: Platform, source: str, log: Logger) -> None:
     try:
         write_views(lake, staged)
         remove_uncounted(lake, source, platform.files)
-        remove_spilled(lake)
+        remove_spilled(platform.settings.scratch_dir)
     except (OSError, DuckDBError) as error:
         log.warning("The staging folder could not be tidied up (%s); the next load tries again.", type(error).__name__)
 

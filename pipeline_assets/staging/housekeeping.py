@@ -94,14 +94,14 @@ def remove_uncounted(lake: Path, source: str, ledger: FileLedger) -> int:
     return removed
 
 
-def spill_folder(lake: Path) -> Path:
+def spill_folder(scratch: Path) -> Path:
     """Where DuckDB writes what does not fit into memory: in this process's own folder, which it makes and removes."""
-    return lake / f"{_SPILLED}{os.getpid()}"
+    return scratch / f"{_SPILLED}{os.getpid()}"
 
 
-def remove_spilled(lake: Path) -> None:
+def remove_spilled(scratch: Path) -> None:
     """Remove what killed processes have left of it, after a day: it may be personal data."""
-    for folder in lake.glob(f"{_SPILLED}*"):
+    for folder in scratch.glob(f"{_SPILLED}*"):
         if _is_old(folder):
             shutil.rmtree(folder, ignore_errors=True)
 

@@ -29,6 +29,10 @@ _CLIENT: dict[str, Any] = {
     "timeout": timedelta(minutes=10),
 }
 _RETRY: dict[str, Any] = {"max_retries": 6, "retry_timeout": timedelta(minutes=2)}
+# Of who only glances.
+_SHORT = timedelta(seconds=2)
+_HASTY_CLIENT: dict[str, Any] = dict.fromkeys(_CLIENT, _SHORT)
+_HASTY_RETRY: dict[str, Any] = {"max_retries": 0, "retry_timeout": _SHORT}
 _EXTRA = "pip install 'pipeline-assets[s3]'"
 # Where machines are told their role; asked when nothing else is found.
 _ROLES = ("169.254.", "metadata.google", "/token", "credential")
@@ -45,9 +49,11 @@ class Access:
 
     Attributes:
         scheme: one of `storage_urls.SCHEMES`.
+        hasty: whether a request is given up after two seconds, and not repeated.
     """
 
     scheme: str
+    hasty: bool = False
 
     def client(self, place: Remote) -> "Client":
         """A client of a place; it is not asked for anything yet.
@@ -57,8 +63,9 @@ class Access:
         """
         from obstore.store import AzureStore, GCSStore, S3Store
 
-        options = cast("ClientConfig", _CLIENT | ({"allow_http": True} if self._allows_http else {}))
-        retries = cast("RetryConfig", _RETRY)
+        client, retry = (_HASTY_CLIENT, _HASTY_RETRY) if self.hasty else (_CLIENT, _RETRY)
+        options = cast("ClientConfig", client | ({"allow_http": True} if self._allows_http else {}))
+        retries = cast("RetryConfig", retry)
         bucket, prefix = place.bucket, place.prefix or None
         try:
             if self.scheme == "gs":
@@ -74,6 +81,8 @@ class Access:
                 copy_if_not_exists="multipart",
                 **self._s3,
             )
+        except StoreError:
+            raise
         except Exception as error:
             # The text of an error may hold the value that is wrong.
             raise StoreError(

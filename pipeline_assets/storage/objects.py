@@ -35,11 +35,12 @@ class ObjectStore:
 
     Args:
         place: where it is.
+        hasty: whether to give up soon where no answer comes.
     """
 
-    def __init__(self, place: Remote) -> None:
+    def __init__(self, place: Remote, *, hasty: bool = False) -> None:
         self._place = place
-        self._access = Access(place.scheme)
+        self._access = Access(place.scheme, hasty)
         self._is_there = False
 
     @property
