@@ -20,7 +20,6 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from pipeline_assets.contracts.tables import EVENTS
 from pipeline_assets.ledger.catalogue import drop
-from pipeline_assets.ledger.files import StagedFile
 from pipeline_assets.ledger.migrate import migrate
 from pipeline_assets.ledger.schema import builds, deployment, files, schema_of, staged
 from pipeline_assets.planning import STAGING
@@ -257,8 +256,12 @@ def _other_lake(connection: sa.Connection, known: _Known, settings: Settings) ->
             f"is new, but the lake {lake} holds files that another one lists.\nPoint PIPELINE_POSTGRES_URL at the "
             f"database of that one, or {_OWN_FOLDER}."
         )
-    listed = connection.execute(sa.select(s.source, s.content, s.rules, s.event_date, s.rows)).all()
-    if not listed or any(lake.stat(StagedFile(*row).relative_path) for row in listed):
+    # A ledger from then knows no names of files: they had these.
+    listed = [
+        f"{STAGING}/{row.source}/event_date={row.event_date}/{row.content}-{row.rules}.parquet"
+        for row in connection.execute(sa.select(s.source, s.content, s.rules, s.event_date))
+    ]
+    if not listed or any(lake.stat(name) for name in listed):
         return None
     return (
         f"lists staged files, none of which is in the lake {lake}.\nFor a second deployment in this database set "

@@ -234,10 +234,10 @@ class Platform:
             self.sources[source], self.settings.timezone, self.settings.first_day, self.settings.max_record_bytes
         )
 
-    def loader(self, source: str, database: duckdb.DuckDBPyConnection) -> SourceLoader:
-        """The loader of a source's files."""
+    def loader(self, source: str, database: duckdb.DuckDBPyConnection, run_id: str = "") -> SourceLoader:
+        """The loader of a source's files, for a run."""
         observer = Observer(self.engine, source, self.rules(source))
-        return SourceLoader(self.sources[source], self.settings, self.files, database, observer)
+        return SourceLoader(self.sources[source], self.settings, self.files, database, observer, run_id=run_id)
 
     def landing(self, source: str) -> Listing:
         """The files of a source whose newest content has not been booked under its current declaration.
@@ -338,7 +338,8 @@ class Platform:
             self.restage_lost(source)
         paths = self.files.paths(first.source, first.content)
         raise LostRowsError(
-            f"The lake has lost {len(gone)} staged files, the first of {first.source} and {first.event_date}. The next "
+            f"The lake has lost the staged rows of {len(gone)} files and days, the first of {first.source} and "
+            f"{first.event_date}. The next "
             "load reads their files in landing again. Where they are gone from there too, deliver them again; the "
             f"first was {paths[0] if paths else 'superseded meanwhile'}."
         )

@@ -22,12 +22,13 @@ from psycopg import sql
 from pipeline_assets import identity
 from pipeline_assets.dagster_storage import pipeline_instance
 from pipeline_assets.identity import MARKER, IdentityError, adopt, deployment_engine
-from pipeline_assets.ledger.files import FileLedger, Load, staged_path
+from pipeline_assets.ledger.files import Booking, FileLedger, Load
 from pipeline_assets.ledger.migrate import migrate
 from pipeline_assets.ledger.schema import deployment
 from pipeline_assets.namespace import Namespace
 from pipeline_assets.postgres import connect, sqlalchemy_url
 from pipeline_assets.settings import Settings
+from pipeline_assets_tests.ledger.staged_rows import lake_files
 
 ACME = Namespace("acme")
 DAY = date(2026, 3, 1)
@@ -71,12 +72,19 @@ def load(settings: Settings, name: str = "a") -> None:
     """Book a file with a staged row, and stage it."""
     engine = deployment_engine(settings)
     files = FileLedger(engine)
-    files.reserve(name * 64, 1)
-    files.book("web", f"web/{name}", "stamp", Load(name * 64, "r", lines=1, landed=1, days={DAY: 1}))
+    files.reserve({name * 64: 1})
+    what = Load(name * 64, "r", lines=1, landed=1, days={DAY: 1})
+    (file,) = lake_files(what)
+    files.book("web", [Booking(f"web/{name}", "stamp", what.content, what)], [file])
     engine.dispose()
-    path = settings.lake_dir / staged_path("web", DAY, name * 64, "r")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch()
+    for path in (settings.lake_dir / file.name, path_of_before(settings, name)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+def path_of_before(settings: Settings, name: str) -> Path:
+    """Where versions without a catalogue had the rows of a staged file."""
+    return settings.lake_dir / f"staging/web/event_date={DAY}/{name * 64}-r.parquet"
 
 
 def everything(settings: Settings) -> list[tuple]:
@@ -256,7 +264,7 @@ def test_an_older_deployment_gets_its_identity_at_the_first_start(older: Setting
 def test_the_lake_of_an_older_deployment_is_known_by_one_of_its_files(older: Settings):
     load(older, "b")
     forget(older)
-    (older.lake_dir / staged_path("web", DAY, "a" * 64, "r")).unlink()
+    path_of_before(older, "a").unlink()
     start(older)
 
 

@@ -195,6 +195,6 @@ def test_every_file_and_folder_of_a_whole_run_is_private_though_the_umask_hides_
     assert open_ones == []
     assert any(data.glob("dagster/compute_logs/**/*.err"))
     assert any(data.glob("lake/staging/clicks/*/*.parquet"))
-    assert any(data.glob("lake/*/*/part.parquet"))
+    assert any(data.glob("lake/events/*/*.parquet"))
     assert (data / "postgres" / "server.log").exists()
     assert not {path.name for path in tmp_path.iterdir()} - {"deep", "defs", "landing"}

@@ -54,7 +54,7 @@ def staging_assets(source: Source, settings: Settings, *, declared: bool = True)
         progress: dg.ResourceParam[Progress],
     ) -> dg.MaterializeResult:
         with duckdb.get_connection() as connection:
-            loader = platform.loader(source.name, connection)
+            loader = platform.loader(source.name, connection, context.run.run_id)
             platform.restage_lost(source.name)
             landing = platform.landing(source.name)
             pending = landing.files

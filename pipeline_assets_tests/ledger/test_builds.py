@@ -12,6 +12,7 @@ from pipeline_assets.ledger.builds import (
     confirmation,
     require_all,
 )
+from pipeline_assets.ledger.catalogue import LakeFile
 from pipeline_assets.ledger.files import StagedFile
 from pipeline_assets.ledger.migrate import migrate
 from pipeline_assets.planning import STAGING, UNPARTITIONED, Input, Planned, Staleness
@@ -36,7 +37,10 @@ def march(*days: int) -> list[date]:
 
 
 def staged(*days: int, content: str = "c") -> list[StagedFile]:
-    return [StagedFile("web", content, "r", day, 1) for day in march(*days)]
+    return [
+        StagedFile("web", content, "r", day, 1, LakeFile(f"{day}/{content}", "staging/web", day, 1))
+        for day in march(*days)
+    ]
 
 
 def build(engine: sa.Engine, recipes: list[Planned], files: list[StagedFile], days: list[date]) -> None:
