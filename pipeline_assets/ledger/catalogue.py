@@ -75,6 +75,17 @@ def snapshot(connection: sa.Connection, wanted: Mapping[str, Collection[date] | 
     return dict(found)
 
 
+def listed_by_name(connection: sa.Connection, names: Collection[str]) -> list[LakeFile]:
+    """Those of some files that are listed, in order of their names."""
+    f = lake_files.c
+    query: sa.Select[Any] = (
+        sa.select(*(f[name] for name in _COLUMNS))
+        .where(_IS_LISTED, f.name == sa.any_(sa.bindparam(None, list(names), ARRAY(sa.Text))))
+        .order_by(f.name)
+    )
+    return [LakeFile(*row) for row in connection.execute(query)]
+
+
 def add(connection: sa.Connection, files: Iterable[LakeFile], run_id: str) -> dict[str, int]:
     """List files that are in the store; from the end of the transaction on they count.
 
