@@ -8,16 +8,15 @@ from typing import Any
 import dagster as dg
 from dagster_duckdb import DuckDBResource
 
-from pipeline_assets.assets.events import events_asset
-from pipeline_assets.assets.keys import staging_key, table_key
+from pipeline_assets.asset_keys import staging_key, table_key
 from pipeline_assets.assets.staging import staging_assets
 from pipeline_assets.assets.tables import table_asset
 from pipeline_assets.checks.events import events_checks
 from pipeline_assets.checks.grouping import grouped
 from pipeline_assets.checks.marts import table_checks
 from pipeline_assets.components.loading import component_definitions, declared
-from pipeline_assets.contracts.tables import EVENTS
-from pipeline_assets.io_managers.booked import BookedLakeIOManager, BookedPostgresIOManager
+from pipeline_assets.io_managers.lake import LakeIOManager
+from pipeline_assets.io_managers.marts import MartsIOManager
 from pipeline_assets.jobs import build_job, load_job
 from pipeline_assets.partitions import daily_partitions
 from pipeline_assets.platform import Platform
@@ -79,8 +78,7 @@ def build_defs(
         warnings.simplefilter("ignore", dg.BetaWarning)
         versions = {name: recipe.version for name, recipe in model.recipes.items()}
         days = daily_partitions(settings)
-        tables = [events_asset(settings, staging, version=versions[EVENTS.name], made_of=made_of, days=days)]
-        tables += [
+        tables = [
             table_asset(derived, settings, version=versions[name], made_of=made_of, days=days)
             for name, derived in model.derived.items()
         ]
@@ -96,8 +94,8 @@ def build_defs(
             },
         ),
         "progress": LoggedProgress(),
-        "lake": BookedLakeIOManager(platform),
-        "marts": BookedPostgresIOManager(platform),
+        "lake": LakeIOManager(platform),
+        "marts": MartsIOManager(platform),
         **(resource_overrides or {}),
     }
     core = dg.Definitions(

@@ -15,17 +15,17 @@ from dagster._core.execution.api import execute_run
 from dagster._core.execution.job_execution_result import JobExecutionResult
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
-from pipeline_assets.assets.keys import staging_key, stretch_keys
+from pipeline_assets.asset_keys import staging_key, stretch_keys
 from pipeline_assets.checks.declared import report_leftovers
 from pipeline_assets.code_location import job_origin
 from pipeline_assets.hints import hints
 from pipeline_assets.jobs import BUILD_JOB, LOAD_JOB, job_name
-from pipeline_assets.ledger.builds import Stretch
 from pipeline_assets.ledger.quality import Quality
 from pipeline_assets.ledger.summary import SourceSummary, is_silent, summarise
 from pipeline_assets.leftovers import Leftover
 from pipeline_assets.locks import turn
 from pipeline_assets.partitions import range_tags
+from pipeline_assets.planning import Stretch
 from pipeline_assets.platform import Platform
 from pipeline_assets.runs import surely_under_way
 from pipeline_assets.settings import PROJECT_ROOT

@@ -128,7 +128,7 @@ def test_a_lake_behind_a_link_is_tightened_and_folders_that_are_none_of_ours_are
         (folder / "file").write_text("x")
         (folder / "file").chmod(0o644)
         folder.chmod(0o755)
-    settings = Settings.for_data_dir(tmp_path / "data", landing_dir=landing)
+    settings = Settings.for_data_dir(tmp_path / "data", landing_url=str(landing))
     settings.data_dir.mkdir()
     settings.lake_dir.symlink_to(disk)
     tighten(settings, settings.lake_dir / MARKER)

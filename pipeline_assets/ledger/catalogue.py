@@ -12,7 +12,6 @@ listed files are not in the store has lost its rows.
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -71,7 +70,7 @@ def snapshot(connection: sa.Connection, wanted: Mapping[str, Collection[date] | 
         of_assets = (_listed(asset, days) for asset, days in wanted.items())
         query = sa.union_all(*of_assets).order_by("asset", "day", "name")
         for row in connection.execute(query):
-            found[row.asset].setdefault(row.day, []).append(LakeFile(*row))
+            found[row.asset].setdefault(row.day, []).append(LakeFile(**row._mapping))
     return dict(found)
 
 
@@ -140,7 +139,7 @@ def _drop(connection: sa.Connection, *which: sa.ColumnElement[bool]) -> None:
     connection.execute(sa.update(lake_files).where(_IS_LISTED, *which).values(dropped_at=sa.func.now()))
 
 
-def _listed(asset: str, days: Collection[date] | None) -> sa.Select[Any]:
+def _listed(asset: str, days: Collection[date] | None) -> sa.Select:
     f = lake_files.c
     return sa.select(*(f[name] for name in _COLUMNS)).where(f.asset == asset, _IS_LISTED, _of(days))
 

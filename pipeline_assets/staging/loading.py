@@ -28,7 +28,6 @@ import pyarrow.parquet as pq
 
 from pipeline_assets.ledger.files import BookedFile, FileLedger, Load, QuarantinedLine, staged_path
 from pipeline_assets.ledger.looks import Observer
-from pipeline_assets.parquet_files import duckdb_path, parquet_relation
 from pipeline_assets.private import make_folder, protect
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.access_logs import advice
@@ -42,6 +41,7 @@ from pipeline_assets.staging.landing import LandingFile, Listing, fsync_folder, 
 from pipeline_assets.staging.looking import Look, Sample, filled_columns, look
 from pipeline_assets.staging.reading import Tally, UnreadableError
 from pipeline_assets.staging.refused_lines import RefusedLines
+from pipeline_assets.storage.parquet import duckdb_path, parquet_relation
 
 logger = logging.getLogger(__name__)
 

@@ -11,11 +11,11 @@ import polars as pl
 import pytest
 
 from pipeline_assets.ledger.files import Load, StagedFile
-from pipeline_assets.parquet_files import duckdb_path, parquet_relation, scan_parquet
 from pipeline_assets.settings import Settings
 from pipeline_assets.staging.landing import scan
 from pipeline_assets.staging.loading import SourceLoader
 from pipeline_assets.staging.staged import scan_staged
+from pipeline_assets.storage.parquet import duckdb_path, parquet_relation, scan_parquet
 from pipeline_assets_tests.formats.landed import Bookings, declare
 from pipeline_assets_tests.staging.names import ODD_BYTES, ODD_FOLDER, ODD_NAMES
 
