@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from pipeline_assets.ledger.catalogue import GRACE, LakeFile, listed_by_name
 from pipeline_assets.ledger.schema import lake_files, staged
-from pipeline_assets.storage.store import Stat, Store
+from pipeline_assets.storage.store import DRAFTS, Stat, Store
 
 _PORTION = 1000
 _DAY = r"\d{4}-\d\d-\d\d"
@@ -34,7 +34,7 @@ class Inspection:
 
     Attributes:
         lost: listed files that are not there, or have another size than the one they were listed with.
-        strays: names of files that no list ever named and that nobody can list any more.
+        strays: names of files that no list ever named and that nobody can list any more, half-written ones too.
     """
 
     lost: tuple[LakeFile, ...]
@@ -64,6 +64,7 @@ def inspect(engine: sa.Engine, store: Store) -> Inspection:
                 missing.append(name)
             elif known is None and _OURS.fullmatch(name) and now - found.modified > GRACE:
                 unknown.append(name)
+        unknown += [draft.name for draft in store.list(f"{DRAFTS}/") if now - draft.modified > GRACE]
     return Inspection(tuple(_surely_lost(engine, store, missing)), tuple(_never_listed(engine, unknown)))
 
 

@@ -17,6 +17,7 @@ from pipeline_assets.ledger.migrate import migrate
 from pipeline_assets.ledger.schema import contents, lake_files, staged
 from pipeline_assets.postgres import sqlalchemy_url
 from pipeline_assets.storage.local import LocalStore
+from pipeline_assets.storage.store import DRAFTS
 from pipeline_assets.sweep import inspect, remove_dropped, remove_strays
 
 DAY = date(2026, 3, 1)
@@ -163,7 +164,7 @@ def test_a_sweep_that_is_killed_between_ledger_and_store_is_finished_by_the_next
     listed(empty, file)
     dropped(empty, file.name, ago=GRACE + HOUR)
 
-    def killed(_: object) -> None:
+    def killed(*_: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -173,6 +174,13 @@ def test_a_sweep_that_is_killed_between_ledger_and_store_is_finished_by_the_next
     assert there(store) == {file.name}
     swept(empty, store)
     assert there(store) == set()
+
+
+def test_what_a_killed_writer_left_half_written_goes(empty: sa.Engine, store: LocalStore) -> None:
+    for name, age in (("young", GRACE - HOUR), ("old", GRACE + HOUR)):
+        written(store, f"{DRAFTS}/{name}", age=age)
+    swept(empty, store)
+    assert [stat.name for stat in store.list(f"{DRAFTS}/")] == [f"{DRAFTS}/young"]
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
