@@ -50,7 +50,7 @@ def test_a_new_database_adopts_the_lake_and_nothing_of_what_the_old_one_had_buil
 ) -> None:
     built.close()
     (built.settings.landing_dir / "clicks/1.jsonl").unlink()
-    assert read_copy(built.settings.lake_dir)
+    assert read_copy(built.platform.lake.store)
     # Of a retention that is no longer declared.
     forgotten = built.settings.lake_dir / "retention_days/2026-03-01/part.parquet"
     forgotten.parent.mkdir(parents=True)
@@ -60,7 +60,7 @@ def test_a_new_database_adopts_the_lake_and_nothing_of_what_the_old_one_had_buil
     adopted = command(revived, "adopt", "--yes")
     assert (adopted.exit_code, adopted.stderr) == (0, "")
     assert not forgotten.exists()
-    assert read_copy(built.settings.lake_dir) == []
+    assert read_copy(built.platform.lake.store) == []
     revived.refreshed()
 
     clean = new_deployment()

@@ -180,7 +180,7 @@ def test_a_source_of_which_nothing_was_loaded_vanishes_without_a_trace(clicks: D
     clicks.refreshed()
     undeclare(clicks, "taps")
     clicks.refreshed()
-    assert read_copy(clicks.settings.lake_dir) == clicks.platform.memory().remembered
+    assert read_copy(clicks.platform.lake.store) == clicks.platform.memory().remembered
 
 
 def test_a_source_whose_declaration_was_never_written_down_stops_everything_and_can_be_retired(

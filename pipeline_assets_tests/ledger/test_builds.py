@@ -13,6 +13,7 @@ from pipeline_assets.ledger.builds import (
     confirmation,
     require_all,
 )
+from pipeline_assets.ledger.catalogue import LakeFile
 from pipeline_assets.ledger.files import StagedFile
 from pipeline_assets.ledger.migrate import migrate
 from pipeline_assets.planning import STAGING, UNPARTITIONED, Input, Planned, Staleness
@@ -37,7 +38,10 @@ def march(*days: int) -> list[date]:
 
 
 def staged(*days: int, content: str = "c") -> list[StagedFile]:
-    return [StagedFile("web", content, "r", day, 1) for day in march(*days)]
+    return [
+        StagedFile("web", content, "r", day, 1, LakeFile(f"{day}/{content}", "staging/web", day, 1))
+        for day in march(*days)
+    ]
 
 
 def those_of(files: list[StagedFile]) -> Callable[[sa.Connection, date, date], list[StagedFile]]:
