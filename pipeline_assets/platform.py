@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from pipeline_assets.analyses.event_names import UnknownName, never_occurred
 from pipeline_assets.analyses.loading import Analyses
-from pipeline_assets.contracts.tables import EVENTS, Table
+from pipeline_assets.contracts.tables import Table
 from pipeline_assets.declarations.problems import DeclarationError
 from pipeline_assets.identity import deployment_engine
 from pipeline_assets.lake import Lake
@@ -29,7 +29,7 @@ from pipeline_assets.ledger.looks import Observer, known_columns, known_event_na
 from pipeline_assets.ledger.quality import Quality, quality
 from pipeline_assets.leftovers import Leftover, built_tables, mark_tables, remove_days_before
 from pipeline_assets.model import Model
-from pipeline_assets.planning import UNPARTITIONED, Spec, Staleness
+from pipeline_assets.planning import UNPARTITIONED, Spec, Staleness, spans_of
 from pipeline_assets.postgres import server_url
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.declaration import Source
@@ -352,6 +352,10 @@ class Platform:
         """The staged files of the sources that count for some days, both included."""
         return self.files.staged_files(self.sources, max(first, self.settings.first_day), last)
 
+    def staged_on(self, days: Iterable[date]) -> list[StagedFile]:
+        """The same for any days."""
+        return [file for first, last in spans_of(days) for file in self.staged_files(first, last)]
+
     def today(self) -> date:
         """The current day in the reporting time zone."""
         return datetime.now(ZoneInfo(self.settings.timezone)).date()
@@ -376,12 +380,6 @@ class Platform:
                 if gone:
                     found[name] = {file.day for file in gone}
         return found
-
-    def shown_figures(self, table: Table, days: Sequence[date]) -> dict[date, dict[str, float]]:
-        """What the UI shows of some days of a daily table, as it was booked when they were built."""
-        booked = self.builds.figures(table.name, days[0], days[-1])
-        counts = self.builds.event_counts(days[0], days[-1]) if table is EVENTS else {}
-        return {day: {**booked.get(day, {}), **counts.get(day, {})} for day in days}
 
     def listed(self, table: Table, days: Iterable[date]) -> DayFiles:
         """The files that hold a table's rows of some days; days without rows, or never built, have none.

@@ -1,6 +1,6 @@
 """Checks of the asset `events`."""
 
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 
 import dagster as dg
@@ -15,6 +15,7 @@ from pipeline_assets.checks.identifiers import ids_across_properties
 from pipeline_assets.checks.results import checked_days, result
 from pipeline_assets.contracts.tables import EVENTS
 from pipeline_assets.ledger.schema import event_days
+from pipeline_assets.planning import days_around
 from pipeline_assets.platform import Platform
 from pipeline_assets.storage.parquet import parquet_relation
 
@@ -72,7 +73,7 @@ def events_checks() -> list[Check]:
     ) -> dg.AssetCheckResult:
         days = checked_days(context, platform, EVENTS.name)
         landed: dict[date, int] = dict.fromkeys(days, 0)
-        for file in platform.staged_files(days[0], days[-1]) if days else []:
+        for file in platform.staged_on(days):
             landed[file.event_date] = landed.get(file.event_date, 0) + file.rows
         stored = {
             day: sum(pq.read_metadata(path).num_rows for path in platform.lake.paths(files))
@@ -140,8 +141,7 @@ def events_checks() -> list[Check]:
         context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform], duckdb: DuckDBResource
     ) -> dg.AssetCheckResult:
         days = checked_days(context, platform, EVENTS.name)
-        earlier = [days[0] - timedelta(days=offset) for offset in range(1, _REPEATS_DAYS + 1)] if days else []
-        listed = platform.listed(EVENTS, [*earlier, *days])
+        listed = platform.listed(EVENTS, days_around(days, _REPEATS_DAYS, 0))
         if not listed:
             return result(True, {"ids": 0})
         paths = platform.lake.paths(file for files in listed.values() for file in files)

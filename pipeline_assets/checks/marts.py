@@ -1,7 +1,7 @@
 """Checks of the tables in PostgreSQL: their contracts, and that they hold exactly what the lake gives."""
 
 from collections import Counter
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 
 import dagster as dg
@@ -17,8 +17,7 @@ from pipeline_assets.checks.results import checked_days, compared, result
 from pipeline_assets.contracts.tables import DAILY_ACTIVITY, EVENTS, PAGE_VIEWS, SESSIONS, Table
 from pipeline_assets.model import SUPPLIED_SESSIONS, Model, session_rules
 from pipeline_assets.namespace import MARTS
-from pipeline_assets.partitions import day_range
-from pipeline_assets.planning import UNPARTITIONED
+from pipeline_assets.planning import UNPARTITIONED, days_around
 from pipeline_assets.platform import Platform
 from pipeline_assets.transforms.sessionize import supplied_sources
 
@@ -131,13 +130,12 @@ def _recounted(platform: Platform, duckdb: DuckDBResource, days: list[date]) -> 
     rules = session_rules(list(platform.sources.values()))
     after = max([1, *(rules[name].max_session_days for name in supplied_sources(rules))])
     supplied = platform.lake_paths(SUPPLIED_SESSIONS, [UNPARTITIONED])
-    near = day_range(days[0] - timedelta(days=2), days[-1] + timedelta(days=after))
+    near = days_around(days, 2, after)
     with duckdb.get_connection() as connection:
         return count_sessions(
             connection,
             platform.lake_paths(EVENTS, near),
-            days[0],
-            days[-1],
+            days,
             rules=rules,
             timezone=platform.settings.timezone,
             supplied=supplied,

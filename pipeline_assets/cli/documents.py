@@ -144,20 +144,18 @@ def status_document(platform: "Platform", mistakes: Sequence[str] = ()) -> dict[
 
 def refresh_document(report: "RefreshReport") -> dict[str, Any]:
     """See `refresh --json` in docs/command_line.md."""
-    from pipeline_assets.planning import UNPARTITIONED
-
     return {
         "exit_code": report.exit_code,
         "idle": report.idle,
         "load_runs": report.loads,
         "built": [
             {
-                "first_day": None if stretch.first == UNPARTITIONED else stretch.first,
-                "last_day": None if stretch.first == UNPARTITIONED else stretch.last,
-                "tables": list(stretch.tables),
-                "stale_days": stretch.stale,
+                "first_day": built.days[0] if built.days else None,
+                "last_day": built.days[-1] if built.days else None,
+                "tables": list(built.tables),
+                "stale_days": len(built.days),
             }
-            for stretch in report.stretches
+            for built in report.builds
         ],
         "stale_days": report.stale_days,
         "sources": [

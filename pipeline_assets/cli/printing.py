@@ -50,8 +50,8 @@ def print_report(platform: "Platform", report: "RefreshReport") -> None:
 
     if report.idle:
         console.print("Nothing to do: no file is pending and every day is built from what is there.")
-    for stretch in report.stretches:
-        console.print(f"Built {stretch}: {len(stretch.tables)} tables ({stretch.stale} days were stale).")
+    for built in report.builds:
+        console.print(f"Built {built}: {len(built.tables)} tables ({len(built.days)} days were stale).")
     if report.loads:
         _print_sources(report.summaries)
     for check in report.failed_checks:

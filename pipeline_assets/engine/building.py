@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import date
 from functools import partial
 from typing import Any, Protocol
 
@@ -21,8 +21,6 @@ from pipeline_assets.ledger.catalogue import LakeFile
 from pipeline_assets.ledger.looks import MOST_EVENT_NAMES
 from pipeline_assets.platform import Platform
 from pipeline_assets.staging.staged import scan_staged
-
-_DAY = timedelta(days=1)
 
 
 class Marts(Protocol):
@@ -112,7 +110,7 @@ class Building:
                     if derived.names and len(names) < MOST_EVENT_NAMES:
                         names.update(frame[derived.names].drop_nulls().unique().cast(pl.String))
                     rows.add(frame)
-                advance(f"{batch.days[0]} to {batch.days[-1]}")
+                advance(str(batch))
         return self._of_claim(counts=counts, tallies=tallies, event_names=frozenset(names))
 
     def _of_claim(self, **booked: Any) -> Built:
@@ -140,17 +138,17 @@ class Building:
         for each in derived.reads:
             if each.among:
                 continue
-            first, last = batch.days[0] - each.before * _DAY, batch.days[-1] + each.after * _DAY
+            days = batch.reads(each.before, each.after)
             if each.select:
                 assert connection is not None  # noqa: S101
-                files = self._files(each.table, _range(first, last))
-                found[each.table.name] = each.select(connection, self.platform.lake.paths(files), first, last).lazy()
+                paths = self.platform.lake.paths(self._files(each.table, days))
+                found[each.table.name] = each.select(connection, paths, days[0], days[-1]).lazy()
                 continue
             if each.earlier:
-                before = self._frame(each, _range(first, batch.days[0] - _DAY))
-                found[each.earlier] = batch.select(before, *derived.key)
-                first = batch.days[0]
-            frame = self._frame(each, _range(first, last))
+                earlier = self._frame(each, sorted({*days} - {*batch.days}))
+                found[each.earlier] = batch.select(earlier, *derived.key)
+                days = batch.days
+            frame = self._frame(each, days)
             found[each.table.name] = batch.select(frame, *derived.key) if derived.key and _is_cut(each) else frame
         for each in derived.reads:
             if each.among:
@@ -212,8 +210,3 @@ class Building:
 def _is_cut(each: Reads) -> bool:
     """Whether of an input a batch reads its share of the keys only."""
     return each.table is EVENTS or each.table is STAGED
-
-
-def _range(first: date, last: date) -> list[date]:
-    """All days from `first` to `last`, both included; none where that is before it."""
-    return [first + offset * _DAY for offset in range((last - first).days + 1)]

@@ -17,6 +17,7 @@ from pipeline_assets.ledger.builds import book_counts, book_identifiers, book_re
 from pipeline_assets.ledger.catalogue import exchange
 from pipeline_assets.ledger.looks import book_event_names
 from pipeline_assets.metadata import column_schema
+from pipeline_assets.partitions import record_only
 from pipeline_assets.planning import UNPARTITIONED
 from pipeline_assets.platform import Platform
 
@@ -45,8 +46,9 @@ class LakeIOManager(dg.IOManager):
                 f"{context.asset_key.to_user_string()} returned {type(obj).__name__}; the lake stores tables of the "
                 "model only."
             )
+        record_only(context, obj.days)
         with self._platform.engine.begin() as connection:
-            confirmed = confirmation(self._platform.recipes[obj.table], obj.days, obj.run_id, obj.figures)
+            confirmed = confirmation(self._platform.recipes[obj.table], obj.days, obj.run_id)
             require_all(obj.table, obj.days, list(connection.execute(confirmed).scalars()))
             exchange(connection, obj.table, obj.days, obj.files, obj.run_id)
             book_counts(connection, obj.counts)
@@ -81,9 +83,9 @@ class LakeIOManager(dg.IOManager):
         if table.partition_column is None:
             context.add_output_metadata({"dagster/row_count": sum(file.rows for file in built.files)})
         else:
-            days = [date.fromisoformat(key) for key in context.asset_partition_keys]
-            shown = self._platform.shown_figures(table, days)
-            describe_partitions(context, {day.isoformat(): figures for day, figures in shown.items()})
+            counts = self._platform.builds.event_counts(built.days) if built.counts else {}
+            shown = {day.isoformat(): {**of, **counts.get(day, {})} for day, of in built.figures.items()}
+            describe_partitions(context, shown)
         context.add_output_metadata(
             {
                 "dagster/uri": f"{self._platform.lake.store.url}/{table.name}",

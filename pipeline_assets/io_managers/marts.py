@@ -23,6 +23,7 @@ from pipeline_assets.io_managers.frames import FrameStream
 from pipeline_assets.io_managers.postgres import PostgresClient, PostgresPolarsIOManager, TableError, quoted, read
 from pipeline_assets.ledger.builds import book_revisions, confirmation, require_all
 from pipeline_assets.namespace import MARTS
+from pipeline_assets.partitions import record_only
 from pipeline_assets.platform import Platform
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class MartsIOManager(PostgresPolarsIOManager):
                 f"{context.asset_key.to_user_string()} returned {type(obj).__name__}; the marts store tables of the "
                 "model only."
             )
+        record_only(context, obj.days)
         # One that knows what it publishes, so that this one keeps nothing of any run.
         publishing = copy.copy(self)
         publishing._built = obj
@@ -94,10 +96,8 @@ class MartsIOManager(PostgresPolarsIOManager):
         if self._built is None or not table_slice.partition_dimensions:
             return table_slice
         days = self._built.days
-        definition = context.asset_partitions_def
-        windows = [definition.time_window_for_partition_key(day.isoformat()) for day in (days[0], days[-1])]
         (dimension,) = table_slice.partition_dimensions
-        claimed = dimension._replace(partitions=dg.TimeWindow(windows[0].start, windows[-1].end))
+        claimed = dimension._replace(partitions=[day.isoformat() for day in days])
         return table_slice._replace(partition_dimensions=[claimed])
 
     def before_commit(self, context: dg.OutputContext, connection: "Connection") -> None:  # noqa: ARG002
@@ -105,7 +105,7 @@ class MartsIOManager(PostgresPolarsIOManager):
         built = self._built
         assert built is not None  # noqa: S101
         schemas = self._platform.settings.namespace.schemas
-        confirmed = confirmation(self._platform.recipes[built.table], built.days, built.run_id, built.figures)
+        confirmed = confirmation(self._platform.recipes[built.table], built.days, built.run_id)
         with connection.cursor() as cursor:
             _execute(cursor, confirmed, schemas)
             require_all(built.table, built.days, [age for (age,) in cursor.fetchall()])
@@ -114,16 +114,12 @@ class MartsIOManager(PostgresPolarsIOManager):
 
     def partition_figures(
         self,
-        context: dg.OutputContext,
+        context: dg.OutputContext,  # noqa: ARG002
         written: Mapping[str, Mapping[str, int | float]],  # noqa: ARG002
     ) -> Mapping[str, Mapping[str, int | float]]:
-        """The figures of every day of a run, also of those that it need not build.
-
-        Dagster records all days of a run as materialized, and its UI plots what each day's latest record says.
-        """
-        table = self._platform.model.tables[context.asset_key.path[-1]]
-        shown = self._platform.shown_figures(table, [date.fromisoformat(key) for key in context.asset_partition_keys])
-        return {day.isoformat(): figures for day, figures in shown.items()}
+        """The figures of the days that were built."""
+        assert self._built is not None  # noqa: S101
+        return {day.isoformat(): dict(of) for day, of in self._built.figures.items()}
 
 
 def _execute(cursor: "Cursor", statement: sa.UpdateBase, schemas: Mapping[str, str]) -> None:

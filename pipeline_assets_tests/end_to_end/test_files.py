@@ -136,7 +136,7 @@ def test_a_touched_file_is_not_loaded_again(clicks: Deployment) -> None:
     (before,) = clicks.settings.lake_dir.glob("staging/clicks/*/*.parquet")
     written = before.stat().st_mtime_ns
     path.touch()
-    assert clicks.refreshed().stretches == []
+    assert clicks.refreshed().builds == []
     assert before.stat().st_mtime_ns == written
     assert clicks.value("select count(*) from ledger.files") == 1
     assert clicks.refresh().idle
