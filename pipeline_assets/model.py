@@ -21,6 +21,7 @@ from typing import Any
 import duckdb
 import polars as pl
 
+from pipeline_assets.analyses.attribution import Attributions, build_attribution
 from pipeline_assets.analyses.declaration import (
     Analysis,
     Attribution,
@@ -30,29 +31,12 @@ from pipeline_assets.analyses.declaration import (
     Retention,
     Selector,
 )
+from pipeline_assets.analyses.funnel import Funnels, build_funnel, days_after
 from pipeline_assets.analyses.loading import Analyses
+from pipeline_assets.analyses.paths import PathTransitions, build_paths
+from pipeline_assets.analyses.retention import Retentions, build_retention
 from pipeline_assets.analyses.selection import select_conversions, select_events
-from pipeline_assets.contracts.active_users import ActiveUsers
-from pipeline_assets.contracts.attributions import Attributions
-from pipeline_assets.contracts.campaigns import Campaigns
-from pipeline_assets.contracts.conversions import Conversions
-from pipeline_assets.contracts.funnels import Funnels
-from pipeline_assets.contracts.identities import Identities
-from pipeline_assets.contracts.order_days import OrderDays
-from pipeline_assets.contracts.orders import Orders
-from pipeline_assets.contracts.pages import Pages
-from pipeline_assets.contracts.path_transitions import PathTransitions
-from pipeline_assets.contracts.person_days import PersonDays
-from pipeline_assets.contracts.products import Products
-from pipeline_assets.contracts.retention_days import RetentionDays
-from pipeline_assets.contracts.retentions import Retentions
-from pipeline_assets.contracts.revenue import Revenue
-from pipeline_assets.contracts.supplied_session_days import SuppliedSessionDays
-from pipeline_assets.contracts.supplied_sessions import SuppliedSessions
 from pipeline_assets.contracts.tables import DAILY_ACTIVITY, EVENTS, PAGE_VIEWS, SESSIONS, Table, sums
-from pipeline_assets.contracts.users import Users
-from pipeline_assets.contracts.visitor_days import VisitorDays
-from pipeline_assets.contracts.visitors import Visitors
 from pipeline_assets.declarations.problems import suggestion
 from pipeline_assets.derivation import Among, Derived, Frames, Groups, Reads, recipe_version
 from pipeline_assets.io_managers.frames import Figure
@@ -60,43 +44,42 @@ from pipeline_assets.ledger.builds import STAGING, Input, Recipe
 from pipeline_assets.settings import Settings, SettingsError
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.staging.staged import scan_staged
-from pipeline_assets.transforms import channels, user_agents
-from pipeline_assets.transforms.active_users import WINDOW_DAYS, build_active_users
-from pipeline_assets.transforms.attribution import build_attribution
-from pipeline_assets.transforms.campaigns import build_campaigns
-from pipeline_assets.transforms.conversions import build_conversions
-from pipeline_assets.transforms.currencies import Rate, Rates
-from pipeline_assets.transforms.daily_activity import build_daily_activity
-from pipeline_assets.transforms.entities import entity
-from pipeline_assets.transforms.events import build_events, look_back_days
-from pipeline_assets.transforms.funnels import build_funnel, days_after
-from pipeline_assets.transforms.identities import build_identities, rows_of_components, seen_ids
-from pipeline_assets.transforms.ordering import ORDER_COLUMNS
-from pipeline_assets.transforms.orders import build_order_days, build_orders
-from pipeline_assets.transforms.page_views import build_page_views
-from pipeline_assets.transforms.pages import build_pages
-from pipeline_assets.transforms.paths import build_paths
-from pipeline_assets.transforms.person_days import (
+from pipeline_assets.tables.active_users import WINDOW_DAYS, ActiveUsers, build_active_users
+from pipeline_assets.tables.campaigns import Campaigns, build_campaigns
+from pipeline_assets.tables.conversions import Conversions, build_conversions
+from pipeline_assets.tables.daily_activity import build_daily_activity
+from pipeline_assets.tables.events import build_events, look_back_days
+from pipeline_assets.tables.identities import Identities, build_identities, rows_of_components, seen_ids
+from pipeline_assets.tables.order_days import OrderDays, build_order_days
+from pipeline_assets.tables.orders import Orders, build_orders
+from pipeline_assets.tables.page_views import build_page_views
+from pipeline_assets.tables.pages import Pages, build_pages
+from pipeline_assets.tables.person_days import (
     SPAN_COLUMNS,
+    PersonDays,
     build_person_days,
     identity_revisions,
     seen_visitors,
 )
-from pipeline_assets.transforms.products import build_products
-from pipeline_assets.transforms.retention import build_retention
-from pipeline_assets.transforms.retention_days import build_retention_days
-from pipeline_assets.transforms.revenue import build_revenue
-from pipeline_assets.transforms.session_rows import session_rows
-from pipeline_assets.transforms.sessionize import SessionRules, supplied_sources
-from pipeline_assets.transforms.sessions import build_sessions
-from pipeline_assets.transforms.supplied_sessions import (
-    build_supplied_session_days,
+from pipeline_assets.tables.products import Products, build_products
+from pipeline_assets.tables.retention_days import RetentionDays, build_retention_days
+from pipeline_assets.tables.revenue import Revenue, build_revenue
+from pipeline_assets.tables.sessions import build_sessions
+from pipeline_assets.tables.supplied_session_days import SuppliedSessionDays, build_supplied_session_days
+from pipeline_assets.tables.supplied_sessions import (
+    SuppliedSessions,
     build_supplied_sessions,
     supplied_session_revisions,
 )
-from pipeline_assets.transforms.users import build_users
-from pipeline_assets.transforms.visitor_days import build_visitor_days, count_identifiers
-from pipeline_assets.transforms.visitors import build_visitors
+from pipeline_assets.tables.users import Users, build_users
+from pipeline_assets.tables.visitor_days import VisitorDays, build_visitor_days, count_identifiers
+from pipeline_assets.tables.visitors import Visitors, build_visitors
+from pipeline_assets.transforms import channels, user_agents
+from pipeline_assets.transforms.currencies import Rate, Rates
+from pipeline_assets.transforms.entities import entity
+from pipeline_assets.transforms.ordering import ORDER_COLUMNS
+from pipeline_assets.transforms.session_rows import session_rows
+from pipeline_assets.transforms.sessionize import SessionRules, supplied_sources
 
 SUPPLIED_SESSION_DAYS = Table(
     "supplied_session_days", SuppliedSessionDays, "activity_date", "lake", "behaviour", sums("events")

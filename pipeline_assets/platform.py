@@ -36,7 +36,7 @@ from pipeline_assets.sources.raw_columns import Drift, KnownColumns, MissingColu
 from pipeline_assets.staging.landing import LandingFile, Listing, scan
 from pipeline_assets.staging.loading import SourceLoader, pending_files
 from pipeline_assets.staging.staged import lost_files
-from pipeline_assets.transforms.events import DayCounts
+from pipeline_assets.tables.events import DayCounts
 from pipeline_assets.undeclared import SOURCE, Declaration, declarations, in_force, missing, write_copy
 
 logger = logging.getLogger(__name__)

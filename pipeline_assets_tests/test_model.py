@@ -23,15 +23,16 @@ from pipeline_assets.analyses.declaration import (
 )
 from pipeline_assets.analyses.loading import STANDARD_TABLES, Analyses, declared_analyses
 from pipeline_assets.code_version import reached
-from pipeline_assets.contracts.staged_events import StagedEvents
 from pipeline_assets.contracts.tables import BACKBONE
 from pipeline_assets.ledger.builds import STAGING, Input
 from pipeline_assets.model import Model
 from pipeline_assets.settings import Settings, SettingsError
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.sources.loading import declared_sources
-from pipeline_assets.transforms import channels, events, user_agents
-from pipeline_assets.transforms.events import build_events, look_back_days
+from pipeline_assets.sources.staged_events import StagedEvents
+from pipeline_assets.tables import events
+from pipeline_assets.tables.events import build_events, look_back_days
+from pipeline_assets.transforms import channels, user_agents
 from pipeline_assets_tests.sources.staging_rows import source
 
 SUPPLIED = {"mode": "supplied", "max_session_days": 3}
@@ -89,7 +90,7 @@ def test_the_code_of_every_transform_is_part_of_the_version_of_a_table(tmp_path:
 
 def test_a_helper_of_the_identities_makes_them_stale_and_not_what_they_are_made_of(tmp_path: Path) -> None:
     derived = model(tmp_path).derived
-    helper = ("pipeline_assets.transforms.identities", "_component_ids")
+    helper = ("pipeline_assets.tables.identities", "_component_ids")
     of = {name for name, each in derived.items() if helper in reached(*each.functions)}
     assert "identities" in of
     assert not of & {"sessions", "visitor_days", "page_views"}

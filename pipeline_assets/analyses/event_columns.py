@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from pipeline_assets.contracts.events import Events
+from pipeline_assets.tables.events import Events
 
 
 def _sql_type(dtype: pl.DataType) -> str:

@@ -12,10 +12,10 @@ import polars as pl
 
 from pipeline_assets.analyses.declaration import Conversion, Selector
 from pipeline_assets.analyses.event_columns import EVENT_COLUMNS
-from pipeline_assets.contracts.columns import money
-from pipeline_assets.contracts.events import Events
+from pipeline_assets.columns import money
 from pipeline_assets.parquet_files import duckdb_path
 from pipeline_assets.sql import identifier, literal
+from pipeline_assets.tables.events import Events
 from pipeline_assets.transforms.ordering import ORDER_COLUMNS
 
 _MONEY = money("")
@@ -71,7 +71,7 @@ def select_events(
 
     Args:
         connection: any connection; it is not changed. Times are seen in UTC by the expressions.
-        paths: Parquet files per `contracts.Events`; none of them may be missing. None: no events.
+        paths: Parquet files per `Events`; none of them may be missing. None: no events.
         columns: columns of `events` wanted.
         marks: name of a column -> which events it is true for. It is never null.
         properties: only events of these; empty: of all.
@@ -124,7 +124,7 @@ def select_conversions(
 
     Args:
         connection: any connection; it is not changed. Times are seen in UTC by the expressions.
-        paths: Parquet files per `contracts.Events`; none of them may be missing. None: no events.
+        paths: Parquet files per `Events`; none of them may be missing. None: no events.
         conversions: the declared conversions.
         first: first event_date.
         last: last event_date.

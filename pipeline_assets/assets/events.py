@@ -17,7 +17,7 @@ from pipeline_assets.progress import Progress
 from pipeline_assets.resources import with_resources_of
 from pipeline_assets.settings import Settings
 from pipeline_assets.staging.staged import scan_staged
-from pipeline_assets.transforms.events import DayCounts, build_events, look_back_days
+from pipeline_assets.tables.events import DayCounts, build_events, look_back_days
 
 
 def events_asset(

@@ -11,15 +11,15 @@ from typing import Any
 import dagster as dg
 from dagster_duckdb import DuckDBResource
 
+from pipeline_assets.analyses.attribution import Attributions
 from pipeline_assets.analyses.declaration import Attribution
 from pipeline_assets.analyses.event_names import never_occurred
+from pipeline_assets.analyses.funnel import Funnels
+from pipeline_assets.analyses.retention import Retentions
 from pipeline_assets.checks.grouping import Check, asset_check
 from pipeline_assets.checks.results import checked_days, compared, result
-from pipeline_assets.contracts.attributions import Attributions
-from pipeline_assets.contracts.funnels import Funnels
-from pipeline_assets.contracts.keys import key_text
-from pipeline_assets.contracts.retentions import Retentions
 from pipeline_assets.contracts.tables import EVENTS, Table
+from pipeline_assets.key_texts import key_text
 from pipeline_assets.ledger.looks import known_event_names
 from pipeline_assets.ledger.schema import text
 from pipeline_assets.model import ORDER_DAYS, PERSON_DAYS, VISITOR_DAYS, Model

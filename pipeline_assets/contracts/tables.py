@@ -5,11 +5,11 @@ from typing import Literal
 
 import dataframely as dy
 
-from pipeline_assets.contracts.daily_activity import DailyActivity
-from pipeline_assets.contracts.events import Events
-from pipeline_assets.contracts.page_views import PageViews
-from pipeline_assets.contracts.sessions import Sessions
 from pipeline_assets.io_managers.frames import Figure
+from pipeline_assets.tables.daily_activity import DailyActivity
+from pipeline_assets.tables.events import Events
+from pipeline_assets.tables.page_views import PageViews
+from pipeline_assets.tables.sessions import Sessions
 
 Store = Literal["lake", "marts"]
 

@@ -26,7 +26,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, insert
 
 from pipeline_assets.ledger.files import StagedFile
 from pipeline_assets.ledger.schema import IDENTIFIERS, builds, event_days, revisions
-from pipeline_assets.transforms.events import DayCounts
+from pipeline_assets.tables.events import DayCounts
 
 STAGING = "staging"
 WHOLE = date.min

@@ -11,11 +11,11 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from pipeline_assets.contracts.staged_events import StagedEvents
 from pipeline_assets.declarations.durations import CalendarDays, Hours, Minutes
 from pipeline_assets.sources.access_logs import NAMED_FORMATS, LogFormat, LogFormatError, log_format
 from pipeline_assets.sources.dialect import Dialect
 from pipeline_assets.sources.formats import READY_FORMATS, ReadyFormat, RecordFormat
+from pipeline_assets.sources.staged_events import StagedEvents
 from pipeline_assets.transforms.sessionize import DEFAULT_TIMEOUT, LONGEST_TIMEOUT
 
 PLAIN_FORMATS: tuple[RecordFormat, ...] = ("jsonl", "json_array", "csv", "tsv", "parquet", "access_log")

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import polars as pl
 
-from pipeline_assets.contracts.staged_events import StagedEvents
 from pipeline_assets.io_managers.frames import contract_schema
 from pipeline_assets.ledger.files import StagedFile
 from pipeline_assets.parquet_files import scan_parquet
+from pipeline_assets.sources.staged_events import StagedEvents
 
 
 def scan_staged(lake: Path, files: Sequence[StagedFile]) -> pl.LazyFrame:

@@ -11,13 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline_assets.checks.recount import Activity, SessionCounts, Started, count_activity, count_sessions
-from pipeline_assets.contracts.sessions import Sessions
-from pipeline_assets.transforms.daily_activity import build_daily_activity
+from pipeline_assets.tables.daily_activity import build_daily_activity
+from pipeline_assets.tables.sessions import Sessions, build_sessions
 from pipeline_assets.transforms.session_rows import excluded_from_sessions
 from pipeline_assets.transforms.sessionize import SessionRules
-from pipeline_assets.transforms.sessions import build_sessions
-from pipeline_assets_tests.transforms.frames import NOON, Row, days_between, event, events_frame, utc
-from pipeline_assets_tests.transforms.test_sessions import (
+from pipeline_assets_tests.tables.test_sessions import (
     DAYS_AFTER,
     MIXED_PATTERNS,
     PATTERNS,
@@ -25,6 +23,7 @@ from pipeline_assets_tests.transforms.test_sessions import (
     supplied_of,
     traffic,
 )
+from pipeline_assets_tests.transforms.frames import NOON, Row, days_between, event, events_frame, utc
 
 TODAY = NOON.date()
 Rules = Mapping[str, SessionRules]

@@ -15,7 +15,7 @@ from pipeline_assets.derivation import Derived, Reads
 from pipeline_assets.model import Model
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.declaration import Source
-from pipeline_assets.transforms.events import build_events
+from pipeline_assets.tables.events import build_events
 from pipeline_assets_tests.end_to_end.random_traffic import Raw, lines_of
 from pipeline_assets_tests.sources.staging_rows import stage
 from pipeline_assets_tests.transforms.frames import STAGED_SCHEMA, days_between

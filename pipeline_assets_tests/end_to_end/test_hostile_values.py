@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline_assets.contracts.keys import LONGEST_KEY_TEXT, key_text, key_texts
-from pipeline_assets.contracts.staged_events import StagedEvents
+from pipeline_assets.key_texts import LONGEST_KEY_TEXT, key_text, key_texts
 from pipeline_assets.sources.declaration import MAPPABLE_COLUMNS
 from pipeline_assets.sources.no_ids import NO_IDS
+from pipeline_assets.sources.staged_events import StagedEvents
 from pipeline_assets_tests.end_to_end.deployment import Deployment
 from pipeline_assets_tests.end_to_end.random_traffic import APP, DECLARATIONS, SHOP
 

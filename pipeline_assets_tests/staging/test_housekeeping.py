@@ -12,10 +12,10 @@ import duckdb
 import pytest
 import sqlalchemy as sa
 
-from pipeline_assets.contracts.staged_events import StagedEvents
 from pipeline_assets.ledger.files import FileLedger, Load, StagedFile
 from pipeline_assets.ledger.migrate import migrate
 from pipeline_assets.postgres import sqlalchemy_url
+from pipeline_assets.sources.staged_events import StagedEvents
 from pipeline_assets.staging.housekeeping import remove_spilled, remove_uncounted, spill_folder, write_views
 
 DAY = date(2026, 3, 1)

@@ -1,0 +1,282 @@
+"""What each person did on a day: visitor days joined with who is whom."""
+
+from collections.abc import Sequence
+from datetime import date
+
+import dataframely as dy
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from pipeline_assets.columns import made_of, money, text, utc
+from pipeline_assets.tables.identities import ANONYMOUS, EVERYWHERE, USER, VISITOR, person_ids, with_owner
+
+
+class PersonDays(dy.Schema):
+    """Visitor days with the person they belong to, as known now: what activity and lifetimes are counted from."""
+
+    activity_date = dy.Date(
+        description="Calendar day in the reporting time zone", metadata=made_of("visitor_days.activity_date")
+    )
+    property = text("Site, app or fleet", metadata=made_of("visitor_days.property"))
+    visitor_id = text("The visitor, see events", metadata=made_of("visitor_days.visitor_id"))
+    visitor_day_id = text(
+        "Deterministic id of the row: hash of day, property, visitor, user id, further ids and is_bot",
+        primary_key=True,
+        metadata=made_of("visitor_days.visitor_day_id"),
+    )
+    anonymous_id = text(
+        "Device or browser id; null where the visitor was known by a user id only",
+        nullable=True,
+        metadata=made_of("visitor_days.anonymous_id"),
+    )
+    user_id = text("Id of the signed-in user", nullable=True, metadata=made_of("visitor_days.user_id"))
+    further_ids = text(
+        "Further ids of the person by kind, as a JSON object of texts",
+        nullable=True,
+        metadata=made_of("visitor_days.further_ids"),
+    )
+    is_bot = dy.Bool(
+        description="Whether the events, or the sessions, are a bot's", metadata=made_of("visitor_days.is_bot")
+    )
+    first_seen_at = utc(
+        "First event; without events the start of the first session", metadata=made_of("visitor_days.first_seen_at")
+    )
+    last_seen_at = utc(
+        "Last event; without events the start of the last session", metadata=made_of("visitor_days.last_seen_at")
+    )
+    events = dy.Int64(
+        min=0, description="Events of the day, in a session or not", metadata=made_of("visitor_days.events")
+    )
+    orphan_pings = dy.Int64(
+        min=0,
+        description="Of these, in no session: pings of a view of another session",
+        metadata=made_of("visitor_days.orphan_pings"),
+    )
+    events_without_session_id = dy.Int64(
+        min=0,
+        description="Of these, in no session: events without an id, where the tracker supplies it",
+        metadata=made_of("visitor_days.events_without_session_id"),
+    )
+    strays = dy.Int64(
+        min=0,
+        description="Of these, in no session: events more than max_session_days after their session's first",
+        metadata=made_of("visitor_days.strays"),
+    )
+    page_views = dy.Int64(
+        min=0,
+        description="Page and screen views of the day: view ids seen first on this row, and views without an id",
+        metadata=made_of("visitor_days.page_views"),
+    )
+    conversions = dy.Int64(min=0, description="Conversion events", metadata=made_of("visitor_days.conversions"))
+    revenue = money(
+        "Revenue in the reporting currency; null where none", nullable=True, metadata=made_of("visitor_days.revenue")
+    )
+    sessions = dy.Int64(min=0, description="Sessions that start that day", metadata=made_of("visitor_days.sessions"))
+    session_events = dy.Int64(
+        min=0, description="Events of these sessions, on whichever day", metadata=made_of("visitor_days.session_events")
+    )
+    session_page_views = dy.Int64(
+        min=0,
+        description="Page and screen views of these sessions",
+        metadata=made_of("visitor_days.session_page_views"),
+    )
+    engaged_sessions = dy.Int64(
+        min=0, description="Of these, engaged ones", metadata=made_of("visitor_days.engaged_sessions")
+    )
+    engaged_seconds = dy.Int64(
+        min=0, description="Engaged time of these sessions", metadata=made_of("visitor_days.engaged_seconds")
+    )
+    first_session_at = utc(
+        "Start of the day's first session", nullable=True, metadata=made_of("visitor_days.first_session_at")
+    )
+    session_id = text("The day's first session", nullable=True, metadata=made_of("visitor_days.session_id"))
+    channel = text("Channel of the first session", nullable=True, metadata=made_of("visitor_days.channel"))
+    traffic_source = text("Source of the first session", nullable=True, metadata=made_of("visitor_days.traffic_source"))
+    traffic_medium = text("Medium of the first session", nullable=True, metadata=made_of("visitor_days.traffic_medium"))
+    utm_campaign = text("Campaign of the first session", nullable=True, metadata=made_of("visitor_days.utm_campaign"))
+    referrer_host = text("Referrer of the first session", nullable=True, metadata=made_of("visitor_days.referrer_host"))
+    entry_page = text("Entry page of the first session", nullable=True, metadata=made_of("visitor_days.entry_page"))
+    device_type = text("Device of the first session", nullable=True, metadata=made_of("visitor_days.device_type"))
+    country = text("Country of the first session", nullable=True, metadata=made_of("visitor_days.country"))
+    last_session_at = utc(
+        "Start of the day's last session", nullable=True, metadata=made_of("visitor_days.last_session_at")
+    )
+    last_channel = text("Channel of the last session", nullable=True, metadata=made_of("visitor_days.last_channel"))
+    person_id = text(
+        "The person: of the user id, else of the anonymous id's owner at first_seen_at",
+        metadata=made_of(
+            "visitor_days.user_id",
+            "visitor_days.property",
+            "visitor_days.anonymous_id",
+            "visitor_days.first_seen_at",
+            "identities.person_id",
+            "identities.valid_from",
+        ),
+    )
+    visitor_first_date = dy.Date(
+        description="First day the visitor had an event, bots' events aside unless it has no others",
+        metadata=made_of("visitor_days.property", "visitor_days.visitor_id", "identities.id_first_date"),
+    )
+    person_first_date = dy.Date(
+        description="First day the person had an event, bots' events aside unless it has no others",
+        metadata=made_of("identities.person_first_date"),
+    )
+
+
+PERSON_KEY = ("activity_date", "property", "visitor_id", "anonymous_id", "user_id", "first_seen_at")
+"""Columns of visitor_days that `with_persons` needs."""
+
+_PERSON = ("person_id", "person_first_date")
+_HEX_DIGITS = 15
+
+SPAN_COLUMNS = ("property", "id_type", "id", "span", "valid_from", "is_shared", *_PERSON, "id_first_date")
+"""Columns of identities that `with_persons` needs."""
+
+
+def build_person_days(
+    visitor_days: pl.LazyFrame | pl.DataFrame, identities: pl.LazyFrame | pl.DataFrame, days: Sequence[date]
+) -> pl.DataFrame:
+    """The visitor days of `days` with their persons, per `PersonDays`; the rules are those of `with_persons`.
+
+    Args:
+        visitor_days: at least all rows (`VisitorDays`) of `days`.
+        identities: of `Identities` at least the rows of all `seen_visitors`.
+        days: activity dates to build.
+
+    Reads:
+        visitor_days of the day, identities of their ids. Rebuild a day when its visitor_days or its
+        `identity_revisions` change.
+    """
+    rows = visitor_days.lazy().filter(pl.col("activity_date").is_in(sorted(set(days)))).collect()
+    return (
+        with_persons(rows, identities)
+        .select(PersonDays.column_names())
+        .sort("activity_date", "property", "visitor_id", "user_id", "further_ids", "is_bot")
+    )
+
+
+def seen_visitors(visitor_days: pl.LazyFrame) -> pl.Series:
+    """The visitor ids, which for most are anonymous ids, and user ids on rows of visitor_days."""
+    rows = visitor_days.select("visitor_id", "user_id").unique().collect()
+    return pl.concat([rows["visitor_id"], rows["user_id"]]).drop_nulls().unique()
+
+
+def with_persons(rows: pl.DataFrame, identities: pl.LazyFrame | pl.DataFrame) -> pl.DataFrame:
+    """Add to rows of visitor_days the person they belong to.
+
+    A row with a user id belongs to that user's person, one without to the owner of its anonymous id at first_seen_at.
+    An id that `identities` does not know yet is a person of its own, first seen on the day of the row.
+
+    Args:
+        rows: `PERSON_KEY` and whatever else.
+        identities: of `Identities` at least the rows of all `seen_visitors`.
+
+    Returns:
+        The rows in their order with person_id, visitor_first_date and person_first_date.
+    """
+    known = identities.lazy().select(SPAN_COLUMNS)
+    visitors = (
+        known.filter(pl.col("id_type").is_in([ANONYMOUS, VISITOR]), pl.col("span") == 1)
+        .select(
+            "property",
+            "is_shared",
+            *_PERSON,
+            "id_first_date",
+            visitor_id="id",
+            has_anonymous_id=pl.col("id_type") == ANONYMOUS,
+        )
+        .collect()
+    )
+    users = known.filter(pl.col("id_type") == USER).select(*_PERSON, user_id="id").collect()
+    shared = known.filter(pl.col("id_type") == ANONYMOUS, "is_shared").collect()
+    found = (
+        rows.select(PERSON_KEY)
+        .with_row_index("row")
+        .with_columns(has_anonymous_id=pl.col("anonymous_id").is_not_null())
+        .join(visitors, on=["property", "visitor_id", "has_anonymous_id"], how="left", maintain_order="left")
+        .join(users, on="user_id", how="left", maintain_order="left", suffix="_of_user")
+    )
+    borrowed = found.filter(pl.col("user_id").is_null(), "is_shared").drop(_PERSON)
+    owned = found.join(
+        with_owner(borrowed, shared).select("row", *_PERSON),
+        on="row",
+        how="left",
+        maintain_order="left",
+        suffix="_of_owner",
+    )
+    has_user = pl.col("user_id").is_not_null()
+    is_borrowed = pl.col("is_shared").fill_null(value=False)
+    persons = owned.select(
+        *(
+            pl.when(has_user)
+            .then(f"{name}_of_user")
+            .when(is_borrowed)
+            .then(f"{name}_of_owner")
+            .otherwise(name)
+            .alias(name)
+            for name in _PERSON
+        ),
+        visitor_first_date=pl.coalesce("id_first_date", "activity_date"),
+    )
+    unknown = rows.select(
+        property=pl.when(has_user).then(pl.lit(EVERYWHERE)).otherwise("property"),
+        id_type=pl.when(has_user).then(pl.lit(USER)).otherwise(pl.lit(ANONYMOUS)),
+        id=pl.coalesce("user_id", "anonymous_id"),
+    ).filter(persons["person_id"].is_null())
+    own = persons["person_id"].is_null().arg_true()
+    return rows.with_columns(
+        persons["person_id"].scatter(own, person_ids(unknown)),
+        persons["visitor_first_date"],
+        pl.coalesce(persons["person_first_date"], "activity_date").alias("person_first_date"),
+    )
+
+
+def identity_revisions(
+    visitor_days: pl.LazyFrame | pl.DataFrame, identities: pl.LazyFrame | pl.DataFrame
+) -> pl.DataFrame:
+    """What the days of `person_days` depend on in `identities`, as one short text per day.
+
+    As long as a day's visitor_days and its revision are the same, so are its person_days: the revision is a sum, over
+    the rows of the day, of a 64-bit hash of the row's id, its person and the first dates of visitor and person. It is
+    the same on every machine, in every version and for every order of the rows.
+
+    Returns:
+        activity_date, revision; a row per day of `visitor_days`, in order.
+
+    Reads:
+        all visitor_days (seven columns), identities.
+    """
+    rows = visitor_days.lazy().select("visitor_day_id", *PERSON_KEY).collect().rechunk()
+    persons = with_persons(rows, identities)
+    numbers = persons.select(
+        _as_number("visitor_day_id"),
+        _as_number("person_id"),
+        pl.col("visitor_first_date", "person_first_date").to_physical().cast(pl.Int64),
+    )
+    mixed = np.zeros(len(persons), dtype=np.uint64)
+    for column in numbers:
+        mixed = _mix(mixed ^ column.to_numpy().astype(np.uint64))
+    halves = persons.select("activity_date").with_columns(
+        high=pl.Series((mixed >> np.uint64(32)).astype(np.int64)),
+        low=pl.Series((mixed & np.uint64(0xFFFFFFFF)).astype(np.int64)),
+    )
+    # Sums of 32-bit halves cannot overflow, however many rows a day has.
+    return (
+        halves.group_by("activity_date")
+        .agg(pl.col("high", "low").sum(), rows=pl.len())
+        .select("activity_date", revision=pl.format("{}-{}-{}", "rows", "high", "low"))
+        .sort("activity_date")
+    )
+
+
+def _as_number(hex_id: str) -> pl.Expr:
+    return pl.col(hex_id).str.head(_HEX_DIGITS).str.to_integer(base=16, dtype=pl.Int64)
+
+
+def _mix(numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """The finaliser of SplitMix64: one to one, and every bit depends on every other."""
+    numbers = numbers + np.uint64(0x9E3779B97F4A7C15)
+    numbers = (numbers ^ (numbers >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    numbers = (numbers ^ (numbers >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return numbers ^ (numbers >> np.uint64(31))

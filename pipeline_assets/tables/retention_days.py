@@ -1,0 +1,83 @@
+"""Who began and who returned on a day: what retention is computed from, however long its history."""
+
+from collections.abc import Sequence
+from datetime import date
+
+import dataframely as dy
+import polars as pl
+
+from pipeline_assets.analyses.declaration import Retention
+from pipeline_assets.columns import made_of, text
+from pipeline_assets.transforms.entities import entity
+
+
+class RetentionDays(dy.Schema):
+    """One row per day, declared retention and entity with an event that begins a cohort or is a return."""
+
+    activity_date = dy.Date(
+        primary_key=True,
+        description="Calendar day in the reporting time zone",
+        metadata=made_of("events.event_date"),
+    )
+    retention = text("Name of the declared retention", primary_key=True, metadata=made_of())
+    entity = text(
+        "Visitor (with its property) or person, as declared",
+        primary_key=True,
+        metadata=made_of("events.property", "events.visitor_id", "events.user_id", "person_days.person_id"),
+    )
+    is_cohort = dy.Bool(
+        description="Whether an event that begins a cohort is among theirs",
+        metadata=made_of("events.event_name", "events.event_type"),
+    )
+    is_return = dy.Bool(
+        description="Whether an event that counts as a return is among theirs",
+        metadata=made_of("events.event_name", "events.event_type"),
+    )
+
+
+_VISITOR = ("activity_date", "property", "visitor_id", "user_id")
+_MARKS = ("is_cohort", "is_return")
+
+
+def build_retention_days(
+    events: pl.LazyFrame | pl.DataFrame,
+    person_days: pl.LazyFrame | None,
+    days: Sequence[date],
+    *,
+    retentions: Sequence[Retention],
+) -> pl.DataFrame:
+    """Who began and who returned on `days`, per `RetentionDays`.
+
+    Reads the events of the days themselves, and who the visitors were on them.
+
+    Args:
+        events: event_date, property, visitor_id, user_id and for each retention two marks, `<name>: cohort` (the event
+            begins a cohort) and `<name>: return`. Bots and events without a visitor are left out by the caller.
+        person_days: see `entity`; not needed where all retentions are by visitor.
+        days: activity dates to build.
+        retentions: the declared ones; their name, by and properties are used.
+    """
+    rows = events.lazy().filter(pl.col("event_date").is_in(sorted(set(days)))).rename({"event_date": "activity_date"})
+    parts = [_of(retention, rows, person_days if retention.by == "person" else None) for retention in retentions]
+    return pl.concat(parts).sort("activity_date", "retention", "entity").collect()
+
+
+def _of(retention: Retention, rows: pl.LazyFrame, person_days: pl.LazyFrame | None) -> pl.LazyFrame:
+    if retention.properties:
+        rows = rows.filter(pl.col("property").is_in(list(retention.properties)))
+    visitors = (
+        rows.group_by(_VISITOR)
+        .agg(
+            is_cohort=pl.col(f"{retention.name}: cohort").any(),
+            is_return=pl.col(f"{retention.name}: return").any(),
+        )
+        .filter(pl.any_horizontal(_MARKS))
+    )
+    return (
+        entity(visitors, person_days, "activity_date")
+        .filter(pl.col("entity").is_not_null())
+        .group_by("activity_date", "entity")
+        .agg(pl.col(_MARKS).any())
+        .with_columns(retention=pl.lit(retention.name))
+        .select(RetentionDays.column_names())
+    )
