@@ -8,8 +8,8 @@ from typing import Any
 import dagster as dg
 from dagster_duckdb import DuckDBResource
 
+from pipeline_assets.asset_keys import staging_key, table_key
 from pipeline_assets.assets.events import events_asset
-from pipeline_assets.assets.keys import staging_key, table_key
 from pipeline_assets.assets.staging import staging_assets
 from pipeline_assets.assets.tables import table_asset
 from pipeline_assets.checks.events import events_checks

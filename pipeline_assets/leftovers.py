@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
 from pipeline_assets.contracts.tables import EVENTS, Table
-from pipeline_assets.io_managers.frames import lake_path
+from pipeline_assets.lake_paths import lake_path
 from pipeline_assets.ledger.builds import WHOLE
 from pipeline_assets.ledger.schema import builds, event_days, revisions, schema_of
 from pipeline_assets.namespace import MARTS

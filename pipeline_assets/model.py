@@ -35,11 +35,10 @@ from pipeline_assets.analyses.funnel import Funnels, build_funnel, days_after
 from pipeline_assets.analyses.loading import Analyses
 from pipeline_assets.analyses.paths import PathTransitions, build_paths
 from pipeline_assets.analyses.retention import Retentions, build_retention
-from pipeline_assets.analyses.selection import select_conversions, select_events
 from pipeline_assets.contracts.tables import DAILY_ACTIVITY, EVENTS, PAGE_VIEWS, SESSIONS, Table, sums
 from pipeline_assets.declarations.problems import suggestion
 from pipeline_assets.derivation import Among, Derived, Frames, Groups, Reads, recipe_version
-from pipeline_assets.io_managers.frames import Figure
+from pipeline_assets.figures import Figure
 from pipeline_assets.ledger.builds import STAGING, Input, Recipe
 from pipeline_assets.settings import Settings, SettingsError
 from pipeline_assets.sources.declaration import Source
@@ -78,6 +77,7 @@ from pipeline_assets.transforms import channels, user_agents
 from pipeline_assets.transforms.currencies import Rate, Rates
 from pipeline_assets.transforms.entities import entity
 from pipeline_assets.transforms.ordering import ORDER_COLUMNS
+from pipeline_assets.transforms.selection import select_conversions, select_events
 from pipeline_assets.transforms.session_rows import session_rows
 from pipeline_assets.transforms.sessionize import SessionRules, supplied_sources
 

@@ -18,9 +18,10 @@ import sqlalchemy as sa
 from pipeline_assets.analyses.event_names import UnknownName, never_occurred
 from pipeline_assets.analyses.loading import Analyses
 from pipeline_assets.contracts.tables import Table
+from pipeline_assets.day_counts import DayCounts
 from pipeline_assets.declarations.problems import DeclarationError
 from pipeline_assets.identity import deployment_engine
-from pipeline_assets.io_managers.frames import lake_files, lake_path
+from pipeline_assets.lake_paths import lake_files, lake_path
 from pipeline_assets.ledger.builds import WHOLE, BuildLedger, Recipe, Staleness
 from pipeline_assets.ledger.declarations import DeclarationLedger, Memory
 from pipeline_assets.ledger.files import FileLedger, StagedFile
@@ -36,7 +37,6 @@ from pipeline_assets.sources.raw_columns import Drift, KnownColumns, MissingColu
 from pipeline_assets.staging.landing import LandingFile, Listing, scan
 from pipeline_assets.staging.loading import SourceLoader, pending_files
 from pipeline_assets.staging.staged import lost_files
-from pipeline_assets.tables.events import DayCounts
 from pipeline_assets.undeclared import SOURCE, Declaration, declarations, in_force, missing, write_copy
 
 logger = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from dagster._core.execution.api import execute_run
 from dagster._core.execution.job_execution_result import JobExecutionResult
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
-from pipeline_assets.assets.keys import staging_key, stretch_keys
+from pipeline_assets.asset_keys import staging_key, stretch_keys
 from pipeline_assets.checks.declared import report_leftovers
 from pipeline_assets.code_location import job_origin
 from pipeline_assets.hints import hints

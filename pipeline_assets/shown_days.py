@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from pipeline_assets.contracts.tables import EVENTS
 from pipeline_assets.identity import glance
-from pipeline_assets.io_managers.frames import lake_keys
+from pipeline_assets.lake_paths import lake_keys
 from pipeline_assets.ledger.schema import builds, files, staged
 from pipeline_assets.settings import Settings
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline_assets.contracts.tables import EVENTS
-from pipeline_assets.io_managers.frames import lake_path
+from pipeline_assets.lake_paths import lake_path
 from pipeline_assets.partitions import daily_partitions
 from pipeline_assets.settings import Settings
 from pipeline_assets.shown_days import DORMANT, NOTHING_YET, Span, shown_days, span

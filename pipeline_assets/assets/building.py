@@ -6,7 +6,7 @@ from typing import Any
 
 import dagster as dg
 
-from pipeline_assets.assets.keys import table_key
+from pipeline_assets.asset_keys import table_key
 from pipeline_assets.contracts.tables import Table
 from pipeline_assets.ledger.builds import WHOLE
 from pipeline_assets.ledger.files import StagedFile

@@ -9,6 +9,7 @@ import polars as pl
 from pipeline_assets.assets.building import claimed_days, run_days, table_arguments
 from pipeline_assets.batching import Batch, batches
 from pipeline_assets.contracts.tables import EVENTS
+from pipeline_assets.day_counts import DayCounts
 from pipeline_assets.io_managers.frames import FrameStream
 from pipeline_assets.ledger.files import StagedFile
 from pipeline_assets.ledger.looks import MOST_EVENT_NAMES
@@ -17,7 +18,7 @@ from pipeline_assets.progress import Progress
 from pipeline_assets.resources import with_resources_of
 from pipeline_assets.settings import Settings
 from pipeline_assets.staging.staged import scan_staged
-from pipeline_assets.tables.events import DayCounts, build_events, look_back_days
+from pipeline_assets.tables.events import build_events, look_back_days
 
 
 def events_asset(

@@ -10,8 +10,8 @@ import polars as pl
 from dagster_duckdb import DuckDBResource
 from duckdb import DuckDBPyConnection
 
+from pipeline_assets.asset_keys import table_key
 from pipeline_assets.assets.building import claimed_days, table_arguments
-from pipeline_assets.assets.keys import table_key
 from pipeline_assets.batching import Batch, batches
 from pipeline_assets.contracts.tables import EVENTS, Table
 from pipeline_assets.derivation import Derived, Frames, Reads, build_part, build_whole

@@ -5,7 +5,7 @@ from typing import Literal
 
 import dataframely as dy
 
-from pipeline_assets.io_managers.frames import Figure
+from pipeline_assets.figures import Figure
 from pipeline_assets.tables.daily_activity import DailyActivity
 from pipeline_assets.tables.events import Events
 from pipeline_assets.tables.page_views import PageViews

@@ -14,8 +14,8 @@ from sqlalchemy.dialects.postgresql.asyncpg import dialect as numbered_parameter
 
 from pipeline_assets.contracts.tables import EVENTS, Store, Table
 from pipeline_assets.derivation import Groups
+from pipeline_assets.figures import Figure
 from pipeline_assets.io_managers.describing import DescribesPartitions
-from pipeline_assets.io_managers.frames import Figure
 from pipeline_assets.io_managers.lake import ParquetLakeIOManager, Publish
 from pipeline_assets.io_managers.marts import rows_among, rows_of_groups
 from pipeline_assets.io_managers.postgres import PostgresPolarsIOManager

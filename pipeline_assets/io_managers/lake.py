@@ -22,22 +22,11 @@ import dataframely as dy
 import polars as pl
 import pyarrow.parquet as pq
 
+from pipeline_assets.columns import contract_schema, type_name
+from pipeline_assets.figures import ROWS, Figure, PartitionFigures
 from pipeline_assets.io_managers.describing import DescribesPartitions, describe_partitions
-from pipeline_assets.io_managers.frames import (
-    ROWS,
-    ContractError,
-    Figure,
-    FrameStream,
-    PartitionFigures,
-    check_schema,
-    checked,
-    contract_schema,
-    iterate,
-    lake_files,
-    lake_path,
-    subset,
-    type_name,
-)
+from pipeline_assets.io_managers.frames import ContractError, FrameStream, check_schema, checked, iterate, subset
+from pipeline_assets.lake_paths import lake_files, lake_path
 from pipeline_assets.parquet_files import scan_parquet
 from pipeline_assets.private import make_file, make_folder
 

@@ -7,9 +7,9 @@ from zoneinfo import ZoneInfo
 import polars as pl
 from dagster._core.storage.db_io_manager import TableSlice
 
+from pipeline_assets.columns import contract_schema
 from pipeline_assets.contracts.tables import Table
 from pipeline_assets.derivation import Groups
-from pipeline_assets.io_managers.frames import contract_schema
 from pipeline_assets.io_managers.postgres import PostgresClient, TableError, quoted, read
 from pipeline_assets.namespace import MARTS
 

@@ -24,9 +24,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 
+from pipeline_assets.day_counts import DayCounts
 from pipeline_assets.ledger.files import StagedFile
 from pipeline_assets.ledger.schema import IDENTIFIERS, builds, event_days, revisions
-from pipeline_assets.tables.events import DayCounts
 
 STAGING = "staging"
 WHOLE = date.min

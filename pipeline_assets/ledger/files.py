@@ -18,9 +18,6 @@ from pipeline_assets.locks import take_turn
 # A booking takes a second or two, however large the file is.
 _LOCK_LIMIT_SECONDS = 10 * 60
 
-LONGEST_RAW = 64 << 10
-"""Bytes of a quarantined line that are kept; of a longer one its beginning."""
-
 
 class LedgerError(RuntimeError):
     """A booking that would not balance; nothing of it was written."""

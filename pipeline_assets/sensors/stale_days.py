@@ -4,7 +4,7 @@ from datetime import date, timedelta
 
 import dagster as dg
 
-from pipeline_assets.assets.keys import stretch_keys, table_key
+from pipeline_assets.asset_keys import stretch_keys, table_key
 from pipeline_assets.checks.declared import report_leftovers
 from pipeline_assets.contracts.tables import EVENTS
 from pipeline_assets.jobs import BUILD_JOB, LOAD_JOB, job_name

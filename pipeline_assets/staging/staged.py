@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from pipeline_assets.io_managers.frames import contract_schema
+from pipeline_assets.columns import contract_schema
 from pipeline_assets.ledger.files import StagedFile
 from pipeline_assets.parquet_files import scan_parquet
 from pipeline_assets.sources.staged_events import StagedEvents

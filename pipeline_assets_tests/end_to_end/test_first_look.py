@@ -14,7 +14,7 @@ from dagster_shared.record import as_dict
 from pipeline_assets.code_location import code_location_name
 from pipeline_assets.contracts.tables import BACKBONE, EVENTS, SESSIONS, Table
 from pipeline_assets.dagster_storage import PlannedRun
-from pipeline_assets.io_managers.frames import ROWS
+from pipeline_assets.figures import ROWS
 from pipeline_assets.jobs import BUILD_JOB, LOAD_JOB
 from pipeline_assets.ledger.builds import BuildLedger, Stretch
 from pipeline_assets.model import PRODUCTS

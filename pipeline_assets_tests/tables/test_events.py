@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline_assets.day_counts import DayCounts
 from pipeline_assets.tables.events import (
     CONTENT_COLUMNS,
     EARLIER_COLUMNS,
-    DayCounts,
     EventDays,
     Events,
     build_events,
