@@ -2,8 +2,8 @@
 
 import dagster as dg
 
-from pipeline_assets.ledger.builds import Stretch
 from pipeline_assets.namespace import PLAIN, Namespace
+from pipeline_assets.planning import Stretch
 
 
 def table_key(table: str, namespace: Namespace = PLAIN) -> dg.AssetKey:

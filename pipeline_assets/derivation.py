@@ -15,7 +15,7 @@ import polars as pl
 
 from pipeline_assets.code_version import code_version
 from pipeline_assets.contracts.tables import Table
-from pipeline_assets.ledger.builds import Input, Recipe
+from pipeline_assets.planning import Input, Planned
 
 Frames = Mapping[str, pl.LazyFrame]
 """The inputs of a table by name; of a daily input the days around those to build."""
@@ -138,11 +138,11 @@ class Derived:
         default=None, compare=False
     )
 
-    def recipe(self, timezone: str) -> Recipe:
+    def recipe(self, timezone: str) -> Planned:
         """What the ledger knows of it."""
         inputs = tuple(Input(each.table.name, each.before, each.after) for each in self.reads)
         version = recipe_version(self.table, self.functions, timezone, self.rules)
-        return Recipe(self.table.name, version, inputs, daily=self.table.partition_column is not None)
+        return Planned(self.table.name, version, inputs, is_daily=self.table.partition_column is not None)
 
     @property
     def functions(self) -> list[Callable[..., Any]]:

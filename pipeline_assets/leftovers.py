@@ -15,9 +15,9 @@ from sqlalchemy.exc import DBAPIError
 
 from pipeline_assets.contracts.tables import EVENTS, Table
 from pipeline_assets.lake_paths import lake_path
-from pipeline_assets.ledger.builds import WHOLE
 from pipeline_assets.ledger.schema import builds, event_days, revisions, schema_of
 from pipeline_assets.namespace import MARTS
+from pipeline_assets.planning import UNPARTITIONED
 
 _MARK = "\n\nFROZEN: "
 
@@ -110,7 +110,7 @@ def remove_days_before(engine: sa.Engine, lake: Path, tables: Iterable[Table], f
     """
     daily = {table.name: table for table in tables if table.partition_column is not None}
     b = builds.c
-    early = (b.day > WHOLE, b.day < first)
+    early = (b.day > UNPARTITIONED, b.day < first)
     with engine.connect() as connection:
         days = connection.execute(sa.select(b.asset, b.day).where(b.asset.in_(daily), *early)).all()
     if not days:

@@ -39,7 +39,7 @@ from pipeline_assets.contracts.tables import DAILY_ACTIVITY, EVENTS, PAGE_VIEWS,
 from pipeline_assets.declarations.problems import suggestion
 from pipeline_assets.derivation import Among, Derived, Frames, Groups, Reads, recipe_version
 from pipeline_assets.figures import Figure
-from pipeline_assets.ledger.builds import STAGING, Input, Recipe
+from pipeline_assets.planning import STAGING, Input, Planned
 from pipeline_assets.settings import Settings, SettingsError
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.staging.staged import scan_staged
@@ -141,7 +141,7 @@ class Model:
 
     tables: Mapping[str, Table]
     derived: Mapping[str, Derived]
-    recipes: Mapping[str, Recipe]
+    recipes: Mapping[str, Planned]
     event_names: Mapping[str, Sequence[str]]
 
     @classmethod
@@ -199,11 +199,11 @@ def declared_rates(currencies: Currencies | None) -> Rates:
     )
 
 
-def _events_recipe(sources: Sequence[Source], settings: Settings) -> Recipe:
+def _events_recipe(sources: Sequence[Source], settings: Settings) -> Planned:
     dedup_days = {source.name: source.dedup_days for source in sources}
     rules = [dedup_days, user_agents.rules_version()]
     version = recipe_version(EVENTS, [build_events, scan_staged], settings.timezone, rules)
-    return Recipe(EVENTS.name, version, (Input(STAGING, before=look_back_days(dedup_days)),))
+    return Planned(EVENTS.name, version, (Input(STAGING, before=look_back_days(dedup_days)),))
 
 
 def _derived(sources: Sequence[Source], analyses: Analyses, settings: Settings) -> list[Derived]:

@@ -12,7 +12,7 @@ from dagster._core.storage.tags import (
     PARTITION_NAME_TAG,
 )
 
-from pipeline_assets.ledger.builds import WHOLE, Stretch
+from pipeline_assets.planning import UNPARTITIONED, Stretch
 from pipeline_assets.settings import Settings
 from pipeline_assets.shown_days import Span, shown_days
 
@@ -91,7 +91,7 @@ def day_range(first: date, last: date) -> list[date]:
 def range_tags(stretch: Stretch) -> dict[str, str]:
     """Run tags that ask for what is stale in a stretch in a single run, and show its days in the list of runs."""
     tags = {DAYS_TAG: str(stretch), ONLY_STALE_TAG: "true"}
-    if stretch.first != WHOLE:
+    if stretch.first != UNPARTITIONED:
         tags[ASSET_PARTITION_RANGE_START_TAG] = stretch.first.isoformat()
         tags[ASSET_PARTITION_RANGE_END_TAG] = stretch.last.isoformat()
     return tags

@@ -22,13 +22,14 @@ from pipeline_assets.day_counts import DayCounts
 from pipeline_assets.declarations.problems import DeclarationError
 from pipeline_assets.identity import deployment_engine
 from pipeline_assets.lake_paths import lake_files, lake_path
-from pipeline_assets.ledger.builds import WHOLE, BuildLedger, Recipe, Staleness
+from pipeline_assets.ledger.builds import BuildLedger
 from pipeline_assets.ledger.declarations import DeclarationLedger, Memory
 from pipeline_assets.ledger.files import FileLedger, StagedFile
 from pipeline_assets.ledger.looks import Observer, known_columns, known_event_names
 from pipeline_assets.ledger.quality import Quality, quality
 from pipeline_assets.leftovers import Leftover, built_tables, mark_tables, remove_days_before
 from pipeline_assets.model import Model
+from pipeline_assets.planning import UNPARTITIONED, Spec, Staleness
 from pipeline_assets.postgres import server_url
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.declaration import Source
@@ -118,7 +119,7 @@ class Platform:
         return Model.of(list(self.sources.values()), self.analyses, self.settings, frozen=frozen)
 
     @property
-    def recipes(self) -> Mapping[str, Recipe]:
+    def recipes(self) -> Mapping[str, Spec]:
         """How every table is made, as the ledger knows it."""
         return self.model.recipes
 
@@ -360,7 +361,7 @@ class Platform:
         return self.builds.staleness(staged, until=until, of=of, lost=self.lost_days())
 
     def lost_days(self) -> dict[str, set[date]]:
-        """The days of every table in the lake that were built, and whose file is gone; `WHOLE` without partitions."""
+        """The days of every table in the lake that were built, and whose file is gone."""
         found: dict[str, set[date]] = {}
         for table in self.model.tables.values():
             if table.store == "lake":
@@ -376,17 +377,21 @@ class Platform:
 
         Args:
             table: a table in the lake.
-            days: the days wanted; `[WHOLE]` of a table without partitions.
+            days: the days wanted; `[UNPARTITIONED]` of a table without partitions.
 
         Raises:
             LostRowsError: a day was built, and its file is gone: it does not count as a day without rows.
         """
-        days = sorted(day for day in days if day == WHOLE or day >= self.settings.first_day)
+        days = sorted(day for day in days if day == UNPARTITIONED or day >= self.settings.first_day)
         found = self._files_there(table, days)
         if len(found) < len(days):
             gone = sorted(set(self.builds.built_days(table.name)).intersection(days) - found.keys())
             if gone:
-                what = "its rows" if gone == [WHOLE] else f"the rows of {len(gone)} days, the first of them {gone[0]}"
+                what = (
+                    "its rows"
+                    if gone == [UNPARTITIONED]
+                    else f"the rows of {len(gone)} days, the first of them {gone[0]}"
+                )
                 raise LostRowsError(
                     f"{table.name}: the lake has lost {what}. They are stale now: `pipeline-assets refresh`, or the "
                     "sensor, makes them again."
@@ -397,6 +402,6 @@ class Platform:
         lake = self.settings.lake_dir
         if table.partition_column is None:
             path = lake_path(lake, table.name)
-            return {WHOLE: path} if path.exists() else {}
+            return {UNPARTITIONED: path} if path.exists() else {}
         files = lake_files(lake, table.name, table.partition_column, (day.isoformat() for day in days))
         return {date.fromisoformat(key): path for key, path in files.items()}

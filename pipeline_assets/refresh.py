@@ -20,12 +20,12 @@ from pipeline_assets.checks.declared import report_leftovers
 from pipeline_assets.code_location import job_origin
 from pipeline_assets.hints import hints
 from pipeline_assets.jobs import BUILD_JOB, LOAD_JOB, job_name
-from pipeline_assets.ledger.builds import Stretch
 from pipeline_assets.ledger.quality import Quality
 from pipeline_assets.ledger.summary import SourceSummary, is_silent, summarise
 from pipeline_assets.leftovers import Leftover
 from pipeline_assets.locks import turn
 from pipeline_assets.partitions import range_tags
+from pipeline_assets.planning import Stretch
 from pipeline_assets.platform import Platform
 from pipeline_assets.runs import surely_under_way
 from pipeline_assets.settings import PROJECT_ROOT

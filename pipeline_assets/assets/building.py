@@ -8,10 +8,10 @@ import dagster as dg
 
 from pipeline_assets.asset_keys import table_key
 from pipeline_assets.contracts.tables import Table
-from pipeline_assets.ledger.builds import WHOLE
 from pipeline_assets.ledger.files import StagedFile
 from pipeline_assets.metadata import column_lineage, column_schema
 from pipeline_assets.partitions import ONLY_STALE_TAG, day_range
+from pipeline_assets.planning import UNPARTITIONED
 from pipeline_assets.platform import Platform
 from pipeline_assets.resources import resource_key
 from pipeline_assets.settings import Settings
@@ -66,11 +66,11 @@ def claimed_days(
 ) -> list[date]:
     """The days this run builds of a table, claimed in the ledger before anything of their inputs is read.
 
-    `[WHOLE]` for a table without partitions.
+    `[UNPARTITIONED]` for a table without partitions.
     """
     run_id = context.run.run_id
     platform.settle(run_id, building=True)
-    days = [WHOLE] if table.partition_column is None else run_days(context, platform, table)
+    days = [UNPARTITIONED] if table.partition_column is None else run_days(context, platform, table)
     platform.built_days[run_id, table.name] = days
     changed = platform.builds.claim(
         table.name, days, staged or [], run_id, read_since=platform.read_begins(run_id), until=platform.today()

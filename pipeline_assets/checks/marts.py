@@ -14,10 +14,10 @@ from pipeline_assets.checks.identifiers import events_have_sessions
 from pipeline_assets.checks.recount import UNKNOWN_ID, SessionCounts, count_activity, count_sessions
 from pipeline_assets.checks.results import checked_days, compared, result
 from pipeline_assets.contracts.tables import DAILY_ACTIVITY, EVENTS, PAGE_VIEWS, SESSIONS, Table
-from pipeline_assets.ledger.builds import WHOLE
 from pipeline_assets.model import SUPPLIED_SESSIONS, Model, session_rules
 from pipeline_assets.namespace import MARTS
 from pipeline_assets.partitions import day_range
+from pipeline_assets.planning import UNPARTITIONED
 from pipeline_assets.platform import Platform
 from pipeline_assets.transforms.sessionize import supplied_sources
 
@@ -129,7 +129,7 @@ def _session_check() -> Check:
 def _recounted(platform: Platform, duckdb: DuckDBResource, days: list[date]) -> SessionCounts:
     rules = session_rules(list(platform.sources.values()))
     after = max([1, *(rules[name].max_session_days for name in supplied_sources(rules))])
-    supplied = platform.lake_files(SUPPLIED_SESSIONS, [WHOLE])
+    supplied = platform.lake_files(SUPPLIED_SESSIONS, [UNPARTITIONED])
     near = day_range(days[0] - timedelta(days=2), days[-1] + timedelta(days=after))
     with duckdb.get_connection() as connection:
         return count_sessions(

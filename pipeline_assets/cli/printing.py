@@ -282,7 +282,7 @@ def print_status(platform: "Platform", *, leftovers: bool = True) -> None:
         table.add_column(heading, justify="right")
     for name, recipe in platform.recipes.items():
         days = platform.builds.built_days(name)
-        if not recipe.daily:
+        if not recipe.is_daily:
             table.add_row(name, "whole" if days else "", "", "", "stale" if stale[name] else "0")
             continue
         table.add_row(

@@ -20,7 +20,6 @@ from pipeline_assets.io_managers.lake import ParquetLakeIOManager, Publish
 from pipeline_assets.io_managers.marts import rows_among, rows_of_groups
 from pipeline_assets.io_managers.postgres import PostgresPolarsIOManager
 from pipeline_assets.ledger.builds import (
-    WHOLE,
     book_counts,
     book_identifiers,
     book_revisions,
@@ -28,6 +27,7 @@ from pipeline_assets.ledger.builds import (
     require_all,
 )
 from pipeline_assets.ledger.looks import book_event_names
+from pipeline_assets.planning import UNPARTITIONED
 from pipeline_assets.platform import Platform
 
 if TYPE_CHECKING:
@@ -94,7 +94,8 @@ class BookedLakeIOManager(_BooksFigures, ParquetLakeIOManager):
         keys = list(keys)
         if table in self._platform.model.tables:
             self._platform.lake_files(
-                self._platform.model.tables[table], [date.fromisoformat(key) for key in keys] if column else [WHOLE]
+                self._platform.model.tables[table],
+                [date.fromisoformat(key) for key in keys] if column else [UNPARTITIONED],
             )
         return super().scan(table, column, keys)
 

@@ -1,24 +1,17 @@
-"""What each asset and day was built from, and which days are stale.
+"""What each asset and day was built from, as the ledger has it; which days are stale follows in `planning`.
 
-Every table is described by a `Recipe`: what it reads and how far around a day it looks. From the recipes and the
-staged files that count, the fingerprint of what a day *should* be built from follows without looking at any data; a
-day is stale where the fingerprint booked with it differs. A build claims its days, and its claim is confirmed in the
-transaction that publishes the rows: as built only if nobody else touched an input since the run began to read. So a
-crash, an overtaken run or an input that changed under it can only leave a day stale.
+A build claims its days, and its claim is confirmed in the transaction that publishes the rows: as built only if nobody
+else touched an input since the run began to read. So a crash, an overtaken run or an input that changed under it can
+only leave a day stale.
 
-A table without partitions is booked under the day `WHOLE` and reads all days of its inputs. It books which fingerprint
-each of them had, so that a build knows which days have changed since the one before it. What it says of the things
-that were active on a day (who a visitor is, when a session began) may change with any other day. So that only the days
-it changes for are built again, it books a revision for every day: a digest of what it says of that day. Daily tables
-that read it depend on the revisions of their days, and on nothing else of it.
+A table without partitions is booked under the day `UNPARTITIONED`. It books which fingerprint each day of its inputs
+had, so that a build knows which days have changed since the one before it. What it says of the things that were active
+on a day (who a visitor is, when a session began) may change with any other day. So that only the days it changes for
+are built again, it books a revision for every day: a digest of what it says of that day.
 """
 
-import hashlib
-import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
-from functools import cached_property
 from typing import Any
 
 import sqlalchemy as sa
@@ -27,18 +20,20 @@ from sqlalchemy.dialects.postgresql import ARRAY, insert
 from pipeline_assets.day_counts import DayCounts
 from pipeline_assets.ledger.files import StagedFile
 from pipeline_assets.ledger.schema import IDENTIFIERS, builds, event_days, revisions
+from pipeline_assets.planning import (
+    BUILDING,
+    STAGING,
+    UNPARTITIONED,
+    Spec,
+    Staleness,
+    Window,
+    combined,
+    compared,
+    digest,
+    made_of,
+)
 
-STAGING = "staging"
-WHOLE = date.min
-"""The day under which a table without partitions is booked."""
-_ABSENT = "-"
-_BUILDING = "building"
 _TEXTS = ARRAY(sa.Text)
-# Days without anything that two stale days of one run may lie apart.
-_BRIDGED_DAYS = 31
-LONGEST_STRETCH = 366
-"""Days of one run at most: each day's file stays open until the run publishes all of them."""
-
 
 Figures = Mapping[str, float]
 """Numbers of a day that the UI shows, by name."""
@@ -48,224 +43,12 @@ class OvertakenError(RuntimeError):
     """Another run has claimed the same days since; its rows will be the ones that count."""
 
 
-@dataclass(frozen=True)
-class Input:
-    """An input of a table: another table (or `staging`) and the days around a day that are read."""
-
-    table: str
-    before: int = 0
-    after: int = 0
-
-    def days(self, day: date) -> list[date]:
-        """The input's days that a day reads."""
-        return [day + timedelta(days=offset) for offset in range(-self.before, self.after + 1)]
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a table is made.
-
-    Attributes:
-        table: its name.
-        version: changes with its code, contract or settings.
-        inputs: what it reads. The days of an input say nothing where this table has no partitions: it reads all.
-        daily: whether it has daily partitions.
-    """
-
-    table: str
-    version: str
-    inputs: tuple[Input, ...]
-    daily: bool = True
-
-
-@dataclass(frozen=True)
-class Stretch:
-    """A range of days to build in one run.
-
-    Attributes:
-        first: first day; `WHOLE` where only tables without partitions are to be built.
-        last: last day.
-        stale: how many of the days are stale.
-        tables: what to build, in the order of the recipes. A table without partitions is not among them as long as
-            days outside of the stretch are to be built before it, and neither is what follows from it.
-    """
-
-    first: date
-    last: date
-    stale: int
-    tables: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        """The days."""
-        if self.first == WHOLE:
-            return "tables without partitions"
-        return f"{self.first}" if self.first == self.last else f"{self.first} to {self.last}"
-
-
-@dataclass(frozen=True)
-class Staleness:
-    """What has to be built.
-
-    Attributes:
-        recipes: every table, inputs before the tables that read them.
-        tables: the stale days of every table; `WHOLE` for one without partitions.
-        present: all days that have rows or were ever built.
-        wanted: fingerprint of what a table should be built from on a stale day.
-    """
-
-    recipes: Sequence[Recipe]
-    tables: Mapping[str, set[date]]
-    present: set[date]
-    wanted: Mapping[tuple[str, date], str] = field(default_factory=dict)
-
-    @property
-    def days(self) -> set[date]:
-        """The days on which any table is stale."""
-        return set().union(*self.tables.values()) - {WHOLE}
-
-    @cached_property
-    def _ancestors(self) -> dict[str, set[str]]:
-        """Everything a table is made of, directly or not, itself included."""
-        found: dict[str, set[str]] = {}
-        for recipe in self.recipes:
-            found[recipe.table] = {recipe.table}.union(*(found.get(needed.table, set()) for needed in recipe.inputs))
-        return found
-
-    def asked_of(self, stretch: Stretch) -> list[tuple[str, date, str]]:
-        """What building a stretch is to achieve: its stale tables and days, and the fingerprints they should have."""
-        return [
-            (table, day, self.wanted[table, day])
-            for table in stretch.tables
-            for day in sorted(self.tables[table])
-            if day == WHOLE or stretch.first <= day <= stretch.last
-        ]
-
-    def stretches(self) -> list[Stretch]:
-        """Ranges of days to build, one run each, oldest first; together they hold every stale day of every table.
-
-        Days that nothing is known of are bridged (building an empty day costs less than another run), but no day that
-        is up to date. Tables that must wait for other stretches are left to a later call.
-        """
-        stale = self.days
-        found: list[Stretch] = []
-        joins = False
-        for day in sorted(self.present):
-            if day not in stale:
-                joins = False
-            elif (
-                joins
-                and (day - found[-1].last).days <= _BRIDGED_DAYS
-                and (day - found[-1].first).days < LONGEST_STRETCH
-            ):
-                found[-1] = Stretch(found[-1].first, day, found[-1].stale + 1)
-            else:
-                found.append(Stretch(day, day, 1))
-                joins = True
-        chosen = [self._with_tables(stretch) for stretch in found or [Stretch(WHOLE, WHOLE, 0)]]
-        return [stretch for stretch in chosen if stretch.tables]
-
-    def halves(self, stretch: Stretch) -> list[Stretch]:
-        """The stretch cut in two, so that one bad day does not keep the others from being built; none of a day."""
-        days = (stretch.last - stretch.first).days
-        if not days:
-            return []
-        middle = stretch.first + timedelta(days=days // 2)
-        halves = (
-            self._with_tables(Stretch(first, last, len([day for day in self.days if first <= day <= last])))
-            for first, last in ((stretch.first, middle), (middle + timedelta(days=1), stretch.last))
-        )
-        return [half for half in halves if half.tables]
-
-    def within(self, stretch: Stretch, first: date, last: date | None) -> Stretch | None:
-        """The part of a stretch that is not before a day and not after another; None where nothing is to be built."""
-        if stretch.first == WHOLE:
-            return stretch
-        begin, end = max(stretch.first, first), stretch.last if last is None else min(stretch.last, last)
-        if begin > end:
-            return None
-        part = self._with_tables(Stretch(begin, end, len([day for day in self.days if begin <= day <= end])))
-        return part if part.tables else None
-
-    def _with_tables(self, stretch: Stretch) -> Stretch:
-        """The stretch with what can be built in it."""
-        elsewhere = {
-            table
-            for table, days in self.tables.items()
-            if any(day != WHOLE and not stretch.first <= day <= stretch.last for day in days)
-        }
-
-        def is_stale(table: str) -> bool:
-            return WHOLE in self.tables[table] or any(
-                stretch.first <= day <= stretch.last for day in self.tables[table]
-            )
-
-        def must_wait(table: str) -> bool:
-            return any(
-                WHOLE in self.tables[needed] and any(below in elsewhere for below in self._ancestors[needed])
-                for needed in self._ancestors[table]
-                if needed in self.tables
-            )
-
-        tables = [recipe.table for recipe in self.recipes if is_stale(recipe.table) and not must_wait(recipe.table)]
-        return replace(stretch, tables=tuple(tables))
-
-
-Fingerprints = Mapping[str, Mapping[date, str]]
-"""Of tables and days; the day of a table without partitions is `WHOLE`."""
-
-
-def combined(recipe: Recipe, day: date, days: Iterable[date], known: Fingerprints, revised: Fingerprints) -> str:
-    """The fingerprint of a table's day from what is known of its inputs.
-
-    Args:
-        recipe: the table.
-        day: the day, or `WHOLE`.
-        days: all days that exist, in order; what a table without partitions reads.
-        known: fingerprints of the inputs with daily partitions, and where the table has none, of the others too.
-        revised: revisions of the inputs without partitions.
-    """
-    parts = [recipe.table, recipe.version]
-    for needed in recipe.inputs:
-        if needed.table in revised and recipe.daily:
-            parts += [revised[needed.table].get(other, _ABSENT) for other in needed.days(day)]
-        elif recipe.daily:
-            parts += [known[needed.table].get(other, _ABSENT) for other in needed.days(day)]
-        elif needed.table in revised:
-            parts.append(known[needed.table].get(WHOLE, _ABSENT))
-        else:
-            parts += [f"{other}:{known[needed.table].get(other, _ABSENT)}" for other in days]
-    return _digest(parts)
-
-
-def planned(
-    recipes: Iterable[Recipe], staged: Mapping[date, str], present: Collection[date], revised: Fingerprints
-) -> Fingerprints:
-    """The fingerprints every table and day should have.
-
-    Args:
-        recipes: every table, inputs before the tables that read them.
-        staged: of the staged files that count.
-        present: the days that exist at all.
-        revised: the revisions booked of every table without partitions.
-    """
-    days = sorted(present)
-    known: dict[str, Mapping[date, str]] = {STAGING: staged}
-    for recipe in recipes:
-        own = days if recipe.daily else [WHOLE]
-        known[recipe.table] = {day: combined(recipe, day, days, known, revised) for day in own}
-    return known
-
-
 def staged_fingerprints(staged: Iterable[StagedFile]) -> dict[date, str]:
     """Fingerprint of the staged files of each day."""
     by_day: dict[date, list[str]] = {}
     for file in staged:
         by_day.setdefault(file.event_date, []).append(f"{file.source}/{file.content}/{file.rules}")
-    return {day: _digest(sorted(names)) for day, names in by_day.items()}
-
-
-def _digest(parts: Sequence[str]) -> str:
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+    return {day: digest(sorted(names)) for day, names in by_day.items()}
 
 
 class BuildLedger:
@@ -273,13 +56,13 @@ class BuildLedger:
 
     Args:
         engine: the ledger.
-        recipes: every table, inputs before the tables that read them.
+        specs: every table, inputs before the tables that read them.
         since: the platform's first day; nothing before it is looked at.
     """
 
-    def __init__(self, engine: sa.Engine, recipes: Sequence[Recipe], *, since: date = date.min) -> None:
+    def __init__(self, engine: sa.Engine, specs: Sequence[Spec], *, since: date = date.min) -> None:
         self._engine = engine
-        self._recipes = {recipe.table: recipe for recipe in recipes}
+        self._specs = {spec.name: spec for spec in specs}
         self._since = since
 
     def staleness(
@@ -298,41 +81,24 @@ class BuildLedger:
             of: only this table is asked for, and what it is made of.
             lost: days of tables whose rows are gone although they were built; they are stale.
         """
-        recipes = self._recipes if of is None else self._made_of(of)
-        files = staged_fingerprints(staged)
-        # Days to come cannot be built yet; until they can, they are no input of their neighbours either.
-        present = {day for day in files if self._since <= day <= until}
+        specs = list(self._specs.values() if of is None else made_of(self._specs.values(), of))
+        names = [spec.name for spec in specs]
         with self._engine.connect() as connection:
-            booked = self._booked(connection, recipes, self._since, until)
-            revised = self._revised(connection, recipes, self._since, until)
-        present.update(*booked.values())
-        present.discard(WHOLE)
-        plan = planned(recipes.values(), files, present, revised)
-        stale: dict[str, set[date]] = {}
-        for table in recipes:
-            gone = set((lost or {}).get(table, ())) & {*present, WHOLE}
-            stale[table] = {day for day, text in plan[table].items() if present and booked[table].get(day) != text}
-            stale[table] |= gone
-        wanted = {(table, day): plan[table][day] for table, days in stale.items() for day in days}
-        return Staleness(list(recipes.values()), stale, present, wanted)
-
-    def _made_of(self, table: str) -> dict[str, Recipe]:
-        """The recipes of a table and of everything it is made of, inputs first."""
-        wanted = {table}
-        for name in reversed(self._recipes):
-            if name in wanted:
-                wanted.update(needed.table for needed in self._recipes[name].inputs)
-        return {name: recipe for name, recipe in self._recipes.items() if name in wanted}
+            booked = self._booked(connection, names, self._since, until)
+            revised = self._revised(connection, names, self._since, until)
+        # Days to come cannot be built yet; until they can, they are no input of their neighbours either.
+        files = {day: text for day, text in staged_fingerprints(staged).items() if self._since <= day <= until}
+        return compared(specs, files, booked, revised, lost or {})
 
     def _booked(
         self, connection: sa.Connection, tables: Iterable[str], first: date, last: date
     ) -> dict[str, dict[date, str]]:
-        """What some tables were built from on some days; `_BUILDING` where a claim was not confirmed."""
+        """What some tables were built from on some days; `BUILDING` where a claim was not confirmed."""
         b = builds.c
         found: dict[str, dict[date, str]] = {table: {} for table in tables}
-        inputs = sa.case((b.state == "built", b.inputs), else_=_BUILDING)
+        inputs = sa.case((b.state == "built", b.inputs), else_=BUILDING)
         query = sa.select(b.asset, b.day, inputs).where(
-            b.asset.in_(found), sa.or_(b.day == WHOLE, b.day.between(first, last))
+            b.asset.in_(found), sa.or_(b.day == UNPARTITIONED, b.day.between(first, last))
         )
         for asset, day, text in connection.execute(query):
             found[asset][day] = text
@@ -344,7 +110,7 @@ class BuildLedger:
         """What those of some tables that have no partitions say of some days."""
         r = revisions.c
         found: dict[str, dict[date, str]] = {
-            table: {} for table in tables if table != STAGING and not self._recipes[table].daily
+            table: {} for table in tables if table != STAGING and not self._specs[table].is_daily
         }
         query = sa.select(r.asset, r.day, r.revision).where(r.asset.in_(found), r.day.between(first, last))
         for asset, day, text in connection.execute(query):
@@ -352,14 +118,14 @@ class BuildLedger:
         return found
 
     def built_days(self, table: str) -> list[date]:
-        """The days a table was built for, in order; `WHOLE` for one without partitions."""
+        """The days a table was built for, in order; `UNPARTITIONED` for one without partitions."""
         b = builds.c
         query = sa.select(b.day).where(b.asset == table, b.state == "built").order_by(b.day)
         with self._engine.connect() as connection:
             return list(connection.execute(query).scalars())
 
     def built_by(self, table: str, run_id: str) -> list[date]:
-        """The days of a table that a run has built and that nobody has touched since, in order; maybe `WHOLE`."""
+        """The days of a table that a run has built and that nobody has touched since, in order."""
         b = builds.c
         query = sa.select(b.day).where(b.asset == table, b.state == "built", b.run_id == run_id).order_by(b.day)
         with self._engine.connect() as connection:
@@ -407,7 +173,7 @@ class BuildLedger:
 
         Args:
             table: the table to build.
-            days: the days to build; `[WHOLE]` for a table without partitions.
+            days: the days to build; `[UNPARTITIONED]` for a table without partitions.
             staged: the staged files the run will read; empty unless the table reads staging.
             run_id: the run; the latest claim of a day wins.
             read_since: when, by `now`, the run began to read inputs; now by default.
@@ -415,32 +181,32 @@ class BuildLedger:
 
         Returns:
             For a table without partitions, all of whose inputs have some: the days on which an input may have changed
-            since the table was built. None where that is not known, or the recipe is another, and for other tables.
+            since the table was built. None where that is not known, or the spec is another, and for other tables.
         """
         since = read_since or self.now()
-        recipe = self._recipes[table]
+        spec = self._specs[table]
         files = staged_fingerprints(staged)
-        needed = [each.table for each in recipe.inputs]
+        needed = [each.table for each in spec.inputs]
         first, last = self._since, until
-        if recipe.daily:
-            first = max(first, min(days) - timedelta(days=max(each.before for each in recipe.inputs)))
-            last = min(last, max(days) + timedelta(days=max(each.after for each in recipe.inputs)))
+        if spec.is_daily:
+            first = max(first, min(days) - timedelta(days=max(each.before for each in spec.inputs)))
+            last = min(last, max(days) + timedelta(days=max(each.after for each in spec.inputs)))
         with self._engine.begin() as connection:
             built = self._booked(connection, needed, first, last)
             revised = self._revised(connection, needed, first, last)
-            existing = sorted(set().union(*built.values()) - {WHOLE})
+            existing = sorted(set().union(*built.values()) - {UNPARTITIONED})
             known = {**built, STAGING: files}
             reading = None
-            if not recipe.daily and not revised:
+            if not spec.is_daily and not revised:
                 inputs = {name: {str(day): text for day, text in built[name].items()} for name in needed}
-                reading = {"version": recipe.version, "inputs": inputs}
+                reading = {"version": spec.version, "inputs": inputs}
             changed = _changed_days(connection, table, reading) if reading else None
             claim = insert(builds).values(
                 [
                     {
                         "asset": table,
                         "day": day,
-                        "inputs": combined(recipe, day, existing, known, revised),
+                        "inputs": combined(spec, day, existing, known, revised),
                         "state": "building",
                         "run_id": run_id,
                         "read_since": since,
@@ -500,7 +266,7 @@ class BuildLedger:
 def _changed_days(connection: sa.Connection, table: str, reading: Mapping[str, Any]) -> set[date] | None:
     """The days on which what a table without partitions reads differs from what it was last built from, if it was."""
     b = builds.c
-    query = sa.select(b.reading).where(b.asset == table, b.day == WHOLE, b.state == "built")
+    query = sa.select(b.reading).where(b.asset == table, b.day == UNPARTITIONED, b.state == "built")
     before = connection.execute(query).scalar_one_or_none()
     if before is None or before["version"] != reading["version"]:
         return None
@@ -508,12 +274,12 @@ def _changed_days(connection: sa.Connection, table: str, reading: Mapping[str, A
     for name, now in reading["inputs"].items():
         then = before["inputs"].get(name, {})
         # A day that somebody was or is building may be anything.
-        same = {day for day, fingerprint in now.items() if fingerprint == then.get(day) != _BUILDING}
+        same = {day for day, fingerprint in now.items() if fingerprint == then.get(day) != BUILDING}
         changed |= (now.keys() | then.keys()) - same
     return {date.fromisoformat(day) for day in changed}
 
 
-def confirmation(recipe: Recipe, days: Sequence[date], run_id: str) -> sa.UpdateBase:
+def confirmation(spec: Spec, days: Sequence[date], run_id: str) -> sa.UpdateBase:
     """The statement that confirms a claim; run it in the transaction that publishes the rows.
 
     A day stays stale if another run has touched one of its inputs since this run began to read them. The statement
@@ -521,20 +287,20 @@ def confirmation(recipe: Recipe, days: Sequence[date], run_id: str) -> sa.Update
     """
     b, i = builds.c, builds.alias("input").c
 
-    def read(needed: Input) -> sa.ColumnElement[bool]:
-        if not recipe.daily:
+    def read(needed: Window) -> sa.ColumnElement[bool]:
+        if not spec.is_daily:
             return i.asset == needed.table
         near = i.day.between(b.day - needed.before, b.day + needed.after)
-        return (i.asset == needed.table) & sa.or_(near, i.day == WHOLE)
+        return (i.asset == needed.table) & sa.or_(near, i.day == UNPARTITIONED)
 
     touched = sa.exists().where(
-        sa.or_(sa.false(), *(read(needed) for needed in recipe.inputs if needed.table != STAGING)),
+        sa.or_(sa.false(), *(read(needed) for needed in spec.inputs if needed.table != STAGING)),
         i.run_id != run_id,
         sa.func.greatest(i.claimed_at, i.built_at) >= b.read_since,
     )
     return (
         sa.update(builds)
-        .where(b.asset == recipe.table, b.day.between(min(days), max(days)), b.run_id == run_id)
+        .where(b.asset == spec.name, b.day.between(min(days), max(days)), b.run_id == run_id)
         .values(
             state=sa.case((touched, "building"), else_="built"),
             built_at=sa.func.now(),
@@ -551,7 +317,7 @@ def require_all(table: str, days: Sequence[date], confirmed: int) -> None:
         OvertakenError: another run has claimed one of the days since.
     """
     if confirmed != len(days):
-        what = "it" if list(days) == [WHOLE] else f"some of the days {min(days)} to {max(days)}"
+        what = "it" if list(days) == [UNPARTITIONED] else f"some of the days {min(days)} to {max(days)}"
         raise OvertakenError(
             f"{table}: another run has begun to build {what} since this run began. Its rows will count; nothing of "
             "this run was published."

@@ -16,9 +16,10 @@ from pipeline_assets.contracts.tables import BACKBONE, EVENTS, SESSIONS, Table
 from pipeline_assets.dagster_storage import PlannedRun
 from pipeline_assets.figures import ROWS
 from pipeline_assets.jobs import BUILD_JOB, LOAD_JOB
-from pipeline_assets.ledger.builds import BuildLedger, Stretch
+from pipeline_assets.ledger.builds import BuildLedger
 from pipeline_assets.model import PRODUCTS
 from pipeline_assets.partitions import range_tags
+from pipeline_assets.planning import Stretch
 from pipeline_assets.shown_days import NOTHING_YET
 from pipeline_assets_tests.end_to_end.deployment import BACKBONE_TABLES, CLICKS, Deployment
 from pipeline_assets_tests.end_to_end.test_files import click

@@ -14,9 +14,9 @@ from dagster._core.storage.dagster_run import DagsterRun
 from dagster._core.test_utils import create_run_for_test
 
 from pipeline_assets.jobs import BUILD_JOB, LOAD_JOB
-from pipeline_assets.ledger.builds import Stretch
 from pipeline_assets.namespace import PLAIN
 from pipeline_assets.partitions import range_tags, tagged_days
+from pipeline_assets.planning import Stretch
 from pipeline_assets.resources import resource_key
 from pipeline_assets.sensors.alarms import silent_sources, unmatched_files
 from pipeline_assets.sensors.backing_off import INPUTS_TAG, inputs_digest, must_wait, pause_after
