@@ -12,7 +12,7 @@ from datetime import date, datetime, timedelta
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
-from pipeline_assets.ledger.schema import contents, files, quarantine, schema_of, staged
+from pipeline_assets.ledger.schema import contents, files, lake_files, quarantine, schema_of, staged
 from pipeline_assets.locks import take_turn
 
 # A booking takes a second or two, however large the file is.
@@ -155,9 +155,33 @@ class FileLedger:
             lock_source(connection, source)
             same = (files.c.source == source, files.c.content == load.content)
             connection.execute(sa.update(files).where(*same).values(**counts))
-            for table in (staged, quarantine):
-                connection.execute(sa.delete(table).where(table.c.source == source, table.c.content == load.content))
+            of_before = sa.delete(staged).where(staged.c.source == source, staged.c.content == load.content)
+            replaced = connection.execute(of_before.returning(staged.c.file)).scalars().all()
+            connection.execute(
+                sa.update(lake_files).where(lake_files.c.file.in_(replaced)).values(dropped_at=sa.func.now())
+            )
+            connection.execute(
+                sa.delete(quarantine).where(quarantine.c.source == source, quarantine.c.content == load.content)
+            )
             if load.days:
+                names = {day: staged_path(source, day, load.content, load.rules) for day in load.days}
+                new = insert(lake_files)
+                listed = connection.execute(
+                    new.on_conflict_do_update(
+                        index_elements=["name"], set_={"rows": new.excluded.rows, "dropped_at": None}
+                    ).returning(lake_files.c.name, lake_files.c.file),
+                    [
+                        {
+                            "name": names[day],
+                            "asset": f"staging/{source}",
+                            "day": day,
+                            "rows": rows,
+                            "run_id": "",
+                        }
+                        for day, rows in load.days.items()
+                    ],
+                )
+                numbers = {row.name: row.file for row in listed}
                 connection.execute(
                     sa.insert(staged),
                     [
@@ -167,6 +191,7 @@ class FileLedger:
                             "event_date": day,
                             "rules": load.rules,
                             "rows": rows,
+                            "file": numbers[names[day]],
                         }
                         for day, rows in sorted(load.days.items())
                     ],
