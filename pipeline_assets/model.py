@@ -22,7 +22,12 @@ import duckdb
 import polars as pl
 
 from pipeline_assets.analyses.attribution import Attributions, build_attribution
-from pipeline_assets.analyses.declaration import (
+from pipeline_assets.analyses.funnel import Funnels, build_funnel, days_after
+from pipeline_assets.analyses.paths import PathTransitions, build_paths
+from pipeline_assets.analyses.retention import Retentions, build_retention
+from pipeline_assets.contracts.tables import DAILY_ACTIVITY, EVENTS, PAGE_VIEWS, SESSIONS, Table, sums
+from pipeline_assets.declarations.analyses import (
+    Analyses,
     Analysis,
     Attribution,
     Currencies,
@@ -31,11 +36,6 @@ from pipeline_assets.analyses.declaration import (
     Retention,
     Selector,
 )
-from pipeline_assets.analyses.funnel import Funnels, build_funnel, days_after
-from pipeline_assets.analyses.loading import Analyses
-from pipeline_assets.analyses.paths import PathTransitions, build_paths
-from pipeline_assets.analyses.retention import Retentions, build_retention
-from pipeline_assets.contracts.tables import DAILY_ACTIVITY, EVENTS, PAGE_VIEWS, SESSIONS, Table, sums
 from pipeline_assets.declarations.problems import suggestion
 from pipeline_assets.derivation import Among, Derived, Frames, Groups, Reads, recipe_version
 from pipeline_assets.figures import Figure
@@ -63,6 +63,7 @@ from pipeline_assets.tables.person_days import (
 from pipeline_assets.tables.products import Products, build_products
 from pipeline_assets.tables.retention_days import RetentionDays, build_retention_days
 from pipeline_assets.tables.revenue import Revenue, build_revenue
+from pipeline_assets.tables.selection import select_conversions, select_events
 from pipeline_assets.tables.sessions import build_sessions
 from pipeline_assets.tables.supplied_session_days import SuppliedSessionDays, build_supplied_session_days
 from pipeline_assets.tables.supplied_sessions import (
@@ -77,7 +78,6 @@ from pipeline_assets.transforms import channels, user_agents
 from pipeline_assets.transforms.currencies import Rate, Rates
 from pipeline_assets.transforms.entities import entity
 from pipeline_assets.transforms.ordering import ORDER_COLUMNS
-from pipeline_assets.transforms.selection import select_conversions, select_events
 from pipeline_assets.transforms.session_rows import session_rows
 from pipeline_assets.transforms.sessionize import SessionRules, supplied_sources
 

@@ -16,9 +16,9 @@ import duckdb
 import sqlalchemy as sa
 
 from pipeline_assets.analyses.event_names import UnknownName, never_occurred
-from pipeline_assets.analyses.loading import Analyses
 from pipeline_assets.contracts.tables import Table
 from pipeline_assets.day_counts import DayCounts
+from pipeline_assets.declarations.analyses import Analyses
 from pipeline_assets.declarations.problems import DeclarationError
 from pipeline_assets.identity import deployment_engine
 from pipeline_assets.lake_paths import lake_files, lake_path

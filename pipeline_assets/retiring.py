@@ -11,11 +11,11 @@ from datetime import date
 import dagster as dg
 import sqlalchemy as sa
 
-from pipeline_assets.analyses.loading import Analyses
 from pipeline_assets.asset_keys import staging_key, table_key
 from pipeline_assets.build import build_defs
 from pipeline_assets.checks.declared import report_leftovers
 from pipeline_assets.contracts.tables import EVENTS
+from pipeline_assets.declarations.analyses import Analyses
 from pipeline_assets.declarations.problems import suggestion
 from pipeline_assets.declarations.yaml_files import declaring_folder
 from pipeline_assets.ledger.declarations import DeclarationLedger

@@ -21,7 +21,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from pipeline_assets.analyses.checking import KINDS
-from pipeline_assets.analyses.declaration import (
+from pipeline_assets.declarations.analyses import (
+    Analyses,
     Analysis,
     Attribution,
     Channels,
@@ -31,7 +32,6 @@ from pipeline_assets.analyses.declaration import (
     Paths,
     Retention,
 )
-from pipeline_assets.analyses.loading import Analyses
 from pipeline_assets.declarations.problems import DeclarationError
 from pipeline_assets.private import make_file, make_folder
 from pipeline_assets.sources.declaration import Source

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline_assets.analyses.loading import Analyses
+from pipeline_assets.declarations.analyses import Analyses
 from pipeline_assets.derivation import Derived, Groups, build_part, build_whole
 from pipeline_assets.model import Model
 from pipeline_assets.settings import Settings

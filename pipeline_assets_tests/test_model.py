@@ -11,7 +11,11 @@ from typing import Any
 import pytest
 
 from pipeline_assets import derivation, transforms
-from pipeline_assets.analyses.declaration import (
+from pipeline_assets.analyses.loading import STANDARD_TABLES, declared_analyses
+from pipeline_assets.code_version import reached
+from pipeline_assets.contracts.tables import BACKBONE
+from pipeline_assets.declarations.analyses import (
+    Analyses,
     Attribution,
     Conversion,
     Currencies,
@@ -21,9 +25,6 @@ from pipeline_assets.analyses.declaration import (
     Retention,
     Step,
 )
-from pipeline_assets.analyses.loading import STANDARD_TABLES, Analyses, declared_analyses
-from pipeline_assets.code_version import reached
-from pipeline_assets.contracts.tables import BACKBONE
 from pipeline_assets.model import Model
 from pipeline_assets.planning import STAGING, Input
 from pipeline_assets.settings import Settings, SettingsError

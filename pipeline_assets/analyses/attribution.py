@@ -14,8 +14,8 @@ import numpy as np
 import polars as pl
 
 from pipeline_assets import columns
-from pipeline_assets.analyses.declaration import Attribution
 from pipeline_assets.columns import choice, made_of, money, text
+from pipeline_assets.declarations.analyses import Attribution
 
 MODELS = ("last", "last_non_direct", "first", "linear", "position", "time_decay", "markov", "shapley")
 UNATTRIBUTED = "(unattributed)"

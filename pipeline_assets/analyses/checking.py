@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from pipeline_assets.analyses.declaration import (
+from pipeline_assets.declarations.analyses import (
     Attribution,
     Channels,
     Conversion,
@@ -21,11 +21,11 @@ from pipeline_assets.analyses.declaration import (
     Retention,
     Selector,
 )
-from pipeline_assets.analyses.event_columns import EVENT_COLUMNS
 from pipeline_assets.declarations.binding import binding_error, empty_relation, in_words, result_type
 from pipeline_assets.declarations.expressions import Expression, ExpressionError, parse
 from pipeline_assets.declarations.problems import Location, Problem, suggestion
 from pipeline_assets.declarations.yaml_files import Kind
+from pipeline_assets.tables.event_columns import EVENT_COLUMNS
 
 _ROWS = empty_relation(EVENT_COLUMNS)
 _NUMBERS = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|BIGNUM|DECIMAL\(.*\)|FLOAT|DOUBLE|VARCHAR|JSON")

@@ -14,8 +14,8 @@ from functools import lru_cache
 import dataframely as dy
 import polars as pl
 
-from pipeline_assets.analyses.declaration import Funnel
 from pipeline_assets.columns import made_of, share, text
+from pipeline_assets.declarations.analyses import Funnel
 from pipeline_assets.key_texts import capped
 from pipeline_assets.transforms.ordering import ORDER_COLUMNS, event_order
 

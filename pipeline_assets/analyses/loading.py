@@ -1,12 +1,13 @@
 """Reads the declared analyses of a deployment; every mistake is reported with file, line, column and a suggestion."""
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from pipeline_assets.analyses.checking import KINDS
-from pipeline_assets.analyses.declaration import (
+from pipeline_assets.contracts.tables import TABLES
+from pipeline_assets.declarations.analyses import (
+    Analyses,
     Analysis,
     Attribution,
     Channels,
@@ -15,9 +16,7 @@ from pipeline_assets.analyses.declaration import (
     Funnel,
     Paths,
     Retention,
-    Selector,
 )
-from pipeline_assets.contracts.tables import TABLES
 from pipeline_assets.declarations.problems import DeclarationError, Problem, suggestion
 from pipeline_assets.declarations.yaml_files import Declared, declaring_folder, documents, read
 from pipeline_assets.settings import Settings
@@ -53,49 +52,6 @@ _OTHERS = ("EventSource", "EventPipeline")
 _ONCE = (Channels, Currencies)
 
 A = TypeVar("A", bound=Analysis)
-
-
-@dataclass(frozen=True)
-class Analyses:
-    """The declared analyses of a deployment, each kind sorted by name."""
-
-    funnels: tuple[Funnel, ...] = ()
-    retentions: tuple[Retention, ...] = ()
-    paths: tuple[Paths, ...] = ()
-    conversions: tuple[Conversion, ...] = ()
-    attributions: tuple[Attribution, ...] = ()
-    channels: Channels | None = None
-    currencies: Currencies | None = None
-
-    @property
-    def tables(self) -> tuple[Funnel | Retention | Paths | Attribution, ...]:
-        """Those that have a table of their own, sorted by name."""
-        found = (*self.funnels, *self.retentions, *self.paths, *self.attributions)
-        return tuple(sorted(found, key=lambda analysis: analysis.name))
-
-    @property
-    def event_names(self) -> dict[str, list[str]]:
-        """The names of events that are asked for, by the table that asks."""
-        asked: dict[str, list[Selector]] = {funnel.name: list(funnel.steps) for funnel in self.funnels}
-        asked |= {retention.name: [retention.cohort, retention.returning] for retention in self.retentions}
-        if self.conversions:
-            asked["conversions"] = list(self.conversions)
-        named = {
-            table: [name for selector in selectors for name in selector.event or ()]
-            for table, selectors in asked.items()
-        }
-        return {table: list(dict.fromkeys(names)) for table, names in named.items() if names}
-
-    def conversion(self, name: str) -> Conversion:
-        """The conversion of a name.
-
-        Raises:
-            KeyError: there is none.
-        """
-        for conversion in self.conversions:
-            if conversion.name == name:
-                return conversion
-        raise KeyError(name)
 
 
 def declared_analyses(settings: Settings) -> Analyses:

@@ -6,9 +6,9 @@ from datetime import date
 import dataframely as dy
 import polars as pl
 
-from pipeline_assets.analyses.declaration import Paths
 from pipeline_assets.analyses.funnel import median_seconds
 from pipeline_assets.columns import made_of, text
+from pipeline_assets.declarations.analyses import Paths
 from pipeline_assets.key_texts import capped
 
 _NODES = ("page_views.page_path", "page_views.page_title", "events.event_name")

@@ -5,8 +5,8 @@ from datetime import date
 import dataframely as dy
 import polars as pl
 
-from pipeline_assets.analyses.declaration import Retention
 from pipeline_assets.columns import made_of, share
+from pipeline_assets.declarations.analyses import Retention
 
 _WHO = ("events.visitor_id", "identities.person_id")
 

@@ -12,13 +12,13 @@ import dagster as dg
 from dagster_duckdb import DuckDBResource
 
 from pipeline_assets.analyses.attribution import Attributions
-from pipeline_assets.analyses.declaration import Attribution
 from pipeline_assets.analyses.event_names import never_occurred
 from pipeline_assets.analyses.funnel import Funnels
 from pipeline_assets.analyses.retention import Retentions
 from pipeline_assets.checks.grouping import Check, asset_check
 from pipeline_assets.checks.results import checked_days, compared, result
 from pipeline_assets.contracts.tables import EVENTS, Table
+from pipeline_assets.declarations.analyses import Attribution
 from pipeline_assets.key_texts import key_text
 from pipeline_assets.ledger.looks import known_event_names
 from pipeline_assets.ledger.schema import text

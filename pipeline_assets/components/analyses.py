@@ -6,8 +6,8 @@ import dagster as dg
 from dagster.components.scaffold.scaffold import scaffold_with
 from pydantic import BaseModel
 
-from pipeline_assets.analyses import declaration
 from pipeline_assets.components.declaring import settings_of
+from pipeline_assets.declarations import analyses as declaration
 
 
 class AnalysisScaffolder(dg.Scaffolder):

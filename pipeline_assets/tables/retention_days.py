@@ -6,8 +6,8 @@ from datetime import date
 import dataframely as dy
 import polars as pl
 
-from pipeline_assets.analyses.declaration import Retention
 from pipeline_assets.columns import made_of, text
+from pipeline_assets.declarations.analyses import Retention
 from pipeline_assets.transforms.entities import entity
 
 

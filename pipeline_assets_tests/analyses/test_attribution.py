@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline_assets.analyses.attribution import MODELS, Attributions, build_attribution, removal_effects
-from pipeline_assets.analyses.declaration import ATTRIBUTION_MODELS, Attribution
+from pipeline_assets.declarations.analyses import ATTRIBUTION_MODELS, Attribution
 from pipeline_assets_tests.transforms.frames import NOON, Row, columns_of, days_between, only
 
 CONVERSION_SCHEMA = {

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline_assets.analyses import funnel as funnels
-from pipeline_assets.analyses.declaration import Funnel, Step
 from pipeline_assets.analyses.funnel import Funnels, build_funnel, days_after
+from pipeline_assets.declarations.analyses import Funnel, Step
 from pipeline_assets.transforms.ordering import ORDER_COLUMNS
 from pipeline_assets_tests.transforms.frames import EVENT_SCHEMA, NOON, Row, columns_of, days_between, event_key, utc
 

@@ -5,13 +5,20 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_assets.analyses.declaration import ATTRIBUTION_MODELS, Conversion, Currencies, Funnel, Rate, Selector
 from pipeline_assets.analyses.loading import (
     STANDARD_TABLES,
-    Analyses,
     declared_analyses,
     load_analyses,
     properties_without_source,
+)
+from pipeline_assets.declarations.analyses import (
+    ATTRIBUTION_MODELS,
+    Analyses,
+    Conversion,
+    Currencies,
+    Funnel,
+    Rate,
+    Selector,
 )
 from pipeline_assets.declarations.durations import EXAMPLES
 from pipeline_assets.declarations.problems import DeclarationError

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline_assets.analyses.declaration import Paths
 from pipeline_assets.analyses.paths import PathTransitions, build_paths
+from pipeline_assets.declarations.analyses import Paths
 from pipeline_assets_tests.transforms.frames import NOON, Row, days_between
 
 TODAY = NOON.date()

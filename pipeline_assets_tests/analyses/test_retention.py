@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline_assets.analyses.declaration import Retention
 from pipeline_assets.analyses.retention import Retentions, build_retention
+from pipeline_assets.declarations.analyses import Retention
 from pipeline_assets_tests.transforms.frames import Row, days_between
 
 MONDAY = date(2026, 3, 9)

@@ -8,9 +8,9 @@ from pathlib import Path
 import duckdb
 import polars as pl
 
-from pipeline_assets.analyses.loading import Analyses
 from pipeline_assets.batching import Batch
 from pipeline_assets.contracts.tables import EVENTS, Table
+from pipeline_assets.declarations.analyses import Analyses
 from pipeline_assets.derivation import Derived, Reads
 from pipeline_assets.model import Model
 from pipeline_assets.settings import Settings

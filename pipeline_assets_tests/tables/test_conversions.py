@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline_assets.tables.conversions import Conversions, build_conversions
+from pipeline_assets.tables.selection import CONVERSION_SCHEMA
 from pipeline_assets.transforms.currencies import Rate, Rates
-from pipeline_assets.transforms.selection import CONVERSION_SCHEMA
 from pipeline_assets_tests.transforms.frames import NOON, ORDERS, Row, columns_of, days_between, event_key, only, utc
 
 EVENT_SCHEMA = CONVERSION_SCHEMA

@@ -4,7 +4,7 @@ from typing import Any
 
 import polars as pl
 
-from pipeline_assets.analyses.declaration import Retention
+from pipeline_assets.declarations.analyses import Retention
 from pipeline_assets.tables.retention_days import RetentionDays, build_retention_days
 from pipeline_assets_tests.transforms.frames import NOON, Row
 from pipeline_assets_tests.transforms.identity_reference import person_days_frame, person_of_node, visitor_day

@@ -5,9 +5,9 @@ from datetime import date
 
 import polars as pl
 
-from pipeline_assets.analyses.declaration import Funnel, Paths, Step
 from pipeline_assets.analyses.funnel import build_funnel
 from pipeline_assets.analyses.paths import build_paths
+from pipeline_assets.declarations.analyses import Funnel, Paths, Step
 from pipeline_assets.tables.events import build_events
 from pipeline_assets.tables.page_views import build_page_views
 from pipeline_assets.tables.sessions import build_sessions

@@ -10,11 +10,11 @@ from datetime import date
 import duckdb
 import polars as pl
 
-from pipeline_assets.analyses.declaration import Conversion, Selector
-from pipeline_assets.analyses.event_columns import EVENT_COLUMNS
 from pipeline_assets.columns import money
+from pipeline_assets.declarations.analyses import Conversion, Selector
 from pipeline_assets.parquet_files import duckdb_path
 from pipeline_assets.sql import identifier, literal
+from pipeline_assets.tables.event_columns import EVENT_COLUMNS
 from pipeline_assets.tables.events import Events
 from pipeline_assets.transforms.ordering import ORDER_COLUMNS
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline_assets.analyses.declaration import Conversion, Selector
-from pipeline_assets.transforms.selection import CONVERSION_SCHEMA, condition, select_conversions, select_events
+from pipeline_assets.declarations.analyses import Conversion, Selector
+from pipeline_assets.tables.selection import CONVERSION_SCHEMA, condition, select_conversions, select_events
 from pipeline_assets_tests.transforms.frames import EVENT_SCHEMA, NOON, Row, event, events_frame
 
 TODAY = NOON.date()

@@ -6,6 +6,7 @@ that of its table and its asset.
 """
 
 import re
+from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Annotated, Any, Literal
@@ -13,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from pipeline_assets.declarations.durations import CalendarDays, Days, Duration
-from pipeline_assets.sources.declaration import Sql
+from pipeline_assets.declarations.values import Sql
 
 EventType = Literal["page", "screen", "track", "identify", "alias", "group", "ping"]
 Entity = Literal["visitor", "person"]
@@ -283,3 +284,46 @@ class Currencies(Analysis):
 
     reporting: CurrencyCode
     rates: tuple[Rate, ...] = ()
+
+
+@dataclass(frozen=True)
+class Analyses:
+    """The declared analyses of a deployment, each kind sorted by name."""
+
+    funnels: tuple[Funnel, ...] = ()
+    retentions: tuple[Retention, ...] = ()
+    paths: tuple[Paths, ...] = ()
+    conversions: tuple[Conversion, ...] = ()
+    attributions: tuple[Attribution, ...] = ()
+    channels: Channels | None = None
+    currencies: Currencies | None = None
+
+    @property
+    def tables(self) -> tuple[Funnel | Retention | Paths | Attribution, ...]:
+        """Those that have a table of their own, sorted by name."""
+        found = (*self.funnels, *self.retentions, *self.paths, *self.attributions)
+        return tuple(sorted(found, key=lambda analysis: analysis.name))
+
+    @property
+    def event_names(self) -> dict[str, list[str]]:
+        """The names of events that are asked for, by the table that asks."""
+        asked: dict[str, list[Selector]] = {funnel.name: list(funnel.steps) for funnel in self.funnels}
+        asked |= {retention.name: [retention.cohort, retention.returning] for retention in self.retentions}
+        if self.conversions:
+            asked["conversions"] = list(self.conversions)
+        named = {
+            table: [name for selector in selectors for name in selector.event or ()]
+            for table, selectors in asked.items()
+        }
+        return {table: list(dict.fromkeys(names)) for table, names in named.items() if names}
+
+    def conversion(self, name: str) -> Conversion:
+        """The conversion of a name.
+
+        Raises:
+            KeyError: there is none.
+        """
+        for conversion in self.conversions:
+            if conversion.name == name:
+                return conversion
+        raise KeyError(name)
