@@ -48,18 +48,18 @@ from pipeline_assets.tables.campaigns import Campaigns, build_campaigns
 from pipeline_assets.tables.conversions import Conversions, build_conversions
 from pipeline_assets.tables.daily_activity import build_daily_activity
 from pipeline_assets.tables.events import build_events, look_back_days
-from pipeline_assets.tables.identities import Identities, build_identities, rows_of_components, seen_ids
+from pipeline_assets.tables.identities import (
+    Identities,
+    build_identities,
+    identity_revisions,
+    rows_of_components,
+    seen_ids,
+)
 from pipeline_assets.tables.order_days import OrderDays, build_order_days
 from pipeline_assets.tables.orders import Orders, build_orders
 from pipeline_assets.tables.page_views import build_page_views
 from pipeline_assets.tables.pages import Pages, build_pages
-from pipeline_assets.tables.person_days import (
-    SPAN_COLUMNS,
-    PersonDays,
-    build_person_days,
-    identity_revisions,
-    seen_visitors,
-)
+from pipeline_assets.tables.person_days import SPAN_COLUMNS, PersonDays, build_person_days, seen_visitors
 from pipeline_assets.tables.products import Products, build_products
 from pipeline_assets.tables.retention_days import RetentionDays, build_retention_days
 from pipeline_assets.tables.revenue import Revenue, build_revenue

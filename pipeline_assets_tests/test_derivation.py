@@ -16,8 +16,8 @@ from pipeline_assets.declarations.analyses import Analyses
 from pipeline_assets.derivation import Derived, Groups, build_part, build_whole
 from pipeline_assets.model import Model
 from pipeline_assets.settings import Settings
+from pipeline_assets.tables.identities import identity_revisions
 from pipeline_assets.tables.order_days import build_order_days
-from pipeline_assets.tables.person_days import identity_revisions
 from pipeline_assets_tests.transforms.commerce_events import shop_events
 from pipeline_assets_tests.transforms.frames import NOON, Row, event, events_frame
 from pipeline_assets_tests.transforms.identity_reference import (

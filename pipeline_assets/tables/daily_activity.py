@@ -7,8 +7,8 @@ import dataframely as dy
 import polars as pl
 
 from pipeline_assets.columns import made_of, money, text
-from pipeline_assets.tables.page_views import is_view
 from pipeline_assets.tables.sessions import single_currency_revenue
+from pipeline_assets.transforms.sessionize import is_view
 
 
 class DailyActivity(dy.Schema):

@@ -8,10 +8,10 @@ import polars as pl
 from polars import selectors as cs
 
 from pipeline_assets.columns import choice, made_of, money, text, utc
-from pipeline_assets.tables.page_views import VIEW_COLUMNS, find_views
 from pipeline_assets.transforms.channels import LANDING_COLUMNS, RuleSet, add_channel
 from pipeline_assets.transforms.session_rows import SessionRows, session_rows
 from pipeline_assets.transforms.sessionize import REASONS, SessionRules
+from pipeline_assets.transforms.views import VIEW_COLUMNS, find_views
 
 # Which events a session has: the visitor's, told apart by time, or by the id that the tracker supplies.
 _EVENTS = (

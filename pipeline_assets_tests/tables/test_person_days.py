@@ -5,8 +5,8 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline_assets.tables.identities import build_identities
-from pipeline_assets.tables.person_days import PersonDays, build_person_days, identity_revisions
+from pipeline_assets.tables.identities import build_identities, identity_revisions
+from pipeline_assets.tables.person_days import PersonDays, build_person_days
 from pipeline_assets_tests.transforms.frames import NOON, Row, columns_of, only
 from pipeline_assets_tests.transforms.identity_reference import (
     IDENTITY_SCHEMA,

@@ -5,8 +5,7 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline_assets.tables.identities import build_identities
-from pipeline_assets.tables.person_days import with_persons
+from pipeline_assets.tables.identities import build_identities, with_persons
 from pipeline_assets.tables.visitors import Visitors, build_visitors
 from pipeline_assets_tests.tables.test_users import reference_lifetime
 from pipeline_assets_tests.transforms.frames import NOON, Row, columns_of, only
