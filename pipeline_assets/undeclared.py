@@ -5,7 +5,7 @@ from there:
 
 - A source, a conversion, channels and currencies have their part in tables that others share. They count as they were
   last declared.
-- A funnel, a retention, paths and an attribution have a table of their own. It is frozen: it stays as it is.
+- A funnel, a retention, paths, an attribution and a team's own table have a table. It is frozen: it stays as it is.
 
 `pipeline-assets retire` ends that. Pure values here, and the copy of the ledger's memory in the lake, from which the
 code location knows without a database which assets there are.
@@ -21,6 +21,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from pipeline_assets.analyses.checking import KINDS
+from pipeline_assets.analyses.own import find
 from pipeline_assets.declarations.analyses import (
     Analyses,
     Analysis,
@@ -31,6 +32,7 @@ from pipeline_assets.declarations.analyses import (
     Funnel,
     Paths,
     Retention,
+    Table,
 )
 from pipeline_assets.declarations.problems import DeclarationError
 from pipeline_assets.private import make_file, make_folder
@@ -38,11 +40,11 @@ from pipeline_assets.sources.declaration import Source
 
 SOURCE = "EventSource"
 CONVERSION = "Conversion"
-WITH_TABLE = frozenset({"Funnel", "Retention", "Paths", "Attribution"})
+WITH_TABLE = frozenset({"Funnel", "Retention", "Paths", "Attribution", "Table"})
 """Kinds of analyses with a table of their own, which has their name."""
 ONCE = frozenset({"Channels", "Currencies"})
 """Kinds of which a deployment has one at most."""
-NOUNS = ("source", *(kind.lower() for kind in KINDS), "table")
+NOUNS = tuple(dict.fromkeys(("source", *(kind.lower() for kind in KINDS), "table")))
 """What can be retired, in words."""
 
 _COPY = "declarations.json"
@@ -101,8 +103,10 @@ class Declaration:
     def is_readable(self) -> bool:
         """Whether this version can read it."""
         try:
-            self.value()
-        except DeclarationError:
+            value = self.value()
+            if isinstance(value, Table):
+                find(value.spec)
+        except (DeclarationError, LookupError):
             return False
         return True
 
@@ -195,6 +199,7 @@ def in_force(
         paths=_merged(analyses.paths, values, Paths),
         conversions=_merged(analyses.conversions, values, Conversion),
         attributions=_merged(analyses.attributions, values, Attribution),
+        own=_merged(analyses.own, values, Table),
         channels=analyses.channels or next((each for each in values if isinstance(each, Channels)), None),
         currencies=analyses.currencies or next((each for each in values if isinstance(each, Currencies)), None),
     )

@@ -6,8 +6,11 @@ weights are whole numbers here, so that no machine rounds them otherwise than an
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
+from functools import partial
+from math import ceil
 
 import dataframely as dy
 import numpy as np
@@ -16,6 +19,11 @@ import polars as pl
 from pipeline_assets import columns
 from pipeline_assets.columns import choice, made_of, money, text
 from pipeline_assets.declarations.analyses import Attribution
+from pipeline_assets.tables.checking import Reader, Rows, nothing_found
+from pipeline_assets.tables.declarations import Declarations
+from pipeline_assets.tables.person_days import inputs_about
+from pipeline_assets.tables.spec import Input, Inputs, TableSpec
+from pipeline_assets.transforms.entities import entity
 
 MODELS = ("last", "last_non_direct", "first", "linear", "position", "time_decay", "markov", "shapley")
 UNATTRIBUTED = "(unattributed)"
@@ -479,3 +487,106 @@ def _effects(steps: pl.DataFrame, wanted: Sequence[date], channels: int) -> pl.D
 
 def _state(number: int) -> pl.Expr:
     return pl.lit(number, dtype=pl.Int64)
+
+
+_TOUCH_COLUMNS = (
+    "session_id",
+    "session_date",
+    "property",
+    "visitor_id",
+    "user_id",
+    "started_at",
+    "channel",
+    "traffic_source",
+    "traffic_medium",
+    "utm_campaign",
+    "is_bot",
+)
+_TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """What credits depend on.
+
+    Attributes:
+        attribution: the declaration.
+        value_column: where `conversions` has what is credited: amounts in one currency, if there is a reporting one.
+    """
+
+    attribution: Attribution
+    value_column: str
+
+
+def build(inputs: Inputs, days: Sequence[date], parameters: Parameters) -> pl.DataFrame:
+    """See `build_attribution`."""
+    declared, persons = parameters.attribution, inputs.get("person_days")
+    conversions = inputs["conversions"].filter(pl.col("conversion") == declared.conversion)
+    sessions = inputs["sessions"].filter(~pl.col("is_bot"))
+    if declared.properties:
+        conversions = conversions.filter(pl.col("property").is_in(list(declared.properties)))
+    touches = entity(sessions, persons, "session_date").with_columns(
+        source="traffic_source", medium="traffic_medium", campaign="utm_campaign"
+    )
+    converted = entity(conversions, persons, "conversion_date").with_columns(value=parameters.value_column)
+    return build_attribution(converted, touches, days, attribution=declared)
+
+
+def _wrong(parameters: Parameters, tables: Reader) -> Rows:
+    declared = parameters.attribution
+    # A conversion without a value has credits that are null, and every other one none of these.
+    return tables.marts(
+        f"""
+        select (coalesce(c.conversion_id, a.conversion_id), coalesce(c.model, a.model))::text,
+            (a.credits, a.credited, c.value)::text
+        from (
+            select conversion_id, model, {parameters.value_column} as value
+            from marts.conversions, unnest(cast(:models as text[])) as model
+            where conversion_date = any(:days) and conversion = :conversion
+                and (cardinality(cast(:properties as text[])) = 0 or property = any(:properties))
+        ) c
+        full join (
+            select conversion_id, model, count(*) as touches, count(credit) as credits, sum(credit) as credited,
+                sum(share) as shares
+            from marts.{declared.name} where conversion_date = any(:days) group by 1, 2
+        ) a using (conversion_id, model)
+        where c.conversion_id is null or a.conversion_id is null
+            or a.credits <> case when c.value is null then 0 else a.touches end
+            or a.credited is distinct from c.value
+            or abs(a.shares - 1) > {_TOLERANCE}
+        """,  # noqa: S608 - checked names
+        models=list(declared.models),
+        conversion=declared.conversion,
+        properties=list(declared.properties),
+    )
+
+
+def attribution(analysis: Attribution, declared: Declarations) -> TableSpec:
+    """The table of a declared attribution."""
+    parameters = Parameters(analysis, "reporting_value" if declared.rates.reporting else "value")
+    trained = analysis.model_days if "markov" in analysis.models else 1
+    # A look-back is measured in hours, and where clocks are turned a day has other than 24.
+    before = trained + ceil(analysis.lookback_days)
+    return TableSpec(
+        name=analysis.name,
+        contract=Attributions,
+        partition_column="conversion_date",
+        group="analyses",
+        inputs=inputs_about(
+            analysis.by,
+            Input("conversions", before=trained - 1),
+            Input("sessions", before=before, columns=_TOUCH_COLUMNS),
+        ),
+        build=build,
+        parameters=parameters,
+        # Learning takes one pass however many days there are.
+        days_at_once=31,
+        checks=(
+            nothing_found(
+                "credits_add_up",
+                "By every model, the credits of every conversion add up to its value, and are null where it has none, "
+                "and its shares add up to 1.",
+                partial(_wrong, parameters),
+            ),
+        ),
+    )

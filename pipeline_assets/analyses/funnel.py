@@ -9,14 +9,22 @@ the number of the last moment in it. There are loops over the steps, never over 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import dataframely as dy
+import duckdb
 import polars as pl
 
 from pipeline_assets.columns import made_of, share, text
 from pipeline_assets.declarations.analyses import Funnel
+from pipeline_assets.figures import Figure
 from pipeline_assets.key_texts import capped
+from pipeline_assets.tables.checking import Reader, Rows, nothing_found
+from pipeline_assets.tables.declarations import Declarations
+from pipeline_assets.tables.person_days import inputs_about
+from pipeline_assets.tables.selection import select_events
+from pipeline_assets.tables.spec import EVENTS, Input, Inputs, TableSpec
+from pipeline_assets.transforms.entities import entity
 from pipeline_assets.transforms.ordering import ORDER_COLUMNS, event_order
 
 _STEPS = ("events.event_name", "events.event_type", "events.occurred_at")
@@ -610,4 +618,66 @@ def _table(rows: pl.DataFrame, entries: pl.DataFrame, reached: pl.DataFrame, nam
             from_previous=pl.when(before > 0).then(pl.col("entities") / before),
         )
         .select(Funnels.column_names())
+    )
+
+
+_COLUMNS = ("property", "visitor_id", "user_id", "event_date", "occurred_at")
+
+
+def select(
+    connection: duckdb.DuckDBPyConnection, paths: Sequence[str], days: Sequence[date], parameters: Funnel
+) -> pl.DataFrame:
+    """The events of the steps, `step_1` and so on marking which are which; of a strict funnel all events."""
+    breakdown = (*ORDER_COLUMNS, parameters.breakdown) if parameters.breakdown else ()
+    return select_events(
+        connection,
+        paths,
+        columns=tuple(dict.fromkeys((*_COLUMNS, *breakdown))),
+        marks={f"step_{number}": step for number, step in enumerate(parameters.steps, 1)},
+        properties=parameters.properties,
+        days=days,
+        # Only a strict funnel asks what lies between its steps.
+        only_marked=parameters.mode != "strict",
+    )
+
+
+def build(inputs: Inputs, days: Sequence[date], parameters: Funnel) -> pl.DataFrame:
+    """See `build_funnel`."""
+    breakdown = pl.col(parameters.breakdown) if parameters.breakdown else pl.lit(None, pl.String)
+    rows = entity(inputs[EVENTS].with_columns(breakdown=breakdown), inputs.get("person_days"), "event_date")
+    return build_funnel(rows, days, funnel=parameters)
+
+
+def _wrong(name: str, tables: Reader) -> Rows:
+    return tables.marts(
+        f"select (entry_date, breakdown, step_number)::text, entities from ("  # noqa: S608 - a checked name
+        f"select *, lag(entities) over entry as before, row_number() over entry as position "
+        f"from marts.{name} where entry_date = any(:days) "
+        f"window entry as (partition by entry_date, breakdown order by step_number)) steps "
+        f"where entities > before or step_number <> position"
+    )
+
+
+def funnel(analysis: Funnel, declared: Declarations) -> TableSpec:  # noqa: ARG001 - like those that need more
+    """The table of a declared funnel."""
+    return TableSpec(
+        name=analysis.name,
+        contract=Funnels,
+        partition_column="entry_date",
+        group="analyses",
+        figures=(
+            Figure("entered", "entities", (("step_number", 1),)),
+            Figure("completed", "entities", (("step_number", len(analysis.steps)),)),
+        ),
+        inputs=inputs_about(analysis.by, Input(EVENTS, after=days_after(analysis), select=select)),
+        build=build,
+        parameters=analysis,
+        event_names=tuple(dict.fromkeys(name for step in analysis.steps for name in step.event or ())),
+        checks=(
+            nothing_found(
+                "never_widens",
+                "No step was reached by more than the step before, and every entry has all steps.",
+                partial(_wrong, analysis.name),
+            ),
+        ),
     )

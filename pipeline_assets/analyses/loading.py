@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TypeVar
 
 from pipeline_assets.analyses.checking import KINDS
-from pipeline_assets.contracts.tables import TABLES
 from pipeline_assets.declarations.analyses import (
     Analyses,
     Analysis,
@@ -16,37 +15,17 @@ from pipeline_assets.declarations.analyses import (
     Funnel,
     Paths,
     Retention,
+    Table,
 )
 from pipeline_assets.declarations.problems import DeclarationError, Problem, suggestion
-from pipeline_assets.declarations.yaml_files import Declared, declaring_folder, documents, read
+from pipeline_assets.analyses.own import make_importable
+from pipeline_assets.tables.fixed import fixed_tables
+from pipeline_assets.declarations.yaml_files import DEFS_DIR, Declared, declaring_folder, documents, read
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.declaration import Source
 
 PACKAGE = "pipeline_assets.components"
 """The components are named below it in YAML, e.g. `type: pipeline_assets.components.Funnel`."""
-
-STANDARD_TABLES = frozenset(
-    {
-        *TABLES,
-        "supplied_session_days",
-        "supplied_sessions",
-        "visitor_days",
-        "identities",
-        "person_days",
-        "active_users",
-        "visitors",
-        "users",
-        "pages",
-        "campaigns",
-        "products",
-        "order_days",
-        "orders",
-        "revenue",
-        "conversions",
-        "retention_days",
-    }
-)
-"""Names no analysis may have."""
 
 _OTHERS = ("EventSource", "EventPipeline")
 _ONCE = (Channels, Currencies)
@@ -60,7 +39,11 @@ def declared_analyses(settings: Settings) -> Analyses:
     Raises:
         DeclarationError: with every mistake in every file; also if the folder does not exist.
     """
-    return load_analyses(declaring_folder(settings))
+    folder = declaring_folder(settings)
+    project = settings.project_dir
+    # Where a team may have its own tables, beside the packages that are installed.
+    make_importable([*((project / "src", project) if project else ()), *((folder,) if folder != DEFS_DIR else ())])
+    return load_analyses(folder)
 
 
 def load_analyses(*folders: Path) -> Analyses:
@@ -106,6 +89,7 @@ def read_analyses(*folders: Path) -> tuple[Analyses, list[str]]:
         paths=_sorted(analyses, Paths),
         conversions=_sorted(analyses, Conversion),
         attributions=_sorted(analyses, Attribution),
+        own=_sorted(analyses, Table),
         channels=next(iter(_sorted(analyses, Channels)), None),
         currencies=next(iter(_sorted(analyses, Currencies)), None),
     )
@@ -139,7 +123,7 @@ def _name_mistakes(found: Sequence[Declared]) -> Iterator[str]:
         if not name:
             continue
         earlier = first.setdefault(name, declared)
-        if name in STANDARD_TABLES:
+        if name in fixed_tables():
             message = f"'{name}' is a table of the standard model; give the analysis another `name:`"
             yield document.at(Problem(("name",), message))
         elif earlier is not declared:
@@ -152,7 +136,7 @@ def _without_mistakes(found: Sequence[Declared]) -> list[Analysis]:
     for declared in found:
         value = declared.value
         once = isinstance(value, _ONCE)
-        if declared.sound and (once or (value.name and value.name not in STANDARD_TABLES)):
+        if declared.sound and (once or (value.name and value.name not in fixed_tables())):
             first.setdefault((type(value).__name__, "") if once else ("", value.name), value)
     conversions = {value.name for value in first.values() if isinstance(value, Conversion)}
     return [value for value in first.values() if not isinstance(value, Attribution) or value.conversion in conversions]

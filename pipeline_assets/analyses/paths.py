@@ -1,6 +1,7 @@
 """What follows what within a session."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 
 import dataframely as dy
@@ -10,6 +11,11 @@ from pipeline_assets.analyses.funnel import median_seconds
 from pipeline_assets.columns import made_of, text
 from pipeline_assets.declarations.analyses import Paths
 from pipeline_assets.key_texts import capped
+from pipeline_assets.tables.declarations import Declarations
+from pipeline_assets.tables.sessions import session_inputs
+from pipeline_assets.tables.spec import EVENTS, Input, Inputs, TableSpec, sums
+from pipeline_assets.transforms.session_rows import session_rows
+from pipeline_assets.transforms.sessionize import SessionRules
 
 _NODES = ("page_views.page_path", "page_views.page_title", "events.event_name")
 _ORDER = ("page_views.session_id", "page_views.view_number")
@@ -107,4 +113,87 @@ def build_paths(views: pl.LazyFrame | pl.DataFrame, days: Sequence[date], *, pat
         )
         .select(PathTransitions.column_names())
         .sort(_KEY)
+    )
+
+
+_PAGE_COLUMNS = (
+    "session_id", "session_date", "property", "view_number", "viewed_at", "page_path", "page_title", "is_bot",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """What paths of events depend on.
+
+    Attributes:
+        paths: the declaration.
+        timezone: see `assign_sessions`.
+        rules: see `session_rows`.
+    """
+
+    paths: Paths
+    timezone: str
+    rules: Mapping[str, SessionRules]
+
+
+def build_of_pages(inputs: Inputs, days: Sequence[date], parameters: Paths) -> pl.DataFrame:
+    """From the views; see `build_paths`."""
+    views = _counted(inputs["page_views"], parameters).with_columns(
+        position="view_number", node=pl.coalesce("page_path", "page_title"), at="viewed_at"
+    )
+    return build_paths(views, days, paths=parameters)
+
+
+def build_of_events(inputs: Inputs, days: Sequence[date], parameters: Parameters) -> pl.DataFrame:
+    """From the sessions that the events make; see `build_paths`."""
+    found = session_rows(
+        inputs[EVENTS],
+        days,
+        timezone=parameters.timezone,
+        rules=parameters.rules,
+        supplied=inputs.get("supplied_sessions"),
+        columns=("event_name", "is_bot"),
+    )
+    session = pl.col("session_number")
+    rows = found.rows.with_columns(
+        session_id=found.sessions["session_id"].gather(found.rows["session_number"]),
+        # A session is a bot's if any of its events is.
+        is_bot=pl.col("is_bot").any().over(session),
+        position=pl.int_range(pl.len(), dtype=pl.Int64),
+        node=pl.col("event_name").cast(pl.String),
+        property=pl.col("property").cast(pl.String),
+        at="occurred_at",
+    )
+    return build_paths(_counted(rows.lazy(), parameters.paths), days, paths=parameters.paths)
+
+
+def _counted(rows: pl.LazyFrame, paths: Paths) -> pl.LazyFrame:
+    rows = rows.filter(~pl.col("is_bot"))
+    return rows.filter(pl.col("property").is_in(list(paths.properties))) if paths.properties else rows
+
+
+def paths(analysis: Paths, declared: Declarations) -> TableSpec:
+    """The table of declared paths: of pages, or of events."""
+    if analysis.of == "pages":
+        return TableSpec(
+            name=analysis.name,
+            contract=PathTransitions,
+            partition_column="session_date",
+            group="analyses",
+            figures=sums("transitions"),
+            inputs=(Input("page_views", columns=_PAGE_COLUMNS),),
+            build=build_of_pages,
+            parameters=analysis,
+        )
+    return TableSpec(
+        name=analysis.name,
+        contract=PathTransitions,
+        partition_column="session_date",
+        group="analyses",
+        figures=sums("transitions"),
+        inputs=session_inputs(declared),
+        build=build_of_events,
+        parameters=Parameters(analysis, declared.timezone, declared.session_rules),
+        # Its rows are of all visitors together, so that a day cannot be cut.
+        days_at_once=1,
     )

@@ -1,12 +1,17 @@
 """How many come back in the periods after they began."""
 
+from collections.abc import Sequence
 from datetime import date
+from functools import partial
 
 import dataframely as dy
 import polars as pl
 
 from pipeline_assets.columns import made_of, share
 from pipeline_assets.declarations.analyses import Retention
+from pipeline_assets.tables.checking import Reader, Rows, nothing_found
+from pipeline_assets.tables.declarations import Declarations
+from pipeline_assets.tables.spec import Input, Inputs, TableSpec
 
 _WHO = ("events.visitor_id", "identities.person_id")
 
@@ -152,3 +157,37 @@ def _plus_periods(day: str, periods: pl.Expr, retention: Retention) -> pl.Expr:
     if retention.counting == "calendar" and retention.period == "month":
         return pl.col(day).dt.offset_by(pl.format("{}mo", periods))
     return pl.col(day) + pl.duration(days=periods * _ROLLING_DAYS[retention.period])
+
+
+def build(inputs: Inputs, days: Sequence[date], parameters: Retention) -> pl.DataFrame:  # noqa: ARG001 - of all days
+    """See `build_retention`."""
+    activity = inputs["retention_days"].filter(pl.col("retention") == parameters.name)
+    return build_retention(activity, retention=parameters)
+
+
+def _wrong(name: str, tables: Reader) -> Rows:
+    return tables.marts(
+        f"select cohort_start::text, max(retained) from marts.{name} group by 1 "  # noqa: S608 - a checked name
+        f"having count(distinct cohort_size) > 1 or max(retained) > max(cohort_size)"
+    )
+
+
+def retention(analysis: Retention, declared: Declarations) -> TableSpec:  # noqa: ARG001 - like those that need more
+    """The table of a declared retention; what each day adds to it is in `retention_days`."""
+    asked = (*(analysis.cohort.event or ()), *(analysis.returning.event or ()))
+    return TableSpec(
+        name=analysis.name,
+        contract=Retentions,
+        group="analyses",
+        inputs=(Input("retention_days"),),
+        build=build,
+        parameters=analysis,
+        event_names=tuple(dict.fromkeys(asked)),
+        checks=(
+            nothing_found(
+                "within_cohorts",
+                "A cohort has one size, and no more of it return than it has.",
+                partial(_wrong, analysis.name),
+            ),
+        ),
+    )

@@ -214,6 +214,17 @@ class Attribution(Analysis):
     models: Annotated[tuple[AttributionModel, ...], Field(min_length=1)] = ATTRIBUTION_MODELS
 
 
+class Table(Analysis):
+    """A team's own table, made in its own package.
+
+    Attributes:
+        spec: where it is, as `package.module:name`: a `TableSpec`, or a function that makes one from the
+            `Declarations`.
+    """
+
+    spec: Text
+
+
 class ChannelRule(_Declared):
     """A channel of the team's own. All given conditions must hold, and there must be one.
 
@@ -295,27 +306,15 @@ class Analyses:
     paths: tuple[Paths, ...] = ()
     conversions: tuple[Conversion, ...] = ()
     attributions: tuple[Attribution, ...] = ()
+    own: tuple[Table, ...] = ()
     channels: Channels | None = None
     currencies: Currencies | None = None
 
     @property
-    def tables(self) -> tuple[Funnel | Retention | Paths | Attribution, ...]:
+    def tables(self) -> tuple[Funnel | Retention | Paths | Attribution | Table, ...]:
         """Those that have a table of their own, sorted by name."""
-        found = (*self.funnels, *self.retentions, *self.paths, *self.attributions)
+        found = (*self.funnels, *self.retentions, *self.paths, *self.attributions, *self.own)
         return tuple(sorted(found, key=lambda analysis: analysis.name))
-
-    @property
-    def event_names(self) -> dict[str, list[str]]:
-        """The names of events that are asked for, by the table that asks."""
-        asked: dict[str, list[Selector]] = {funnel.name: list(funnel.steps) for funnel in self.funnels}
-        asked |= {retention.name: [retention.cohort, retention.returning] for retention in self.retentions}
-        if self.conversions:
-            asked["conversions"] = list(self.conversions)
-        named = {
-            table: [name for selector in selectors for name in selector.event or ()]
-            for table, selectors in asked.items()
-        }
-        return {table: list(dict.fromkeys(names)) for table, names in named.items() if names}
 
     def conversion(self, name: str) -> Conversion:
         """The conversion of a name.

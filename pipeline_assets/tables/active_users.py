@@ -7,6 +7,8 @@ import dataframely as dy
 import polars as pl
 
 from pipeline_assets.columns import made_of, share, text
+from pipeline_assets.tables.checking import Reader, Rows, same
+from pipeline_assets.tables.spec import Input, Inputs, TableSpec, sums
 
 _ACTIVE = ("person_days.activity_date", "person_days.property", "person_days.events", "person_days.is_bot")
 _VISITORS = (*_ACTIVE, "person_days.visitor_id")
@@ -166,3 +168,43 @@ def _counts(rows: pl.DataFrame, entity: Sequence[str], days: pl.Series, name: st
         .with_columns(pl.exclude(*_KEY).fill_null(0))
         .filter(pl.col(f"{name}_28d") > 0)
     )
+
+
+def build(inputs: Inputs, days: Sequence[date], parameters: None) -> pl.DataFrame:  # noqa: ARG001 - has none
+    """See `build_active_users`."""
+    return build_active_users(inputs["person_days"], days)
+
+
+def _of_daily_activity(tables: Reader) -> Rows:
+    return tables.marts(
+        "select (activity_date, property)::text, visitors from marts.daily_activity "
+        "where activity_date = any(:days) and visitors > 0"
+    )
+
+
+def _of_active_users(tables: Reader) -> Rows:
+    return tables.marts(
+        "select (activity_date, property)::text, visitors_1d from marts.active_users "
+        "where activity_date = any(:days) and property <> '*' and visitors_1d > 0"
+    )
+
+
+active_users = TableSpec(
+    name="active_users",
+    contract=ActiveUsers,
+    partition_column="activity_date",
+    group="activity",
+    figures=sums("visitors_1d", "visitors_28d", "new_visitors"),
+    inputs=(Input("person_days", before=max(WINDOW_DAYS.values()) - 1),),
+    build=build,
+    checks=(
+        same(
+            "matches_daily_activity",
+            "Visitors of a day and property equal those of `daily_activity`.",
+            expected=_of_daily_activity,
+            actual=_of_active_users,
+            also_reads=("daily_activity",),
+        ),
+    ),
+)
+"""The table."""

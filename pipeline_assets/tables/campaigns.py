@@ -8,6 +8,9 @@ import polars as pl
 
 from pipeline_assets.columns import made_of, money, text
 from pipeline_assets.key_texts import capped_key
+from pipeline_assets.tables.checking import Reader, Rows, same
+from pipeline_assets.tables.declarations import Declarations
+from pipeline_assets.tables.spec import Input, Inputs, TableSpec, sums
 from pipeline_assets.transforms.currencies import Rates, in_reporting_currency, lacks_rate, total
 
 
@@ -110,4 +113,45 @@ def build_campaigns(sessions: pl.LazyFrame | pl.DataFrame, days: Sequence[date],
         .select(Campaigns.column_names())
         .sort(_KEY)
         .collect()
+    )
+
+
+def build(inputs: Inputs, days: Sequence[date], parameters: Rates) -> pl.DataFrame:
+    """See `build_campaigns`."""
+    return build_campaigns(inputs["sessions"], days, rates=parameters)
+
+
+def _of_sessions(tables: Reader) -> Rows:
+    return tables.marts(
+        "select (session_date, property)::text, count(*) from marts.sessions "
+        "where session_date = any(:days) and not is_bot group by 1"
+    )
+
+
+def _of_campaigns(tables: Reader) -> Rows:
+    return tables.marts(
+        "select (session_date, property)::text, sum(sessions)::bigint from marts.campaigns "
+        "where session_date = any(:days) group by 1"
+    )
+
+
+def campaigns(declared: Declarations) -> TableSpec:
+    """The table, with the declared rates."""
+    return TableSpec(
+        name="campaigns",
+        contract=Campaigns,
+        partition_column="session_date",
+        group="activity",
+        figures=sums("sessions", "conversions", "revenue"),
+        inputs=(Input("sessions"),),
+        build=build,
+        parameters=declared.rates,
+        checks=(
+            same(
+                "matches_sessions",
+                "Sessions of a day and property, bots left out, equal those of `sessions`.",
+                expected=_of_sessions,
+                actual=_of_campaigns,
+            ),
+        ),
     )

@@ -5,7 +5,7 @@ No Dagster here: `checks` makes asset checks of them.
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any, Protocol, TypeVar
 
@@ -38,6 +38,9 @@ class Reader(Protocol):
 
     def rows(self, query: str, **values: object) -> list[tuple]:
         """Rows of a query in PostgreSQL, `:days` being the days."""
+
+    def record(self, query: str) -> Mapping[str, Any]:
+        """The only row of such a query, by column."""
 
     def marts(self, query: str, **values: object) -> Rows:
         """Second column by first of such a query, the others as a tuple where there are more."""
@@ -109,10 +112,17 @@ def all_zero(name: str, description: str, query: str, *, shown: Collection[str] 
     """
 
     def find(tables: Reader) -> Finding:
-        ((numbers,),) = tables.rows(f"select to_jsonb(counted) from ({query}) counted")  # noqa: S608 - a query of ours
+        numbers = tables.record(query)
         return Finding(not any(number for column, number in numbers.items() if column not in shown), numbers)
 
     return TableCheck(name, description, find)
+
+
+def in_reporting(currency: str | None, check: TableCheck) -> TableCheck:
+    """A check of amounts in the reporting currency, which has nothing to say where none is declared."""
+    if currency is not None:
+        return check
+    return replace(check, find=lambda _: Finding(True, {"reporting_currency": "none declared"}))
 
 
 def compared(expected: Mapping[Key, object], actual: Mapping[Key, object], what: str, **also: object) -> Finding:

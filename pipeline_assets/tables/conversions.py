@@ -1,12 +1,19 @@
 """The conversions table."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date
 
 import dataframely as dy
+import duckdb
 import polars as pl
 
 from pipeline_assets.columns import made_of, money, text, utc
+from pipeline_assets.declarations.analyses import Conversion
+from pipeline_assets.tables.checking import all_zero, in_reporting
+from pipeline_assets.tables.declarations import Declarations
+from pipeline_assets.tables.selection import select_conversions
+from pipeline_assets.tables.spec import EVENTS, Input, Inputs, TableSpec, sums
 from pipeline_assets.transforms.currencies import Rates, in_reporting_currency
 from pipeline_assets.transforms.ordering import ORDER_COLUMNS, event_order
 from pipeline_assets.transforms.sessionize import hex_ids
@@ -155,3 +162,69 @@ def _conversion_ids(rows: pl.DataFrame) -> pl.Series:
             )
         ).to_series()
     ).alias("conversion_id")
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """What conversions depend on.
+
+    Attributes:
+        conversions: the declared ones.
+        rates: the reporting currency and its rates.
+    """
+
+    conversions: tuple[Conversion, ...]
+    rates: Rates
+
+
+def select(
+    connection: duckdb.DuckDBPyConnection, paths: Sequence[str], days: Sequence[date], parameters: Parameters
+) -> pl.DataFrame:
+    """See `select_conversions`."""
+    return select_conversions(connection, paths, parameters.conversions, days)
+
+
+def build(inputs: Inputs, days: Sequence[date], parameters: Parameters) -> pl.DataFrame:
+    """See `build_conversions`."""
+    return build_conversions(inputs[EVENTS], inputs["sessions"], days, rates=parameters.rates)
+
+
+def conversions(declared: Declarations) -> TableSpec | None:
+    """The table, where a conversion is declared."""
+    wanted = declared.analyses.conversions
+    if not wanted:
+        return None
+    # The first conversion of a session may lie on a day before.
+    before = declared.longest_session_days
+    return TableSpec(
+        name="conversions",
+        contract=Conversions,
+        partition_column="conversion_date",
+        group="analyses",
+        figures=sums("reporting_value"),
+        inputs=(
+            Input(EVENTS, before=before, select=select),
+            Input(
+                "sessions",
+                before=before,
+                columns=("session_id", "session_date", "property", "visitor_id", "started_at", "ended_at"),
+            ),
+        ),
+        build=build,
+        parameters=Parameters(wanted, declared.rates),
+        event_names=tuple(dict.fromkeys(name for each in wanted for name in each.event or ())),
+        checks=(
+            in_reporting(
+                declared.rates.reporting,
+                all_zero(
+                    "has_values",
+                    "Conversions of the days that are worth something in a currency without a rate: nothing is "
+                    "credited for them. Shows those without a currency, which count as ones in the reporting currency.",
+                    "select count(*) filter (where reporting_value is null) as without_rate, "
+                    "count(*) filter (where currency is null) as without_currency "
+                    "from marts.conversions where conversion_date = any(:days) and value is not null",
+                    shown=("without_currency",),
+                ),
+            ),
+        ),
+    )

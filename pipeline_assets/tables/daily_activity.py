@@ -1,13 +1,22 @@
 """Figures of a day."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date
+from decimal import Decimal
+from functools import partial
+from typing import NamedTuple
 
 import dataframely as dy
+import duckdb
 import polars as pl
 
 from pipeline_assets.columns import made_of, money, text
+from pipeline_assets.parquet_files import duckdb_path
+from pipeline_assets.tables.checking import Finding, Reader, TableCheck, compared
+from pipeline_assets.tables.declarations import Declarations
 from pipeline_assets.tables.sessions import single_currency_revenue
+from pipeline_assets.tables.spec import EVENTS, Input, Inputs, TableSpec, sums
 from pipeline_assets.transforms.sessionize import is_view
 
 
@@ -118,3 +127,99 @@ def build_daily_activity(
 def _distinct(rows: pl.DataFrame, column: str, name: str) -> pl.DataFrame:
     distinct = rows.filter(pl.col(column).is_not_null()).select(*_KEY, column).unique()
     return distinct.group_by(_KEY).agg(pl.len().alias(name))
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """What the figures depend on.
+
+    Attributes:
+        reporting: the reporting currency, which revenue without a currency is in; None where none is declared.
+    """
+
+    reporting: str | None
+
+
+def build(inputs: Inputs, days: Sequence[date], parameters: Parameters) -> pl.DataFrame:
+    """See `build_daily_activity`."""
+    return build_daily_activity(inputs[EVENTS], inputs["sessions"], days, reporting=parameters.reporting)
+
+
+def daily_activity(declared: Declarations) -> TableSpec:
+    """The table, with the reporting currency."""
+    parameters = Parameters(declared.rates.reporting)
+    return TableSpec(
+        name="daily_activity",
+        contract=DailyActivity,
+        partition_column="activity_date",
+        group="activity",
+        figures=sums("visitors", "sessions", "page_views", "conversions"),
+        inputs=(Input(EVENTS), Input("sessions")),
+        build=build,
+        parameters=parameters,
+        checks=(
+            TableCheck(
+                "matches_events_and_sessions",
+                "Events, visitors and revenue per day and property, counted again from the lake, and sessions, "
+                "counted again in PostgreSQL, equal those in the table.",
+                partial(_matches_events_and_sessions, parameters),
+                blocking=True,
+            ),
+        ),
+    )
+
+
+# --- Counted again, in SQL: shares no rule with the function, so that both can be compared --------------
+
+# Revenue without a currency is in the reporting currency, where there is none in a currency of its own; a sum that the
+# table's column cannot hold is null there.
+_ACTIVITY = """
+select
+    event_date, property,
+    count(*) as events,
+    count(distinct visitor_id) filter (not is_bot) as visitors,
+    case
+        when count(distinct coalesce(currency, $reporting, '')) filter (revenue is not null and not is_bot) <= 1
+        then try_cast(sum(revenue) filter (not is_bot) as decimal(18, 6))
+    end as revenue
+from read_parquet($paths, hive_partitioning = false)
+group by all
+"""
+
+
+class Activity(NamedTuple):
+    """Figures of a day and property: events, and without bots visitors and revenue in its only currency."""
+
+    events: int
+    visitors: int
+    revenue: Decimal | None
+
+
+def count_activity(
+    connection: duckdb.DuckDBPyConnection, paths: Sequence[str], *, reporting: str | None
+) -> dict[tuple[date, str], Activity]:
+    """Activity of each day and property in Parquet files of events; `reporting` is the reporting currency, if any."""
+    if not paths:
+        return {}
+    values = {"paths": [duckdb_path(path) for path in paths], "reporting": reporting}
+    rows = connection.execute(_ACTIVITY, values).fetchall()
+    return {(day, name): Activity(*figures) for day, name, *figures in rows}
+
+
+def _matches_events_and_sessions(parameters: Parameters, tables: Reader) -> Finding:
+    with tables.duckdb() as connection:
+        recounted = count_activity(connection, tables.paths(EVENTS), reporting=parameters.reporting)
+    starts = {
+        (day, name): count
+        for day, name, count in tables.rows(
+            "select session_date, property, count(*) from marts.sessions "
+            "where session_date = any(:days) and not is_bot group by 1, 2"
+        )
+    }
+    stored = tables.rows(
+        "select activity_date, property, events, visitors, revenue, sessions from marts.daily_activity "
+        "where activity_date = any(:days)"
+    )
+    expected = {key: (*figures, starts.get(key, 0)) for key, figures in recounted.items()}
+    actual = {(row[0], row[1]): tuple(row[2:]) for row in stored}
+    return compared(expected, actual, "days and properties")

@@ -4,17 +4,23 @@ Decisions about duplicates are taken on a few narrow columns of all rows; only t
 a day at a time, so that memory depends on the size of a day and not on the number of days.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
-from functools import cached_property
+from datetime import date, timedelta
+from functools import cached_property, partial
 
 import dataframely as dy
 import polars as pl
 
+from pipeline_assets.code_version import code_version
 from pipeline_assets.columns import choice, made_of, money, text, utc
 from pipeline_assets.day_counts import DayCounts
+from pipeline_assets.planning import STAGING
 from pipeline_assets.sources.staged_events import EVENT_TYPES, StagedEvents
+from pipeline_assets.tables.checking import Finding, Reader, TableCheck
+from pipeline_assets.tables.declarations import Declarations
+from pipeline_assets.tables.spec import EVENTS, Input, Inputs, TableSpec
+from pipeline_assets.transforms import user_agents
 from pipeline_assets.transforms.urls import add_url_columns
 from pipeline_assets.transforms.user_agents import add_user_agent_columns
 
@@ -429,3 +435,126 @@ def _enrich(rows: pl.DataFrame) -> pl.DataFrame:
         is_id_derived=pl.col("row_hash").is_not_null(),
     )
     return add_user_agent_columns(add_url_columns(rows)).select(Events.column_names())
+
+
+_REPEATS_DAYS = 7
+"""Days before the checked ones that are searched for ids beyond the window of deduplication."""
+_SHOWN_VALUES = 20
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """What events depend on.
+
+    Attributes:
+        dedup_days: by source: the days before an event that are searched for duplicates.
+    """
+
+    dedup_days: Mapping[str, int]
+
+
+def build(inputs: Inputs, days: Sequence[date], parameters: Parameters) -> EventDays:
+    """The events of some days and their counts, from the staged rows of these days and of those before; see there."""
+    staged, day = inputs[STAGING], pl.col("event_date")
+    around = {
+        each - timedelta(days=offset) for each in days for offset in range(look_back_days(parameters.dedup_days) + 1)
+    }
+    return build_events(
+        staged.filter(day.is_in(sorted(set(days)))),
+        staged.filter(day.is_in(sorted(around.difference(days)))),
+        dedup_days=parameters.dedup_days,
+    )
+
+
+def events(declared: Declarations) -> TableSpec:
+    """The table, with the windows and bounds of the declared sources."""
+    dedup_days = {source.name: source.dedup_days for source in declared.sources}
+    bounds = {source.name: source.bounds.bots for source in declared.sources}
+    return TableSpec(
+        name=EVENTS,
+        contract=Events,
+        partition_column="event_date",
+        store="lake",
+        group="events",
+        inputs=(Input(STAGING, before=look_back_days(dedup_days)),),
+        build=build,
+        parameters=Parameters(dedup_days),
+        external_versions=[user_agents.rules_version(), code_version("pipeline_assets.staging.staged:scan_staged")],
+        # Whatever their property, so that ids of several properties can be counted.
+        batch_key=("event_id", "row_hash"),
+        checks=(
+            TableCheck(
+                "bots_share",
+                "Share of events that machines caused, per source, against the declared bounds.",
+                partial(_bots_share, bounds),
+            ),
+            TableCheck(
+                "ids_repeat_beyond_window",
+                "Event ids that occur on several days although duplicates are dropped within `dedup_days`; "
+                "declare a longer window if there are many.",
+                _ids_repeat_beyond_window,
+            ),
+            _told(
+                "unknown_event_types",
+                "event_type_given",
+                "types",
+                "Events whose source calls their type something else than the known ones, by that name; they are kept "
+                "as `track`. Map event_type in the declaration if they are more than that.",
+            ),
+            _told(
+                "unusable_values",
+                "unusable",
+                "values",
+                "Values that say nothing, per source: `items` and `scroll_depth` that are no JSON array or no share of "
+                "a page, numbers that are no amount, what programs send where they have no id (`user_id: null`). The "
+                "events are kept without them; numbers, items and depths that were given are in `properties`. Declare "
+                "`no_ids` if such a value is an id.",
+                is_list=True,
+            ),
+        ),
+    )
+
+
+def _bots_share(bounds: Mapping[str, float], tables: Reader) -> Finding:
+    rows = tables.lake_rows(EVENTS, "select source, count(*), count(*) filter (is_bot) from files group by source")
+    if not rows:
+        return Finding(True, {"events": 0})
+    shares = {source: bots / found for source, found, bots in rows}
+    known = {name: bounds[name] for name in shares if name in bounds}
+    return Finding(
+        all(shares[name] <= bound for name, bound in known.items()),
+        {"events": sum(found for _, found, _ in rows), "shares": shares, "bounds": known},
+    )
+
+
+def _ids_repeat_beyond_window(tables: Reader) -> Finding:
+    days = tables.days
+    earlier = [days[0] - timedelta(days=offset) for offset in range(1, _REPEATS_DAYS + 1)] if days else []
+    rows = tables.lake_rows(
+        EVENTS,
+        "select count(*) from (select 1 from files group by property, event_id having count(*) > 1)",
+        days=[*earlier, *days],
+    )
+    if not rows:
+        return Finding(True, {"ids": 0})
+    ((repeated,),) = rows
+    return Finding(repeated == 0, {"ids": repeated, "days_searched": len(tables.paths(EVENTS, [*earlier, *days]))})
+
+
+def _told(name: str, column: str, what: str, description: str, *, is_list: bool = False) -> TableCheck:
+    """A warning if a column says anything; events per source and value, or each of a list of values."""
+    given = f"unnest(string_split({column}, ', '))" if is_list else f"left({column}, 40)"
+
+    def find(tables: Reader) -> Finding:
+        counted = tables.lake_rows(EVENTS, f"select count(*) from files where {column} is not null")  # noqa: S608 - ours
+        if not counted:
+            return Finding(True, {"events": 0})
+        rows = tables.lake_rows(
+            EVENTS,
+            f"select source, given, count(*) from (select source, {given} as given from files "  # noqa: S608 - ours
+            f"where {column} is not null) group by all order by 3 desc, 1, 2 limit {_SHOWN_VALUES}",
+        )
+        shown = {f"{source}: {value}": number for source, value, number in rows}
+        return Finding(not rows, {"events": counted[0][0], what: shown})
+
+    return TableCheck(name, description, find)

@@ -17,6 +17,8 @@ Where no id is shared, no component holds two users and none is too large, perso
 """
 
 import json
+from collections.abc import Sequence
+from datetime import date
 
 import dataframely as dy
 import numpy as np
@@ -24,6 +26,8 @@ import numpy.typing as npt
 import polars as pl
 
 from pipeline_assets.columns import made_of, text, utc
+from pipeline_assets.tables.checking import Reader, Rows, nothing_found
+from pipeline_assets.tables.spec import IncrementalKey, Input, Inputs, TableSpec
 from pipeline_assets.transforms.sessionize import hex_ids
 
 _IDS = (
@@ -618,3 +622,64 @@ def _mix(numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     numbers = (numbers ^ (numbers >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     numbers = (numbers ^ (numbers >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return numbers ^ (numbers >> np.uint64(31))
+
+
+def build(inputs: Inputs, days: Sequence[date], parameters: None) -> pl.DataFrame:  # noqa: ARG001 - of all days
+    """See `build_identities`."""
+    return build_identities(inputs["visitor_days"])
+
+
+def revisions(inputs: Inputs, rows: pl.DataFrame) -> pl.DataFrame:
+    """See `identity_revisions`."""
+    return identity_revisions(inputs["visitor_days"], rows)
+
+
+def seeds(changed: Inputs) -> pl.Series:
+    """See `seen_ids`."""
+    return seen_ids(changed["visitor_days"])
+
+
+def members(inputs: Inputs, changed: Inputs, existing: pl.DataFrame) -> Inputs:
+    """See `rows_of_components`."""
+    return {"visitor_days": rows_of_components(inputs["visitor_days"], changed["visitor_days"], existing)}
+
+
+def _wrong(tables: Reader) -> Rows:
+    return tables.marts(
+        "select 'users of a person', count(*) from (select person_id from marts.identities "
+        "where id_type = 'user_id' group by 1 having count(*) > 1) wrong having count(*) > 0 "
+        "union all select 'spans', count(*) from (select valid_from, lag(valid_to) over ids as before, "
+        "row_number() over ids as position from marts.identities where is_shared "
+        "window ids as (partition by property, id_type, id order by span)) spans "
+        "where case when position = 1 then valid_from is not null else valid_from is distinct from before end "
+        "having count(*) > 0 "
+        "union all select 'spans of ids that are not shared', count(*) from marts.identities "
+        "where not is_shared and (span, valid_from is null, valid_to is null) <> (1, true, true) "
+        "having count(*) > 0"
+    )
+
+
+identities = TableSpec(
+    name="identities",
+    contract=Identities,
+    group="people",
+    inputs=(Input("visitor_days"),),
+    build=build,
+    revisions=revisions,
+    incremental=IncrementalKey(
+        key="component_id",
+        seed="id",
+        first="first_seen_at",
+        last="last_seen_at",
+        seeds=seeds,
+        members=members,
+    ),
+    checks=(
+        nothing_found(
+            "one_user_per_person",
+            "No person has two user ids, and no two spans of an id overlap or leave a gap.",
+            _wrong,
+        ),
+    ),
+)
+"""The table."""

@@ -8,6 +8,7 @@ import polars as pl
 
 from pipeline_assets.columns import made_of, money, text, utc
 from pipeline_assets.key_texts import capped_key
+from pipeline_assets.tables.spec import EVENTS, Input, Inputs, TableSpec, sums
 from pipeline_assets.transforms.currencies import MONEY, NO_CURRENCY
 from pipeline_assets.transforms.items import decode_items
 from pipeline_assets.transforms.ordering import ORDER_COLUMNS, event_order, first_known
@@ -123,3 +124,21 @@ def build_order_days(events: pl.LazyFrame | pl.DataFrame, days: Sequence[date]) 
     for column in ("visitor_id", "user_id"):
         table = table.join(first_known(in_order, column, _KEY), on=_KEY, how="left")
     return table.select(OrderDays.column_names()).sort(_KEY)
+
+
+def build(inputs: Inputs, days: Sequence[date], parameters: None) -> pl.DataFrame:  # noqa: ARG001 - has none
+    """See `build_order_days`."""
+    return build_order_days(inputs[EVENTS], days)
+
+
+order_days = TableSpec(
+    name="order_days",
+    contract=OrderDays,
+    partition_column="activity_date",
+    store="lake",
+    group="commerce",
+    figures=sums("order_events", "quantity"),
+    inputs=(Input(EVENTS),),
+    build=build,
+)
+"""The table."""

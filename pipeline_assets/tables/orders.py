@@ -1,9 +1,15 @@
 """Orders, put together from what each day adds to them."""
 
+from collections.abc import Sequence
+from datetime import date
+
 import dataframely as dy
 import polars as pl
 
 from pipeline_assets.columns import made_of, money, text, utc
+from pipeline_assets.tables.checking import Reader, Rows, same
+from pipeline_assets.tables.declarations import Declarations
+from pipeline_assets.tables.spec import IncrementalKey, Input, Inputs, TableSpec
 from pipeline_assets.transforms.currencies import MONEY, NO_CURRENCY, Rates, in_reporting_currency
 from pipeline_assets.transforms.ordering import first_known
 
@@ -140,3 +146,46 @@ def _complete_sum(column: str) -> pl.Expr:
 def _difference(column: str, other: str) -> pl.Expr:
     wide = pl.Decimal(38, 6)
     return (pl.col(column).cast(wide) - pl.col(other).cast(wide)).cast(MONEY, strict=False)
+
+
+def build(inputs: Inputs, days: Sequence[date], parameters: Rates) -> pl.DataFrame:  # noqa: ARG001 - of all days
+    """See `build_orders`."""
+    return build_orders(inputs["order_days"], rates=parameters)
+
+
+def _of_order_days(tables: Reader) -> Rows:
+    return tables.lake(
+        "order_days",
+        "select (property, currency), (count(distinct order_id), sum(gross), sum(refunded)) from files group by all",
+        all_days=True,
+    )
+
+
+def _of_orders(tables: Reader) -> Rows:
+    return {
+        row[:2]: row[2:]
+        for row in tables.rows(
+            "select property, currency, count(*), sum(gross), sum(refunded) from marts.orders group by 1, 2"
+        )
+    }
+
+
+def orders(declared: Declarations) -> TableSpec:
+    """The table, with the declared rates."""
+    return TableSpec(
+        name="orders",
+        contract=Orders,
+        group="commerce",
+        inputs=(Input("order_days"),),
+        build=build,
+        parameters=declared.rates,
+        incremental=IncrementalKey.by("order_id", "order_days", first="first_at", last="last_at"),
+        checks=(
+            same(
+                "matches_order_days",
+                "What was ordered and paid back, per property and currency, equals the sums over all days.",
+                expected=_of_order_days,
+                actual=_of_orders,
+            ),
+        ),
+    )

@@ -7,6 +7,7 @@ session, too, though it was opened in another. Snowplow counts so.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 
 import dataframely as dy
@@ -14,6 +15,10 @@ import polars as pl
 from polars import selectors as cs
 
 from pipeline_assets.columns import made_of, text, utc
+from pipeline_assets.tables.checking import Reader, Rows, same
+from pipeline_assets.tables.declarations import Declarations
+from pipeline_assets.tables.sessions import session_inputs
+from pipeline_assets.tables.spec import EVENTS, Inputs, TableSpec, sums
 from pipeline_assets.transforms.session_rows import SessionRows, session_rows
 from pipeline_assets.transforms.sessionize import SessionRules, hex_ids
 from pipeline_assets.transforms.views import VIEW_COLUMNS, find_views
@@ -129,4 +134,65 @@ def _page_view_table(views: pl.DataFrame, sessions: SessionRows) -> pl.DataFrame
         .select(PageViews.column_names())
         .with_columns(cs.categorical().cast(pl.String))
         .sort("session_date", "viewed_at", "page_view_id")
+    )
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """What views depend on.
+
+    Attributes:
+        timezone: see `assign_sessions`.
+        rules: see `session_rows`.
+    """
+
+    timezone: str
+    rules: Mapping[str, SessionRules]
+
+
+def build(inputs: Inputs, days: Sequence[date], parameters: Parameters) -> pl.DataFrame:
+    """See `build_page_views`."""
+    return build_page_views(
+        inputs[EVENTS],
+        days,
+        timezone=parameters.timezone,
+        rules=parameters.rules,
+        supplied=inputs.get("supplied_sessions"),
+    )
+
+
+def _of_sessions(tables: Reader) -> Rows:
+    return tables.marts(
+        "select session_date, sum(page_views)::bigint from marts.sessions where session_date = any(:days) "
+        "group by 1 having sum(page_views) > 0"
+    )
+
+
+def _views(tables: Reader) -> Rows:
+    return tables.marts(
+        "select session_date, count(*) from marts.page_views where session_date = any(:days) group by 1"
+    )
+
+
+def page_views(declared: Declarations) -> TableSpec:
+    """The table, with the sessions of the declared sources."""
+    return TableSpec(
+        name="page_views",
+        contract=PageViews,
+        partition_column="session_date",
+        group="behaviour",
+        figures=sums("engaged_seconds"),
+        inputs=session_inputs(declared),
+        build=build,
+        parameters=Parameters(declared.timezone, declared.session_rules),
+        batch_key=("property", "visitor_id"),
+        checks=(
+            same(
+                "matches_sessions",
+                "Page views per day equal the sum of `sessions.page_views`.",
+                expected=_of_sessions,
+                actual=_views,
+                also_reads=("sessions",),
+            ),
+        ),
     )

@@ -8,6 +8,8 @@ import polars as pl
 
 from pipeline_assets.columns import made_of, text
 from pipeline_assets.key_texts import capped_key
+from pipeline_assets.tables.checking import Reader, Rows, same
+from pipeline_assets.tables.spec import Input, Inputs, TableSpec, sums
 
 
 class Pages(dy.Schema):
@@ -141,3 +143,42 @@ def build_pages(
 def _ratio(total: pl.Expr, number: pl.Expr) -> pl.Expr:
     # Polars divides floats by a literal inexactly, and otherwise in a frame of one row; column by column it is exact.
     return pl.when(number > 0).then(total / number)
+
+
+def build(inputs: Inputs, days: Sequence[date], parameters: None) -> pl.DataFrame:  # noqa: ARG001 - has none
+    """See `build_pages`."""
+    return build_pages(inputs["page_views"], inputs["sessions"], days)
+
+
+def _of_page_views(tables: Reader) -> Rows:
+    return tables.marts(
+        "select (session_date, property)::text, count(*) from marts.page_views "
+        "where session_date = any(:days) and not is_bot group by 1"
+    )
+
+
+def _of_pages(tables: Reader) -> Rows:
+    return tables.marts(
+        "select (session_date, property)::text, sum(views)::bigint from marts.pages "
+        "where session_date = any(:days) group by 1"
+    )
+
+
+pages = TableSpec(
+    name="pages",
+    contract=Pages,
+    partition_column="session_date",
+    group="activity",
+    figures=sums("views", "entries"),
+    inputs=(Input("page_views"), Input("sessions")),
+    build=build,
+    checks=(
+        same(
+            "matches_page_views",
+            "Views of a day and property, bots left out, equal those of `page_views`.",
+            expected=_of_page_views,
+            actual=_of_pages,
+        ),
+    ),
+)
+"""The table."""

@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from datetime import date
+from functools import partial
 
 import dataframely as dy
 import polars as pl
 
 from pipeline_assets.columns import made_of, money, text, utc
-from pipeline_assets.tables.identities import with_persons
+from pipeline_assets.tables.checking import Reader, Rows, same
+from pipeline_assets.tables.identities import SPAN_COLUMNS, with_persons
+from pipeline_assets.tables.spec import Input, Inputs, Lookup, TableSpec, sums
 
 
 class PersonDays(dy.Schema):
@@ -148,3 +151,51 @@ def seen_visitors(visitor_days: pl.LazyFrame) -> pl.Series:
     """The visitor ids, which for most are anonymous ids, and user ids on rows of visitor_days."""
     rows = visitor_days.select("visitor_id", "user_id").unique().collect()
     return pl.concat([rows["visitor_id"], rows["user_id"]]).drop_nulls().unique()
+
+
+_PERSON_COLUMNS = ("activity_date", "property", "visitor_id", "user_id", "first_seen_at", "person_id")
+
+
+def inputs_about(by: str, *inputs: Input) -> tuple[Input, ...]:
+    """What an analysis reads, and if it is about persons, who they are on the same days; see `entity`."""
+    if by == "visitor":
+        return inputs
+    before, after = max(each.before for each in inputs), max(each.after for each in inputs)
+    return (*inputs, Input("person_days", before, after, _PERSON_COLUMNS))
+
+
+def build(inputs: Inputs, days: Sequence[date], parameters: None) -> pl.DataFrame:  # noqa: ARG001 - has none
+    """See `build_person_days`."""
+    return build_person_days(inputs["visitor_days"], inputs["identities"], days)
+
+
+def _visitors_of(inputs: Inputs) -> pl.Series:
+    return seen_visitors(inputs["visitor_days"])
+
+
+def _of(table: str, tables: Reader) -> Rows:
+    return tables.lake(table, "select activity_date, (count(*), sum(events), sum(sessions)) from files group by all")
+
+
+person_days = TableSpec(
+    name="person_days",
+    contract=PersonDays,
+    partition_column="activity_date",
+    store="lake",
+    group="people",
+    figures=sums("events", "sessions"),
+    inputs=(
+        Input("visitor_days"),
+        Input("identities", columns=SPAN_COLUMNS, lookup=Lookup("id", _visitors_of)),
+    ),
+    build=build,
+    checks=(
+        same(
+            "matches_visitor_days",
+            "Rows, events and sessions per day equal those of `visitor_days`: nobody is lost or doubled.",
+            expected=partial(_of, "visitor_days"),
+            actual=partial(_of, "person_days"),
+        ),
+    ),
+)
+"""The table."""

@@ -11,6 +11,9 @@ import polars as pl
 
 from pipeline_assets.columns import made_of, money, text
 from pipeline_assets.key_texts import capped
+from pipeline_assets.tables.checking import all_zero
+from pipeline_assets.tables.declarations import Declarations
+from pipeline_assets.tables.spec import EVENTS, Input, Inputs, TableSpec, sums
 from pipeline_assets.transforms.currencies import MONEY, Rates, in_reporting_currency, lacks_rate, total
 from pipeline_assets.transforms.items import decode_items, is_unreadable
 from pipeline_assets.transforms.ordering import ORDER_COLUMNS, event_order
@@ -204,4 +207,32 @@ def _figures(items: pl.DataFrame, rates: Rates) -> pl.DataFrame:
             refunded_revenue=total(pl.col("converted").filter(paid_back)),
             amounts_without_rate=pl.col("lacks_rate").sum().cast(pl.Int64),
         )
+    )
+
+
+def build(inputs: Inputs, days: Sequence[date], parameters: Rates) -> pl.DataFrame:
+    """See `build_products`."""
+    return build_products(inputs[EVENTS], days, rates=parameters)
+
+
+def products(declared: Declarations) -> TableSpec:
+    """The table, with the declared rates."""
+    return TableSpec(
+        name="products",
+        contract=Products,
+        partition_column="activity_date",
+        group="commerce",
+        figures=sums("viewed", "purchased", "revenue"),
+        inputs=(Input(EVENTS),),
+        build=build,
+        parameters=declared.rates,
+        checks=(
+            all_zero(
+                "readable",
+                "Events of the days whose products could not be read in part or in whole, and amounts without a rate.",
+                "select coalesce(sum(unreadable), 0)::bigint as unreadable, "
+                "coalesce(sum(amounts_without_rate), 0)::bigint as amounts_without_rate "
+                "from marts.products where activity_date = any(:days)",
+            ),
+        ),
     )

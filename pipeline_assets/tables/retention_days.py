@@ -4,10 +4,15 @@ from collections.abc import Sequence
 from datetime import date
 
 import dataframely as dy
+import duckdb
 import polars as pl
 
 from pipeline_assets.columns import made_of, text
-from pipeline_assets.declarations.analyses import Retention
+from pipeline_assets.declarations.analyses import Retention, Selector
+from pipeline_assets.tables.declarations import Declarations
+from pipeline_assets.tables.person_days import inputs_about
+from pipeline_assets.tables.selection import select_events
+from pipeline_assets.tables.spec import EVENTS, Input, Inputs, TableSpec
 from pipeline_assets.transforms.entities import entity
 
 
@@ -80,4 +85,43 @@ def _of(retention: Retention, rows: pl.LazyFrame, person_days: pl.LazyFrame | No
         .agg(pl.col(_MARKS).any())
         .with_columns(retention=pl.lit(retention.name))
         .select(RetentionDays.column_names())
+    )
+
+
+def select(
+    connection: duckdb.DuckDBPyConnection, paths: Sequence[str], days: Sequence[date], parameters: tuple[Retention, ...]
+) -> pl.DataFrame:
+    """The events that begin a cohort or are a return, by retention."""
+    marks: dict[str, Selector] = {f"{each.name}: cohort": each.cohort for each in parameters}
+    marks |= {f"{each.name}: return": each.returning for each in parameters}
+    return select_events(
+        connection,
+        paths,
+        columns=("property", "visitor_id", "user_id", "event_date"),
+        marks=marks,
+        days=days,
+        only_marked=True,
+    )
+
+
+def build(inputs: Inputs, days: Sequence[date], parameters: tuple[Retention, ...]) -> pl.DataFrame:
+    """See `build_retention_days`."""
+    return build_retention_days(inputs[EVENTS], inputs.get("person_days"), days, retentions=parameters)
+
+
+def retention_days(declared: Declarations) -> TableSpec | None:
+    """The summary of each day for all declared retentions, where there is one."""
+    retentions = declared.analyses.retentions
+    if not retentions:
+        return None
+    by = "person" if any(each.by == "person" for each in retentions) else "visitor"
+    return TableSpec(
+        name="retention_days",
+        contract=RetentionDays,
+        partition_column="activity_date",
+        store="lake",
+        group="analyses",
+        inputs=inputs_about(by, Input(EVENTS, select=select)),
+        build=build,
+        parameters=retentions,
     )

@@ -7,7 +7,10 @@ import dataframely as dy
 import polars as pl
 
 from pipeline_assets.columns import made_of, money, text
-from pipeline_assets.key_texts import capped_key
+from pipeline_assets.key_texts import capped_key, key_text
+from pipeline_assets.tables.checking import Reader, Rows, all_zero, in_reporting, same
+from pipeline_assets.tables.declarations import Declarations
+from pipeline_assets.tables.spec import EVENTS, Input, Inputs, TableSpec, sums
 from pipeline_assets.transforms.currencies import MONEY, NO_CURRENCY, Rates, in_reporting_currency, lacks_rate
 
 _AMOUNT = ("events.revenue",)
@@ -131,3 +134,65 @@ def _sum(amounts: pl.Expr) -> pl.Expr:
 
 def _wide(column: str) -> pl.Expr:
     return pl.col(column).cast(pl.Decimal(38, 6))
+
+
+def build(inputs: Inputs, days: Sequence[date], parameters: Rates) -> pl.DataFrame:
+    """See `build_revenue`."""
+    return build_revenue(inputs[EVENTS], days, rates=parameters)
+
+
+def _of_events(tables: Reader) -> Rows:
+    found: Rows = {}
+    for (day, name, currency), amount in tables.lake(
+        EVENTS,
+        "select (event_date, property, coalesce(currency, '(none)')), sum(revenue) from files "
+        "where revenue is not null and not is_bot group by all having abs(sum(revenue)) < 1e12",
+    ).items():
+        # The currency is a text of a key, and may be too long for one.
+        key = (day, name, key_text(currency))
+        found[key] = found.get(key, 0) + amount
+    return found
+
+
+def _of_revenue(tables: Reader) -> Rows:
+    return {
+        tuple(key): net
+        for *key, net in tables.rows(
+            "select activity_date, property, currency, net from marts.revenue "
+            "where activity_date = any(:days) and net is not null"
+        )
+    }
+
+
+def revenue(declared: Declarations) -> TableSpec:
+    """The table, with the declared rates."""
+    return TableSpec(
+        name="revenue",
+        contract=Revenue,
+        partition_column="activity_date",
+        group="commerce",
+        figures=sums("orders", "reporting_net"),
+        inputs=(Input(EVENTS),),
+        build=build,
+        parameters=declared.rates,
+        checks=(
+            same(
+                "matches_events",
+                "Net revenue per day, property and currency, added up again from the lake's events.",
+                expected=_of_events,
+                actual=_of_revenue,
+            ),
+            in_reporting(
+                declared.rates.reporting,
+                all_zero(
+                    "has_rates",
+                    "Amounts of the days whose currency has no declared rate; they are missing in the reporting "
+                    "currency. Shows the amounts without a currency, which count as ones in the reporting currency.",
+                    "select coalesce(sum(amounts_without_rate), 0)::bigint as amounts_without_rate, "
+                    "coalesce(sum(amounts) filter (where currency = '(none)'), 0)::bigint as amounts_without_currency "
+                    "from marts.revenue where activity_date = any(:days)",
+                    shown=("amounts_without_currency",),
+                ),
+            ),
+        ),
+    )

@@ -60,8 +60,7 @@ def select_events(
     columns: Sequence[str],
     marks: Mapping[str, Selector],
     properties: Collection[str] = (),
-    first: date,
-    last: date,
+    days: Collection[date],
     only_marked: bool,
 ) -> pl.DataFrame:
     """Events of some days with one boolean column per mark, in no particular order.
@@ -75,8 +74,7 @@ def select_events(
         columns: columns of `events` wanted.
         marks: name of a column -> which events it is true for. It is never null.
         properties: only events of these; empty: of all.
-        first: first event_date.
-        last: last event_date.
+        days: the event dates wanted.
         only_marked: whether events without a mark are left out.
 
     Returns:
@@ -99,7 +97,7 @@ def select_events(
         *map(identifier, columns),
         *(f"{condition(selector)} AS {identifier(mark)}" for mark, selector in marks.items()),
     ]
-    where, parameters = _rows_wanted(properties, first, last)
+    where, parameters = _rows_wanted(properties, days)
     if only_marked:
         where += _any_event_name(marks.values())
     # The marks are computed below the filter by them, so that each is written once.
@@ -113,8 +111,7 @@ def select_conversions(
     connection: duckdb.DuckDBPyConnection,
     paths: Sequence[str],
     conversions: Iterable[Conversion],
-    first: date,
-    last: date,
+    days: Collection[date],
 ) -> pl.DataFrame:
     """Events of some days that are declared conversions, per `CONVERSION_SCHEMA`, in no particular order.
 
@@ -126,22 +123,21 @@ def select_conversions(
         connection: any connection; it is not changed. Times are seen in UTC by the expressions.
         paths: Parquet files per `Events`; none of them may be missing. None: no events.
         conversions: the declared conversions.
-        first: first event_date.
-        last: last event_date.
+        days: the event dates wanted.
 
     Raises:
         duckdb.Error: a file cannot be read.
     """
-    frames = [_conversion_rows(connection, paths, conversion, first, last) for conversion in conversions]
+    frames = [_conversion_rows(connection, paths, conversion, days) for conversion in conversions]
     return pl.concat([pl.DataFrame(schema=CONVERSION_SCHEMA), *frames])
 
 
 def _conversion_rows(
-    connection: duckdb.DuckDBPyConnection, paths: Sequence[str], conversion: Conversion, first: date, last: date
+    connection: duckdb.DuckDBPyConnection, paths: Sequence[str], conversion: Conversion, days: Collection[date]
 ) -> pl.DataFrame:
     if not paths:
         return pl.DataFrame(schema=CONVERSION_SCHEMA)
-    where, parameters = _rows_wanted(conversion.properties, first, last)
+    where, parameters = _rows_wanted(conversion.properties, days)
     sql = f"""
         SELECT {literal(conversion.name)} AS conversion, {", ".join(_CONVERSION_COLUMNS)},
             TRY(CAST(({conversion.value}\n) AS {_VALUE_TYPE})) AS value,
@@ -156,11 +152,11 @@ def _literals(texts: Iterable[str]) -> str:
     return ", ".join(map(literal, texts))
 
 
-def _rows_wanted(properties: Collection[str], first: date, last: date) -> tuple[str, dict[str, object]]:
-    where = "event_date BETWEEN $first AND $last AND NOT is_bot AND visitor_id IS NOT NULL"
+def _rows_wanted(properties: Collection[str], days: Collection[date]) -> tuple[str, dict[str, object]]:
+    where = "event_date IN (SELECT unnest($days::date[])) AND NOT is_bot AND visitor_id IS NOT NULL"
     if properties:
         where += f" AND property IN ({_literals(properties)})"
-    return where, {"first": first, "last": last}
+    return where, {"days": sorted(days)}
 
 
 def _any_event_name(selectors: Collection[Selector]) -> str:

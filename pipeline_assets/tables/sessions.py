@@ -1,14 +1,23 @@
 """The sessions table."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import partial
 
 import dataframely as dy
 import polars as pl
 from polars import selectors as cs
 
 from pipeline_assets.columns import choice, made_of, money, text, utc
-from pipeline_assets.transforms.channels import LANDING_COLUMNS, RuleSet, add_channel
+from pipeline_assets.planning import UNPARTITIONED
+from pipeline_assets.tables.checking import Finding, Reader, TableCheck, compared
+from pipeline_assets.tables.declarations import Declarations
+from pipeline_assets.tables.session_counts import UNKNOWN_ID, count_sessions
+from pipeline_assets.tables.spec import EVENTS, Input, Inputs, TableSpec, sums
+from pipeline_assets.transforms import channels
+from pipeline_assets.transforms.channels import LANDING_COLUMNS, RuleSet, add_channel, declared_rules
 from pipeline_assets.transforms.session_rows import SessionRows, session_rows
 from pipeline_assets.transforms.sessionize import REASONS, SessionRules
 from pipeline_assets.transforms.views import VIEW_COLUMNS, find_views
@@ -247,3 +256,104 @@ def _landings(rows: pl.DataFrame) -> pl.DataFrame:
     named = rows.filter(names_origin).select(columns).unique("session_number", keep="first", maintain_order=True)
     others = rows.filter("is_start").select(columns).join(named, on="session_number", how="anti")
     return pl.concat([named, others])
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """What sessions depend on.
+
+    Attributes:
+        timezone: see `assign_sessions`.
+        rules: see `session_rows`.
+        channels: how their channels are found.
+        reporting: the reporting currency, which revenue without a currency is in; None where none is declared.
+    """
+
+    timezone: str
+    rules: Mapping[str, SessionRules]
+    channels: RuleSet
+    reporting: str | None
+
+
+def build(inputs: Inputs, days: Sequence[date], parameters: Parameters) -> pl.DataFrame:
+    """See `build_sessions`."""
+    return build_sessions(
+        inputs[EVENTS],
+        days,
+        timezone=parameters.timezone,
+        rules=parameters.rules,
+        supplied=inputs.get("supplied_sessions"),
+        channels=parameters.channels,
+        reporting=parameters.reporting,
+    )
+
+
+def session_inputs(declared: Declarations) -> tuple[Input, ...]:
+    """What the sessions that start on a day are made of."""
+    near = Input(EVENTS, before=1, after=declared.longest_session_days)
+    # Where no source supplies ids of sessions, there is nothing to know of them.
+    return (near, Input("supplied_sessions")) if declared.supplied_sources else (near,)
+
+
+def sessions(declared: Declarations) -> TableSpec:
+    """The table, with the rules of the declared sources and channels."""
+    rules = declared_rules(declared.analyses.channels)
+    return TableSpec(
+        name="sessions",
+        contract=Sessions,
+        partition_column="session_date",
+        group="behaviour",
+        figures=sums("page_views", "conversions"),
+        inputs=session_inputs(declared),
+        build=build,
+        parameters=Parameters(declared.timezone, declared.session_rules, rules, declared.rates.reporting),
+        external_versions=channels.rules_version(rules),
+        batch_key=("property", "visitor_id"),
+        checks=(
+            TableCheck(
+                "every_event_in_one_session",
+                "Sessions and their events per day and property, counted again from the lake by a query of DuckDB "
+                "that shares no code with the transform and puts every event into one session or excludes it for one "
+                "reason (stray, no_session_id, orphan_ping), equal those in PostgreSQL. Shows the excluded events by "
+                "source.",
+                partial(_every_event_in_one_session, declared),
+                blocking=True,
+            ),
+        ),
+    )
+
+
+def _every_event_in_one_session(declared: Declarations, tables: Reader) -> Finding:
+    days = tables.days
+    if not days:
+        return Finding(True, {"compared": 0})
+    after = declared.longest_session_days
+    near = {day + timedelta(days=offset) for day in days for offset in range(-2, after + 1)}
+    with tables.duckdb() as connection:
+        recounted = count_sessions(
+            connection,
+            tables.paths(EVENTS, sorted(near)),
+            days[0],
+            days[-1],
+            rules=declared.session_rules,
+            timezone=declared.timezone,
+            supplied=tables.paths("supplied_sessions", [UNPARTITIONED]) if declared.supplied_sources else (),
+        )
+    checked = set(days)
+    expected: dict[object, object] = {
+        (day, name): tuple(found) for (day, name), found in recounted.started.items() if day in checked
+    }
+    outside = {key: events for key, events in recounted.excluded.items() if key[0] in checked}
+    # An id that `supplied_sessions` does not know is no reason of the rules'.
+    expected |= {(day, name): "unknown session id" for day, name, _, why in outside if why == UNKNOWN_ID}
+    excluded: Counter[str] = Counter()
+    for (_, _, source, reason), events in outside.items():
+        excluded[f"{source}, {reason}"] += events
+    actual: dict[object, object] = {
+        (day, name): tuple(numbers)
+        for day, name, *numbers in tables.rows(
+            "select session_date, property, count(*), sum(events)::bigint from marts.sessions "
+            "where session_date = any(:days) group by 1, 2"
+        )
+    }
+    return compared(expected, actual, "sessions and events per day and property", excluded=excluded)

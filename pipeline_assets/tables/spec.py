@@ -6,17 +6,18 @@ stale, the assets make their rows, `checks` makes their asset checks.
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, is_dataclass
 from datetime import date
 from functools import cached_property, partial
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import dataframely as dy
 import duckdb
 import polars as pl
 
 from pipeline_assets.code_version import code_version
+from pipeline_assets.day_counts import DayCounts
 from pipeline_assets.figures import Figure
 from pipeline_assets.tables.checking import TableCheck
 
@@ -28,7 +29,19 @@ EVENTS = "events"
 Inputs = Mapping[str, pl.LazyFrame]
 """The inputs of a table by name; of a daily one the days around those to build."""
 
-Build = Callable[[Inputs, Sequence[date], Any], pl.DataFrame]
+
+class CountedFrames(Protocol):
+    """Rows that come frame by frame, because they do not fit into memory, with counts that the ledger books."""
+
+    @property
+    def counts(self) -> Mapping[date, DayCounts]:
+        """What became of the input rows of each day."""
+
+    def frames(self) -> Iterator[pl.DataFrame]:
+        """The rows, day by day."""
+
+
+Build = Callable[[Inputs, Sequence[date], Any], "pl.DataFrame | CountedFrames"]
 """The rows of some days from the inputs and the table's parameters; no days where the table has no partitions."""
 
 Select = Callable[[duckdb.DuckDBPyConnection, Sequence[str], Sequence[date], Any], pl.DataFrame]

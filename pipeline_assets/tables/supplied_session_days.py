@@ -1,12 +1,15 @@
 """Session ids of trackers, by day."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import date
 
 import dataframely as dy
 import polars as pl
 
 from pipeline_assets.columns import made_of, text, utc
+from pipeline_assets.tables.declarations import Declarations
+from pipeline_assets.tables.spec import EVENTS, Input, Inputs, TableSpec, sums
 
 
 class SuppliedSessionDays(dy.Schema):
@@ -61,4 +64,37 @@ def build_supplied_session_days(
         .select(SuppliedSessionDays.column_names())
         .sort("activity_date", *_ID)
         .collect()
+    )
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """What the ids depend on.
+
+    Attributes:
+        sources: the sources in supplied mode.
+    """
+
+    sources: tuple[str, ...]
+
+
+def build(inputs: Inputs, days: Sequence[date], parameters: Parameters) -> pl.DataFrame:
+    """See `build_supplied_session_days`."""
+    return build_supplied_session_days(inputs[EVENTS], days, sources=parameters.sources)
+
+
+def supplied_session_days(declared: Declarations) -> TableSpec | None:
+    """The table, where a source supplies ids of sessions."""
+    if not declared.supplied_sources:
+        return None
+    return TableSpec(
+        name="supplied_session_days",
+        contract=SuppliedSessionDays,
+        partition_column="activity_date",
+        store="lake",
+        group="behaviour",
+        figures=sums("events"),
+        inputs=(Input(EVENTS),),
+        build=build,
+        parameters=Parameters(declared.supplied_sources),
     )

@@ -4,10 +4,15 @@ The first event that an id ever had is a minimum over all days. A minimum of eac
 order in which days arrive or are built.
 """
 
+from collections.abc import Sequence
+from datetime import date
+
 import dataframely as dy
 import polars as pl
 
 from pipeline_assets.columns import made_of, text, utc
+from pipeline_assets.tables.declarations import Declarations
+from pipeline_assets.tables.spec import Input, Inputs, TableSpec
 from pipeline_assets.transforms.sessionize import hex_ids
 
 
@@ -89,4 +94,29 @@ def supplied_session_revisions(
             revision=pl.format("{}-{}-{}-{}-{}", "ids", *(part.name for part in parts)).fill_null("0"),
         )
         .sort("activity_date")
+    )
+
+
+def build(inputs: Inputs, days: Sequence[date], parameters: None) -> pl.DataFrame:  # noqa: ARG001 - of all days
+    """See `build_supplied_sessions`."""
+    return build_supplied_sessions(inputs["supplied_session_days"])
+
+
+def revisions(inputs: Inputs, rows: pl.DataFrame) -> pl.DataFrame:
+    """See `supplied_session_revisions`."""
+    return supplied_session_revisions(inputs["supplied_session_days"], rows)
+
+
+def supplied_sessions(declared: Declarations) -> TableSpec | None:
+    """The table, where a source supplies ids of sessions."""
+    if not declared.supplied_sources:
+        return None
+    return TableSpec(
+        name="supplied_sessions",
+        contract=SuppliedSessions,
+        store="lake",
+        group="behaviour",
+        inputs=(Input("supplied_session_days"),),
+        build=build,
+        revisions=revisions,
     )

@@ -1,12 +1,16 @@
 """People over all time."""
 
 from collections.abc import Sequence
+from datetime import date
+from functools import partial
 from typing import Literal
 
 import dataframely as dy
 import polars as pl
 
 from pipeline_assets.columns import made_of, money, text, utc
+from pipeline_assets.tables.checking import Reader, Rows, TableCheck, same, whole_numbers
+from pipeline_assets.tables.spec import IncrementalKey, Input, Inputs, TableSpec
 from pipeline_assets.transforms.currencies import total
 
 _OWN = ("person_days.person_id",)
@@ -216,3 +220,53 @@ def _touches(found: pl.DataFrame, person_days: pl.LazyFrame | pl.DataFrame) -> p
     """The touches on these rows; they are read for these alone, as all of them take much memory."""
     touches = person_days.lazy().select("visitor_day_id", *_FIRST_TOUCH.values(), "last_channel")
     return touches.join(found.lazy(), on="visitor_day_id", how="inner").collect()
+
+
+def build(inputs: Inputs, days: Sequence[date], parameters: None) -> pl.DataFrame:  # noqa: ARG001 - of all days
+    """See `build_users`."""
+    return build_users(inputs["person_days"])
+
+
+def adds_up(name: str) -> TableCheck:
+    """The check of a table of lifetimes: nothing of the days is lost or doubled."""
+    return same(
+        "adds_up",
+        "Sessions, their events and page views, and the events in no session, of all rows that are no bots, "
+        "add up to those of all days.",
+        expected=_of_all_days,
+        actual=partial(_of_lifetimes, name),
+        also_reads=("visitor_days",),
+    )
+
+
+def _of_all_days(tables: Reader) -> Rows:
+    return whole_numbers(
+        tables.lake(
+            "visitor_days",
+            "select 'all', sum(sessions), sum(session_events), sum(session_page_views), "
+            "sum(orphan_pings + events_without_session_id + strays) "
+            "from files where not is_bot having count(*) > 0",
+            all_days=True,
+        )
+    )
+
+
+def _of_lifetimes(name: str, tables: Reader) -> Rows:
+    return whole_numbers(
+        tables.marts(
+            f"select 'all', sum(sessions), sum(events), sum(page_views), sum(events_outside_sessions) "  # noqa: S608 - a table of ours
+            f"from marts.{name} where not is_bot having count(*) > 0"
+        )
+    )
+
+
+users = TableSpec(
+    name="users",
+    contract=Users,
+    group="people",
+    inputs=(Input("person_days"),),
+    build=build,
+    incremental=IncrementalKey.by("person_id", "person_days", first="first_seen_at", last="last_seen_at"),
+    checks=(adds_up("users"),),
+)
+"""The table."""

@@ -1,12 +1,16 @@
 """What each visitor did on a day: the summaries that identities, people and activity are made from."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 
 import dataframely as dy
 import polars as pl
 
 from pipeline_assets.columns import made_of, money, text, utc
+from pipeline_assets.tables.checking import Reader, Rows, same, whole_numbers
+from pipeline_assets.tables.declarations import Declarations
+from pipeline_assets.tables.spec import EVENTS, Input, Inputs, TableSpec, sums
 from pipeline_assets.transforms.currencies import Rates, in_reporting_currency, total
 from pipeline_assets.transforms.ordering import ORDER_COLUMNS, event_order
 from pipeline_assets.transforms.session_rows import NO_SESSION_ID, ORPHAN_PING, STRAY, excluded_from_sessions
@@ -316,3 +320,80 @@ def _row_ids(rows: pl.DataFrame) -> pl.Series:
     day = pl.col("activity_date").dt.to_string("iso")
     key = pl.concat_str(day, pl.col("is_bot").cast(pl.Int8), *lengths, *values, separator="\x1f")
     return hex_ids(rows.select(key).to_series())
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """What visitor days depend on.
+
+    Attributes:
+        rates: the reporting currency and its rates.
+        timezone: see `assign_sessions`.
+        rules: see `session_rows`.
+    """
+
+    rates: Rates
+    timezone: str
+    rules: Mapping[str, SessionRules]
+
+
+def build(inputs: Inputs, days: Sequence[date], parameters: Parameters) -> pl.DataFrame:
+    """See `build_visitor_days`."""
+    return build_visitor_days(
+        inputs[EVENTS],
+        inputs["sessions"],
+        days,
+        rates=parameters.rates,
+        timezone=parameters.timezone,
+        rules=parameters.rules,
+        supplied=inputs.get("supplied_sessions"),
+    )
+
+
+def visitor_days(declared: Declarations) -> TableSpec:
+    """The table, with the sessions of the declared sources and the declared rates."""
+    rules, supplied = declared.session_rules, declared.supplied_sources
+    # Which pings of a day are in no session, the two days before and the day after say.
+    near = Input(EVENTS, before=2, after=1) if len(supplied) < len(rules) or not rules else Input(EVENTS)
+    return TableSpec(
+        name="visitor_days",
+        contract=VisitorDays,
+        partition_column="activity_date",
+        store="lake",
+        group="people",
+        figures=sums("events", "sessions"),
+        inputs=(near, Input("sessions"), *((Input("supplied_sessions"),) if supplied else ())),
+        build=build,
+        parameters=Parameters(declared.rates, declared.timezone, rules),
+        counts=count_identifiers,
+        checks=(
+            same(
+                "matches_events_and_sessions",
+                "Events with a visitor per day equal those of the lake's events; sessions, their events and their "
+                "page views equal those of `sessions`.",
+                expected=_of_events_and_sessions,
+                actual=_of_visitor_days,
+            ),
+        ),
+    )
+
+
+def _of_events_and_sessions(tables: Reader) -> Rows:
+    return whole_numbers(
+        tables.lake(EVENTS, "select 'events of ' || event_date, count(visitor_id) from files group by all"),
+        tables.marts(
+            "select 'sessions of ' || session_date, count(*), sum(events), sum(page_views) "
+            "from marts.sessions where session_date = any(:days) group by 1"
+        ),
+    )
+
+
+def _of_visitor_days(tables: Reader) -> Rows:
+    return whole_numbers(
+        tables.lake("visitor_days", "select 'events of ' || activity_date, sum(events) from files group by all"),
+        tables.lake(
+            "visitor_days",
+            "select 'sessions of ' || activity_date, sum(sessions), sum(session_events), "
+            "sum(session_page_views) from files group by all",
+        ),
+    )

@@ -1,10 +1,14 @@
 """Visitors over all time."""
 
+from collections.abc import Sequence
+from datetime import date
+
 import dataframely as dy
 import polars as pl
 
 from pipeline_assets.columns import made_of, money, text, utc
-from pipeline_assets.tables.users import LIFETIME_COLUMNS, lifetimes
+from pipeline_assets.tables.spec import IncrementalKey, Input, Inputs, TableSpec
+from pipeline_assets.tables.users import LIFETIME_COLUMNS, adds_up, lifetimes
 
 _OWN = ("person_days.property", "person_days.visitor_id")
 
@@ -124,3 +128,20 @@ def build_visitors(person_days: pl.LazyFrame | pl.DataFrame) -> pl.DataFrame:
         .unique(_KEY, keep="last", maintain_order=True)
     )
     return table.join(latest.select(*_KEY, "person_id"), on=_KEY, how="left").select(Visitors.column_names()).sort(_KEY)
+
+
+def build(inputs: Inputs, days: Sequence[date], parameters: None) -> pl.DataFrame:  # noqa: ARG001 - of all days
+    """See `build_visitors`."""
+    return build_visitors(inputs["person_days"])
+
+
+visitors = TableSpec(
+    name="visitors",
+    contract=Visitors,
+    group="people",
+    inputs=(Input("person_days"),),
+    build=build,
+    incremental=IncrementalKey.by("visitor_id", "person_days", first="first_seen_at", last="last_seen_at"),
+    checks=(adds_up("visitors"),),
+)
+"""The table."""

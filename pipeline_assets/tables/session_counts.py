@@ -1,8 +1,7 @@
-"""Tables counted a second time, in SQL: shares no rule with the transforms, so both can be compared."""
+"""Sessions counted a second time, in SQL: shares no rule with the transforms, so that both can be compared."""
 
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
-from decimal import Decimal
 from typing import Any, NamedTuple
 
 import duckdb
@@ -213,43 +212,8 @@ select
 limit 0
 """
 
-# Revenue without a currency is in the reporting currency, where there is none in a currency of its own; a sum that the
-# table's column cannot hold is null there.
-_ACTIVITY = """
-select
-    event_date, property,
-    count(*) as events,
-    count(distinct visitor_id) filter (not is_bot) as visitors,
-    case
-        when count(distinct coalesce(currency, $reporting, '')) filter (revenue is not null and not is_bot) <= 1
-        then try_cast(sum(revenue) filter (not is_bot) as decimal(18, 6))
-    end as revenue
-from read_parquet($paths, hive_partitioning = false)
-group by all
-"""
-
-
 UNKNOWN_ID = "unknown_session_id"
 """Events of an id that `supplied_sessions` lacks; the sessions would lack them, too."""
-
-
-class Activity(NamedTuple):
-    """Figures of a day and property: events, and without bots visitors and revenue in its only currency."""
-
-    events: int
-    visitors: int
-    revenue: Decimal | None
-
-
-def count_activity(
-    connection: duckdb.DuckDBPyConnection, paths: Sequence[str], *, reporting: str | None
-) -> dict[tuple[date, str], Activity]:
-    """Activity of each day and property in Parquet files of events; `reporting` is the reporting currency, if any."""
-    if not paths:
-        return {}
-    values = {"paths": [duckdb_path(path) for path in paths], "reporting": reporting}
-    rows = connection.execute(_ACTIVITY, values).fetchall()
-    return {(day, name): Activity(*figures) for day, name, *figures in rows}
 
 
 class Started(NamedTuple):

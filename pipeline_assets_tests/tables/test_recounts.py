@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline_assets.checks.recount import Activity, SessionCounts, Started, count_activity, count_sessions
+from pipeline_assets.tables.session_counts import Activity, SessionCounts, Started, count_activity, count_sessions
 from pipeline_assets.tables.daily_activity import build_daily_activity
 from pipeline_assets.tables.sessions import Sessions, build_sessions
 from pipeline_assets.transforms.session_rows import excluded_from_sessions
