@@ -15,7 +15,7 @@ class Made:
 
     Attributes:
         rows: its rows, or some of them.
-        existing: the rows existing that they take the place of; None for all.
+        existing: the rows so far that they take the place of; None for all.
         revisions: what the whole table says of each day; None where no table asks.
     """
 
@@ -26,7 +26,7 @@ class Made:
 
 def build_whole(spec: TableSpec, frames: Inputs) -> Made:
     """Make all of a table without partitions from all rows of its inputs."""
-    rows = spec.build(frames, (), spec.parameters)
+    rows = _rows(spec, frames)
     return Made(rows, None, dict(spec.revisions(frames, rows).iter_rows()) if spec.revisions else None)
 
 
@@ -38,6 +38,7 @@ def build_part(
     changed: Collection[date],
     rows_of_groups: Callable[[pl.Series], pl.DataFrame | None],
     revisions: Mapping[date, str],
+    day_columns: Mapping[str, str],
 ) -> Made | None:
     """Make a table's groups again that have or had input rows on some days.
 
@@ -48,7 +49,8 @@ def build_part(
         changed: these days.
         rows_of_groups: the table's rows of all groups that have a row with one of these values of `seed`, or one whose
             `first` and `last` show that its input rows may lie on one of the changed days; None if it is not there.
-        revisions: what the table says existing of each day.
+        revisions: what the table says so far of each day.
+        day_columns: the partition columns of its inputs.
 
     Returns:
         None if the table is not there.
@@ -68,10 +70,10 @@ def build_part(
         if more.is_empty():
             break
         seeds = pl.concat([seeds, more])
-    rows = spec.build(members, (), spec.parameters)
+    rows = _rows(spec, members)
     if spec.revisions is None:
         return Made(rows, existing, None)
-    days = {each.table.name: pl.col(each.table.partition_column or "") for each in spec.reads}
+    days = {each.table: pl.col(day_columns[each.table]) for each in spec.inputs}
     elsewhere = {name: frame.filter(~days[name].is_in(list(changed))) for name, frame in members.items()}
     before = dict(spec.revisions(elsewhere, existing).iter_rows())
     after = dict(spec.revisions(members, rows).iter_rows())
@@ -79,6 +81,12 @@ def build_part(
     exchanged = {day: _exchanged(revisions[day], before[day], text) for day, text in after.items() if day in before}
     kept = {day: text for day, text in revisions.items() if day not in changed}
     return Made(rows, existing, kept | after | exchanged)
+
+
+def _rows(spec: TableSpec, frames: Inputs) -> pl.DataFrame:
+    rows = spec.build(frames, (), spec.parameters)
+    assert isinstance(rows, pl.DataFrame)  # noqa: S101
+    return rows
 
 
 def _exchanged(whole: str, before: str, after: str) -> str:

@@ -22,7 +22,7 @@ from psycopg.errors import LockNotAvailable
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-from pipeline_assets.contracts.tables import EVENTS
+from pipeline_assets.ledger.catalogue import drop
 from pipeline_assets.ledger.files import StagedFile
 from pipeline_assets.ledger.migrate import migrate
 from pipeline_assets.ledger.schema import builds, deployment, files, schema_of, staged
@@ -31,6 +31,7 @@ from pipeline_assets.postgres import PostgresError, redacted, running_url, serve
 from pipeline_assets.private import make_file, make_folder, tighten
 from pipeline_assets.schemas import has_table
 from pipeline_assets.settings import Settings
+from pipeline_assets.tables.spec import EVENTS
 
 MARKER = "deployment.json"
 """Name of the marker in the lake's folder."""
@@ -163,6 +164,8 @@ def adopt(settings: Settings, tables: Iterable[str]) -> None:
             # First, so that none of them is taken for built if this does not come to its end.
             with engine.begin() as connection:
                 connection.execute(sa.update(builds).values(state="building"))
+                for table in tables:
+                    drop(connection, table)
             with _writing(settings.lake_dir):
                 _marker_path(settings).unlink(missing_ok=True)
                 for table in tables:
@@ -249,7 +252,7 @@ def _other_lake(connection: sa.Connection, known: _Known, settings: Settings) ->
         return None
     s, lake = staged.c, settings.lake_dir
     if not _exists(connection, files) or connection.execute(sa.select(files).limit(1)).first() is None:
-        if not any((lake / name).is_dir() for name in (STAGING, EVENTS.name)):
+        if not any((lake / name).is_dir() for name in (STAGING, EVENTS)):
             return None
         return (
             f"is new, but the lake {lake} holds files that another one lists.\nPoint PIPELINE_POSTGRES_URL at the "

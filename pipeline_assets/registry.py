@@ -16,7 +16,7 @@ from pipeline_assets.analyses.funnel import funnel
 from pipeline_assets.analyses.own import own_table
 from pipeline_assets.analyses.paths import paths
 from pipeline_assets.analyses.retention import retention
-from pipeline_assets.declarations.analyses import Attribution, Funnel, Table, Paths, Retention
+from pipeline_assets.declarations.analyses import Attribution, Funnel, Paths, Retention, Table
 from pipeline_assets.declarations.problems import DeclarationError, suggestion
 from pipeline_assets.planning import STAGING
 from pipeline_assets.settings import SettingsError

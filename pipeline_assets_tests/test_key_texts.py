@@ -8,7 +8,7 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline_assets import contracts
+from pipeline_assets import analyses, tables
 from pipeline_assets.io_managers.frames import storable
 from pipeline_assets.key_texts import LONGEST_KEY_TEXT, capped, key_text, key_texts
 
@@ -21,7 +21,9 @@ INDEX_ENTRY = 2_704
 def every_contract() -> dict[str, type[dy.Schema]]:
     """The contracts of all tables, by name."""
     modules = [
-        import_module(f"{contracts.__name__}.{module.name}") for module in pkgutil.iter_modules(contracts.__path__)
+        import_module(f"{package.__name__}.{module.name}")
+        for package in (tables, analyses)
+        for module in pkgutil.iter_modules(package.__path__)
     ]
     return {
         name: found

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from pipeline_assets.analyses.checking import KINDS
+from pipeline_assets.analyses.own import make_importable
 from pipeline_assets.declarations.analyses import (
     Analyses,
     Analysis,
@@ -18,11 +19,10 @@ from pipeline_assets.declarations.analyses import (
     Table,
 )
 from pipeline_assets.declarations.problems import DeclarationError, Problem, suggestion
-from pipeline_assets.analyses.own import make_importable
-from pipeline_assets.tables.fixed import fixed_tables
 from pipeline_assets.declarations.yaml_files import DEFS_DIR, Declared, declaring_folder, documents, read
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.declaration import Source
+from pipeline_assets.tables.fixed import fixed_tables
 
 PACKAGE = "pipeline_assets.components"
 """The components are named below it in YAML, e.g. `type: pipeline_assets.components.Funnel`."""
@@ -106,7 +106,7 @@ def properties_without_source(analyses: Analyses, sources: Collection[Source]) -
     known = {source.property or source.name for source in sources}
     found = {
         analysis.name: tuple(name for name in analysis.properties if name not in known)
-        for analysis in (*analyses.tables, *analyses.conversions)
+        for analysis in (*analyses.of_properties, *analyses.conversions)
     }
     return {name: properties for name, properties in sorted(found.items()) if properties}
 

@@ -311,9 +311,14 @@ class Analyses:
     currencies: Currencies | None = None
 
     @property
+    def of_properties(self) -> tuple[Funnel | Retention | Paths | Attribution, ...]:
+        """Those with a table of their own that may be about some properties only."""
+        return (*self.funnels, *self.retentions, *self.paths, *self.attributions)
+
+    @property
     def tables(self) -> tuple[Funnel | Retention | Paths | Attribution | Table, ...]:
         """Those that have a table of their own, sorted by name."""
-        found = (*self.funnels, *self.retentions, *self.paths, *self.attributions, *self.own)
+        found = (*self.of_properties, *self.own)
         return tuple(sorted(found, key=lambda analysis: analysis.name))
 
     def conversion(self, name: str) -> Conversion:

@@ -235,16 +235,9 @@ class FileLedger:
             yield
 
     def staged_files(self, sources: Iterable[str], first: date, last: date) -> list[StagedFile]:
-        """The staged files that count for the days `first` to `last`, both included, in a fixed order."""
-        s = staged.c
-        query = (
-            sa.select(s.source, s.content, s.rules, s.event_date, s.rows)
-            .join_from(staged, files, (files.c.source == s.source) & (files.c.content == s.content))
-            .where(files.c.state == "active", s.source.in_(list(sources)), s.event_date.between(first, last))
-            .order_by(s.event_date, s.source, s.content)
-        )
+        """See `staged_files`."""
         with self._engine.connect() as connection:
-            return [StagedFile(*row) for row in connection.execute(query)]
+            return staged_files(connection, sources, first, last)
 
     def staged_of(self, source: str, content: str) -> list[StagedFile]:
         """The staged files of one content, whether it counts or not."""
@@ -277,6 +270,18 @@ class FileLedger:
                 .where(files.c.source == source, files.c.content.in_(list(contents_)))
                 .values(rules="replay", stamp="replay")
             )
+
+
+def staged_files(connection: sa.Connection, sources: Iterable[str], first: date, last: date) -> list[StagedFile]:
+    """The staged files that count for the days `first` to `last`, both included, in a fixed order."""
+    s = staged.c
+    query = (
+        sa.select(s.source, s.content, s.rules, s.event_date, s.rows)
+        .join_from(staged, files, (files.c.source == s.source) & (files.c.content == s.content))
+        .where(files.c.state == "active", s.source.in_(list(sources)), s.event_date.between(first, last))
+        .order_by(s.event_date, s.source, s.content)
+    )
+    return [StagedFile(*row) for row in connection.execute(query)]
 
 
 def lock_source(connection: sa.Connection, source: str) -> None:

@@ -6,7 +6,7 @@ a day at a time, so that memory depends on the size of a day and not on the numb
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from functools import cached_property, partial
 
 import dataframely as dy
@@ -15,11 +15,11 @@ import polars as pl
 from pipeline_assets.code_version import code_version
 from pipeline_assets.columns import choice, made_of, money, text, utc
 from pipeline_assets.day_counts import DayCounts
-from pipeline_assets.planning import STAGING
+from pipeline_assets.planning import STAGING, days_around
 from pipeline_assets.sources.staged_events import EVENT_TYPES, StagedEvents
 from pipeline_assets.tables.checking import Finding, Reader, TableCheck
 from pipeline_assets.tables.declarations import Declarations
-from pipeline_assets.tables.spec import EVENTS, Input, Inputs, TableSpec
+from pipeline_assets.tables.spec import EVENTS, Counted, Input, Inputs, TableSpec
 from pipeline_assets.transforms import user_agents
 from pipeline_assets.transforms.urls import add_url_columns
 from pipeline_assets.transforms.user_agents import add_user_agent_columns
@@ -453,17 +453,10 @@ class Parameters:
     dedup_days: Mapping[str, int]
 
 
-def build(inputs: Inputs, days: Sequence[date], parameters: Parameters) -> EventDays:
-    """The events of some days and their counts, from the staged rows of these days and of those before; see there."""
-    staged, day = inputs[STAGING], pl.col("event_date")
-    around = {
-        each - timedelta(days=offset) for each in days for offset in range(look_back_days(parameters.dedup_days) + 1)
-    }
-    return build_events(
-        staged.filter(day.is_in(sorted(set(days)))),
-        staged.filter(day.is_in(sorted(around.difference(days)))),
-        dedup_days=parameters.dedup_days,
-    )
+def build(inputs: Inputs, days: Sequence[date], parameters: Parameters) -> Counted:
+    """See `build_events`."""
+    found = build_events(inputs[STAGING], inputs["earlier"], dedup_days=parameters.dedup_days)
+    return Counted(found.frames(), {**dict.fromkeys(days, DayCounts()), **found.counts})
 
 
 def events(declared: Declarations) -> TableSpec:
@@ -476,12 +469,15 @@ def events(declared: Declarations) -> TableSpec:
         partition_column="event_date",
         store="lake",
         group="events",
-        inputs=(Input(STAGING, before=look_back_days(dedup_days)),),
+        inputs=(Input(STAGING, before=look_back_days(dedup_days), earlier="earlier"),),
         build=build,
         parameters=Parameters(dedup_days),
         external_versions=[user_agents.rules_version(), code_version("pipeline_assets.staging.staged:scan_staged")],
-        # Whatever their property, so that ids of several properties can be counted.
+        # Rows with the same id (or, without one, the same content) stay together. Whatever their property, so that ids
+        # of several properties can be counted.
         batch_key=("event_id", "row_hash"),
+        rows_at_once=500_000,
+        event_name_column="event_name",
         checks=(
             TableCheck(
                 "bots_share",
@@ -528,17 +524,14 @@ def _bots_share(bounds: Mapping[str, float], tables: Reader) -> Finding:
 
 
 def _ids_repeat_beyond_window(tables: Reader) -> Finding:
-    days = tables.days
-    earlier = [days[0] - timedelta(days=offset) for offset in range(1, _REPEATS_DAYS + 1)] if days else []
     rows = tables.lake_rows(
         EVENTS,
-        "select count(*) from (select 1 from files group by property, event_id having count(*) > 1)",
-        days=[*earlier, *days],
+        "select (select count(*) from (select 1 from files group by property, event_id having count(*) > 1)), "
+        "count(distinct event_date) from files",
+        days=days_around(tables.days, _REPEATS_DAYS, 0),
     )
-    if not rows:
-        return Finding(True, {"ids": 0})
-    ((repeated,),) = rows
-    return Finding(repeated == 0, {"ids": repeated, "days_searched": len(tables.paths(EVENTS, [*earlier, *days]))})
+    repeated, days = rows[0] if rows else (0, 0)
+    return Finding(repeated == 0, {"ids": repeated, "days_searched": days} if days else {"ids": 0})
 
 
 def _told(name: str, column: str, what: str, description: str, *, is_list: bool = False) -> TableCheck:

@@ -11,7 +11,7 @@ import polars as pl
 from polars import selectors as cs
 
 from pipeline_assets.columns import choice, made_of, money, text, utc
-from pipeline_assets.planning import UNPARTITIONED
+from pipeline_assets.planning import UNPARTITIONED, days_around
 from pipeline_assets.tables.checking import Finding, Reader, TableCheck, compared
 from pipeline_assets.tables.declarations import Declarations
 from pipeline_assets.tables.session_counts import UNKNOWN_ID, count_sessions
@@ -327,27 +327,20 @@ def _every_event_in_one_session(declared: Declarations, tables: Reader) -> Findi
     days = tables.days
     if not days:
         return Finding(True, {"compared": 0})
-    after = declared.longest_session_days
-    near = {day + timedelta(days=offset) for day in days for offset in range(-2, after + 1)}
     with tables.duckdb() as connection:
         recounted = count_sessions(
             connection,
-            tables.paths(EVENTS, sorted(near)),
-            days[0],
-            days[-1],
+            tables.paths(EVENTS, days_around(days, 2, declared.longest_session_days)),
+            days,
             rules=declared.session_rules,
             timezone=declared.timezone,
             supplied=tables.paths("supplied_sessions", [UNPARTITIONED]) if declared.supplied_sources else (),
         )
-    checked = set(days)
-    expected: dict[object, object] = {
-        (day, name): tuple(found) for (day, name), found in recounted.started.items() if day in checked
-    }
-    outside = {key: events for key, events in recounted.excluded.items() if key[0] in checked}
+    expected: dict[object, object] = {key: tuple(found) for key, found in recounted.started.items()}
     # An id that `supplied_sessions` does not know is no reason of the rules'.
-    expected |= {(day, name): "unknown session id" for day, name, _, why in outside if why == UNKNOWN_ID}
+    expected |= {(day, name): "unknown session id" for day, name, _, why in recounted.excluded if why == UNKNOWN_ID}
     excluded: Counter[str] = Counter()
-    for (_, _, source, reason), events in outside.items():
+    for (_, _, source, reason), events in recounted.excluded.items():
         excluded[f"{source}, {reason}"] += events
     actual: dict[object, object] = {
         (day, name): tuple(numbers)

@@ -6,11 +6,11 @@ stale, the assets make their rows, `checks` makes their asset checks.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, is_dataclass
 from datetime import date
 from functools import cached_property, partial
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import dataframely as dy
 import duckdb
@@ -30,18 +30,20 @@ Inputs = Mapping[str, pl.LazyFrame]
 """The inputs of a table by name; of a daily one the days around those to build."""
 
 
-class CountedFrames(Protocol):
-    """Rows that come frame by frame, because they do not fit into memory, with counts that the ledger books."""
+@dataclass(frozen=True)
+class Counted:
+    """Rows that are made frame by frame, and what became of the rows that they are made of.
 
-    @property
-    def counts(self) -> Mapping[date, DayCounts]:
-        """What became of the input rows of each day."""
+    Attributes:
+        frames: the rows, made while they are iterated.
+        counts: where the rows of each day went.
+    """
 
-    def frames(self) -> Iterator[pl.DataFrame]:
-        """The rows, day by day."""
+    frames: Iterable[pl.DataFrame]
+    counts: Mapping[date, DayCounts]
 
 
-Build = Callable[[Inputs, Sequence[date], Any], "pl.DataFrame | CountedFrames"]
+Build = Callable[[Inputs, Sequence[date], Any], pl.DataFrame | Counted]
 """The rows of some days from the inputs and the table's parameters; no days where the table has no partitions."""
 
 Select = Callable[[duckdb.DuckDBPyConnection, Sequence[str], Sequence[date], Any], pl.DataFrame]
@@ -79,6 +81,7 @@ class Input:
         columns: the columns that are read; empty means all.
         select: how the rows wanted are taken from the files of the lake, where those are few.
         lookup: for an input without partitions: the rows wanted for some days, where those are few.
+        earlier: name under which the rows of the days before are given, apart from those of the days themselves.
     """
 
     table: str
@@ -87,6 +90,7 @@ class Input:
     columns: tuple[str, ...] = ()
     select: Select | None = None
     lookup: Lookup | None = None
+    earlier: str | None = None
 
 
 @dataclass(frozen=True)
@@ -147,12 +151,14 @@ class TableSpec:
         external_versions: versions of what the rows depend on beside code and parameters: files of rules, packages.
         batch_key: columns of `events` (of `events` itself: of its staged rows) that must stay together when a day is
             too large to be built at once; empty where the function needs little memory.
+        rows_at_once: rows of these that are read at a time, where they are cut by `batch_key`.
         days_at_once: days that are built at a time, where they are not cut by `batch_key`.
         incremental: for a table without partitions: how it falls into groups, if it does.
         revisions: for a table without partitions that daily tables read: what it says of each day, as a frame with a
             date and a text, from its inputs and its rows. With `incremental` the text is numbers joined by `-`, each of
             them a sum over the input rows of the day, so that those of some groups can be exchanged.
         counts: for a daily table of the lake: the numbers of each day that the ledger books with its rows, by name.
+        event_name_column: column whose values the ledger remembers as names of events.
         checks: what its rows must keep besides the contract.
         event_names: names of events that its declaration asks for.
         timezone: the reporting time zone, by which days are cut; `registry.collect` fills it in.
@@ -172,10 +178,12 @@ class TableSpec:
     parameters: Any = None
     external_versions: Any = None
     batch_key: tuple[str, ...] = ()
+    rows_at_once: int = 1_000_000
     days_at_once: int = 7
     incremental: IncrementalKey | None = None
     revisions: Callable[[Inputs, pl.DataFrame], pl.DataFrame] | None = None
     counts: Callable[[pl.DataFrame, Sequence[date]], Mapping[date, Mapping[str, int]]] | None = None
+    event_name_column: str | None = None
     checks: tuple[TableCheck, ...] = field(default=(), compare=False)
     event_names: tuple[str, ...] = ()
     timezone: str = "UTC"

@@ -14,7 +14,7 @@ from pipeline_assets.ledger.builds import (
 )
 from pipeline_assets.ledger.files import StagedFile
 from pipeline_assets.ledger.migrate import migrate
-from pipeline_assets.planning import STAGING, UNPARTITIONED, Input, Planned, Staleness
+from pipeline_assets.planning import STAGING, UNPARTITIONED, Input, Planned
 from pipeline_assets.postgres import sqlalchemy_url
 
 RECIPES = [
@@ -134,38 +134,6 @@ def test_days_before_the_first_day_are_not_asked_for(engine: sa.Engine) -> None:
     assert found.tables["events"] == set(march(2, 3))
 
 
-def staleness(stale: list[date], present: list[date]) -> Staleness:
-    return Staleness(RECIPES[:1], {"events": set(stale)}, set(present))
-
-
-def test_a_stretch_is_cut_in_halves_down_to_days() -> None:
-    found = staleness(march(1, 2, 3, 4, 5), march(1, 2, 3, 4, 5))
-    (whole,) = found.stretches()
-    assert [(half.first.day, half.last.day, half.stale) for half in found.halves(whole)] == [(1, 3, 3), (4, 5, 2)]
-    (day,) = staleness(march(1), march(1)).stretches()
-    assert found.halves(day) == []
-
-
-def test_a_stretch_has_a_bounded_number_of_days() -> None:
-    days = [date(2020, 1, 1) + timedelta(days=offset) for offset in range(1000)]
-    found = staleness(days, days).stretches()
-    assert [(stretch.last - stretch.first).days + 1 for stretch in found] == [366, 366, 268]
-
-
-def stretches(stale: list[date], present: list[date]) -> list[tuple[int, int, int]]:
-    found = staleness(stale, present).stretches()
-    return [(stretch.first.day, stretch.last.day, stretch.stale) for stretch in found]
-
-
-def test_stale_days_next_to_each_other_are_built_in_one_run() -> None:
-    assert stretches(march(3, 1, 2, 7), march(1, 2, 3, 5, 7)) == [(1, 3, 3), (7, 7, 1)]
-
-
-def test_days_without_anything_do_not_cut_a_run_in_two_but_days_up_to_date_do() -> None:
-    assert stretches(march(1, 4), march(1, 4)) == [(1, 4, 2)]
-    assert stretches(march(1, 4), march(1, 2, 4)) == [(1, 1, 1), (4, 4, 1)]
-
-
 # --- Tables without partitions ------------------------------------------------------------------------
 
 MODEL = [
@@ -183,23 +151,24 @@ def run(
     recipes: list[Planned] = MODEL,
     since: date = date.min,
 ) -> list[str]:
-    """Build what the first stretch asks for; what it was."""
+    """Build what the first request asks for; what it was."""
     ledger = BuildLedger(engine, recipes, since=since)
-    stretch = ledger.staleness(files, until=LAST).stretches()[0]
+    stale = ledger.staleness(files, until=LAST)
+    request = stale.requests()[0]
     name = f"run {ledger.now()}"
     for recipe in recipes:
-        if recipe.name not in stretch.tables:
+        if recipe.name not in request.tables:
             continue
         days = [UNPARTITIONED]
         if recipe.is_daily:
-            days = [stretch.first + timedelta(days=number) for number in range((stretch.last - stretch.first).days + 1)]
+            days = [day for day in request.days if day in stale.tables[recipe.name]]
         ledger.claim(recipe.name, days, files if recipe.name == "events" else [], name, until=LAST)
         with engine.begin() as connection:
             require_all(recipe.name, days, len(connection.execute(confirmation(recipe, days, name)).all()))
             if recipe.name == "identities":
                 for statement in book_revisions("identities", revised):
                     connection.execute(statement)
-    return [str(stretch), *stretch.tables]
+    return [str(request), *request.tables]
 
 
 def test_a_table_without_partitions_is_stale_as_soon_as_any_day_of_its_inputs_is(engine: sa.Engine) -> None:
@@ -230,16 +199,25 @@ def test_only_the_days_are_stale_of_which_a_table_without_partitions_says_someth
     assert ledger.staleness(staged(1, 2), until=LAST).tables["person_days"] == {first}
 
 
-def test_a_table_without_partitions_waits_until_every_stretch_of_its_inputs_is_built(engine: sa.Engine) -> None:
+def test_late_days_far_apart_and_the_tables_without_partitions_that_read_them_are_one_run(engine: sa.Engine) -> None:
     days = staged(1, 2, 3, 4, 5, 6, 7)
     run(engine, days, {})
     late = [*days, *staged(1, 7, content="late")]
-    assert run(engine, late, {}) == ["2026-03-01 to 2026-03-03", "events", "sessions"]
     assert run(engine, late, {}) == [
-        "2026-03-06 to 2026-03-07", "events", "sessions", "identities", "person_days", "users",
+        "5 days from 2026-03-01 to 2026-03-07", "events", "sessions", "identities", "person_days", "users",
     ]  # fmt: skip
-    assert run(engine, late, {})[1:] == ["person_days"]
     assert not any(BuildLedger(engine, MODEL).staleness(late, until=LAST).tables.values())
+
+
+def test_a_claim_and_its_confirmation_touch_no_day_between_those_of_the_run(engine: sa.Engine) -> None:
+    files = staged(1, 2, 3, 4, 5)
+    build(engine, RECIPES, files, march(1, 2, 3, 4, 5))
+    ledger = BuildLedger(engine, RECIPES)
+    ledger.claim("events", march(3), staged(2, 3), "other")
+    ledger.claim("events", march(1, 5), staged(1, 4, 5), "apart")
+    confirm(engine, "events", march(1, 5), "apart")
+    assert ledger.built_by("events", "apart") == march(1, 5)
+    assert ledger.staleness(files, until=LAST).tables["events"] == set(march(3))
 
 
 def test_a_new_version_of_a_table_without_partitions_alone_asks_for_no_day(engine: sa.Engine) -> None:

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline_assets.tables.session_counts import Activity, SessionCounts, Started, count_activity, count_sessions
-from pipeline_assets.tables.daily_activity import build_daily_activity
+from pipeline_assets.tables.daily_activity import Activity, build_daily_activity, count_activity
+from pipeline_assets.tables.session_counts import SessionCounts, Started, count_sessions
 from pipeline_assets.tables.sessions import Sessions, build_sessions
 from pipeline_assets.transforms.session_rows import excluded_from_sessions
 from pipeline_assets.transforms.sessionize import SessionRules
@@ -65,7 +65,7 @@ def counted(
 ) -> SessionCounts:
     """What the recount says of files with these events."""
     paths = list(write(folder, rows).values())
-    return count_sessions(connection, paths, days[0], days[-1], **how)
+    return count_sessions(connection, paths, days, **how)
 
 
 def test_a_day_of_one_source_that_another_source_with_a_longer_timeout_goes_on_from_is_full(
@@ -143,10 +143,10 @@ def test_the_recount_of_sessions_agrees_with_the_transform(
     supplied.write_parquet(folder / "supplied.parquet")
     how: dict[str, Any] = {"rules": RULES, "timezone": timezone, "supplied": [str(folder / "supplied.parquet")]}
     expected = built(rows, days, timezone, RULES)
-    assert count_sessions(connection, list(paths.values()), days[0], days[-1], **how) == expected
+    assert count_sessions(connection, list(paths.values()), days, **how) == expected
     for day in days:
         near = [path for other, path in paths.items() if -2 <= (other - day).days <= DAYS_AFTER]
-        assert count_sessions(connection, near, day, day, **how) == (
+        assert count_sessions(connection, near, [day], **how) == (
             {key: started for key, started in expected.started.items() if key[0] == day},
             {key: number for key, number in expected.excluded.items() if key[0] == day},
         )
@@ -188,5 +188,5 @@ def test_revenue_with_and_without_a_currency_is_a_sum_only_in_the_reporting_curr
 
 
 def test_nothing_is_counted_where_there_are_no_files(connection: duckdb.DuckDBPyConnection) -> None:
-    assert count_sessions(connection, [], TODAY, TODAY, rules={}, timezone="UTC") == ({}, {})
+    assert count_sessions(connection, [], [TODAY], rules={}, timezone="UTC") == ({}, {})
     assert count_activity(connection, [], reporting=None) == {}

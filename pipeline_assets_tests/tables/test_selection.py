@@ -29,8 +29,7 @@ def select(*paths: str, **changes: Any) -> pl.DataFrame:
     arguments: dict[str, Any] = {
         "columns": ["event_id"],
         "marks": {"order": ORDER},
-        "first": TODAY,
-        "last": TODAY,
+        "days": [TODAY],
         "only_marked": False,
         **changes,
     }
@@ -109,7 +108,7 @@ def test_an_event_name_means_itself_whatever_is_in_it(tmp_path: Path, name: str)
     shop = write(tmp_path, *numbered("order", property=name), *numbered("order"), name="shops.parquet")
     assert select(shop, properties=[name], columns=["property"])["property"].to_list() == [name]
     with duckdb.connect() as connection:
-        found = select_conversions(connection, [path], [Conversion(name="x", event=(name,))], TODAY, TODAY)
+        found = select_conversions(connection, [path], [Conversion(name="x", event=(name,))], [TODAY])
     assert found.select("conversion", "event_id").rows() == [("x", "1")]
 
 
@@ -135,7 +134,7 @@ def test_bots_and_events_without_a_visitor_are_left_out(tmp_path: Path):
     )
     assert select(path)["event_id"].to_list() == ["a"]
     with duckdb.connect() as connection:
-        conversions = select_conversions(connection, [path], [Conversion(name="o", event=("order",))], TODAY, TODAY)
+        conversions = select_conversions(connection, [path], [Conversion(name="o", event=("order",))], [TODAY])
     assert conversions["event_id"].to_list() == ["a"]
 
 
@@ -147,9 +146,9 @@ def test_days_and_properties_bound_what_is_read(tmp_path: Path):
         for day in (-1, 0, 1, 2)
         for shop in ("shop", "other")
     ]
-    frame = select(*paths, last=TOMORROW, properties=("shop",), columns=["event_id", "property"])
+    frame = select(*paths, days=[TODAY, TOMORROW], properties=("shop",), columns=["event_id", "property"])
     assert sorted(frame.select("event_id", "property").rows()) == [("0", "shop"), ("1", "shop")]
-    assert select(*paths, last=TOMORROW).height == 4
+    assert select(*paths, days=[TODAY, TOMORROW]).height == 4
 
 
 def test_events_without_a_mark_are_left_out_only_if_that_is_asked_for(tmp_path: Path):
@@ -171,7 +170,7 @@ def test_columns_have_the_types_of_the_contract_even_without_rows(tmp_path: Path
     expected = pl.Schema({**EVENT_SCHEMA, "order": pl.Boolean()})
     assert full.schema == expected
     assert full.drop("order").equals(events_frame(numbered("order")))
-    assert select(path, columns=columns, first=TOMORROW, last=TOMORROW).schema == expected
+    assert select(path, columns=columns, days=[TOMORROW]).schema == expected
     assert select(columns=columns).schema == expected
 
 
@@ -181,7 +180,7 @@ def test_times_are_seen_in_utc_and_the_connection_keeps_its_own_zone(tmp_path: P
         connection.execute("SET TimeZone = 'Asia/Tokyo'")
         marks = {"noon": Selector(where="hour(occurred_at) = 12")}
         frame = select_events(
-            connection, [path], columns=["occurred_at"], marks=marks, first=TODAY, last=TODAY, only_marked=True
+            connection, [path], columns=["occurred_at"], marks=marks, days=[TODAY], only_marked=True
         )
         assert frame["occurred_at"].to_list() == [NOON]
         assert connection.execute("SELECT current_setting('TimeZone')").fetchall() == [("Asia/Tokyo",)]
@@ -236,7 +235,7 @@ def test_the_worth_of_a_conversion_is_its_expression_as_a_decimal(tmp_path: Path
         Conversion(name="nothing", event=("order",), value="1 / 0"),
     ]
     with duckdb.connect() as connection:
-        frame = select_conversions(connection, [path], conversions, TODAY, TODAY).sort("conversion", "event_id")
+        frame = select_conversions(connection, [path], conversions, [TODAY]).sort("conversion", "event_id")
     assert frame.schema == CONVERSION_SCHEMA
     assert frame.height == 27
     values = {name: part["value"].to_list() for (name,), part in frame.group_by("conversion")}
@@ -271,7 +270,7 @@ def test_conversions_are_bound_by_their_own_properties_and_the_days(tmp_path: Pa
     one = Conversion(name="one", event=("order",), properties=("other",))
     both = Conversion(name="both", event=("order",))
     with duckdb.connect() as connection:
-        frame = select_conversions(connection, [path, later], [one, both], TODAY, TOMORROW)
+        frame = select_conversions(connection, [path, later], [one, both], [TODAY, TOMORROW])
         assert sorted(frame.select("conversion", "property").rows()) == [
             ("both", "other"),
             ("both", "shop"),
