@@ -396,6 +396,7 @@ def test_a_merge_exchanges_what_still_counts_when_it_ends(
         if also == "read again":
             some = [booked.content for path, booked in side.ledger.booked(side.source.name).items() if path < "s/d"]
             side.ledger.read_again(side.source.name, some)
+            side.load()
         side.deliver(newer)
         side.load()
 
@@ -429,8 +430,8 @@ def test_a_day_is_merged_when_it_has_settled_or_has_too_many_files(
     lake = side.settings.lake_dir
     monkeypatch.setattr(merging, "MOST_FILES", 3)
     counts = []
-    for number, path in enumerate(PATHS[:4]):
-        side.deliver({path: 3 * number})
+    for path, number in zip(PATHS, (0, 3, 6, 1), strict=False):
+        side.deliver({path: number})
         side.load()
         merge_small_files(side.source.name, lake, side.ledger)
         counts.append(len({each.file.name for each in side.staged() if each.event_date.day == 1}))
