@@ -9,15 +9,15 @@ import dagster as dg
 from dagster_duckdb import DuckDBResource
 
 from pipeline_assets.asset_keys import staging_key, table_key
-from pipeline_assets.assets.events import events_asset
 from pipeline_assets.assets.staging import staging_assets
 from pipeline_assets.assets.tables import table_asset
-from pipeline_assets.checks.events import events_checks
+from pipeline_assets.checks.events import account_checks
 from pipeline_assets.checks.grouping import grouped
-from pipeline_assets.checks.marts import table_checks
+from pipeline_assets.checks.identifiers import events_have_sessions
+from pipeline_assets.checks.tables import table_checks
 from pipeline_assets.components.loading import component_definitions, declared
-from pipeline_assets.contracts.tables import EVENTS
-from pipeline_assets.io_managers.booked import BookedLakeIOManager, BookedPostgresIOManager
+from pipeline_assets.io_managers.lake import LakeIOManager
+from pipeline_assets.io_managers.marts import MartsIOManager
 from pipeline_assets.jobs import build_job, load_job
 from pipeline_assets.partitions import daily_partitions
 from pipeline_assets.platform import Platform
@@ -29,6 +29,7 @@ from pipeline_assets.sensors.stale_days import stale_days
 from pipeline_assets.settings import Settings
 from pipeline_assets.staging.housekeeping import spill_folder
 from pipeline_assets.staging.looking import peek
+from pipeline_assets.storage.opening import open_store
 from pipeline_assets.undeclared import read_copy
 
 logger = logging.getLogger(__name__)
@@ -36,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 def build_platform(settings: Settings) -> Platform:
     """The deployment with all sources and analyses that are declared for it, or were as far as the lake tells."""
-    return Platform(settings, *declared(settings), read_copy(settings.lake_dir))
+    return Platform(settings, *declared(settings), read_copy(open_store(settings.lake_url, hasty=True)))
 
 
 def build_defs(
@@ -70,20 +71,15 @@ def build_defs(
     if platform is None:
         platform = build_platform(settings)
         _tell_doubts(platform)
-    model = platform.model
+    tables = platform.tables
     namespace = settings.namespace
     staging = [staging_key(source, namespace) for source in sorted(platform.sources)]
-    made_of = {"staging": staging} | {name: [table_key(name, namespace)] for name in model.tables}
+    made_of = {"staging": staging} | {name: [table_key(name, namespace)] for name in tables}
     with warnings.catch_warnings():
         # Single-run backfills are in beta; the lock pins the version they were tried with.
         warnings.simplefilter("ignore", dg.BetaWarning)
-        versions = {name: recipe.version for name, recipe in model.recipes.items()}
         days = daily_partitions(settings)
-        tables = [events_asset(settings, staging, version=versions[EVENTS.name], made_of=made_of, days=days)]
-        tables += [
-            table_asset(derived, settings, version=versions[name], made_of=made_of, days=days)
-            for name, derived in model.derived.items()
-        ]
+        assets = [table_asset(spec, settings, tables=tables, made_of=made_of, days=days) for spec in tables.values()]
     resources = {
         "platform": platform_resource(platform),
         "duckdb": DuckDBResource(
@@ -92,18 +88,21 @@ def build_defs(
                 "autoinstall_known_extensions": False,
                 "autoload_known_extensions": False,
                 # What does not fit into memory is written there, and would be in the working folder.
-                "temp_directory": str(spill_folder(settings.lake_dir)),
+                "temp_directory": str(spill_folder(settings.scratch_dir)),
             },
         ),
         "progress": LoggedProgress(),
-        "lake": BookedLakeIOManager(platform),
-        "marts": BookedPostgresIOManager(platform),
+        "lake": LakeIOManager(platform),
+        "marts": MartsIOManager(platform),
         **(resource_overrides or {}),
     }
+    checks = [*account_checks(), *table_checks(tables)]
+    if "visitor_days" in tables:
+        checks.append(events_have_sessions())
     core = dg.Definitions(
-        assets=tables,
-        asset_checks=grouped([*events_checks(), *table_checks(model)], namespace),
-        jobs=[load_job(staging, namespace), build_job([table.key for table in tables], namespace)],
+        assets=assets,
+        asset_checks=grouped(checks, namespace),
+        jobs=[load_job(staging, namespace), build_job([asset.key for asset in assets], namespace)],
         sensors=[each.definition(namespace) for each in (new_files, stale_days, silent_sources, unmatched_files)],
         executor=executor,
         resources={resource_key(name, namespace): resource for name, resource in resources.items()},

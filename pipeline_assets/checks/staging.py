@@ -1,7 +1,6 @@
 """Checks of the staging assets: the ledger's equations, and shares that a source declares bounds for."""
 
 from collections.abc import Sequence
-from datetime import date
 
 import dagster as dg
 import pyarrow.parquet as pq
@@ -9,15 +8,15 @@ import pyarrow.parquet as pq
 from pipeline_assets.checks.footers import read_footers
 from pipeline_assets.checks.grouping import Check, asset_check
 from pipeline_assets.checks.results import result
-from pipeline_assets.contracts.staged_events import StagedEvents
 from pipeline_assets.hints import DRIFT
-from pipeline_assets.ledger.counting import staged_rows
+from pipeline_assets.ledger.counting import count_rows
 from pipeline_assets.ledger.full_looks import ledger_part
 from pipeline_assets.ledger.quality import LATELY, BookedLines
 from pipeline_assets.ledger.summary import SourceSummary, is_silent, summarise
 from pipeline_assets.platform import Platform
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.sources.raw_columns import in_words
+from pipeline_assets.sources.staged_events import StagedEvents
 from pipeline_assets.staging.staged import lost_files
 
 # Staged files whose footers are read by one check: those written last.
@@ -117,14 +116,12 @@ def staging_checks(source: Source, asset: dg.AssetKey) -> list[Check]:
         found = summary(platform)
         lake = platform.settings.lake_dir
         # A file that has left landing is not read again when the first day moves, and keeps its earlier days.
-        staged = sum(staged_rows(platform.engine, [source.name], date.min, date.max).values())
+        staged = count_rows(platform.engine, source.name)
         files = platform.files.last_staged(source.name, _FOOTERS)
         gone = lost_files(lake, files)
-        wrong = [
-            file
-            for file in files
-            if file not in gone and pq.read_metadata(lake / file.relative_path).num_rows != file.rows
-        ]
+        lost = {each.file.name for each in gone}
+        held = {each.file.name: each.file for each in files if each.file.name not in lost}
+        wrong = [file for file in held.values() if pq.read_metadata(lake / file.name).num_rows != file.rows]
         if look.is_full:
             platform.full_looks.done(look)
         balanced = found.lines == found.landed + found.quarantined + found.blank and found.landed == staged
@@ -138,8 +135,8 @@ def staging_checks(source: Source, asset: dg.AssetKey) -> list[Check]:
                 "blank": found.blank,
                 "staged_rows": staged,
                 "counts_corrected": not right,
-                "staged_files_looked_at": len(files),
-                "staged_files_missing": len(gone),
+                "staged_files_looked_at": len(held) + len(lost),
+                "staged_files_missing": len(lost),
                 "staged_files_with_wrong_rows": len(wrong),
             },
         )
@@ -153,7 +150,7 @@ def staging_checks(source: Source, asset: dg.AssetKey) -> list[Check]:
     )
     def contract(platform: dg.ResourceParam[Platform]) -> dg.AssetCheckResult:
         files = platform.files.last_staged(source.name, _FOOTERS)
-        paths = [platform.settings.lake_dir / file.relative_path for file in files]
+        paths = sorted({platform.settings.lake_dir / each.file.name for each in files})
         # That a file is missing is told by `ledger_balances`.
         found = read_footers([path for path in paths if path.exists()], StagedEvents, beside=_BESIDE)
         wrong = sorted({name for names in found.differing.values() for name in names})

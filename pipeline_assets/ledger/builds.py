@@ -10,7 +10,8 @@ on a day (who a visitor is, when a session began) may change with any other day.
 are built again, it books a revision for every day: a digest of what it says of that day.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -18,6 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 
 from pipeline_assets.day_counts import DayCounts
+from pipeline_assets.ledger.catalogue import Snapshot, snapshot
 from pipeline_assets.ledger.counting import fingerprints
 from pipeline_assets.ledger.files import StagedFile
 from pipeline_assets.ledger.schema import IDENTIFIERS, builds, event_days, revisions
@@ -30,17 +32,48 @@ from pipeline_assets.planning import (
     Window,
     combined,
     compared,
+    days_around,
     made_of,
+    spans_of,
 )
 
 _TEXTS = ARRAY(sa.Text)
+_Among = Callable[[sa.ColumnElement[date]], sa.ColumnElement[bool]]
+"""Whether a column is one of some days."""
 
-Figures = Mapping[str, float]
-"""Numbers of a day that the UI shows, by name."""
+LONGEST_RUN = timedelta(days=1)
+"""From the claim of a table's days to its end. What takes longer is not published: see `catalogue.GRACE`."""
 
 
 class OvertakenError(RuntimeError):
     """Another run has claimed the same days since; its rows will be the ones that count."""
+
+
+class TookTooLongError(RuntimeError):
+    """A build took so long that files it has read or written may be gone; nothing of it was published."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Days that a run builds of a table, and what it reads for them.
+
+    Attributes:
+        table: the table.
+        days: the days; `(UNPARTITIONED,)` of a table without partitions.
+        run_id: the run.
+        changed: for a table without partitions, all of whose inputs have some: the days on which an input may have
+            changed since the table was built. None where that is not known, or the spec is another, and for other
+            tables.
+        files: the listed files of its inputs: all days of them that it may read. Inputs in PostgreSQL have none.
+        staged: the staged files that it reads, of all days that it may read.
+    """
+
+    table: str
+    days: tuple[date, ...]
+    run_id: str
+    changed: frozenset[date] | None
+    files: Snapshot
+    staged: tuple[StagedFile, ...]
 
 
 def staged_fingerprints(staged: Iterable[StagedFile]) -> dict[date, str]:
@@ -79,35 +112,29 @@ class BuildLedger:
         specs = list(self._specs.values() if of is None else made_of(self._specs.values(), of))
         names = [spec.name for spec in specs]
         with self._engine.connect() as connection:
-            booked = self._booked(connection, names, self._since, until)
-            revised = self._revised(connection, names, self._since, until)
+            booked = self._booked(connection, names, _between(self._since, until))
+            revised = self._revised(connection, names, _between(self._since, until))
         # Days to come cannot be built yet; until they can, they are no input of their neighbours either.
         files = {day: text for day, text in staged.items() if self._since <= day <= until}
         return compared(specs, files, booked, revised)
 
-    def _booked(
-        self, connection: sa.Connection, tables: Iterable[str], first: date, last: date
-    ) -> dict[str, dict[date, str]]:
+    def _booked(self, connection: sa.Connection, tables: Iterable[str], days: _Among) -> dict[str, dict[date, str]]:
         """What some tables were built from on some days; `BUILDING` where a claim was not confirmed."""
         b = builds.c
         found: dict[str, dict[date, str]] = {table: {} for table in tables}
         inputs = sa.case((b.state == "built", b.inputs), else_=BUILDING)
-        query = sa.select(b.asset, b.day, inputs).where(
-            b.asset.in_(found), sa.or_(b.day == UNPARTITIONED, b.day.between(first, last))
-        )
+        query = sa.select(b.asset, b.day, inputs).where(b.asset.in_(found), sa.or_(b.day == UNPARTITIONED, days(b.day)))
         for asset, day, text in connection.execute(query):
             found[asset][day] = text
         return found
 
-    def _revised(
-        self, connection: sa.Connection, tables: Iterable[str], first: date, last: date
-    ) -> dict[str, dict[date, str]]:
+    def _revised(self, connection: sa.Connection, tables: Iterable[str], days: _Among) -> dict[str, dict[date, str]]:
         """What those of some tables that have no partitions say of some days."""
         r = revisions.c
         found: dict[str, dict[date, str]] = {
             table: {} for table in tables if table != STAGING and not self._specs[table].is_daily
         }
-        query = sa.select(r.asset, r.day, r.revision).where(r.asset.in_(found), r.day.between(first, last))
+        query = sa.select(r.asset, r.day, r.revision).where(r.asset.in_(found), days(r.day))
         for asset, day, text in connection.execute(query):
             found[asset][day] = text
         return found
@@ -134,18 +161,11 @@ class BuildLedger:
                 sa.update(builds).where(b.asset == table, b.day.in_(list(days))).values(state="building")
             )
 
-    def event_rows(self, first: date, last: date) -> dict[date, int]:
-        """Events of the days `first` to `last`, both included."""
-        e = event_days.c
-        query = sa.select(e.event_date, e.events).where(e.event_date.between(first, last))
-        with self._engine.connect() as connection:
-            return {row.event_date: row.events for row in connection.execute(query)}
-
-    def event_counts(self, first: date, last: date) -> dict[date, dict[str, int]]:
-        """Where the landed rows of the days `first` to `last` went, both included."""
+    def event_counts(self, days: Collection[date]) -> dict[date, dict[str, int]]:
+        """Where the landed rows of some days went."""
         e = event_days.c
         names = ("landed", "duplicates", "conflicts", "excluded")
-        query = sa.select(e.event_date, *(e[name] for name in names)).where(e.event_date.between(first, last))
+        query = sa.select(e.event_date, *(e[name] for name in names)).where(e.event_date == _any_of(days))
         with self._engine.connect() as connection:
             return {day: dict(zip(names, numbers, strict=True)) for day, *numbers in connection.execute(query)}
 
@@ -158,39 +178,43 @@ class BuildLedger:
         self,
         table: str,
         days: Sequence[date],
-        staged: Iterable[StagedFile],
         run_id: str,
         *,
-        read_since: datetime | None = None,
+        staged: Callable[[sa.Connection, date, date], list[StagedFile]] = lambda *_: [],
         until: date = date.max,
-    ) -> set[date] | None:
-        """Announce that a run builds these days; from here on they count as stale.
+    ) -> Claim:
+        """Announce that a run builds some days, and take the lists of what it is to read of them.
+
+        From here on the days count as stale. All in one transaction, so that what is booked as read is what is read.
 
         Args:
             table: the table to build.
-            days: the days to build; `[UNPARTITIONED]` for a table without partitions.
-            staged: the staged files the run will read; empty unless the table reads staging.
+            days: the days to build, any; `[UNPARTITIONED]` for a table without partitions.
             run_id: the run; the latest claim of a day wins.
-            read_since: when, by `now`, the run began to read inputs; now by default.
+            staged: gives the staged files that count, from one day to another, where the table reads staging.
             until: the current day; days to come are no input of any.
-
-        Returns:
-            For a table without partitions, all of whose inputs have some: the days on which an input may have changed
-            since the table was built. None where that is not known, or the spec is another, and for other tables.
         """
-        since = read_since or self.now()
         spec = self._specs[table]
-        files = staged_fingerprints(staged)
-        needed = [each.table for each in spec.inputs]
-        first, last = self._since, until
+        needed = [each.table for each in spec.inputs if each.table != STAGING]
+        near = _between(self._since, until)
         if spec.is_daily:
-            first = max(first, min(days) - timedelta(days=max(each.before for each in spec.inputs)))
-            last = min(last, max(days) + timedelta(days=max(each.after for each in spec.inputs)))
+            before, after = (max(getattr(each, side) for each in spec.inputs) for side in ("before", "after"))
+            near = _any_day(self._known(days_around(days, before, after), until))
         with self._engine.begin() as connection:
-            built = self._booked(connection, needed, first, last)
-            revised = self._revised(connection, needed, first, last)
+            # The lists last: whatever is published after the fingerprints were read counts as touched since.
+            since = connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
+            built = self._booked(connection, needed, near)
+            revised = self._revised(connection, needed, near)
+            read = [
+                file
+                for each in spec.inputs
+                if each.table == STAGING
+                for first, last in spans_of(self._known(days_around(days, each.before, each.after), until))
+                for file in staged(connection, first, last)
+            ]
+            files = self._files(connection, spec, days, until)
             existing = sorted(set().union(*built.values()) - {UNPARTITIONED})
-            known = {**built, STAGING: files}
+            known = {**built, STAGING: staged_fingerprints(read)}
             reading = None
             if not spec.is_daily and not revised:
                 inputs = {name: {str(day): text for day, text in built[name].items()} for name in needed}
@@ -207,8 +231,6 @@ class BuildLedger:
                         "read_since": since,
                         "claimed_at": sa.func.clock_timestamp(),
                         "reading": reading,
-                        # Of what is there now; what will be there is not known yet.
-                        "figures": None,
                     }
                     for day in days
                 ]
@@ -218,44 +240,37 @@ class BuildLedger:
                 claim.on_conflict_do_update(
                     index_elements=["asset", "day"],
                     set_={
-                        name: new[name]
-                        for name in ("inputs", "state", "run_id", "read_since", "claimed_at", "reading", "figures")
+                        name: new[name] for name in ("inputs", "state", "run_id", "read_since", "claimed_at", "reading")
                     },
                 )
             )
-        return changed
+        return Claim(table, tuple(days), run_id, None if changed is None else frozenset(changed), files, tuple(read))
 
-    def book_figures(self, table: str, run_id: str, figures: Mapping[date, Figures]) -> None:
-        """Book the numbers of the days that a run has built and that nobody has claimed since.
+    def _known(self, days: Iterable[date], until: date) -> list[date]:
+        """Those of some days that can be read at all."""
+        return [day for day in days if self._since <= day <= until]
 
-        Args:
-            table: the table.
-            run_id: the run.
-            figures: numbers by name, of each day.
-        """
-        b = builds.c
-        booking = (
-            sa.update(builds)
-            .where(b.asset == table, b.day == sa.bindparam("of_day"), b.run_id == run_id)
-            .values(figures=sa.bindparam("numbers", type_=builds.c.figures.type))
-        )
-        if figures:
-            with self._engine.begin() as connection:
-                connection.execute(booking, [{"of_day": day, "numbers": dict(of)} for day, of in figures.items()])
-
-    def figures(self, table: str, first: date, last: date) -> dict[date, Figures]:
-        """The numbers that are booked of the days `first` to `last`, both included; days without any are left out."""
-        b = builds.c
-        query = sa.select(b.day, b.figures).where(
-            b.asset == table, b.day.between(first, last), b.state == "built", b.figures.is_not(None)
-        )
-        with self._engine.connect() as connection:
-            return {row.day: row.figures for row in connection.execute(query)}
+    def _files(self, connection: sa.Connection, spec: Spec, days: Sequence[date], until: date) -> Snapshot:
+        """The listed files that a table reads of its inputs."""
+        wanted: dict[str, Sequence[date] | None] = {}
+        for each in spec.inputs:
+            if each.table == STAGING:
+                continue
+            if not self._specs[each.table].is_daily:
+                wanted[each.table] = [UNPARTITIONED]
+            else:
+                near = self._known(days_around(days, each.before, each.after), until)
+                wanted[each.table] = near if spec.is_daily else None
+        found = snapshot(connection, wanted)
+        return {
+            name: {day: files for day, files in of.items() if day == UNPARTITIONED or self._since <= day <= until}
+            for name, of in found.items()
+        }
 
     def revisions(self, table: str) -> dict[date, str]:
         """What a table without partitions says of each day."""
         with self._engine.connect() as connection:
-            return self._revised(connection, [table], date.min, date.max)[table]
+            return self._revised(connection, [table], _between(date.min, date.max))[table]
 
 
 def _changed_days(connection: sa.Connection, table: str, reading: Mapping[str, Any]) -> set[date] | None:
@@ -274,11 +289,16 @@ def _changed_days(connection: sa.Connection, table: str, reading: Mapping[str, A
     return {date.fromisoformat(day) for day in changed}
 
 
-def confirmation(spec: Spec, days: Sequence[date], run_id: str) -> sa.UpdateBase:
+def confirmation(spec: Spec, days: Collection[date], run_id: str) -> sa.UpdateBase:
     """The statement that confirms a claim; run it in the transaction that publishes the rows.
 
     A day stays stale if another run has touched one of its inputs since this run began to read them. The statement
-    returns one row per confirmed day, to be handed to `require_all`.
+    returns a row per confirmed day, to be handed to `require_all`.
+
+    Args:
+        spec: the table.
+        days: the days that were claimed.
+        run_id: the run.
     """
     b, i = builds.c, builds.alias("input").c
 
@@ -295,35 +315,62 @@ def confirmation(spec: Spec, days: Sequence[date], run_id: str) -> sa.UpdateBase
     )
     return (
         sa.update(builds)
-        .where(b.asset == spec.name, b.day.between(min(days), max(days)), b.run_id == run_id)
+        .where(b.asset == spec.name, b.day == _any_of(days), b.run_id == run_id)
         .values(
             state=sa.case((touched, "building"), else_="built"),
             built_at=sa.func.now(),
             first_built_at=sa.func.coalesce(b.first_built_at, sa.func.now()),
         )
-        .returning(b.day)
+        .returning(sa.cast(sa.extract("epoch", sa.func.clock_timestamp() - b.claimed_at), sa.Float))
     )
 
 
-def require_all(table: str, days: Sequence[date], confirmed: int) -> None:
-    """Refuse to publish unless every claimed day was confirmed.
+def require_all(table: str, days: Sequence[date], ages: Sequence[float]) -> None:
+    """Refuse to publish unless every claimed day was confirmed, and in time.
+
+    Args:
+        table: the table.
+        days: the days that were claimed.
+        ages: what the confirmation returned: for how many seconds each day has been claimed.
 
     Raises:
         OvertakenError: another run has claimed one of the days since.
+        TookTooLongError: the files that the run has read or written may be gone.
     """
-    if confirmed != len(days):
+    if len(ages) != len(days):
         what = "it" if list(days) == [UNPARTITIONED] else f"some of the days {min(days)} to {max(days)}"
         raise OvertakenError(
             f"{table}: another run has begun to build {what} since this run began. Its rows will count; nothing of "
             "this run was published."
         )
+    if max(ages) > LONGEST_RUN.total_seconds():
+        raise TookTooLongError(
+            f"{table}: to build it took more than {LONGEST_RUN.total_seconds() / 3600:.0f} hours, after which files "
+            "that were read or written may be removed. Nothing was published. Build fewer days at a time."
+        )
+
+
+def _between(first: date, last: date) -> _Among:
+    return lambda column: column.between(first, last)
+
+
+def _any_day(days: Collection[date]) -> _Among:
+    return lambda column: column == _any_of(days)
+
+
+def _any_of(days: Collection[date]) -> sa.ColumnElement[Any]:
+    return sa.any_(_days(days))
+
+
+def _days(days: Collection[date]) -> sa.ColumnElement[Any]:
+    """One value however many days there are. As texts, for those any driver binds."""
+    return sa.cast(sa.cast([str(day) for day in days], _TEXTS), ARRAY(sa.Date))
 
 
 def book_revisions(table: str, revised: Mapping[date, str]) -> list[sa.UpdateBase]:
     """The statements that book what a table says of each day; run them in the transaction that publishes its rows."""
     r = revisions.c
-    # Two values however many days there are. As texts, for those any driver binds.
-    days = sa.cast(sa.cast([str(day) for day in revised], _TEXTS), ARRAY(sa.Date))
+    days = _days(revised)
     texts = sa.cast(list(revised.values()), _TEXTS)
     given = sa.func.unnest(days, texts).table_valued("day", "revision").render_derived()
     new = insert(revisions).from_select(["asset", "day", "revision"], sa.select(sa.literal(table), *given.c))

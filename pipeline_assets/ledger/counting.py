@@ -159,16 +159,24 @@ def forget_counts(connection: sa.Connection, source: str) -> None:
         connection.execute(sa.delete(table).where(table.c.source == source))
 
 
-def staged_rows(engine: sa.Engine, sources: Iterable[str], first: date, last: date) -> dict[date, int]:
-    """Staged rows that count of each of the days `first` to `last`, both included; days without any are left out."""
+def staged_rows(engine: sa.Engine, sources: Iterable[str], days: Iterable[date]) -> dict[date, int]:
+    """Staged rows that count of some days; days without any are left out."""
     d = staged_days.c
     query = (
-        sa.select(d.day, sa.cast(sa.func.sum(d.rows), sa.BigInteger).label("rows"))
-        .where(d.source.in_(list(sources)), d.day.between(first, last))
+        sa.select(d.day, sa.cast(sa.func.sum(d.rows), sa.BigInteger()).label("rows"))
+        .where(d.source.in_(list(sources)), d.day.in_(list(days)))
         .group_by(d.day)
     )
     with engine.connect() as connection:
         return {row.day: row.rows for row in connection.execute(query)}
+
+
+def count_rows(engine: sa.Engine, source: str) -> int:
+    """Staged rows of a source that count."""
+    d = staged_days.c
+    query = sa.select(sa.cast(sa.func.coalesce(sa.func.sum(d.rows), 0), sa.BigInteger())).where(d.source == source)
+    with engine.connect() as connection:
+        return connection.execute(query).scalar_one()
 
 
 def count_contents(engine: sa.Engine, sources: Iterable[str]) -> int:

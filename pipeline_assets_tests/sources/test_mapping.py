@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline_assets.contracts.staged_events import StagedEvents
 from pipeline_assets.sources.loading import load_sources
 from pipeline_assets.sources.mapping import column_names, rules_version, staging_query
+from pipeline_assets.sources.staged_events import StagedEvents
 from pipeline_assets_tests.sources.staging_rows import BOOKED_AT, FIRST_DAY, source, stage
 
 DECLARATIONS = Path(__file__).parents[1] / "declarations"
@@ -47,7 +47,7 @@ def test_good_rows_satisfy_the_contract():
     with duckdb.connect() as connection:
         connection.execute("set TimeZone = 'UTC'")
         connection.register("raw_rows", pa.table({"line": pa.array([1], pa.int64()), "raw": [row(price="1.5")]}))
-        parameters = {"load_id": "content", "booked_at": BOOKED_AT}
+        parameters = {"load_ids": ["content"], "booked_at": [BOOKED_AT]}
         frame = pl.from_arrow(connection.sql(query, params=parameters).to_arrow_table())
     assert isinstance(frame, pl.DataFrame)
     StagedEvents.validate(frame.select(StagedEvents.column_names()))

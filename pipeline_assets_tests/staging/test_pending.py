@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from pipeline_assets.ledger.files import FileLedger, Load
+from pipeline_assets.ledger.files import Booking, FileLedger, Load
 from pipeline_assets.ledger.full_looks import FullLooks
 from pipeline_assets.ledger.migrate import migrate
 from pipeline_assets.ledger.seen_folders import FolderMemory
@@ -64,8 +64,8 @@ class Deployment:
     def book(self, files: list[LandingFile]) -> None:
         for file in files:
             content = hashlib.sha256(f"{file.name}{file.stamp}".encode()).hexdigest()
-            self.ledger.reserve(content, 1)
-            self.ledger.book(SOURCE, file.name, file.stamp, Load(content, self.rules))
+            self.ledger.reserve({content: 1})
+            self.ledger.book(SOURCE, [Booking(file.name, file.stamp, content, Load(content, self.rules))])
 
     def everything(self, pattern: str) -> dict[str, str]:
         """What is pending, by a walk through all of landing and a look at all bookings."""
