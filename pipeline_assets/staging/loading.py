@@ -26,7 +26,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline_assets.ledger.files import BookedFile, FileLedger, Load, QuarantinedLine, staged_path
+from pipeline_assets.ledger.files import BookedFile, FileLedger, Load, staged_path
 from pipeline_assets.ledger.looks import Observer
 from pipeline_assets.parquet_files import duckdb_path, parquet_relation
 from pipeline_assets.private import make_folder, protect
@@ -34,14 +34,15 @@ from pipeline_assets.settings import Settings
 from pipeline_assets.sources.access_logs import advice
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.sources.mapping import rules_version, staging_query
+from pipeline_assets.sources.records import parquet_files
+from pipeline_assets.sources.records.cutting import Tally, UnreadableError
+from pipeline_assets.sources.records.parquet import ParquetFormat
+from pipeline_assets.sources.records.refused_lines import QuarantinedLine, RefusedLines
 from pipeline_assets.sql import literal
-from pipeline_assets.staging import parquet, reading
+from pipeline_assets.staging import reading
 from pipeline_assets.staging.compression import refuse_archive
-from pipeline_assets.staging.headers import header_problem
 from pipeline_assets.staging.landing import LandingFile, Listing, fsync_folder, open_regular, scan
 from pipeline_assets.staging.looking import Look, Sample, filled_columns, look
-from pipeline_assets.staging.reading import Tally, UnreadableError
-from pipeline_assets.staging.refused_lines import RefusedLines
 
 logger = logging.getLogger(__name__)
 
@@ -343,8 +344,10 @@ class _Writer:
 
     def __init__(self, source: Source, settings: Settings, database: duckdb.DuckDBPyConnection, drafts: Path) -> None:
         self._source = source
+        self._format = source.record_format
+        self._read = {path for expression in source.expressions() for path in expression.references}
         self._settings = settings
-        self._records = _Records(reading.W3C_SCHEMA if source.record_format == "w3c_lines" else reading.SCHEMA)
+        self._records = _Records(self._format.schema)
         self._prepared: tuple[list[str] | None] | None = None
         self._sample = Sample()
         self._schema: pa.Schema | None = None
@@ -358,7 +361,7 @@ class _Writer:
             # Row order is kept in the column `line`; the writer need not keep it too.
             self._cursor.execute("set preserve_insertion_order = false")
             self._cursor.execute("set TimeZone = 'UTC'")
-            if source.record_format != "parquet":
+            if self._format.is_text:
                 self._cursor.register("raw_rows", self._records)
             self._closing = stack.pop_all()
 
@@ -377,12 +380,13 @@ class _Writer:
         self.folder.mkdir()
         try:
             return self._staged(path, content, booked_at)
-        except parquet.CopyNeededError:
+        except parquet_files.CopyNeededError:
             shutil.rmtree(self.folder, ignore_errors=True)
             self.folder.mkdir()
             copy = next(self._links)
             try:
-                parquet.copy_as_bytes(path, copy)
+                with open_regular(path) as file:
+                    parquet_files.copy_as_bytes(file, copy)
                 return self._staged(copy, content, booked_at)
             finally:
                 copy.unlink(missing_ok=True)
@@ -391,7 +395,7 @@ class _Writer:
         tally = Tally()
         self._records.error = None
         try:
-            self._prepare(self._open(path, tally), again=self._source.record_format == "parquet")
+            self._prepare(self._open(path, tally), again=not self._format.is_text)
             self._cursor.execute("set variable load_id = $1", [content])
             self._cursor.execute("set variable booked_at = $1::timestamptz", [booked_at.astimezone(UTC)])
             # EXECUTE itself takes no bound values.
@@ -403,9 +407,9 @@ class _Writer:
             # is not the file's fault: the file stays pending.
             if isinstance(self._records.error, UnreadableError):
                 raise self._records.error from error
-            if self._source.record_format == "parquet" and isinstance(error, duckdb.InvalidInputException):
+            if not self._format.is_text and isinstance(error, duckdb.InvalidInputException):
                 reason = f"the Parquet file is damaged: {_reason(error)}"
-                raise (parquet.CopyNeededError if parquet.INVALID_TEXT in reason else UnreadableError)(
+                raise (parquet_files.CopyNeededError if parquet_files.INVALID_TEXT in reason else UnreadableError)(
                     reason
                 ) from error
             raise
@@ -424,12 +428,15 @@ class _Writer:
         )
         self._prepared = (fields,)
 
-    def _show_rows(self, link: Path, schema: pa.Schema, metadata: pq.FileMetaData, tally: Tally) -> None:
+    def _show_rows(
+        self, shape: ParquetFormat, link: Path, schema: pa.Schema, metadata: pq.FileMetaData, tally: Tally
+    ) -> None:
         """Make the rows of a Parquet file visible as `raw_rows`, and refuse those that are too long or no text."""
         file = f"read_parquet({_path(link)}, file_row_number = true, hive_partitioning = false)"
         described = self._cursor.sql(f"select * exclude (file_row_number) from {file}")  # noqa: S608 - quoted path
         columns = list(zip(described.columns, described.types, strict=True))
-        rows = parquet.rows_of(file, self._source, schema, columns, metadata, limit=self._settings.max_record_bytes)
+        limit = self._settings.max_record_bytes
+        rows = shape.rows_of(file, self._source.expressions(), schema, columns, metadata, limit=limit)
         for refused in rows.refused:
             found = self._cursor.execute(refused)
             while some := found.fetchmany(_FETCHED):
@@ -440,8 +447,7 @@ class _Writer:
 
     def _open(self, path: Path, tally: Tally) -> list[str] | None:
         """Make a file's records visible as the relation `raw_rows`; the names of its columns, if it has any."""
-        source = self._source
-        if source.record_format == "parquet":
+        if isinstance(self._format, ParquetFormat):
             try:
                 with open_regular(path) as file:
                     metadata = pq.read_metadata(file)
@@ -451,20 +457,20 @@ class _Writer:
             own = metadata.schema.to_arrow_schema()
             # Of a copy the names and types of the columns are those of the file.
             schema = self._schema = self._schema or own
-            if parquet.ROW_NUMBER in map(str.casefold, own.names):
-                raise parquet.CopyNeededError(f"a column is called {parquet.ROW_NUMBER}")
+            if parquet_files.ROW_NUMBER in map(str.casefold, own.names):
+                raise parquet_files.CopyNeededError(f"a column is called {parquet_files.ROW_NUMBER}")
             tally.lines = metadata.num_rows
             # Under a name of our own, so that DuckDB need not be told the file's.
             link = next(self._links)
             link.symlink_to(path.absolute())
-            self._show_rows(link, schema, metadata, tally)
+            self._show_rows(self._format, link, schema, metadata, tally)
             return schema.names
-        records = reading.read_records(path, source, tally, limit=self._settings.max_record_bytes)
+        records = reading.read_records(path, self._source, tally, limit=self._settings.max_record_bytes)
         batches = self._sample.watching(records)
         # The first batch is read now because a CSV file's header must be known before the query can be written.
         first = next(batches, None)
         self._records.batches = batches if first is None else itertools.chain([first], batches)
-        if tally.header is not None and (problem := header_problem(source, tally.header)):
+        if tally.header is not None and (problem := self._format.header_problem(tally.header, self._read)):
             raise UnreadableError(problem)
         return tally.header
 
