@@ -26,10 +26,12 @@ class FrameStream:
         frames: consumed once and lazily; every frame has the same columns.
         replaces: where the frames are not all of a table without partitions: rows of it, at least their primary keys,
             that give way to them. All others stay.
+        checked: whether the frames are known to keep the contract of their table.
     """
 
     frames: Iterable[pl.DataFrame]
     replaces: pl.DataFrame | None = None
+    checked: bool = False
 
 
 Frames = pl.DataFrame | pl.LazyFrame | FrameStream

@@ -59,6 +59,9 @@ Anything else that is no number breaks the contract."""
 _KEYS = ("property", "event_id", "anonymous_id", "user_id", "session_id_supplied", "view_id", "order_id")
 _DEFAULTED = ("property", "event_type", "is_conversion")
 _MINUTE = 60_000_000
+# Where the line of a file is staged with those of others, the number of its file, from 0, is above these bits.
+LINE_BITS = 40
+_OF_FILE = f'[("~line" >> {LINE_BITS}) + 1]'
 _FIRST_MOMENT = -62_135_596_800_000_000  # 0001-01-01 and 9999-12-31: what Python and Arrow consumers can hold
 _LAST_MOMENT = 253_402_300_799_999_999
 
@@ -98,12 +101,12 @@ def rules_version(source: Source, timezone: str, first_day: date, max_record_byt
 
 
 def staging_query(source: Source, *, fields: Sequence[str] | None, timezone: str, first_day: date) -> str:
-    """The SELECT that turns a file's records into staged rows.
+    """The SELECT that turns the records of files into staged rows.
 
     It reads the relation `raw_rows`, whose columns are taken by position: (line BIGINT, raw VARCHAR), one record each,
     and what else the record format has (`schema`); where DuckDB reads the files itself, (line BIGINT, then the columns
-    named in `fields`). Its parameters are `load_id` and `booked_at` (TIMESTAMPTZ), and the session's TimeZone must be
-    UTC.
+    named in `fields`). The bits of `line` from `LINE_BITS` on are the number of the file, from 0. The parameters of the
+    query are the lists `load_ids` and `booked_at` (TIMESTAMPTZ) of the files; the session's TimeZone must be UTC.
 
     Args:
         source: a declaration without mistakes (see `checking`).
@@ -457,7 +460,7 @@ class _Plan:
         # A file that says it was received after it was booked says nothing: else it could put events into any future.
         # A clock of the collector that is wrong by years must not bring events of years to come; one that is ahead by
         # less than a day costs nothing.
-        booked = "epoch_us($booked_at::TIMESTAMPTZ)"
+        booked = f"epoch_us(($booked_at::TIMESTAMPTZ[]){_OF_FILE})"
         received = f"""CASE WHEN "~received" < {booked} + {24 * 60 * _MINUTE} THEN "~received" """
         latest = f"""({received} WHEN "~received" IS NULL THEN {booked} ELSE {booked} + {24 * 60 * _MINUTE} END)
             + {5 * _MINUTE}"""
@@ -516,8 +519,8 @@ class _Plan:
         raw = self.format.raw_text
         computed = {
             "source": literal(self.source.name),
-            "load_id": "$load_id::VARCHAR",
-            "line": '"~line"',
+            "load_id": f"($load_ids::VARCHAR[]){_OF_FILE}",
+            "line": f'"~line" & {(1 << LINE_BITS) - 1}',
             "row_hash": f"""CASE WHEN "event_id" IS NULL
                 THEN sha256({literal(self.source.name)} || chr(10) || {raw}) END""",
             "clock_skew_ms": '"~skew" // 1000',

@@ -19,7 +19,9 @@ from pipeline_assets.sources.records.look import TEXT, Glance, Look
 from pipeline_assets.staging import reading
 from pipeline_assets.staging.landing import open_regular, some_files
 
-_OF_BATCH = 50
+# Of the records of a batch that are looked at: one in so many, but at least and at most so many.
+_ONE_IN = 25
+_OF_BATCH = (10, 50)
 _MOST = 1000
 # Files that are looked at before anything is loaded, and bytes of a compressed or plain text file.
 _PEEKED_FILES = 2
@@ -37,7 +39,9 @@ class Sample:
         """The batches, of each of which a few records are kept."""
         for batch in batches:
             if len(self.records) < _MOST:
-                self.records += batch.column("raw").slice(0, _OF_BATCH).to_pylist()
+                least, most = _OF_BATCH
+                wanted = min(max(len(batch) // _ONE_IN, least), most)
+                self.records += batch.column("raw").slice(0, wanted).to_pylist()
             yield batch
 
 

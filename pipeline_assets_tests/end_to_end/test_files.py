@@ -136,7 +136,7 @@ def test_a_touched_file_is_not_loaded_again(clicks: Deployment) -> None:
     (before,) = clicks.settings.lake_dir.glob("staging/clicks/*/*.parquet")
     written = before.stat().st_mtime_ns
     path.touch()
-    assert clicks.refreshed().stretches == []
+    assert clicks.refreshed().builds == []
     assert before.stat().st_mtime_ns == written
     assert clicks.value("select count(*) from ledger.files") == 1
     assert clicks.refresh().idle
@@ -358,7 +358,7 @@ def test_a_deployment_in_a_folder_of_any_name_loads_builds_and_passes_its_checks
     new_deployment: Callable[..., Deployment], tmp_path: Path
 ) -> None:
     folder = tmp_path / ODD_FOLDER
-    deployment = new_deployment(landing_dir=folder / "landing", lake_dir=folder / "lake")
+    deployment = new_deployment(landing_url=str(folder / "landing"), lake_url=str(folder / "lake"))
     deployment.declare("clicks", CLICKS)
     deployment.deliver("clicks/a[1].jsonl", click(0))
     deployment.deliver("clicks/a1.jsonl", click(1) + click(2, time="2026-03-02T10:00:00Z"))

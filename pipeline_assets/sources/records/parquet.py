@@ -29,25 +29,25 @@ class ParquetFormat(RecordFormat):
         expressions: Iterable[Expression],
         schema: pa.Schema,
         columns: Sequence[tuple[str, DuckDBPyType]],
-        metadata: pq.FileMetaData,
+        footers: Sequence[pq.FileMetaData],
         *,
         limit: int,
     ) -> Rows:
-        """SQL of the rows of a file that are staged, and of those that are not; see `parquet_files.rows_of`.
+        """SQL of the rows of files that are staged, and of those that are not; see `parquet_files.rows_of`.
 
         Args:
-            file: SQL of the file, with the number of each row as `file_row_number`, from 0.
+            file: SQL of the files, with the number of each row as `file_row_number`, from 0.
             expressions: those of the declaration.
-            schema: the file's schema.
+            schema: the files' schema.
             columns: the same columns as DuckDB calls them, and its types.
-            metadata: the file's footer.
+            footers: the files' footers.
             limit: bytes of the longest row that is read.
         """
         table = self.ready.table if self.ready else None
         named = (*table.names, *table.json, *table.fields) if table else ()
         # Expressions over an object see its texts.
         return rows_of(
-            file, expressions, schema, columns, metadata, named=named, sees_bytes=not self.has_objects, limit=limit
+            file, expressions, schema, columns, footers, named=named, sees_bytes=not self.has_objects, limit=limit
         )
 
 
