@@ -11,10 +11,10 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from pipeline_assets.contracts.staged_events import StagedEvents
 from pipeline_assets.declarations.durations import CalendarDays, Hours, Minutes
 from pipeline_assets.declarations.expressions import Expression, parse
 from pipeline_assets.declarations.session_limits import DEFAULT_TIMEOUT, LONGEST_TIMEOUT
+from pipeline_assets.declarations.values import Sql
 from pipeline_assets.sources.access_logs import NAMED_FORMATS, LogFormat, LogFormatError, log_format
 from pipeline_assets.sources.dialect import Csv
 from pipeline_assets.sources.formats import READY_FORMATS, ReadyFormat
@@ -26,6 +26,7 @@ from pipeline_assets.sources.records import (
     record_format,
 )
 from pipeline_assets.sources.records.access_log import AccessLog
+from pipeline_assets.sources.staged_events import StagedEvents
 
 FORMATS = (*PLAIN_FORMATS, *NAMED_FORMATS, *READY_FORMATS)
 
@@ -57,13 +58,6 @@ TIME_FORMATS = ("iso8601", "epoch_s", "epoch_ms", "epoch_us")
 _MINUTE = timedelta(minutes=1)
 
 
-def _expression(value: Any) -> Any:
-    # YAML reads `consent: true` and `revenue: 0` as a boolean and a number; as SQL they are meant literally.
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value) if isinstance(value, int | float) else value
-
-
 def _literal(value: Any) -> Any:
     # YAML reads null, true and 0 as something else than the texts that programs send.
     if value is None or isinstance(value, bool):
@@ -83,7 +77,6 @@ def _known_records(value: str) -> str:
     return value
 
 
-Sql = Annotated[str, BeforeValidator(_expression), Field(min_length=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 

@@ -14,8 +14,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from pipeline_assets.code_version import code_version
-from pipeline_assets.contracts.columns import money
-from pipeline_assets.contracts.staged_events import EVENT_TYPES, StagedEvents
+from pipeline_assets.columns import money
 from pipeline_assets.declarations.expressions import Expression, FieldPath, choosing, parse
 from pipeline_assets.settings import MAX_RECORD_BYTES
 from pipeline_assets.sources.declaration import ID_COLUMNS, MAPPABLE_COLUMNS, TIME_COLUMNS, Source
@@ -33,6 +32,7 @@ from pipeline_assets.sources.records.steps import (
     trimmed,
     without_nul_escapes,
 )
+from pipeline_assets.sources.staged_events import EVENT_TYPES, StagedEvents
 from pipeline_assets.sources.times import ISO_8601, microseconds
 from pipeline_assets.sql import identifier, literal
 
