@@ -8,16 +8,15 @@ from typing import Any
 import dagster as dg
 from dagster_duckdb import DuckDBResource
 
-from pipeline_assets.assets.events import events_asset
-from pipeline_assets.assets.keys import staging_key, table_key
+from pipeline_assets.asset_keys import staging_key, table_key
 from pipeline_assets.assets.staging import staging_assets
 from pipeline_assets.assets.tables import table_asset
 from pipeline_assets.checks.events import events_checks
 from pipeline_assets.checks.grouping import grouped
 from pipeline_assets.checks.marts import table_checks
 from pipeline_assets.components.loading import component_definitions, declared
-from pipeline_assets.contracts.tables import EVENTS
-from pipeline_assets.io_managers.booked import BookedLakeIOManager, BookedPostgresIOManager
+from pipeline_assets.io_managers.lake import LakeIOManager
+from pipeline_assets.io_managers.marts import MartsIOManager
 from pipeline_assets.jobs import build_job, load_job
 from pipeline_assets.partitions import daily_partitions
 from pipeline_assets.platform import Platform
@@ -27,8 +26,9 @@ from pipeline_assets.sensors.alarms import silent_sources, unmatched_files
 from pipeline_assets.sensors.new_files import new_files
 from pipeline_assets.sensors.stale_days import stale_days
 from pipeline_assets.settings import Settings
-from pipeline_assets.staging.housekeeping import spill_folder
 from pipeline_assets.staging.looking import peek
+from pipeline_assets.staging.scratch import spill_folder
+from pipeline_assets.storage.opening import open_store
 from pipeline_assets.undeclared import read_copy
 
 logger = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 
 def build_platform(settings: Settings) -> Platform:
     """The deployment with all sources and analyses that are declared for it, or were as far as the lake tells."""
-    return Platform(settings, *declared(settings), read_copy(settings.lake_dir))
+    return Platform(settings, *declared(settings), read_copy(open_store(settings.lake_url, hasty=True)))
 
 
 def build_defs(
@@ -79,8 +79,7 @@ def build_defs(
         warnings.simplefilter("ignore", dg.BetaWarning)
         versions = {name: recipe.version for name, recipe in model.recipes.items()}
         days = daily_partitions(settings)
-        tables = [events_asset(settings, staging, version=versions[EVENTS.name], made_of=made_of, days=days)]
-        tables += [
+        tables = [
             table_asset(derived, settings, version=versions[name], made_of=made_of, days=days)
             for name, derived in model.derived.items()
         ]
@@ -92,12 +91,12 @@ def build_defs(
                 "autoinstall_known_extensions": False,
                 "autoload_known_extensions": False,
                 # What does not fit into memory is written there, and would be in the working folder.
-                "temp_directory": str(spill_folder(settings.lake_dir)),
+                "temp_directory": str(spill_folder(settings.scratch_dir)),
             },
         ),
         "progress": LoggedProgress(),
-        "lake": BookedLakeIOManager(platform),
-        "marts": BookedPostgresIOManager(platform),
+        "lake": LakeIOManager(platform),
+        "marts": MartsIOManager(platform),
         **(resource_overrides or {}),
     }
     core = dg.Definitions(

@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import IO, Any
 
@@ -60,7 +60,7 @@ _STORAGE_KEYS = ("storage", "run_storage", "event_log_storage", "schedule_storag
 
 _CONFIG = {
     "data_dir": dg.Field(dg.StringSource, is_required=False),
-    "lake_dir": dg.Field(dg.StringSource, is_required=False),
+    "lake_url": dg.Field(dg.StringSource, is_required=False),
     "postgres_url": dg.Field(dg.StringSource, is_required=False),
     "namespace": dg.Field(dg.StringSource, is_required=False),
 }
@@ -75,7 +75,7 @@ def _settings(config: Mapping[str, str]) -> Settings:
         postgres_url=config.get("postgres_url"),
         namespace=Namespace(config.get("namespace")),
     )
-    return replace(explicit, lake_dir=Path(config["lake_dir"])) if "lake_dir" in config else explicit
+    return replace(explicit, lake_url=config["lake_url"]) if "lake_url" in config else explicit
 
 
 def _local_dir(settings: Settings) -> Path:
@@ -168,13 +168,11 @@ class PlannedRun(DagsterRun):
     def get_resolved_partitions_subset_for_events(
         self, partitions_def: dg.PartitionsDefinition | None
     ) -> PartitionsSubset | None:
-        """The days that the tags ask for, whether or not they are among the known ones."""
+        """The days that the tags ask for, whether or not they are among the known ones or in a row."""
         days = tagged_days(self.tags)
         if not days or not isinstance(partitions_def, dg.TimeWindowPartitionsDefinition):
             return super().get_resolved_partitions_subset_for_events(partitions_def)
-        first, last = (partitions_def.time_window_for_partition_key(day.isoformat()) for day in (days[0], days[-1]))
-        window = dg.TimeWindow(first.start, last.end)
-        return partitions_def.get_partition_subset_in_time_window(window).to_serializable_subset()
+        return partitions_def.subset_with_partition_keys(map(date.isoformat, days)).to_serializable_subset()
 
 
 class _Runs(_Pooled, LockingRuns):
@@ -371,7 +369,7 @@ def _on_own_server(settings: Settings) -> dict[str, Any]:
     if any(getattr(settings, name) != getattr(environment, name) for name in _CONFIG):
         # Only explicit settings are written down: the instance is passed between processes as text, which is no
         # place for the password in PIPELINE_POSTGRES_URL.
-        config = {"data_dir": str(settings.data_dir), "lake_dir": str(settings.lake_dir)}
+        config = {"data_dir": str(settings.data_dir), "lake_url": settings.lake_url}
         if settings.postgres_url:
             config["postgres_url"] = settings.postgres_url
         if settings.namespace.name:

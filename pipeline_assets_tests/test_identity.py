@@ -175,7 +175,7 @@ def test_a_lake_of_another_deployment_is_refused(settings: Settings, new_databas
     first = start(settings)
     second = elsewhere(settings, postgres_url=new_database())
     start(second)
-    refused(replace(second, lake_dir=settings.lake_dir), "PIPELINE_POSTGRES_URL", first)
+    refused(replace(second, lake_url=settings.lake_url), "PIPELINE_POSTGRES_URL", first)
 
 
 def test_a_lake_of_a_database_that_was_lost_is_refused_until_it_is_adopted(
@@ -297,15 +297,15 @@ def test_where_there_are_no_links_the_marker_is_put_in_its_place_by_a_rename(
     def link(*_: object) -> None:
         raise OSError(errno.ENOTSUP, "Operation not supported")
 
-    monkeypatch.setattr(identity.os, "link", link)
+    monkeypatch.setattr("pipeline_assets.storage.local.os.link", link)
     start(settings)
-    assert [path.name for path in settings.lake_dir.iterdir()] == [MARKER]
+    assert [path.name for path in settings.lake_dir.iterdir() if path.is_file()] == [MARKER]
 
 
 def test_a_lake_that_is_no_folder_is_told(settings: Settings):
     settings.data_dir.mkdir(parents=True)
     settings.lake_dir.write_text("")
-    with pytest.raises(IdentityError, match=r"cannot be read: Not a directory.*PIPELINE_LAKE_URL"):
+    with pytest.raises(IdentityError, match=r"cannot be written.*: Not a directory.*PIPELINE_LAKE_URL"):
         deployment_engine(settings)
 
 
@@ -314,8 +314,8 @@ def test_a_lake_that_cannot_be_written_is_told(settings: Settings, monkeypatch: 
         raise OSError(errno.EROFS, "Read-only file system")
 
     with monkeypatch.context() as patch:
-        patch.setattr(identity.os, "link", link)
-        with pytest.raises(IdentityError, match=r"cannot be written .*: Read-only file system.*PIPELINE_LAKE_URL"):
+        patch.setattr("pipeline_assets.storage.local.os.link", link)
+        with pytest.raises(IdentityError, match=r"cannot be written.*: Read-only file system.*PIPELINE_LAKE_URL"):
             deployment_engine(settings)
-    assert list(settings.lake_dir.iterdir()) == []
+    assert [path for path in settings.lake_dir.rglob("*") if path.is_file()] == []
     start(settings)

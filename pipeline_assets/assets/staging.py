@@ -9,7 +9,7 @@ from duckdb import Error as DuckDBError
 from polars.exceptions import PolarsError
 from sqlalchemy.exc import SQLAlchemyError
 
-from pipeline_assets.assets.keys import staging_key
+from pipeline_assets.asset_keys import staging_key
 from pipeline_assets.checks.grouping import grouped
 from pipeline_assets.checks.staging import staging_checks, worst_files
 from pipeline_assets.contracts.staged_events import StagedEvents
@@ -21,8 +21,10 @@ from pipeline_assets.progress import Progress
 from pipeline_assets.resources import with_resources_of
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.declaration import Source
-from pipeline_assets.staging.housekeeping import remove_spilled, remove_uncounted, write_views
+from pipeline_assets.staging.housekeeping import remove_uncounted, write_views
 from pipeline_assets.staging.merging import MergeError, merge_small_files
+from pipeline_assets.staging.scratch import remove_spilled
+from pipeline_assets.storage.store import StoreError
 
 _NAMED_FILES = 20
 
@@ -115,13 +117,13 @@ def tidy_up(platform: Platform, source: str, log: Logger, run_id: str = "") -> N
     """
     lake = platform.settings.lake_dir
     try:
-        merge_small_files(source, lake, platform.files, run_id=run_id)
-    except (OSError, MergeError, PolarsError, SQLAlchemyError) as error:
+        merge_small_files(source, platform.lake, platform.files, platform.settings.scratch_dir, run_id=run_id)
+    except (OSError, StoreError, MergeError, PolarsError, SQLAlchemyError) as error:
         log.warning("Small staged files could not be merged (%s); the next load tries again.", type(error).__name__)
     try:
         write_views(lake, platform.staged_files(date.min, date.max))
         remove_uncounted(lake, source, platform.files)
-        remove_spilled(lake)
+        remove_spilled(platform.settings.scratch_dir)
     except (OSError, DuckDBError) as error:
         log.warning("The staging folder could not be tidied up (%s); the next load tries again.", type(error).__name__)
 

@@ -23,8 +23,8 @@ from pipeline_assets.contracts.tables import EVENTS, Table
 from pipeline_assets.ledger.looks import known_event_names
 from pipeline_assets.ledger.schema import text
 from pipeline_assets.model import ORDER_DAYS, PERSON_DAYS, VISITOR_DAYS, Model
-from pipeline_assets.parquet_files import parquet_relation
 from pipeline_assets.platform import Platform
+from pipeline_assets.storage.parquet import parquet_relation
 
 Rows = dict[Any, Any]
 
@@ -326,7 +326,7 @@ class _At:
         """Second column by first of a query over `files`: the table's files of the days."""
         platform = self._platform
         days = platform.builds.built_days(table.name) if all_days else self._days
-        paths = list(platform.lake_files(table, days).values())
+        paths = platform.lake_paths(table, days)
         if not paths:
             return {}
         with self._duckdb.get_connection() as database:

@@ -50,8 +50,8 @@ def print_report(platform: "Platform", report: "RefreshReport") -> None:
 
     if report.idle:
         console.print("Nothing to do: no file is pending and every day is built from what is there.")
-    for stretch in report.stretches:
-        console.print(f"Built {stretch}: {len(stretch.tables)} tables ({stretch.stale} days were stale).")
+    for built in report.builds:
+        console.print(f"Built {built}: {len(built.tables)} tables ({len(built.days)} days were stale).")
     if report.loads:
         _print_sources(report.summaries)
     for check in report.failed_checks:
@@ -197,8 +197,8 @@ def print_places(platform: "Platform") -> None:
     marts, ledger = settings.namespace.marts, settings.namespace.ledger
     query = f"'select * from {marts}.sessions limit 5'"  # noqa: S608 - shown only
     console.print("Where things are")
-    console.print(f"  files      {settings.landing_dir}")
-    console.print(f"  lake       {settings.lake_dir} (staging and events, Parquet)")
+    console.print(f"  files      {settings.landing_url}")
+    console.print(f"  lake       {settings.lake_url} (staging and events, Parquet)")
     console.print(f"  tables     PostgreSQL, schema {marts}:  pipeline-assets sql {query}")
     console.print(f"  ledger     PostgreSQL, schema {ledger}: pipeline-assets status, pipeline-assets quarantine list")
     console.print(f"  Dagster    {ui_command(platform)}, then http://localhost:3000", soft_wrap=True)
@@ -282,7 +282,7 @@ def print_status(platform: "Platform", *, leftovers: bool = True) -> None:
         table.add_column(heading, justify="right")
     for name, recipe in platform.recipes.items():
         days = platform.builds.built_days(name)
-        if not recipe.daily:
+        if not recipe.is_daily:
             table.add_row(name, "whole" if days else "", "", "", "stale" if stale[name] else "0")
             continue
         table.add_row(

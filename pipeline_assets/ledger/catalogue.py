@@ -12,12 +12,11 @@ listed files are not in the store has lost its rows.
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from pipeline_assets.ledger.schema import lake_files
+from pipeline_assets.ledger.schema import lake_files, staged
 
 GRACE = timedelta(days=2)
 """How long a file stays in the store that no list names; longer than any run, see `ledger.builds.LONGEST_RUN`."""
@@ -71,8 +70,15 @@ def snapshot(connection: sa.Connection, wanted: Mapping[str, Collection[date] | 
         of_assets = (_listed(asset, days) for asset, days in wanted.items())
         query = sa.union_all(*of_assets).order_by("asset", "day", "name")
         for row in connection.execute(query):
-            found[row.asset].setdefault(row.day, []).append(LakeFile(*row))
+            found[row.asset].setdefault(row.day, []).append(LakeFile(**row._mapping))
     return dict(found)
+
+
+def listed_by_name(connection: sa.Connection, names: Collection[str]) -> list[LakeFile]:
+    """Those of some files that are listed, in order of their names."""
+    named = lake_files.c.name == sa.any_(sa.bindparam(None, list(names), ARRAY(sa.Text)))
+    query = sa.select(*(lake_files.c[name] for name in _COLUMNS)).where(_IS_LISTED, named)
+    return [LakeFile(**row._mapping) for row in connection.execute(query.order_by(lake_files.c.name))]
 
 
 def add(connection: sa.Connection, files: Iterable[LakeFile], run_id: str) -> dict[str, int]:
@@ -125,11 +131,18 @@ def drop_files(connection: sa.Connection, names: Collection[str]) -> None:
     _drop(connection, lake_files.c.name == sa.any_(sa.bindparam(None, list(names), ARRAY(sa.Text))))
 
 
+def forget(connection: sa.Connection, asset: str) -> None:
+    """Forget an asset's files that no list names and the ledger has staged nothing in."""
+    f = lake_files.c
+    used = sa.exists().where(staged.c.file == f.file)
+    connection.execute(sa.delete(lake_files).where(f.asset == asset, f.dropped_at.is_not(None), ~used))
+
+
 def _drop(connection: sa.Connection, *which: sa.ColumnElement[bool]) -> None:
     connection.execute(sa.update(lake_files).where(_IS_LISTED, *which).values(dropped_at=sa.func.now()))
 
 
-def _listed(asset: str, days: Collection[date] | None) -> sa.Select[Any]:
+def _listed(asset: str, days: Collection[date] | None) -> sa.Select:
     f = lake_files.c
     return sa.select(*(f[name] for name in _COLUMNS)).where(f.asset == asset, _IS_LISTED, _of(days))
 

@@ -279,21 +279,9 @@ class FileLedger:
             return list(connection.execute(query).scalars())
 
     def staged_files(self, sources: Iterable[str], first: date, last: date) -> list[StagedFile]:
-        """The staged rows that count of the days `first` to `last`, both included, in a fixed order."""
-        s = staged.c
-        query = (
-            sa.select(s.source, s.content, s.rules, s.event_date, s.rows, *_FILE)
-            .join_from(staged, lake_files, lake_files.c.file == s.file)
-            .where(s.source.in_(list(sources)), s.event_date.between(first, last))
-            .order_by(s.event_date, s.source, s.content)
-        )
+        """See `staged_files`."""
         with self._engine.connect() as connection:
-            # Many rows are of one file.
-            known: dict[str, LakeFile] = {}
-            return [
-                StagedFile(*row[:5], known.setdefault(row.name, LakeFile(*row[5:])))
-                for row in connection.execute(query)
-            ]
+            return staged_files(connection, sources, first, last)
 
     def kept_names(self, source: str, since: timedelta) -> set[str]:
         """Names of the staged files of a source that count, or did not so long ago."""
@@ -318,6 +306,20 @@ class FileLedger:
                 .where(files.c.source == source, files.c.content.in_(list(contents_)))
                 .values(rules="replay", stamp="replay")
             )
+
+
+def staged_files(connection: sa.Connection, sources: Iterable[str], first: date, last: date) -> list[StagedFile]:
+    """The staged rows that count of the days `first` to `last`, both included, in a fixed order."""
+    s = staged.c
+    query = (
+        sa.select(s.source, s.content, s.rules, s.event_date, s.rows, *_FILE)
+        .join_from(staged, lake_files, lake_files.c.file == s.file)
+        .where(s.source.in_(list(sources)), s.event_date.between(first, last))
+        .order_by(s.event_date, s.source, s.content)
+    )
+    # Many rows are of one file.
+    known: dict[str, LakeFile] = {}
+    return [StagedFile(*row[:5], known.setdefault(row.name, LakeFile(*row[5:]))) for row in connection.execute(query)]
 
 
 def lock_source(connection: sa.Connection, source: str) -> None:

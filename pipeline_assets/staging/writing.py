@@ -9,7 +9,6 @@ import itertools
 import logging
 import re
 import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -24,8 +23,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline_assets.ledger.files import QuarantinedLine
-from pipeline_assets.parquet_files import duckdb_path, parquet_relation
-from pipeline_assets.private import make_folder
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.sources.mapping import LINE_BITS, staging_query
@@ -36,6 +33,8 @@ from pipeline_assets.staging.headers import header_problem
 from pipeline_assets.staging.landing import LandingFile, open_regular
 from pipeline_assets.staging.looking import Look, Sample, filled_columns, look
 from pipeline_assets.staging.reading import Tally, UnreadableError
+from pipeline_assets.staging.scratch import drafts_folder
+from pipeline_assets.storage.parquet import duckdb_path, parquet_relation
 
 logger = logging.getLogger(__name__)
 
@@ -135,18 +134,16 @@ class Writer:
         source: the declaration.
         settings: rules of the deployment.
         database: a DuckDB connection; the writer gets a cursor of it.
-        drafts: where the folder is made.
     """
 
-    def __init__(self, source: Source, settings: Settings, database: duckdb.DuckDBPyConnection, drafts: Path) -> None:
+    def __init__(self, source: Source, settings: Settings, database: duckdb.DuckDBPyConnection) -> None:
         self._source = source
         self._settings = settings
         self._is_parquet = source.record_format == "parquet"
         self._records = _Records(reading.W3C_SCHEMA if source.record_format == "w3c_lines" else reading.SCHEMA)
         self._prepared: tuple[list[str] | None] | None = None
-        make_folder(drafts)
         with ExitStack() as stack:
-            temporary = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=drafts)))
+            temporary = stack.enter_context(drafts_folder(settings.scratch_dir))
             self._folder = temporary / "rows"
             # Another name for each file, for DuckDB remembers what it has read under a name.
             self._numbers = itertools.count()

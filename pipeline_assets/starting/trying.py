@@ -14,11 +14,11 @@ import polars as pl
 
 from pipeline_assets.ledger.catalogue import LakeFile
 from pipeline_assets.ledger.files import Booking, FileLedger, Load
-from pipeline_assets.parquet_files import scan_parquet
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.declaration import MAPPABLE_COLUMNS, Source
 from pipeline_assets.staging.landing import LandingFile
 from pipeline_assets.staging.loading import SourceLoader
+from pipeline_assets.storage.parquet import scan_parquet
 
 _MOST_VISITS = 200_000
 _STEPS = 3

@@ -14,7 +14,7 @@ import pytest
 from pipeline_assets.assets.staging import staging_key
 from pipeline_assets.contracts.tables import EVENTS
 from pipeline_assets.jobs import LOAD_JOB
-from pipeline_assets.ledger.files import LONGEST_RAW
+from pipeline_assets.sources.limits import LONGEST_RAW
 from pipeline_assets.staging.landing import LandingFile
 from pipeline_assets_tests.end_to_end.deployment import CLICKS, QUIET, Deployment
 from pipeline_assets_tests.staging.names import ODD_FOLDER
@@ -136,7 +136,7 @@ def test_a_touched_file_is_not_loaded_again(clicks: Deployment) -> None:
     (before,) = clicks.settings.lake_dir.glob("staging/clicks/*/*.parquet")
     written = before.stat().st_mtime_ns
     path.touch()
-    assert clicks.refreshed().stretches == []
+    assert clicks.refreshed().builds == []
     assert before.stat().st_mtime_ns == written
     assert clicks.value("select count(*) from ledger.files") == 1
     assert clicks.refresh().idle
@@ -359,7 +359,7 @@ def test_a_deployment_in_a_folder_of_any_name_loads_builds_and_passes_its_checks
     new_deployment: Callable[..., Deployment], tmp_path: Path
 ) -> None:
     folder = tmp_path / ODD_FOLDER
-    deployment = new_deployment(landing_dir=folder / "landing", lake_dir=folder / "lake")
+    deployment = new_deployment(landing_url=str(folder / "landing"), lake_url=str(folder / "lake"))
     deployment.declare("clicks", CLICKS)
     deployment.deliver("clicks/a[1].jsonl", click(0))
     deployment.deliver("clicks/a1.jsonl", click(1) + click(2, time="2026-03-02T10:00:00Z"))
