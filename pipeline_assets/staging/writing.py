@@ -9,7 +9,6 @@ import itertools
 import logging
 import re
 import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -23,7 +22,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline_assets.private import make_folder
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.sources.mapping import LINE_BITS, staging_query
@@ -36,6 +34,7 @@ from pipeline_assets.staging import reading
 from pipeline_assets.staging.compression import refuse_archive
 from pipeline_assets.staging.landing import LandingFile, open_regular
 from pipeline_assets.staging.looking import Look, Sample, filled_columns, look
+from pipeline_assets.staging.scratch import drafts_folder
 from pipeline_assets.storage.parquet import duckdb_path, parquet_relation
 
 logger = logging.getLogger(__name__)
@@ -136,18 +135,16 @@ class Writer:
         source: the declaration.
         settings: rules of the deployment.
         database: a DuckDB connection; the writer gets a cursor of it.
-        drafts: where the folder is made.
     """
 
-    def __init__(self, source: Source, settings: Settings, database: duckdb.DuckDBPyConnection, drafts: Path) -> None:
+    def __init__(self, source: Source, settings: Settings, database: duckdb.DuckDBPyConnection) -> None:
         self._source = source
         self._settings = settings
         self._format = source.record_format
         self._records = _Records(self._format.schema)
         self._prepared: tuple[list[str] | None] | None = None
-        make_folder(drafts)
         with ExitStack() as stack:
-            temporary = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=drafts)))
+            temporary = stack.enter_context(drafts_folder(settings.scratch_dir))
             self._folder = temporary / "rows"
             # Another name for each file, for DuckDB remembers what it has read under a name.
             self._numbers = itertools.count()
