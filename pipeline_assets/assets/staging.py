@@ -22,8 +22,10 @@ from pipeline_assets.resources import with_resources_of
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.sources.staged_events import StagedEvents
-from pipeline_assets.staging.housekeeping import remove_spilled, remove_uncounted, write_views
+from pipeline_assets.staging.housekeeping import remove_uncounted, write_views
 from pipeline_assets.staging.merging import MergeError, merge_small_files
+from pipeline_assets.staging.scratch import remove_spilled
+from pipeline_assets.storage.store import StoreError
 
 _NAMED_FILES = 20
 
@@ -117,8 +119,8 @@ def tidy_up(platform: Platform, source: str, log: Logger, run_id: str = "") -> N
     lake, looks = platform.settings.lake_dir, platform.full_looks
     views, sweep = looks.begin(views_part(source)), looks.begin(sweep_part(source))
     try:
-        merge_small_files(source, lake, platform.files, run_id=run_id)
-    except (OSError, MergeError, PolarsError, SQLAlchemyError) as error:
+        merge_small_files(source, platform.lake, platform.files, platform.settings.scratch_dir, run_id=run_id)
+    except (OSError, StoreError, MergeError, PolarsError, SQLAlchemyError) as error:
         log.warning("Small staged files could not be merged (%s); the next load tries again.", type(error).__name__)
     try:
         if views.is_full or platform.has_few_staged_files():

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import dagster as dg
-import pyarrow.parquet as pq
 
 from pipeline_assets.checks.footers import read_footers
 from pipeline_assets.checks.grouping import Check, asset_check
@@ -18,6 +17,7 @@ from pipeline_assets.sources.declaration import Source
 from pipeline_assets.sources.raw_columns import in_words
 from pipeline_assets.sources.staged_events import StagedEvents
 from pipeline_assets.staging.staged import lost_files
+from pipeline_assets.storage.parquet import read_metadata
 
 # Staged files whose footers are read by one check: those written last.
 _FOOTERS = 200
@@ -114,14 +114,14 @@ def staging_checks(source: Source, asset: dg.AssetKey) -> list[Check]:
         look = platform.full_looks.begin(ledger_part(source.name))
         right = not look.is_full or platform.files.recount(source.name)
         found = summary(platform)
-        lake = platform.settings.lake_dir
         # A file that has left landing is not read again when the first day moves, and keeps its earlier days.
         staged = count_rows(platform.engine, source.name)
         files = platform.files.last_staged(source.name, _FOOTERS)
-        gone = lost_files(lake, files)
+        gone = lost_files(platform.lake, files)
         lost = {each.file.name for each in gone}
         held = {each.file.name: each.file for each in files if each.file.name not in lost}
-        wrong = [file for file in held.values() if pq.read_metadata(lake / file.name).num_rows != file.rows]
+        locate = platform.lake.store.locate
+        wrong = [file for file in held.values() if read_metadata(locate(file.name)).num_rows != file.rows]
         if look.is_full:
             platform.full_looks.done(look)
         balanced = found.lines == found.landed + found.quarantined + found.blank and found.landed == staged

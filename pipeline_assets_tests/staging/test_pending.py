@@ -5,7 +5,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -80,7 +80,7 @@ def deployment(engine: sa.Engine, tmp_path: Path) -> Deployment:
 
 
 @contextmanager
-def times(*, settled_after: float = 0, recent: float = 24 * 60 * 60) -> Iterator[None]:
+def times(*, settled_after: float = 0, recent: float = 24 * 60 * 60) -> Generator[None]:
     """Let folders settle, and files become old, sooner than they do."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(pending, "SETTLED_AFTER", timedelta(seconds=settled_after))
@@ -89,7 +89,7 @@ def times(*, settled_after: float = 0, recent: float = 24 * 60 * 60) -> Iterator
 
 
 @contextmanager
-def listed() -> Iterator[list[str]]:
+def listed() -> Generator[list[str]]:
     """The folders that are listed meanwhile."""
     found: list[str] = []
     scandir = os.scandir
