@@ -20,7 +20,7 @@ from pipeline_assets.staging.staged import lost_files
 from pipeline_assets.storage.parquet import read_metadata
 
 # Staged files whose footers are read by one check: those written last.
-_FOOTERS = 200
+_FOOTERS = 50
 # Columns of the rows that are quarantined; in a staged file they are null.
 _BESIDE = ("reason", "raw", "raw_bytes")
 
