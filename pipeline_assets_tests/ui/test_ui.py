@@ -143,7 +143,7 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 
 def in_browser(test: Callable[..., None]) -> Callable[..., None]:
     """Mark a test that needs Chromium."""
-    no_playwright = pytest.mark.skipif(not PLAYWRIGHT, reason="playwright is not installed (make setup installs it)")
+    no_playwright = pytest.mark.skipif(not PLAYWRIGHT, reason="playwright is not installed (make setup-ui installs it)")
     no_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the path (apt-get install chromium)")
     return pytest.mark.ui(no_playwright(no_chromium(test)))
 
