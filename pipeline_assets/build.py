@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 from dagster_duckdb import DuckDBResource
 
+from pipeline_assets.analyses.declaration import Analysis
 from pipeline_assets.assets.events import events_asset
 from pipeline_assets.assets.keys import staging_key, table_key
 from pipeline_assets.assets.staging import staging_assets
@@ -15,7 +16,7 @@ from pipeline_assets.assets.tables import table_asset
 from pipeline_assets.checks.events import events_checks
 from pipeline_assets.checks.grouping import grouped
 from pipeline_assets.checks.marts import table_checks
-from pipeline_assets.components.loading import component_definitions, declared
+from pipeline_assets.components.loading import Declarations, declared
 from pipeline_assets.contracts.tables import EVENTS
 from pipeline_assets.io_managers.booked import BookedLakeIOManager, BookedPostgresIOManager
 from pipeline_assets.jobs import build_job, load_job
@@ -27,6 +28,7 @@ from pipeline_assets.sensors.alarms import silent_sources, unmatched_files
 from pipeline_assets.sensors.new_files import new_files
 from pipeline_assets.sensors.stale_days import stale_days
 from pipeline_assets.settings import Settings
+from pipeline_assets.sources.declaration import Source
 from pipeline_assets.staging.housekeeping import spill_folder
 from pipeline_assets.staging.looking import peek
 from pipeline_assets.undeclared import read_copy
@@ -67,23 +69,45 @@ def build_defs(
         DeclarationError: with every mistake in every declaration.
     """
     settings = settings or (platform.settings if platform else Settings.from_environment())
+    declarations = Declarations(settings, defs_module).require()
     if platform is None:
-        platform = build_platform(settings)
+        platform = Platform(settings, declarations.sources, declarations.analyses, read_copy(settings.lake_dir))
         _tell_doubts(platform)
-    model = platform.model
     namespace = settings.namespace
     staging = [staging_key(source, namespace) for source in sorted(platform.sources)]
-    made_of = {"staging": staging} | {name: [table_key(name, namespace)] for name in model.tables}
-    with warnings.catch_warnings():
-        # Single-run backfills are in beta; the lock pins the version they were tried with.
-        warnings.simplefilter("ignore", dg.BetaWarning)
-        versions = {name: recipe.version for name, recipe in model.recipes.items()}
-        days = daily_partitions(settings)
-        tables = [events_asset(settings, staging, version=versions[EVENTS.name], made_of=made_of, days=days)]
-        tables += [
-            table_asset(derived, settings, version=versions[name], made_of=made_of, days=days)
-            for name, derived in model.derived.items()
-        ]
+    made_of = {"staging": staging} | {name: [table_key(name, namespace)] for name in platform.model.tables}
+    checks = [*events_checks(), *table_checks(platform.model)]
+    days = daily_partitions(settings)
+    built: set[dg.AssetKey] = set()
+
+    def table(name: str) -> dg.Definitions:
+        key = table_key(name, namespace)
+        built.add(key)
+        arguments = {"version": platform.recipes[name].version, "made_of": made_of, "days": days}
+        with warnings.catch_warnings():
+            # Single-run backfills are in beta; the lock pins the version they were tried with.
+            warnings.simplefilter("ignore", dg.BetaWarning)
+            if name == EVENTS.name:
+                asset = events_asset(settings, staging, **arguments)
+            else:
+                asset = table_asset(platform.model.derived[name], settings, **arguments)
+        of_table = [check for check in checks if check.spec.asset_key == table_key(name)]
+        return dg.Definitions(assets=[asset], asset_checks=grouped(of_table, namespace))
+
+    def source(name: str) -> dg.Definitions:
+        built.add(staging_key(name, namespace))
+        return staging_assets(platform.sources[name], settings, declared=platform.is_declared(name))
+
+    def component(declared: Source | Analysis) -> dg.Definitions:
+        if isinstance(declared, Source):
+            return source(declared.name) if declared.name in platform.sources else dg.Definitions()
+        # What is no table of its own is part of others; and a deployment need not make all tables.
+        return table(declared.name) if declared.name in platform.model.derived else dg.Definitions()
+
+    of_components = declarations.definitions(component)
+    others = [table(name) for name in platform.model.tables if table_key(name, namespace) not in built]
+    # Those that count as last declared.
+    others += [source(name) for name in platform.sources if staging_key(name, namespace) not in built]
     resources = {
         "platform": platform_resource(platform),
         "duckdb": DuckDBResource(
@@ -101,19 +125,15 @@ def build_defs(
         **(resource_overrides or {}),
     }
     core = dg.Definitions(
-        assets=tables,
-        asset_checks=grouped([*events_checks(), *table_checks(model)], namespace),
-        jobs=[load_job(staging, namespace), build_job([table.key for table in tables], namespace)],
+        jobs=[
+            load_job(staging, namespace),
+            build_job([table_key(name, namespace) for name in platform.model.tables], namespace),
+        ],
         sensors=[each.definition(namespace) for each in (new_files, stale_days, silent_sources, unmatched_files)],
         executor=executor,
         resources={resource_key(name, namespace): resource for name, resource in resources.items()},
     )
-    undeclared = [
-        staging_assets(source, settings, declared=False)
-        for source in platform.sources.values()
-        if not platform.is_declared(source.name)
-    ]
-    return dg.Definitions.merge(core, component_definitions(settings, defs_module), *undeclared)
+    return dg.Definitions.merge(core, of_components, *others)
 
 
 def _tell_doubts(platform: Platform) -> None:

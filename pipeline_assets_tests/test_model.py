@@ -21,15 +21,15 @@ from pipeline_assets.analyses.declaration import (
     Retention,
     Step,
 )
-from pipeline_assets.analyses.loading import STANDARD_TABLES, Analyses, declared_analyses
+from pipeline_assets.analyses.loading import STANDARD_TABLES, Analyses
 from pipeline_assets.code_version import reached
+from pipeline_assets.components.loading import declared
 from pipeline_assets.contracts.staged_events import StagedEvents
 from pipeline_assets.contracts.tables import BACKBONE
 from pipeline_assets.ledger.builds import STAGING, Input
 from pipeline_assets.model import Model
 from pipeline_assets.settings import Settings, SettingsError
 from pipeline_assets.sources.declaration import Source
-from pipeline_assets.sources.loading import declared_sources
 from pipeline_assets.transforms import channels, events, user_agents
 from pipeline_assets.transforms.events import build_events, look_back_days
 from pipeline_assets_tests.sources.staging_rows import source
@@ -159,7 +159,7 @@ def test_what_is_about_people_reads_who_they_are_on_the_same_days(tmp_path: Path
 
 def test_every_table_comes_after_those_it_reads(tmp_path: Path) -> None:
     settings = Settings.for_data_dir(tmp_path)
-    whole = Model.of(declared_sources(settings), declared_analyses(settings), settings)
+    whole = Model.of(*declared(settings), settings)
     known = {STAGING}
     for name, recipe in whole.recipes.items():
         assert {needed.table for needed in recipe.inputs} <= known, name
@@ -200,14 +200,14 @@ def test_the_names_that_no_analysis_may_have_are_those_of_the_standard_tables(tm
 def test_every_column_says_what_it_is_made_of_and_that_exists(tmp_path: Path) -> None:
     settings = Settings.for_data_dir(tmp_path)
     supplied = source(name="app", mapping=MAPPING, sessions=SUPPLIED)
-    tables = Model.of([supplied], declared_analyses(settings), settings).tables
+    tables = Model.of([supplied], declared(settings)[1], settings).tables
 
     columns = {name: set(table.contract.column_names()) for name, table in tables.items()}
     columns["staging"] = set(StagedEvents.column_names())
     for name, table in tables.items():
-        for column, declared in table.contract.columns().items():
-            assert declared.description, f"{name}.{column}"
-            metadata = declared.metadata or {}
+        for column, written in table.contract.columns().items():
+            assert written.description, f"{name}.{column}"
+            metadata = written.metadata or {}
             assert "made_of" in metadata, f"{name}.{column}"
             for made_of in metadata["made_of"]:
                 origin, _, of = made_of.partition(".")

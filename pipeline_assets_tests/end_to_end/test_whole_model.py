@@ -14,11 +14,12 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
-from pipeline_assets.analyses.loading import declared_analyses, load_analyses
+from pipeline_assets.analyses.loading import load_analyses
+from pipeline_assets.components import loading
 from pipeline_assets.contracts.tables import EVENTS
 from pipeline_assets.model import Model
 from pipeline_assets.settings import Settings
-from pipeline_assets.sources.loading import declared_sources, load_sources
+from pipeline_assets.sources.loading import load_sources
 from pipeline_assets_tests.end_to_end.deployment import WHERE_FROM, Deployment, differences, failed
 from pipeline_assets_tests.end_to_end.in_memory import InMemory, Tables, differing_rows, events_of
 from pipeline_assets_tests.end_to_end.random_traffic import APP, DECLARATIONS, SHOP, Raw, declare, lines_of, moments
@@ -44,7 +45,7 @@ def whole(new_deployment: NewDeployment, tmp_path_factory: pytest.TempPathFactor
         folder = tmp_path_factory.mktemp("declared")
         declare(folder, names)
         declared = Settings.for_data_dir(folder, defs_dir=folder)
-        model = Model.of(declared_sources(declared), declared_analyses(declared), declared)
+        model = Model.of(*loading.declared(declared), declared)
         tables = tuple(model.tables)
         return new_deployment(tables=tables, timezone=timezone, first_day=FIRST_DAY, defs_dir=folder)
 

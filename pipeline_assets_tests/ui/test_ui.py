@@ -29,7 +29,8 @@ from pipeline_assets.partitions import day_range
 from pipeline_assets_tests.ui.dev_server import DevServer, dev_server, small_deployment
 
 try:
-    from playwright.sync_api import Browser, Page, expect, sync_playwright
+    # Of an environment of its own, see the Makefile.
+    from playwright.sync_api import Browser, Page, expect, sync_playwright  # ty: ignore[import-not-found]
 
     PLAYWRIGHT = True
 except ImportError:
