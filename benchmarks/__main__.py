@@ -1,4 +1,7 @@
-"""Measure the pipeline on generated events: beside plain scripts, the whole model, and one more day of it."""
+"""Measure the pipeline on generated events: beside plain scripts, the whole model, one more day of it, and more.
+
+A part with events of its own is a `Part` in a module of its own; `_PARTS` lists them.
+"""
 
 import argparse
 import json
@@ -6,7 +9,7 @@ import os
 import statistics
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
@@ -17,12 +20,17 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.comparisons import SOURCE, Comparison, compare_refresh, compare_staging
-from benchmarks.measuring import MEMORY_TARGET, verdict
+from benchmarks.measuring import MEMORY_TARGET, Part, verdict
 from benchmarks.one_more_day import NEW_DAY, measure_days, print_days
+from benchmarks.scattered_days import DAYS
+from benchmarks.small_files import FILES
 from benchmarks.whole_model import measure_model, print_model
 from pipeline_assets.demo.bulk import BulkSummary, write_bulk
 
-PARTS = ("staging", "refresh", "model", "day")
+ON_THE_SAME_EVENTS = ("staging", "refresh", "model")
+DEFAULT = (*ON_THE_SAME_EVENTS, "day")
+_PARTS: Mapping[str, Part] = {part.name: part for part in (FILES, DAYS)}
+"""The parts that run only where they are asked for."""
 SEED = 20260302
 
 
@@ -35,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with folder as name:
         work = Path(name).absolute()
         work.mkdir(parents=True, exist_ok=True)
-        if set(options.only) - {"day"}:
+        if set(options.only) & set(ON_THE_SAME_EVENTS):
             bulk = _write(console, work, options, figures)
             comparisons: list[Comparison] = []
             if "staging" in options.only:
@@ -61,6 +69,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             )
             figures["one_more_day"] = days.figures()
             print_days(console, days)
+        for key, part in _PARTS.items():
+            if key in options.only:
+                figures[key] = part.measure(console, work, options)
     if options.json:
         sys.stdout.write(json.dumps(figures, indent=2) + "\n")
 
@@ -68,7 +79,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
-        "--only", action="append", choices=PARTS, help="a part to run; may be given again (default: all parts)"
+        "--only",
+        action="extend",
+        type=_names,
+        metavar="PART,PART",
+        help=f"parts to run, of {', '.join((*DEFAULT, *_PARTS))} (default: {','.join(DEFAULT)})",
     )
     parser.add_argument("--events", type=int, default=2_000_000, help="events to generate (default: %(default)s)")
     parser.add_argument("--files", type=int, default=28, help="JSONL files they come in (default: %(default)s)")
@@ -94,8 +109,10 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--keep", type=Path, metavar="DIR", help="work in this empty folder, and leave all of it there")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON; the tables go to stderr")
+    for part in _PARTS.values():
+        part.add_options(parser)
     options = parser.parse_args(arguments)
-    options.only = options.only or list(PARTS)
+    options.only = options.only or list(DEFAULT)
     for name in ("events", "files", "rounds", "day_events", "new_days"):
         if getattr(options, name) < 1:
             parser.error(f"--{name.replace('_', '-')} must be at least 1")
@@ -109,6 +126,13 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     if options.keep and options.keep.exists() and any(options.keep.iterdir()):
         parser.error(f"--keep: {options.keep} is not empty")
     return options
+
+
+def _names(text: str) -> list[str]:
+    names = text.split(",")
+    if unknown := set(names) - {*DEFAULT, *_PARTS}:
+        raise argparse.ArgumentTypeError(f"there is no part {', '.join(sorted(unknown))}")
+    return names
 
 
 def _numbers(text: str) -> list[int]:

@@ -6,9 +6,14 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Generator, Mapping, Sequence
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
 
 from benchmarks.memory import PeakMemory
 from benchmarks.server import server_seconds
@@ -17,6 +22,21 @@ from pipeline_assets.settings import PROJECT_ROOT, Settings
 REFRESH = (sys.executable, "-c", "from pipeline_assets.cli import app; app()", "refresh")
 """The command `pipeline-assets refresh`, by this Python."""
 MEMORY_TARGET = 3 * 2**30
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the benchmark that makes its own events.
+
+    Attributes:
+        name: as `--only` and the figures call it.
+        add_options: adds the options that only this part has.
+        measure: runs it in the benchmark's folder, prints what was found, and returns the figures for JSON.
+    """
+
+    name: str
+    add_options: Callable[[ArgumentParser], None]
+    measure: Callable[[Console, Path, Namespace], dict[str, Any]]
 
 
 @dataclass

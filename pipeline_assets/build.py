@@ -9,16 +9,15 @@ import dagster as dg
 from dagster_duckdb import DuckDBResource
 
 from pipeline_assets.analyses.declaration import Analysis
-from pipeline_assets.assets.events import events_asset
-from pipeline_assets.assets.keys import staging_key, table_key
+from pipeline_assets.asset_keys import staging_key, table_key
 from pipeline_assets.assets.staging import staging_assets
 from pipeline_assets.assets.tables import table_asset
 from pipeline_assets.checks.events import events_checks
 from pipeline_assets.checks.grouping import grouped
 from pipeline_assets.checks.marts import table_checks
 from pipeline_assets.components.loading import Declarations, declared
-from pipeline_assets.contracts.tables import EVENTS
-from pipeline_assets.io_managers.booked import BookedLakeIOManager, BookedPostgresIOManager
+from pipeline_assets.io_managers.lake import LakeIOManager
+from pipeline_assets.io_managers.marts import MartsIOManager
 from pipeline_assets.jobs import build_job, load_job
 from pipeline_assets.partitions import daily_partitions
 from pipeline_assets.platform import Platform
@@ -87,10 +86,7 @@ def build_defs(
         with warnings.catch_warnings():
             # Single-run backfills are in beta; the lock pins the version they were tried with.
             warnings.simplefilter("ignore", dg.BetaWarning)
-            if name == EVENTS.name:
-                asset = events_asset(settings, staging, **arguments)
-            else:
-                asset = table_asset(platform.model.derived[name], settings, **arguments)
+            asset = table_asset(platform.model.derived[name], settings, **arguments)
         of_table = [check for check in checks if check.spec.asset_key == table_key(name)]
         return dg.Definitions(assets=[asset], asset_checks=grouped(of_table, namespace))
 
@@ -120,8 +116,8 @@ def build_defs(
             },
         ),
         "progress": LoggedProgress(),
-        "lake": BookedLakeIOManager(platform),
-        "marts": BookedPostgresIOManager(platform),
+        "lake": LakeIOManager(platform),
+        "marts": MartsIOManager(platform),
         **(resource_overrides or {}),
     }
     core = dg.Definitions(

@@ -15,18 +15,34 @@ import polars as pl
 
 from pipeline_assets.code_version import code_version
 from pipeline_assets.contracts.tables import Table
-from pipeline_assets.ledger.builds import Input, Recipe
+from pipeline_assets.day_counts import DayCounts
+from pipeline_assets.planning import Input, Planned
 
 Frames = Mapping[str, pl.LazyFrame]
 """The inputs of a table by name; of a daily input the days around those to build."""
 
-Build = Callable[[Frames, Sequence[date]], pl.DataFrame]
+
+@dataclass(frozen=True)
+class Counted:
+    """Rows that are made frame by frame, and what became of the rows that they are made of.
+
+    Attributes:
+        frames: the rows, made while they are iterated.
+        counts: where the rows of each day went.
+    """
+
+    frames: Iterable[pl.DataFrame]
+    counts: Mapping[date, DayCounts]
+
+
+Build = Callable[[Frames, Sequence[date]], pl.DataFrame | Counted]
 """The rows of some days from the inputs; no days where the table has no partitions."""
 
 _ON_THE_WAY = (
     "pipeline_assets.derivation:build_part",
     "pipeline_assets.derivation:build_whole",
     "pipeline_assets.io_managers.frames:storable",
+    "pipeline_assets.staging.staged:scan_staged",
 )
 """What has a part in the rows of tables besides their transforms: which groups are made again, and what is stored."""
 
@@ -58,6 +74,7 @@ class Reads:
         columns: the columns that are read; empty means all.
         select: how the rows wanted are taken from the files of the lake, where those are few.
         among: for an input without partitions: the rows wanted for some days, where those are few.
+        earlier: name under which the rows of the days before are given, apart from those of the days themselves.
     """
 
     table: Table
@@ -66,6 +83,7 @@ class Reads:
     columns: tuple[str, ...] = ()
     select: Select | None = None
     among: Among | None = None
+    earlier: str | None = None
 
 
 @dataclass(frozen=True)
@@ -99,8 +117,8 @@ class Groups:
         def seeds(changed: Frames) -> pl.Series:
             return changed[source.name].select(pl.col(column).unique()).collect().to_series()
 
-        def members(frames: Frames, changed: Frames, so_far: pl.DataFrame) -> Frames:
-            names = pl.concat([seeds(changed), so_far[column]]).unique()
+        def members(frames: Frames, changed: Frames, existing: pl.DataFrame) -> Frames:
+            names = pl.concat([seeds(changed), existing[column]]).unique()
             return {source.name: frames[source.name].filter(pl.col(column).is_in(names.implode()))}
 
         return cls(column, column, first, last, seeds, members)
@@ -116,14 +134,16 @@ class Derived:
         build: the transform.
         rules: whatever else its rows depend on: settings, declarations, versions of rules. Anything JSON can write.
             The code need not be among them, see `code_version`.
-        key: columns of `events` that must stay together when a day is too large to be built at once; empty where the
-            transform needs little memory.
-        days_at_once: days that are built at a time, where they are not cut by key.
+        key: columns of staged rows, or of `events`, that must stay together when a day is too large to be built at
+            once; empty where the transform needs little memory.
+        rows_at_once: rows of these that are read at a time, where they are cut by key.
+        days_at_once: days that are built at a time, where they are not.
         revisions: for a table without partitions that daily tables read: what it says of each day, as a frame with a
             date and a text, from its inputs and its rows. With `groups` the text is numbers joined by `-`, each of them
             a sum over the input rows of the day, so that those of some groups can be exchanged.
         groups: for a table without partitions: how it falls into groups, if it does.
         tally: for a daily table of the lake: the numbers of each day that the ledger books with its rows, by name.
+        names: column of the lake's table whose values the ledger remembers as names of events.
     """
 
     table: Table
@@ -131,18 +151,20 @@ class Derived:
     build: Build
     rules: object = None
     key: tuple[str, ...] = ()
+    rows_at_once: int = 1_000_000
     days_at_once: int = 7
     revisions: Callable[[Frames, pl.DataFrame], pl.DataFrame] | None = field(default=None, compare=False)
     groups: Groups | None = field(default=None, compare=False)
     tally: Callable[[pl.DataFrame, Sequence[date]], Mapping[date, Mapping[str, int]]] | None = field(
         default=None, compare=False
     )
+    names: str | None = None
 
-    def recipe(self, timezone: str) -> Recipe:
+    def recipe(self, timezone: str) -> Planned:
         """What the ledger knows of it."""
         inputs = tuple(Input(each.table.name, each.before, each.after) for each in self.reads)
         version = recipe_version(self.table, self.functions, timezone, self.rules)
-        return Recipe(self.table.name, version, inputs, daily=self.table.partition_column is not None)
+        return Planned(self.table.name, version, inputs, is_daily=self.table.partition_column is not None)
 
     @property
     def functions(self) -> list[Callable[..., Any]]:
@@ -161,18 +183,18 @@ class Made:
 
     Attributes:
         rows: its rows, or some of them.
-        so_far: the rows so far that they take the place of; None for all.
+        existing: the rows so far that they take the place of; None for all.
         revisions: what the whole table says of each day; None where no table asks.
     """
 
     rows: pl.DataFrame
-    so_far: pl.DataFrame | None
+    existing: pl.DataFrame | None
     revisions: dict[date, str] | None
 
 
 def build_whole(derived: Derived, frames: Frames) -> Made:
     """Make all of a table without partitions from all rows of its inputs."""
-    rows = derived.build(frames, ())
+    rows = _rows(derived, frames)
     return Made(rows, None, dict(derived.revisions(frames, rows).iter_rows()) if derived.revisions else None)
 
 
@@ -203,28 +225,34 @@ def build_part(
     assert groups is not None  # noqa: S101
     seeds = groups.seeds(on_changed)
     while True:
-        so_far = rows_of_groups(seeds)
-        if so_far is None:
+        existing = rows_of_groups(seeds)
+        if existing is None:
             return None
-        found = groups.members(frames, on_changed, so_far)
+        found = groups.members(frames, on_changed, existing)
         members = {name: frame.collect().rechunk().lazy() for name, frame in found.items()}
         # What the table says of a row may name groups that no row of the table holds together.
         more = groups.seeds(members)
-        more = more.filter(~more.is_in(pl.concat([seeds, so_far[groups.seed]]).unique().implode()))
+        more = more.filter(~more.is_in(pl.concat([seeds, existing[groups.seed]]).unique().implode()))
         if more.is_empty():
             break
         seeds = pl.concat([seeds, more])
-    rows = derived.build(members, ())
+    rows = _rows(derived, members)
     if derived.revisions is None:
-        return Made(rows, so_far, None)
+        return Made(rows, existing, None)
     days = {each.table.name: pl.col(each.table.partition_column or "") for each in derived.reads}
     elsewhere = {name: frame.filter(~days[name].is_in(list(changed))) for name, frame in members.items()}
-    before = dict(derived.revisions(elsewhere, so_far).iter_rows())
+    before = dict(derived.revisions(elsewhere, existing).iter_rows())
     after = dict(derived.revisions(members, rows).iter_rows())
     # The other days have the input rows that they had; only what the table says of them may be new.
     exchanged = {day: _exchanged(revisions[day], before[day], text) for day, text in after.items() if day in before}
     kept = {day: text for day, text in revisions.items() if day not in changed}
-    return Made(rows, so_far, kept | after | exchanged)
+    return Made(rows, existing, kept | after | exchanged)
+
+
+def _rows(derived: Derived, frames: Frames) -> pl.DataFrame:
+    rows = derived.build(frames, ())
+    assert isinstance(rows, pl.DataFrame)  # noqa: S101
+    return rows
 
 
 def _exchanged(whole: str, before: str, after: str) -> str:

@@ -23,10 +23,11 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from pipeline_assets.contracts.tables import EVENTS
-from pipeline_assets.ledger.builds import STAGING
+from pipeline_assets.ledger.catalogue import drop
 from pipeline_assets.ledger.files import StagedFile
 from pipeline_assets.ledger.migrate import migrate
 from pipeline_assets.ledger.schema import builds, deployment, files, schema_of, staged
+from pipeline_assets.planning import STAGING
 from pipeline_assets.postgres import PostgresError, redacted, running_url, server_url, sqlalchemy_url
 from pipeline_assets.private import make_file, make_folder, tighten
 from pipeline_assets.schemas import has_table
@@ -163,6 +164,8 @@ def adopt(settings: Settings, tables: Iterable[str]) -> None:
             # First, so that none of them is taken for built if this does not come to its end.
             with engine.begin() as connection:
                 connection.execute(sa.update(builds).values(state="building"))
+                for table in tables:
+                    drop(connection, table)
             with _writing(settings.lake_dir):
                 _marker_path(settings).unlink(missing_ok=True)
                 for table in tables:

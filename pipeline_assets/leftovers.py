@@ -14,10 +14,10 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
 from pipeline_assets.contracts.tables import EVENTS, Table
-from pipeline_assets.io_managers.frames import lake_path
-from pipeline_assets.ledger.builds import WHOLE
+from pipeline_assets.ledger.catalogue import drop
 from pipeline_assets.ledger.schema import builds, event_days, revisions, schema_of
 from pipeline_assets.namespace import MARTS
+from pipeline_assets.planning import UNPARTITIONED
 
 _MARK = "\n\nFROZEN: "
 
@@ -86,14 +86,13 @@ def remove_table(engine: sa.Engine, lake: Path, name: str) -> None:
     Raises:
         LeftoverError: something in PostgreSQL depends on it.
     """
-    # Before the ledger forgets it: files that stay would count again with the next table of that name.
-    remove_folder(lake_path(lake, name).parent)
     schema = schema_of(engine, MARTS)
     try:
         with engine.begin() as connection:
             sa.Table(name, sa.MetaData(), schema=schema).drop(connection, checkfirst=True)
             connection.execute(sa.delete(revisions).where(revisions.c.asset == name))
             connection.execute(sa.delete(builds).where(builds.c.asset == name))
+            drop(connection, name)
     except DBAPIError as error:
         if getattr(error.orig, "sqlstate", None) != "2BP01":
             raise
@@ -101,28 +100,23 @@ def remove_table(engine: sa.Engine, lake: Path, name: str) -> None:
             f"{schema}.{name} cannot be dropped: views or other objects of yours depend on it. Drop those, then run "
             "this again."
         ) from error
+    remove_folder(lake / name)
 
 
-def remove_days_before(engine: sa.Engine, lake: Path, tables: Iterable[Table], first: date) -> list[date]:
-    """Remove the days before the first one from some tables and from the ledger's builds; which days there were.
-
-    Killed at any moment, the next call finishes.
-    """
+def remove_days_before(engine: sa.Engine, tables: Iterable[Table], first: date) -> list[date]:
+    """Remove the days before the first one from some tables and from the ledger's builds; which days there were."""
     daily = {table.name: table for table in tables if table.partition_column is not None}
     b = builds.c
-    early = (b.day > WHOLE, b.day < first)
+    early = (b.day > UNPARTITIONED, b.day < first)
     with engine.connect() as connection:
         days = connection.execute(sa.select(b.asset, b.day).where(b.asset.in_(daily), *early)).all()
     if not days:
         return []
-    # The files first: as long as the ledger names the days, they are looked for.
-    for name, day in days:
-        path = lake_path(lake, name, daily[name].partition_column, day.isoformat())
-        if daily[name].store == "lake" and path.parent.exists():
-            shutil.rmtree(path.parent)
     touched = sorted({name for name, _ in days})
     schema = schema_of(engine, MARTS)
     with engine.begin() as connection:
+        for name in touched:
+            drop(connection, name, [day for of, day in days if of == name])
         inspector = sa.inspect(connection)
         for name in touched:
             if daily[name].store == "marts" and inspector.has_table(name, schema=schema):

@@ -31,7 +31,6 @@ from pipeline_assets.analyses.declaration import (
     Selector,
 )
 from pipeline_assets.analyses.loading import Analyses
-from pipeline_assets.analyses.selection import select_conversions, select_events
 from pipeline_assets.contracts.active_users import ActiveUsers
 from pipeline_assets.contracts.attributions import Attributions
 from pipeline_assets.contracts.campaigns import Campaigns
@@ -49,17 +48,17 @@ from pipeline_assets.contracts.retentions import Retentions
 from pipeline_assets.contracts.revenue import Revenue
 from pipeline_assets.contracts.supplied_session_days import SuppliedSessionDays
 from pipeline_assets.contracts.supplied_sessions import SuppliedSessions
-from pipeline_assets.contracts.tables import DAILY_ACTIVITY, EVENTS, PAGE_VIEWS, SESSIONS, Table, sums
+from pipeline_assets.contracts.tables import DAILY_ACTIVITY, EVENTS, PAGE_VIEWS, SESSIONS, STAGED, Table, sums
 from pipeline_assets.contracts.users import Users
 from pipeline_assets.contracts.visitor_days import VisitorDays
 from pipeline_assets.contracts.visitors import Visitors
+from pipeline_assets.day_counts import DayCounts
 from pipeline_assets.declarations.problems import suggestion
-from pipeline_assets.derivation import Among, Derived, Frames, Groups, Reads, recipe_version
-from pipeline_assets.io_managers.frames import Figure
-from pipeline_assets.ledger.builds import STAGING, Input, Recipe
+from pipeline_assets.derivation import Among, Counted, Derived, Frames, Groups, Reads
+from pipeline_assets.figures import Figure
+from pipeline_assets.planning import Planned
 from pipeline_assets.settings import Settings, SettingsError
 from pipeline_assets.sources.declaration import Source
-from pipeline_assets.staging.staged import scan_staged
 from pipeline_assets.transforms import channels, user_agents
 from pipeline_assets.transforms.active_users import WINDOW_DAYS, build_active_users
 from pipeline_assets.transforms.attribution import build_attribution
@@ -86,6 +85,7 @@ from pipeline_assets.transforms.products import build_products
 from pipeline_assets.transforms.retention import build_retention
 from pipeline_assets.transforms.retention_days import build_retention_days
 from pipeline_assets.transforms.revenue import build_revenue
+from pipeline_assets.transforms.selection import select_conversions, select_events
 from pipeline_assets.transforms.session_rows import session_rows
 from pipeline_assets.transforms.sessionize import SessionRules, supplied_sources
 from pipeline_assets.transforms.sessions import build_sessions
@@ -151,14 +151,14 @@ class Model:
 
     Attributes:
         tables: all tables by name.
-        derived: how they are made, all but `events`, by name.
+        derived: how they are made, by name.
         recipes: the same as the ledger knows it.
         event_names: the names of events that declarations ask for, by table.
     """
 
     tables: Mapping[str, Table]
     derived: Mapping[str, Derived]
-    recipes: Mapping[str, Recipe]
+    recipes: Mapping[str, Planned]
     event_names: Mapping[str, Sequence[str]]
 
     @classmethod
@@ -178,17 +178,16 @@ class Model:
         """
         derived = {each.table.name: each for each in _derived(sources, analyses, settings)}
         if settings.tables:
-            wanted = set(settings.tables) - (set(frozen) - derived.keys())
-            if unknown := sorted(wanted - {EVENTS.name, *derived}):
-                hint = suggestion(unknown[0], [EVENTS.name, *derived])
+            wanted = {EVENTS.name, *settings.tables} - (set(frozen) - derived.keys())
+            if unknown := sorted(wanted - derived.keys()):
+                hint = suggestion(unknown[0], derived)
                 raise SettingsError(f"PIPELINE_TABLES: there is no table '{unknown[0]}'{hint}")
             for name, each in reversed(derived.items()):
                 if name in wanted:
                     wanted.update(reads.table.name for reads in each.reads)
             derived = {name: each for name, each in derived.items() if name in wanted}
-        recipes = {EVENTS.name: _events_recipe(sources, settings)}
-        recipes |= {name: each.recipe(settings.timezone) for name, each in derived.items()}
-        tables = {EVENTS.name: EVENTS} | {name: each.table for name, each in derived.items()}
+        recipes = {name: each.recipe(settings.timezone) for name, each in derived.items()}
+        tables = {name: each.table for name, each in derived.items()}
         return cls(tables, derived, recipes, analyses.event_names)
 
 
@@ -216,11 +215,24 @@ def declared_rates(currencies: Currencies | None) -> Rates:
     )
 
 
-def _events_recipe(sources: Sequence[Source], settings: Settings) -> Recipe:
+def _events(sources: Sequence[Source]) -> Derived:
     dedup_days = {source.name: source.dedup_days for source in sources}
-    rules = [dedup_days, user_agents.rules_version()]
-    version = recipe_version(EVENTS, [build_events, scan_staged], settings.timezone, rules)
-    return Recipe(EVENTS.name, version, (Input(STAGING, before=look_back_days(dedup_days)),))
+
+    def events(frames: Frames, days: Sequence[date]) -> Counted:
+        found = build_events(frames["staging"], frames["earlier"], dedup_days=dedup_days)
+        return Counted(found.frames(), {**dict.fromkeys(days, DayCounts()), **found.counts})
+
+    return Derived(
+        EVENTS,
+        (Reads(STAGED, before=look_back_days(dedup_days), earlier="earlier"),),
+        events,
+        rules=[dedup_days, user_agents.rules_version()],
+        # Rows with the same id (or, without one, the same content) stay together. Whatever their property, so that ids
+        # of several properties can be counted.
+        key=("event_id", "row_hash"),
+        rows_at_once=500_000,
+        names="event_name",
+    )
 
 
 def _derived(sources: Sequence[Source], analyses: Analyses, settings: Settings) -> list[Derived]:
@@ -229,6 +241,7 @@ def _derived(sources: Sequence[Source], analyses: Analyses, settings: Settings) 
     # The days after its first that a session may last.
     session_days = max(reads.after for each in behaviour for reads in each.reads)
     return [
+        _events(sources),
         *behaviour,
         *_people(rates, sources, settings),
         *_commerce(rates),
@@ -350,8 +363,8 @@ def _people(rates: Rates, sources: Sequence[Source], settings: Settings) -> list
                 first="first_seen_at",
                 last="last_seen_at",
                 seeds=lambda changed: seen_ids(changed["visitor_days"]),
-                members=lambda frames, changed, so_far: {
-                    "visitor_days": rows_of_components(frames["visitor_days"], changed["visitor_days"], so_far)
+                members=lambda frames, changed, existing: {
+                    "visitor_days": rows_of_components(frames["visitor_days"], changed["visitor_days"], existing)
                 },
             ),
         ),

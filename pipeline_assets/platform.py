@@ -20,23 +20,26 @@ from pipeline_assets.analyses.loading import Analyses
 from pipeline_assets.contracts.tables import Table
 from pipeline_assets.declarations.problems import DeclarationError
 from pipeline_assets.identity import deployment_engine
-from pipeline_assets.io_managers.frames import lake_files, lake_path
-from pipeline_assets.ledger.builds import WHOLE, BuildLedger, Recipe, Staleness
+from pipeline_assets.lake import Lake
+from pipeline_assets.ledger.builds import BuildLedger, Claim
+from pipeline_assets.ledger.catalogue import Catalogue, DayFiles, Snapshot
 from pipeline_assets.ledger.declarations import DeclarationLedger, Memory
-from pipeline_assets.ledger.files import FileLedger, StagedFile
+from pipeline_assets.ledger.files import FileLedger, StagedFile, staged_files
 from pipeline_assets.ledger.looks import Observer, known_columns, known_event_names
 from pipeline_assets.ledger.quality import Quality, quality
 from pipeline_assets.leftovers import Leftover, built_tables, mark_tables, remove_days_before
 from pipeline_assets.model import Model
+from pipeline_assets.planning import UNPARTITIONED, Spec, Staleness, spans_of
 from pipeline_assets.postgres import server_url
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.sources.mapping import rules_version
 from pipeline_assets.sources.raw_columns import Drift, KnownColumns, MissingColumn, drift, missing_columns
+from pipeline_assets.staging.housekeeping import spill_folder
 from pipeline_assets.staging.landing import LandingFile, Listing, scan
 from pipeline_assets.staging.loading import SourceLoader, pending_files
 from pipeline_assets.staging.staged import lost_files
-from pipeline_assets.transforms.events import DayCounts
+from pipeline_assets.storage.local import LocalStore
 from pipeline_assets.undeclared import SOURCE, Declaration, declarations, in_force, missing, write_copy
 
 logger = logging.getLogger(__name__)
@@ -63,13 +66,6 @@ class Platform:
         sources: the sources that count, by name: the declared ones, and those that count as last declared.
         analyses: the analyses that count, likewise.
         undeclared: what is remembered and no longer declared.
-        day_counts: counts of the days a run is building, from the asset that counts to the commit that books them.
-        tallies: numbers of the days a run builds of a table, likewise, by run and table.
-        event_names: names of the events that a run has built, likewise.
-        revisions: what tables without partitions say of each day, likewise, by run and table.
-        built_days: the days a run builds of a table, likewise.
-        changed_days: the days on which what a table without partitions reads may have changed since it was built,
-            likewise; absent where that is not known.
     """
 
     def __init__(
@@ -86,13 +82,6 @@ class Platform:
         self.analyses = counting.analyses
         self.undeclared = counting.undeclared
         self._settled: set[str] = set()
-        self._read_since: dict[str, datetime] = {}
-        self.day_counts: dict[str, dict[date, DayCounts]] = {}
-        self.revisions: dict[tuple[str, str], dict[date, str]] = {}
-        self.built_days: dict[tuple[str, str], list[date]] = {}
-        self.changed_days: dict[tuple[str, str], set[date]] = {}
-        self.event_names: dict[str, set[str]] = {}
-        self.tallies: dict[tuple[str, str], dict[date, Mapping[str, int]]] = {}
         self._stale: dict[str, Mapping[str, set[date]]] = {}
         self._planned: Staleness | None = None
 
@@ -117,8 +106,23 @@ class Platform:
         frozen = [each.name for each in self.undeclared if not each.counts]
         return Model.of(list(self.sources.values()), self.analyses, self.settings, frozen=frozen)
 
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """Which files of the lake count."""
+        return Catalogue(self.engine)
+
+    @cached_property
+    def lake(self) -> Lake:
+        """The files themselves."""
+        return Lake(LocalStore(self.settings.lake_dir), self.spill_folder)
+
     @property
-    def recipes(self) -> Mapping[str, Recipe]:
+    def spill_folder(self) -> Path:
+        """A folder of this process for what does not fit into memory or is not whole yet."""
+        return spill_folder(self.settings.lake_dir)
+
+    @property
+    def recipes(self) -> Mapping[str, Spec]:
         """How every table is made, as the ledger knows it."""
         return self.model.recipes
 
@@ -181,7 +185,7 @@ class Platform:
                 "with. Nothing was written. Reload the code location (in the UI: Deployment), or restart the process."
             )
         mark_tables(self.engine, {left.name: left.what for left in self.leftovers(memory) if left.is_table})
-        remove_days_before(self.engine, self.settings.lake_dir, self.model.tables.values(), self.settings.first_day)
+        remove_days_before(self.engine, self.model.tables.values(), self.settings.first_day)
         # Of one run at a time is enough: they exclude each other.
         self._settled = {known for known in self._settled if known.startswith(f"{run_id}/")} | {key}
 
@@ -208,11 +212,13 @@ class Platform:
                 found.append(Leftover("table", name, f"{what}; frozen", is_table=True, wanted=name in asked))
         return found
 
-    def read_begins(self, run_id: str) -> datetime:
-        """When a run began to read inputs; now, if it had not yet."""
-        if run_id not in self._read_since:
-            self._read_since[run_id] = self.builds.now()
-        return self._read_since[run_id]
+    def claim(self, table: str, days: Sequence[date], run_id: str) -> Claim:
+        """Claim days of a table for a run, and take the lists of what it is to read; see `BuildLedger.claim`."""
+
+        def staged(connection: sa.Connection, first: date, last: date) -> list[StagedFile]:
+            return staged_files(connection, self.sources, first, last)
+
+        return self.builds.claim(table, days, run_id, staged=staged, until=self.today())
 
     def plan(self, staleness: Staleness) -> None:
         """What the next run in this process is to build, so that it need not find out again."""
@@ -345,6 +351,10 @@ class Platform:
         """The staged files of the sources that count for some days, both included."""
         return self.files.staged_files(self.sources, max(first, self.settings.first_day), last)
 
+    def staged_on(self, days: Iterable[date]) -> list[StagedFile]:
+        """The same for any days."""
+        return [file for first, last in spans_of(days) for file in self.staged_files(first, last)]
+
     def today(self) -> date:
         """The current day in the reporting time zone."""
         return datetime.now(ZoneInfo(self.settings.timezone)).date()
@@ -360,43 +370,50 @@ class Platform:
         return self.builds.staleness(staged, until=until, of=of, lost=self.lost_days())
 
     def lost_days(self) -> dict[str, set[date]]:
-        """The days of every table in the lake that were built, and whose file is gone; `WHOLE` without partitions."""
+        """The days of every table of which a listed file is not in the lake, or not as it was written."""
         found: dict[str, set[date]] = {}
-        for table in self.model.tables.values():
+        for name, table in self.model.tables.items():
             if table.store == "lake":
-                built = self.builds.built_days(table.name)
-                if gone := set(built) - set(self._files_there(table, built)):
-                    found[table.name] = gone
+                listed = self.catalogue.files(name)
+                gone = self.lake.lost(file for files in listed.values() for file in files)
+                if gone:
+                    found[name] = {file.day for file in gone}
         return found
 
-    def lake_files(self, table: Table, days: Iterable[date]) -> dict[date, Path]:
-        """The files in the lake that hold a table's rows of some days, in order; days never built have none.
+    def listed(self, table: Table, days: Iterable[date]) -> DayFiles:
+        """The files that hold a table's rows of some days; days without rows, or never built, have none.
 
         Nor have days before the platform's first.
 
         Args:
             table: a table in the lake.
-            days: the days wanted; `[WHOLE]` of a table without partitions.
+            days: the days wanted; `[UNPARTITIONED]` of a table without partitions.
 
         Raises:
-            LostRowsError: a day was built, and its file is gone: it does not count as a day without rows.
+            LostRowsError: see `require`.
         """
-        days = sorted(day for day in days if day == WHOLE or day >= self.settings.first_day)
-        found = self._files_there(table, days)
-        if len(found) < len(days):
-            gone = sorted(set(self.builds.built_days(table.name)).intersection(days) - found.keys())
-            if gone:
-                what = "its rows" if gone == [WHOLE] else f"the rows of {len(gone)} days, the first of them {gone[0]}"
-                raise LostRowsError(
-                    f"{table.name}: the lake has lost {what}. They are stale now: `pipeline-assets refresh`, or the "
-                    "sensor, makes them again."
-                )
+        wanted = [day for day in days if day == UNPARTITIONED or day >= self.settings.first_day]
+        found = self.catalogue.files(table.name, wanted)
+        self.require({table.name: found})
         return found
 
-    def _files_there(self, table: Table, days: Sequence[date]) -> dict[date, Path]:
-        lake = self.settings.lake_dir
-        if table.partition_column is None:
-            path = lake_path(lake, table.name)
-            return {WHOLE: path} if path.exists() else {}
-        files = lake_files(lake, table.name, table.partition_column, (day.isoformat() for day in days))
-        return {date.fromisoformat(key): path for key, path in files.items()}
+    def lake_paths(self, table: Table, days: Iterable[date]) -> list[str]:
+        """The same as paths, for DuckDB and pyarrow."""
+        return self.lake.paths(file for files in self.listed(table, days).values() for file in files)
+
+    def require(self, listed: Snapshot) -> None:
+        """Make sure that listed files are in the lake as they were written.
+
+        Raises:
+            LostRowsError: some are not: their days do not count as days without rows. They are stale now.
+        """
+        for table, by_day in listed.items():
+            gone = self.lake.lost(file for files in by_day.values() for file in files)
+            if gone:
+                self.builds.build_again(table, {file.day for file in gone})
+                days = "" if gone[0].day == UNPARTITIONED else f" of {len({file.day for file in gone})} days"
+                raise LostRowsError(
+                    f"{table}: the lake has lost rows{days}: {len(gone)} listed files are missing or have another "
+                    f"size, the first of them {gone[0].name}. They are stale now: `pipeline-assets refresh`, or the "
+                    "sensor, makes them again."
+                )

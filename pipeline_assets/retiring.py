@@ -12,7 +12,7 @@ import dagster as dg
 import sqlalchemy as sa
 
 from pipeline_assets.analyses.loading import Analyses
-from pipeline_assets.assets.keys import staging_key, table_key
+from pipeline_assets.asset_keys import staging_key, table_key
 from pipeline_assets.build import build_defs
 from pipeline_assets.checks.declared import report_leftovers
 from pipeline_assets.contracts.tables import EVENTS

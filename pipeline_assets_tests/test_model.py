@@ -26,8 +26,8 @@ from pipeline_assets.code_version import reached
 from pipeline_assets.components.loading import declared
 from pipeline_assets.contracts.staged_events import StagedEvents
 from pipeline_assets.contracts.tables import BACKBONE
-from pipeline_assets.ledger.builds import STAGING, Input
 from pipeline_assets.model import Model
+from pipeline_assets.planning import STAGING, Input
 from pipeline_assets.settings import Settings, SettingsError
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.transforms import channels, events, user_agents
@@ -126,7 +126,7 @@ def test_sessions_read_one_day_to_either_side_and_with_supplied_ids_as_many_days
     assert model(tmp_path).recipes["sessions"].inputs == (Input("events", 1, 1),)
     supplied = model(tmp_path, source(), source(name="app", mapping=MAPPING, sessions=SUPPLIED))
     assert supplied.recipes["sessions"].inputs == (Input("events", 1, 3), Input("supplied_sessions"))
-    assert not supplied.recipes["supplied_sessions"].daily
+    assert not supplied.recipes["supplied_sessions"].is_daily
 
 
 def test_a_funnel_reads_as_many_days_as_its_window_may_reach_into(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline_assets.assets.keys import staging_key, table_key
+from pipeline_assets.asset_keys import staging_key, table_key
 from pipeline_assets.ledger.schema import text
 from pipeline_assets.namespace import PLAIN, Namespace
 from pipeline_assets.settings import Settings, SettingsError

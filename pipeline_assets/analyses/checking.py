@@ -23,9 +23,9 @@ from pipeline_assets.analyses.declaration import (
 )
 from pipeline_assets.analyses.event_columns import EVENT_COLUMNS
 from pipeline_assets.declarations.binding import binding_error, empty_relation, in_words, result_type
+from pipeline_assets.declarations.expressions import Expression, ExpressionError, parse
 from pipeline_assets.declarations.problems import Location, Problem, suggestion
 from pipeline_assets.declarations.yaml_files import Kind
-from pipeline_assets.sources.expressions import Expression, ExpressionError, parse
 
 _ROWS = empty_relation(EVENT_COLUMNS)
 _NUMBERS = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|BIGNUM|DECIMAL\(.*\)|FLOAT|DOUBLE|VARCHAR|JSON")

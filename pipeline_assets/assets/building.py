@@ -6,12 +6,12 @@ from typing import Any
 
 import dagster as dg
 
-from pipeline_assets.assets.keys import table_key
+from pipeline_assets.asset_keys import table_key
 from pipeline_assets.contracts.tables import Table
-from pipeline_assets.ledger.builds import WHOLE
-from pipeline_assets.ledger.files import StagedFile
+from pipeline_assets.ledger.builds import Claim
 from pipeline_assets.metadata import column_lineage, column_schema
-from pipeline_assets.partitions import ONLY_STALE_TAG, day_range
+from pipeline_assets.partitions import ONLY_STALE_TAG, tagged_days
+from pipeline_assets.planning import UNPARTITIONED
 from pipeline_assets.platform import Platform
 from pipeline_assets.resources import resource_key
 from pipeline_assets.settings import Settings
@@ -61,34 +61,23 @@ def table_arguments(
     }
 
 
-def claimed_days(
-    context: dg.AssetExecutionContext, platform: Platform, table: Table, staged: list[StagedFile] | None = None
-) -> list[date]:
-    """The days this run builds of a table, claimed in the ledger before anything of their inputs is read.
-
-    `[WHOLE]` for a table without partitions.
-    """
+def claimed(context: dg.AssetExecutionContext, platform: Platform, table: Table) -> Claim:
+    """The days this run builds of a table, claimed in the ledger before anything of their inputs is read."""
     run_id = context.run.run_id
     platform.settle(run_id, building=True)
-    days = [WHOLE] if table.partition_column is None else run_days(context, platform, table)
-    platform.built_days[run_id, table.name] = days
-    changed = platform.builds.claim(
-        table.name, days, staged or [], run_id, read_since=platform.read_begins(run_id), until=platform.today()
-    )
-    if changed is not None:
-        platform.changed_days[run_id, table.name] = changed
-    return days
+    days = [UNPARTITIONED] if table.partition_column is None else run_days(context, platform, table)
+    return platform.claim(table.name, days, run_id)
 
 
 def run_days(context: dg.AssetExecutionContext, platform: Platform, table: Table) -> list[date]:
-    """The contiguous days this run builds of a table.
+    """The days this run builds of a table, in order.
 
-    All of its partitions, or of a run that was asked for what is stale, those from the table's first stale day to its
-    last. So a table that reads days far around makes no other be built for them.
+    All of its partitions, or of a run that was asked for what is stale, those that are stale for the table: no other
+    day is built, however far around a day the table or another one looks.
     """
-    window = context.partition_key_range
-    days = day_range(date.fromisoformat(window.start), date.fromisoformat(window.end))
+    days = tagged_days(context.run.tags)
     if ONLY_STALE_TAG not in context.run.tags:
         return days
-    stale = [day for day in days if day in platform.stale_when_begun(context.run.run_id)[table.name]]
-    return day_range(stale[0], stale[-1]) if stale else days
+    stale = platform.stale_when_begun(context.run.run_id)[table.name]
+    # A run that comes too late, for somebody has built its days meanwhile, builds them again.
+    return [day for day in days if day in stale] or days

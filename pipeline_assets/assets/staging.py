@@ -7,7 +7,7 @@ import dagster as dg
 from dagster_duckdb import DuckDBResource
 from duckdb import Error as DuckDBError
 
-from pipeline_assets.assets.keys import staging_key
+from pipeline_assets.asset_keys import staging_key
 from pipeline_assets.checks.grouping import grouped
 from pipeline_assets.checks.staging import staging_checks, worst_files
 from pipeline_assets.contracts.staged_events import StagedEvents

@@ -326,7 +326,7 @@ class _At:
         """Second column by first of a query over `files`: the table's files of the days."""
         platform = self._platform
         days = platform.builds.built_days(table.name) if all_days else self._days
-        paths = list(platform.lake_files(table, days).values())
+        paths = platform.lake_paths(table, days)
         if not paths:
             return {}
         with self._duckdb.get_connection() as database:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import dagster as dg
 
-from pipeline_assets.assets.keys import table_key
+from pipeline_assets.asset_keys import table_key
 from pipeline_assets.checks.grouping import Check, asset_check
 from pipeline_assets.checks.results import result
 from pipeline_assets.contracts.tables import EVENTS

@@ -1,6 +1,7 @@
 """Checks of the asset `events`."""
 
-from datetime import date, timedelta
+from datetime import date
+from pathlib import Path
 
 import dagster as dg
 import pyarrow.parquet as pq
@@ -15,6 +16,7 @@ from pipeline_assets.checks.results import checked_days, result
 from pipeline_assets.contracts.tables import EVENTS
 from pipeline_assets.ledger.schema import event_days
 from pipeline_assets.parquet_files import parquet_relation
+from pipeline_assets.planning import days_around
 from pipeline_assets.platform import Platform
 
 # Days before the run's that are searched for ids beyond the window of deduplication.
@@ -50,9 +52,10 @@ def events_checks() -> list[Check]:
         description="The stored files have the contract's columns and types, and no null where it allows none.",
     )
     def contract(context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform]) -> dg.AssetCheckResult:
-        paths = platform.lake_files(EVENTS, checked_days(context, platform, EVENTS.name))
-        found = read_footers(paths.values(), EVENTS.contract)
-        wrong = [day.isoformat() for day, path in paths.items() if path in found.differing]
+        listed = platform.listed(EVENTS, checked_days(context, platform, EVENTS.name))
+        paths = {path: day for day, files in listed.items() for path in platform.lake.paths(files)}
+        found = read_footers(map(Path, paths), EVENTS.contract)
+        wrong = sorted({paths[str(path)].isoformat() for path in found.differing})
         return result(
             found.keep_contract,
             {"rows": found.rows, "nulls_in_required_columns": found.nulls, "days_with_other_columns": wrong[:10]},
@@ -70,9 +73,12 @@ def events_checks() -> list[Check]:
     ) -> dg.AssetCheckResult:
         days = checked_days(context, platform, EVENTS.name)
         landed: dict[date, int] = dict.fromkeys(days, 0)
-        for file in platform.staged_files(days[0], days[-1]) if days else []:
+        for file in platform.staged_on(days):
             landed[file.event_date] = landed.get(file.event_date, 0) + file.rows
-        stored = {day: pq.read_metadata(path).num_rows for day, path in platform.lake_files(EVENTS, days).items()}
+        stored = {
+            day: sum(pq.read_metadata(path).num_rows for path in platform.lake.paths(files))
+            for day, files in platform.listed(EVENTS, days).items()
+        }
         e = event_days.c
         with platform.engine.connect() as connection:
             booked = {
@@ -108,12 +114,12 @@ def events_checks() -> list[Check]:
     def bots_share(
         context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform], duckdb: DuckDBResource
     ) -> dg.AssetCheckResult:
-        paths = platform.lake_files(EVENTS, checked_days(context, platform, EVENTS.name))
+        paths = platform.lake_paths(EVENTS, checked_days(context, platform, EVENTS.name))
         if not paths:
             return result(True, {"events": 0})
         with duckdb.get_connection() as connection:
             rows = (
-                parquet_relation(connection, list(paths.values()))
+                parquet_relation(connection, paths)
                 .aggregate("source, count(*) as events, count(*) filter (is_bot) as bots", "source")
                 .fetchall()
             )
@@ -135,19 +141,19 @@ def events_checks() -> list[Check]:
         context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform], duckdb: DuckDBResource
     ) -> dg.AssetCheckResult:
         days = checked_days(context, platform, EVENTS.name)
-        earlier = [days[0] - timedelta(days=offset) for offset in range(1, _REPEATS_DAYS + 1)] if days else []
-        paths = platform.lake_files(EVENTS, [*earlier, *days])
-        if not paths:
+        listed = platform.listed(EVENTS, days_around(days, _REPEATS_DAYS, 0))
+        if not listed:
             return result(True, {"ids": 0})
+        paths = platform.lake.paths(file for files in listed.values() for file in files)
         with duckdb.get_connection() as connection:
             repeated = (
-                parquet_relation(connection, list(paths.values()))
+                parquet_relation(connection, paths)
                 .aggregate("property, event_id, count(*) as days", "property, event_id")
                 .filter("days > 1")
                 .count("*")
                 .fetchall()[0][0]
             )
-        return result(repeated == 0, {"ids": repeated, "days_searched": len(paths)}, warn=True)
+        return result(repeated == 0, {"ids": repeated, "days_searched": len(listed)}, warn=True)
 
     @asset_check(
         asset=EVENTS.name,
@@ -159,12 +165,12 @@ def events_checks() -> list[Check]:
         context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform], duckdb: DuckDBResource
     ) -> dg.AssetCheckResult:
         days = checked_days(context, platform, EVENTS.name)
-        paths = platform.lake_files(EVENTS, days)
+        paths = platform.lake_paths(EVENTS, days)
         rows: list[tuple[str, int, int]] = []
         if paths:
             with duckdb.get_connection() as connection:
                 rows = (
-                    parquet_relation(connection, list(paths.values()))
+                    parquet_relation(connection, paths)
                     .filter("consent = false")
                     .aggregate(
                         "source, count(*), count(*) filter (coalesce(anonymous_id, user_id, visitor_id) is not null)",
@@ -224,11 +230,11 @@ def _counted(name: str, column: str, what: str, description: str, *, split: bool
     def check(
         context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform], duckdb: DuckDBResource
     ) -> dg.AssetCheckResult:
-        paths = platform.lake_files(EVENTS, checked_days(context, platform, EVENTS.name))
+        paths = platform.lake_paths(EVENTS, checked_days(context, platform, EVENTS.name))
         if not paths:
             return result(True, {"events": 0})
         with duckdb.get_connection() as connection:
-            marked = parquet_relation(connection, list(paths.values())).filter(f"{column} is not null")
+            marked = parquet_relation(connection, paths).filter(f"{column} is not null")
             events = marked.count("*").fetchall()[0][0]
             rows = (
                 marked.project(f"source, {given} as given")

@@ -1,7 +1,8 @@
 """Checks of the tables in PostgreSQL: their contracts, and that they hold exactly what the lake gives."""
 
 from collections import Counter
-from datetime import date, timedelta
+from datetime import date
+from pathlib import Path
 
 import dagster as dg
 import sqlalchemy as sa
@@ -14,10 +15,9 @@ from pipeline_assets.checks.identifiers import events_have_sessions
 from pipeline_assets.checks.recount import UNKNOWN_ID, SessionCounts, count_activity, count_sessions
 from pipeline_assets.checks.results import checked_days, compared, result
 from pipeline_assets.contracts.tables import DAILY_ACTIVITY, EVENTS, PAGE_VIEWS, SESSIONS, Table
-from pipeline_assets.ledger.builds import WHOLE
 from pipeline_assets.model import SUPPLIED_SESSIONS, Model, session_rules
 from pipeline_assets.namespace import MARTS
-from pipeline_assets.partitions import day_range
+from pipeline_assets.planning import UNPARTITIONED, days_around
 from pipeline_assets.platform import Platform
 from pipeline_assets.transforms.sessionize import supplied_sources
 
@@ -78,8 +78,8 @@ def _lake_contract(table: Table) -> Check:
         description="The stored files have the contract's columns and types, and no null where it allows none.",
     )
     def contract(context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform]) -> dg.AssetCheckResult:
-        files = platform.lake_files(table, checked_days(context, platform, table.name))
-        found = read_footers(files.values(), table.contract)
+        paths = platform.lake_paths(table, checked_days(context, platform, table.name))
+        found = read_footers(map(Path, paths), table.contract)
         return result(
             found.keep_contract,
             {"rows": found.rows, "nulls_in_required_columns": found.nulls, "files_that_differ": len(found.differing)},
@@ -129,17 +129,16 @@ def _session_check() -> Check:
 def _recounted(platform: Platform, duckdb: DuckDBResource, days: list[date]) -> SessionCounts:
     rules = session_rules(list(platform.sources.values()))
     after = max([1, *(rules[name].max_session_days for name in supplied_sources(rules))])
-    supplied = platform.lake_files(SUPPLIED_SESSIONS, [WHOLE])
-    near = day_range(days[0] - timedelta(days=2), days[-1] + timedelta(days=after))
+    supplied = platform.lake_paths(SUPPLIED_SESSIONS, [UNPARTITIONED])
+    near = days_around(days, 2, after)
     with duckdb.get_connection() as connection:
         return count_sessions(
             connection,
-            [str(path) for path in platform.lake_files(EVENTS, near).values()],
-            days[0],
-            days[-1],
+            platform.lake_paths(EVENTS, near),
+            days,
             rules=rules,
             timezone=platform.settings.timezone,
-            supplied=[str(path) for path in supplied.values()],
+            supplied=supplied,
         )
 
 
@@ -186,7 +185,7 @@ def _activity_check() -> Check:
         context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform], duckdb: DuckDBResource
     ) -> dg.AssetCheckResult:
         days = checked_days(context, platform, DAILY_ACTIVITY.name)
-        paths = [str(path) for path in platform.lake_files(EVENTS, days).values()]
+        paths = platform.lake_paths(EVENTS, days)
         currencies = platform.analyses.currencies
         with duckdb.get_connection() as connection:
             recounted = count_activity(connection, paths, reporting=currencies.reporting if currencies else None)

@@ -1,6 +1,6 @@
 """Tables counted a second time, in SQL: shares no rule with the transforms, so both can be compared."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -188,12 +188,12 @@ placed as (
 counted as (
     select visitor, session_date as day, null as source, null as reason, session, count(*) as events
     from placed
-    where reason is null and session_date between $first and $last
+    where reason is null and list_contains($days::date[], session_date)
     group by all
     union all
     select visitor, event_date, source, reason, null, count(*)
     from placed
-    where reason is not null and event_date between $first and $last
+    where reason is not null and list_contains($days::date[], event_date)
     group by all
 )
 select day, property, source, reason, count(*) as sessions, sum(events)::bigint as events
@@ -274,24 +274,22 @@ class SessionCounts(NamedTuple):
 def count_sessions(
     connection: duckdb.DuckDBPyConnection,
     paths: Sequence[str],
-    first: date,
-    last: date,
+    days: Collection[date],
     *,
     rules: Mapping[str, SessionRules],
     timezone: str,
     supplied: Sequence[str] = (),
 ) -> SessionCounts:
-    """The sessions that start on the days from `first` to `last`, and the events of those days that are in none.
+    """The sessions that start on some days, and the events of those days that are in none.
 
     Every event of a visitor is in one session or excluded for one reason; `unknown_session_id` is none of the rules'
     but says that an id is missing in `supplied`.
 
     Args:
         connection: DuckDB.
-        paths: Parquet files of events: of the days, of two days before and of one day after them, or of as many days
+        paths: Parquet files of events: of the days, of two days before and of one day after each, or of as many days
             after as a supplied session may last. For `started` alone one day before is enough.
-        first: first day to count.
-        last: last day to count.
+        days: the days to count.
         rules: how the events of each source become sessions.
         timezone: reporting time zone.
         supplied: Parquet files of `supplied_sessions`.
@@ -304,8 +302,7 @@ def count_sessions(
     query = _SESSIONS.replace("{supplied}", _SUPPLIED if supplied else _NONE_SUPPLIED)
     values: dict[str, Any] = {
         "paths": [duckdb_path(path) for path in paths],
-        "first": first,
-        "last": last,
+        "days": sorted(days),
         "timeouts": timeouts,
         "longest": max([30 * 60 * 1_000_000, *timeouts.values()]),
         "campaign_sources": [name for name, rule in inferred.items() if rule.split_on_campaign],

@@ -6,8 +6,8 @@ from typing import TypeVar
 
 import dagster as dg
 
-from pipeline_assets.ledger.builds import WHOLE
 from pipeline_assets.partitions import tagged_days
+from pipeline_assets.planning import UNPARTITIONED
 from pipeline_assets.platform import Platform
 
 # Of shares and hours; more of them say nothing.
@@ -27,7 +27,7 @@ def checked_days(context: dg.AssetCheckExecutionContext, platform: Platform, tab
     asked = set(tagged_days(context.run.tags))
     stale = platform.staleness(table).tables[table]
     built = (day for day in platform.builds.built_days(table) if day not in stale)
-    return [day for day in built if not asked or day in asked or day == WHOLE]
+    return [day for day in built if not asked or day in asked or day == UNPARTITIONED]
 
 
 def result(

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import dataframely as dy
+import polars as pl
 
 
 def utc(description: str, **options: Any) -> dy.Datetime:
@@ -39,3 +40,17 @@ def share(description: str, **options: Any) -> dy.Float64:
 def made_of(*columns: str, **metadata: Any) -> dict[str, Any]:
     """Metadata of a column: the columns it is made of, as `table.column`, and whatever else there is (`index`)."""
     return {"made_of": columns, **metadata}
+
+
+def contract_schema(contract: type[dy.Schema]) -> pl.Schema:
+    """Column names and Polars types of a contract, in its order."""
+    return pl.Schema({name: column.dtype for name, column in contract.columns().items()})
+
+
+def type_name(dtype: pl.DataType) -> str:
+    """A type as people read it: `Datetime(UTC)`, `Decimal(18, 6)`, `String`."""
+    if isinstance(dtype, pl.Datetime):
+        return f"Datetime({dtype.time_zone})" if dtype.time_zone else "Datetime"
+    if isinstance(dtype, pl.Decimal):
+        return f"Decimal({dtype.precision}, {dtype.scale})"
+    return str(dtype)

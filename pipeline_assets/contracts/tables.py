@@ -9,7 +9,8 @@ from pipeline_assets.contracts.daily_activity import DailyActivity
 from pipeline_assets.contracts.events import Events
 from pipeline_assets.contracts.page_views import PageViews
 from pipeline_assets.contracts.sessions import Sessions
-from pipeline_assets.io_managers.frames import Figure
+from pipeline_assets.contracts.staged_events import StagedEvents
+from pipeline_assets.figures import Figure
 
 Store = Literal["lake", "marts"]
 
@@ -45,6 +46,8 @@ class Table:
         return (self.contract.__doc__ or "").strip().split("\n\n", 1)[0]
 
 
+STAGED = Table("staging", StagedEvents, "event_date", "lake", "staging")
+"""The staged rows of all sources together, as `events` reads them; each source has an asset of its own."""
 EVENTS = Table("events", Events, "event_date", "lake", "events")
 SESSIONS = Table("sessions", Sessions, "session_date", group="behaviour", figures=sums("page_views", "conversions"))
 PAGE_VIEWS = Table("page_views", PageViews, "session_date", group="behaviour", figures=sums("engaged_seconds"))

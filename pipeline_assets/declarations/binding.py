@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 import duckdb
 
-from pipeline_assets.sources.expressions import database
+from pipeline_assets.declarations.expressions import database
 from pipeline_assets.sql import identifier
 
 

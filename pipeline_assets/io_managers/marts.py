@@ -1,17 +1,163 @@
-"""Some rows of a table in PostgreSQL, where all of them would be too many."""
+"""The marts: tables in PostgreSQL, published in one transaction with what the ledger books of them.
 
-from collections.abc import Collection, Sequence
+And some rows of a table, where all of them would be too many.
+"""
+
+import copy
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
+import dagster as dg
 import polars as pl
+import sqlalchemy as sa
 from dagster._core.storage.db_io_manager import TableSlice
+from sqlalchemy.dialects.postgresql.asyncpg import dialect as numbered_parameters
 
+from pipeline_assets.built import Built
+from pipeline_assets.contracts.columns import contract_schema
 from pipeline_assets.contracts.tables import Table
 from pipeline_assets.derivation import Groups
-from pipeline_assets.io_managers.frames import contract_schema
-from pipeline_assets.io_managers.postgres import PostgresClient, TableError, quoted, read
+from pipeline_assets.io_managers.frames import FrameStream
+from pipeline_assets.io_managers.postgres import PostgresClient, PostgresPolarsIOManager, TableError, quoted, read
+from pipeline_assets.ledger.builds import book_revisions, confirmation, require_all
 from pipeline_assets.namespace import MARTS
+from pipeline_assets.partitions import record_only
+from pipeline_assets.platform import Platform
+
+if TYPE_CHECKING:
+    from adbc_driver_manager.dbapi import Connection, Cursor
+
+
+class MartsIOManager(PostgresPolarsIOManager):
+    """Publishes what was built of the marts; loads their rows.
+
+    Args:
+        platform: the deployment.
+    """
+
+    _built: Built | None = None
+
+    def __init__(self, platform: Platform) -> None:
+        tables = {name: table for name, table in platform.model.tables.items() if table.store == "marts"}
+        super().__init__(
+            url=lambda: platform.postgres_url,
+            schema=platform.settings.namespace.marts,
+            contracts={name: table.contract for name, table in tables.items()},
+        )
+        self._platform = platform
+
+    def handle_output(self, context: dg.OutputContext, obj: object) -> None:
+        """Publish what was built: rows, the confirmation of the run's claim and what goes with it in one transaction.
+
+        Raises:
+            OvertakenError: another run has claimed one of the days since; nothing was published.
+            TookTooLongError: files that were read may be gone; nothing was published.
+            TableError: PostgreSQL refused something.
+        """
+        if not isinstance(obj, Built) or obj.frames is None:
+            raise dg.DagsterInvariantViolationError(
+                f"{context.asset_key.to_user_string()} returned {type(obj).__name__}; the marts store tables of the "
+                "model only."
+            )
+        record_only(context, obj.days)
+        # One that knows what it publishes, so that this one keeps nothing of any run.
+        publishing = copy.copy(self)
+        publishing._built = obj
+        try:
+            super(MartsIOManager, publishing).handle_output(
+                context, FrameStream(obj.frames, replaces=obj.replaces, checked=True)
+            )
+        finally:
+            obj.frames.close()
+
+    def rows_of_days(self, table: Table, days: Collection[date] | None, *, columns: Sequence[str]) -> pl.DataFrame:
+        """See `rows_of_days`."""
+        schema = self._platform.settings.namespace.marts
+        return rows_of_days(self.client, table, days, columns=columns, schema=schema)
+
+    def rows_among(self, table: Table, column: str, values: pl.Series, *, columns: Sequence[str]) -> pl.DataFrame:
+        """See `rows_among`."""
+        schema = self._platform.settings.namespace.marts
+        return rows_among(self.client, table, column, values, columns=columns, schema=schema)
+
+    def rows_of_groups(
+        self, table: Table, groups: Groups, seeds: pl.Series, days: Collection[date]
+    ) -> pl.DataFrame | None:
+        """See `rows_of_groups`."""
+        settings = self._platform.settings
+        timezone, schema = ZoneInfo(settings.timezone), settings.namespace.marts
+        return rows_of_groups(self.client, table, groups, seeds, days, timezone=timezone, schema=schema)
+
+    def _get_table_slice(self, context: Any, output_context: dg.OutputContext) -> TableSlice:
+        """The table, and where rows are written the days that the run has claimed."""
+        table_slice = super()._get_table_slice(context, output_context)
+        if self._built is None or not table_slice.partition_dimensions:
+            return table_slice
+        days = self._built.days
+        (dimension,) = table_slice.partition_dimensions
+        claimed = dimension._replace(partitions=[day.isoformat() for day in days])
+        return table_slice._replace(partition_dimensions=[claimed])
+
+    def before_commit(self, context: dg.OutputContext, connection: "Connection") -> None:  # noqa: ARG002
+        """Confirm the claim, and book what the table says of each day."""
+        built = self._built
+        assert built is not None  # noqa: S101
+        schemas = self._platform.settings.namespace.schemas
+        confirmed = confirmation(self._platform.recipes[built.table], built.days, built.run_id)
+        with connection.cursor() as cursor:
+            _execute(cursor, confirmed, schemas)
+            require_all(built.table, built.days, [age for (age,) in cursor.fetchall()])
+            for statement in book_revisions(built.table, built.revisions) if built.revisions is not None else ():
+                _execute(cursor, statement, schemas)
+
+    def partition_figures(
+        self,
+        context: dg.OutputContext,  # noqa: ARG002
+        written: Mapping[str, Mapping[str, int | float]],  # noqa: ARG002
+    ) -> Mapping[str, Mapping[str, int | float]]:
+        """The figures of the days that were built."""
+        assert self._built is not None  # noqa: S101
+        return {day.isoformat(): dict(of) for day, of in self._built.figures.items()}
+
+
+def _execute(cursor: "Cursor", statement: sa.UpdateBase, schemas: Mapping[str, str]) -> None:
+    """Run a statement of SQLAlchemy on a connection of ADBC, with its schemas called as the deployment calls them."""
+    compiled = statement.compile(
+        dialect=numbered_parameters(),
+        compile_kwargs={"render_postcompile": True},
+        schema_translate_map=dict(schemas),
+        render_schema_translate=bool(schemas),
+    )
+    cursor.execute(str(compiled), [compiled.params[name] for name in compiled.positiontup or ()] or None)
+
+
+def rows_of_days(
+    client: PostgresClient,
+    table: Table,
+    days: Collection[date] | None,
+    *,
+    columns: Sequence[str],
+    schema: str = MARTS,
+) -> pl.DataFrame:
+    """The rows of some days of a table, or all of them.
+
+    Args:
+        client: of the server.
+        table: the table.
+        days: the days; None for all rows.
+        columns: columns wanted.
+        schema: where the table is.
+
+    Raises:
+        TableError: there is no such table, PostgreSQL cannot be reached or refused a statement.
+    """
+    condition, values = "true", []
+    if days is not None:
+        condition = f"{quoted(table.partition_column or '')} = ANY($1::text[]::date[])"
+        values = [[day.isoformat() for day in days]]
+    return _required(_rows(client, schema, table, condition, values, columns=columns), schema, table)
 
 
 def rows_among(
@@ -37,10 +183,7 @@ def rows_among(
         TableError: there is no such table, PostgreSQL cannot be reached or refused a statement.
     """
     condition = f"{quoted(column)} = ANY($1::text[])"
-    rows = _rows(client, schema, table, condition, [values.to_list()], columns=columns)
-    if rows is None:
-        raise TableError(f"{schema}.{table.name} does not exist. Materialize {table.name} first.")
-    return rows
+    return _required(_rows(client, schema, table, condition, [values.to_list()], columns=columns), schema, table)
 
 
 def rows_of_groups(
@@ -110,6 +253,12 @@ def _rows(
             parameters=parameters,
             types=contract_schema(table.contract),
         )
+
+
+def _required(rows: pl.DataFrame | None, schema: str, table: Table) -> pl.DataFrame:
+    if rows is None:
+        raise TableError(f"{schema}.{table.name} does not exist. Materialize {table.name} first.")
+    return rows
 
 
 def _spans(days: Collection[date], timezone: ZoneInfo) -> list[tuple[datetime, datetime]]:

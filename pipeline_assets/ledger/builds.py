@@ -1,259 +1,79 @@
-"""What each asset and day was built from, and which days are stale.
+"""What each asset and day was built from, as the ledger has it; which days are stale follows in `planning`.
 
-Every table is described by a `Recipe`: what it reads and how far around a day it looks. From the recipes and the
-staged files that count, the fingerprint of what a day *should* be built from follows without looking at any data; a
-day is stale where the fingerprint booked with it differs. A build claims its days, and its claim is confirmed in the
-transaction that publishes the rows: as built only if nobody else touched an input since the run began to read. So a
-crash, an overtaken run or an input that changed under it can only leave a day stale.
+A build claims its days, and its claim is confirmed in the transaction that publishes the rows: as built only if nobody
+else touched an input since the run began to read. So a crash, an overtaken run or an input that changed under it can
+only leave a day stale.
 
-A table without partitions is booked under the day `WHOLE` and reads all days of its inputs. It books which fingerprint
-each of them had, so that a build knows which days have changed since the one before it. What it says of the things
-that were active on a day (who a visitor is, when a session began) may change with any other day. So that only the days
-it changes for are built again, it books a revision for every day: a digest of what it says of that day. Daily tables
-that read it depend on the revisions of their days, and on nothing else of it.
+A table without partitions is booked under the day `UNPARTITIONED`. It books which fingerprint each day of its inputs
+had, so that a build knows which days have changed since the one before it. What it says of the things that were active
+on a day (who a visitor is, when a session began) may change with any other day. So that only the days it changes for
+are built again, it books a revision for every day: a digest of what it says of that day.
 """
 
-import hashlib
-import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from functools import cached_property
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 
+from pipeline_assets.day_counts import DayCounts
+from pipeline_assets.ledger.catalogue import Snapshot, snapshot
 from pipeline_assets.ledger.files import StagedFile
 from pipeline_assets.ledger.schema import IDENTIFIERS, builds, event_days, revisions
-from pipeline_assets.transforms.events import DayCounts
+from pipeline_assets.planning import (
+    BUILDING,
+    STAGING,
+    UNPARTITIONED,
+    Spec,
+    Staleness,
+    Window,
+    combined,
+    compared,
+    days_around,
+    digest,
+    made_of,
+    spans_of,
+)
 
-STAGING = "staging"
-WHOLE = date.min
-"""The day under which a table without partitions is booked."""
-_ABSENT = "-"
-_BUILDING = "building"
 _TEXTS = ARRAY(sa.Text)
-# Days without anything that two stale days of one run may lie apart.
-_BRIDGED_DAYS = 31
-LONGEST_STRETCH = 366
-"""Days of one run at most: each day's file stays open until the run publishes all of them."""
+_Among = Callable[[sa.ColumnElement[date]], sa.ColumnElement[bool]]
+"""Whether a column is one of some days."""
 
-
-Figures = Mapping[str, float]
-"""Numbers of a day that the UI shows, by name."""
+LONGEST_RUN = timedelta(days=1)
+"""From the claim of a table's days to its end. What takes longer is not published: see `catalogue.GRACE`."""
 
 
 class OvertakenError(RuntimeError):
     """Another run has claimed the same days since; its rows will be the ones that count."""
 
 
-@dataclass(frozen=True)
-class Input:
-    """An input of a table: another table (or `staging`) and the days around a day that are read."""
-
-    table: str
-    before: int = 0
-    after: int = 0
-
-    def days(self, day: date) -> list[date]:
-        """The input's days that a day reads."""
-        return [day + timedelta(days=offset) for offset in range(-self.before, self.after + 1)]
+class TookTooLongError(RuntimeError):
+    """A build took so long that files it has read or written may be gone; nothing of it was published."""
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """How a table is made.
+class Claim:
+    """Days that a run builds of a table, and what it reads for them.
 
     Attributes:
-        table: its name.
-        version: changes with its code, contract or settings.
-        inputs: what it reads. The days of an input say nothing where this table has no partitions: it reads all.
-        daily: whether it has daily partitions.
+        table: the table.
+        days: the days; `(UNPARTITIONED,)` of a table without partitions.
+        run_id: the run.
+        changed: for a table without partitions, all of whose inputs have some: the days on which an input may have
+            changed since the table was built. None where that is not known, or the spec is another, and for other
+            tables.
+        files: the listed files of its inputs: all days of them that it may read. Inputs in PostgreSQL have none.
+        staged: the staged files that it reads, of all days that it may read.
     """
 
     table: str
-    version: str
-    inputs: tuple[Input, ...]
-    daily: bool = True
-
-
-@dataclass(frozen=True)
-class Stretch:
-    """A range of days to build in one run.
-
-    Attributes:
-        first: first day; `WHOLE` where only tables without partitions are to be built.
-        last: last day.
-        stale: how many of the days are stale.
-        tables: what to build, in the order of the recipes. A table without partitions is not among them as long as
-            days outside of the stretch are to be built before it, and neither is what follows from it.
-    """
-
-    first: date
-    last: date
-    stale: int
-    tables: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        """The days."""
-        if self.first == WHOLE:
-            return "tables without partitions"
-        return f"{self.first}" if self.first == self.last else f"{self.first} to {self.last}"
-
-
-@dataclass(frozen=True)
-class Staleness:
-    """What has to be built.
-
-    Attributes:
-        recipes: every table, inputs before the tables that read them.
-        tables: the stale days of every table; `WHOLE` for one without partitions.
-        present: all days that have rows or were ever built.
-        wanted: fingerprint of what a table should be built from on a stale day.
-    """
-
-    recipes: Sequence[Recipe]
-    tables: Mapping[str, set[date]]
-    present: set[date]
-    wanted: Mapping[tuple[str, date], str] = field(default_factory=dict)
-
-    @property
-    def days(self) -> set[date]:
-        """The days on which any table is stale."""
-        return set().union(*self.tables.values()) - {WHOLE}
-
-    @cached_property
-    def _ancestors(self) -> dict[str, set[str]]:
-        """Everything a table is made of, directly or not, itself included."""
-        found: dict[str, set[str]] = {}
-        for recipe in self.recipes:
-            found[recipe.table] = {recipe.table}.union(*(found.get(needed.table, set()) for needed in recipe.inputs))
-        return found
-
-    def asked_of(self, stretch: Stretch) -> list[tuple[str, date, str]]:
-        """What building a stretch is to achieve: its stale tables and days, and the fingerprints they should have."""
-        return [
-            (table, day, self.wanted[table, day])
-            for table in stretch.tables
-            for day in sorted(self.tables[table])
-            if day == WHOLE or stretch.first <= day <= stretch.last
-        ]
-
-    def stretches(self) -> list[Stretch]:
-        """Ranges of days to build, one run each, oldest first; together they hold every stale day of every table.
-
-        Days that nothing is known of are bridged (building an empty day costs less than another run), but no day that
-        is up to date. Tables that must wait for other stretches are left to a later call.
-        """
-        stale = self.days
-        found: list[Stretch] = []
-        joins = False
-        for day in sorted(self.present):
-            if day not in stale:
-                joins = False
-            elif (
-                joins
-                and (day - found[-1].last).days <= _BRIDGED_DAYS
-                and (day - found[-1].first).days < LONGEST_STRETCH
-            ):
-                found[-1] = Stretch(found[-1].first, day, found[-1].stale + 1)
-            else:
-                found.append(Stretch(day, day, 1))
-                joins = True
-        chosen = [self._with_tables(stretch) for stretch in found or [Stretch(WHOLE, WHOLE, 0)]]
-        return [stretch for stretch in chosen if stretch.tables]
-
-    def halves(self, stretch: Stretch) -> list[Stretch]:
-        """The stretch cut in two, so that one bad day does not keep the others from being built; none of a day."""
-        days = (stretch.last - stretch.first).days
-        if not days:
-            return []
-        middle = stretch.first + timedelta(days=days // 2)
-        halves = (
-            self._with_tables(Stretch(first, last, len([day for day in self.days if first <= day <= last])))
-            for first, last in ((stretch.first, middle), (middle + timedelta(days=1), stretch.last))
-        )
-        return [half for half in halves if half.tables]
-
-    def within(self, stretch: Stretch, first: date, last: date | None) -> Stretch | None:
-        """The part of a stretch that is not before a day and not after another; None where nothing is to be built."""
-        if stretch.first == WHOLE:
-            return stretch
-        begin, end = max(stretch.first, first), stretch.last if last is None else min(stretch.last, last)
-        if begin > end:
-            return None
-        part = self._with_tables(Stretch(begin, end, len([day for day in self.days if begin <= day <= end])))
-        return part if part.tables else None
-
-    def _with_tables(self, stretch: Stretch) -> Stretch:
-        """The stretch with what can be built in it."""
-        elsewhere = {
-            table
-            for table, days in self.tables.items()
-            if any(day != WHOLE and not stretch.first <= day <= stretch.last for day in days)
-        }
-
-        def is_stale(table: str) -> bool:
-            return WHOLE in self.tables[table] or any(
-                stretch.first <= day <= stretch.last for day in self.tables[table]
-            )
-
-        def must_wait(table: str) -> bool:
-            return any(
-                WHOLE in self.tables[needed] and any(below in elsewhere for below in self._ancestors[needed])
-                for needed in self._ancestors[table]
-                if needed in self.tables
-            )
-
-        tables = [recipe.table for recipe in self.recipes if is_stale(recipe.table) and not must_wait(recipe.table)]
-        return replace(stretch, tables=tuple(tables))
-
-
-Fingerprints = Mapping[str, Mapping[date, str]]
-"""Of tables and days; the day of a table without partitions is `WHOLE`."""
-
-
-def combined(recipe: Recipe, day: date, days: Iterable[date], known: Fingerprints, revised: Fingerprints) -> str:
-    """The fingerprint of a table's day from what is known of its inputs.
-
-    Args:
-        recipe: the table.
-        day: the day, or `WHOLE`.
-        days: all days that exist, in order; what a table without partitions reads.
-        known: fingerprints of the inputs with daily partitions, and where the table has none, of the others too.
-        revised: revisions of the inputs without partitions.
-    """
-    parts = [recipe.table, recipe.version]
-    for needed in recipe.inputs:
-        if needed.table in revised and recipe.daily:
-            parts += [revised[needed.table].get(other, _ABSENT) for other in needed.days(day)]
-        elif recipe.daily:
-            parts += [known[needed.table].get(other, _ABSENT) for other in needed.days(day)]
-        elif needed.table in revised:
-            parts.append(known[needed.table].get(WHOLE, _ABSENT))
-        else:
-            parts += [f"{other}:{known[needed.table].get(other, _ABSENT)}" for other in days]
-    return _digest(parts)
-
-
-def planned(
-    recipes: Iterable[Recipe], staged: Mapping[date, str], present: Collection[date], revised: Fingerprints
-) -> Fingerprints:
-    """The fingerprints every table and day should have.
-
-    Args:
-        recipes: every table, inputs before the tables that read them.
-        staged: of the staged files that count.
-        present: the days that exist at all.
-        revised: the revisions booked of every table without partitions.
-    """
-    days = sorted(present)
-    known: dict[str, Mapping[date, str]] = {STAGING: staged}
-    for recipe in recipes:
-        own = days if recipe.daily else [WHOLE]
-        known[recipe.table] = {day: combined(recipe, day, days, known, revised) for day in own}
-    return known
+    days: tuple[date, ...]
+    run_id: str
+    changed: frozenset[date] | None
+    files: Snapshot
+    staged: tuple[StagedFile, ...]
 
 
 def staged_fingerprints(staged: Iterable[StagedFile]) -> dict[date, str]:
@@ -261,11 +81,7 @@ def staged_fingerprints(staged: Iterable[StagedFile]) -> dict[date, str]:
     by_day: dict[date, list[str]] = {}
     for file in staged:
         by_day.setdefault(file.event_date, []).append(f"{file.source}/{file.content}/{file.rules}")
-    return {day: _digest(sorted(names)) for day, names in by_day.items()}
-
-
-def _digest(parts: Sequence[str]) -> str:
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+    return {day: digest(sorted(names)) for day, names in by_day.items()}
 
 
 class BuildLedger:
@@ -273,13 +89,13 @@ class BuildLedger:
 
     Args:
         engine: the ledger.
-        recipes: every table, inputs before the tables that read them.
+        specs: every table, inputs before the tables that read them.
         since: the platform's first day; nothing before it is looked at.
     """
 
-    def __init__(self, engine: sa.Engine, recipes: Sequence[Recipe], *, since: date = date.min) -> None:
+    def __init__(self, engine: sa.Engine, specs: Sequence[Spec], *, since: date = date.min) -> None:
         self._engine = engine
-        self._recipes = {recipe.table: recipe for recipe in recipes}
+        self._specs = {spec.name: spec for spec in specs}
         self._since = since
 
     def staleness(
@@ -298,68 +114,45 @@ class BuildLedger:
             of: only this table is asked for, and what it is made of.
             lost: days of tables whose rows are gone although they were built; they are stale.
         """
-        recipes = self._recipes if of is None else self._made_of(of)
-        files = staged_fingerprints(staged)
-        # Days to come cannot be built yet; until they can, they are no input of their neighbours either.
-        present = {day for day in files if self._since <= day <= until}
+        specs = list(self._specs.values() if of is None else made_of(self._specs.values(), of))
+        names = [spec.name for spec in specs]
         with self._engine.connect() as connection:
-            booked = self._booked(connection, recipes, self._since, until)
-            revised = self._revised(connection, recipes, self._since, until)
-        present.update(*booked.values())
-        present.discard(WHOLE)
-        plan = planned(recipes.values(), files, present, revised)
-        stale: dict[str, set[date]] = {}
-        for table in recipes:
-            gone = set((lost or {}).get(table, ())) & {*present, WHOLE}
-            stale[table] = {day for day, text in plan[table].items() if present and booked[table].get(day) != text}
-            stale[table] |= gone
-        wanted = {(table, day): plan[table][day] for table, days in stale.items() for day in days}
-        return Staleness(list(recipes.values()), stale, present, wanted)
+            booked = self._booked(connection, names, _between(self._since, until))
+            revised = self._revised(connection, names, _between(self._since, until))
+        # Days to come cannot be built yet; until they can, they are no input of their neighbours either.
+        files = {day: text for day, text in staged_fingerprints(staged).items() if self._since <= day <= until}
+        return compared(specs, files, booked, revised, lost or {})
 
-    def _made_of(self, table: str) -> dict[str, Recipe]:
-        """The recipes of a table and of everything it is made of, inputs first."""
-        wanted = {table}
-        for name in reversed(self._recipes):
-            if name in wanted:
-                wanted.update(needed.table for needed in self._recipes[name].inputs)
-        return {name: recipe for name, recipe in self._recipes.items() if name in wanted}
-
-    def _booked(
-        self, connection: sa.Connection, tables: Iterable[str], first: date, last: date
-    ) -> dict[str, dict[date, str]]:
-        """What some tables were built from on some days; `_BUILDING` where a claim was not confirmed."""
+    def _booked(self, connection: sa.Connection, tables: Iterable[str], days: _Among) -> dict[str, dict[date, str]]:
+        """What some tables were built from on some days; `BUILDING` where a claim was not confirmed."""
         b = builds.c
         found: dict[str, dict[date, str]] = {table: {} for table in tables}
-        inputs = sa.case((b.state == "built", b.inputs), else_=_BUILDING)
-        query = sa.select(b.asset, b.day, inputs).where(
-            b.asset.in_(found), sa.or_(b.day == WHOLE, b.day.between(first, last))
-        )
+        inputs = sa.case((b.state == "built", b.inputs), else_=BUILDING)
+        query = sa.select(b.asset, b.day, inputs).where(b.asset.in_(found), sa.or_(b.day == UNPARTITIONED, days(b.day)))
         for asset, day, text in connection.execute(query):
             found[asset][day] = text
         return found
 
-    def _revised(
-        self, connection: sa.Connection, tables: Iterable[str], first: date, last: date
-    ) -> dict[str, dict[date, str]]:
+    def _revised(self, connection: sa.Connection, tables: Iterable[str], days: _Among) -> dict[str, dict[date, str]]:
         """What those of some tables that have no partitions say of some days."""
         r = revisions.c
         found: dict[str, dict[date, str]] = {
-            table: {} for table in tables if table != STAGING and not self._recipes[table].daily
+            table: {} for table in tables if table != STAGING and not self._specs[table].is_daily
         }
-        query = sa.select(r.asset, r.day, r.revision).where(r.asset.in_(found), r.day.between(first, last))
+        query = sa.select(r.asset, r.day, r.revision).where(r.asset.in_(found), days(r.day))
         for asset, day, text in connection.execute(query):
             found[asset][day] = text
         return found
 
     def built_days(self, table: str) -> list[date]:
-        """The days a table was built for, in order; `WHOLE` for one without partitions."""
+        """The days a table was built for, in order; `UNPARTITIONED` for one without partitions."""
         b = builds.c
         query = sa.select(b.day).where(b.asset == table, b.state == "built").order_by(b.day)
         with self._engine.connect() as connection:
             return list(connection.execute(query).scalars())
 
     def built_by(self, table: str, run_id: str) -> list[date]:
-        """The days of a table that a run has built and that nobody has touched since, in order; maybe `WHOLE`."""
+        """The days of a table that a run has built and that nobody has touched since, in order."""
         b = builds.c
         query = sa.select(b.day).where(b.asset == table, b.state == "built", b.run_id == run_id).order_by(b.day)
         with self._engine.connect() as connection:
@@ -373,18 +166,11 @@ class BuildLedger:
                 sa.update(builds).where(b.asset == table, b.day.in_(list(days))).values(state="building")
             )
 
-    def event_rows(self, first: date, last: date) -> dict[date, int]:
-        """Events of the days `first` to `last`, both included."""
-        e = event_days.c
-        query = sa.select(e.event_date, e.events).where(e.event_date.between(first, last))
-        with self._engine.connect() as connection:
-            return {row.event_date: row.events for row in connection.execute(query)}
-
-    def event_counts(self, first: date, last: date) -> dict[date, dict[str, int]]:
-        """Where the landed rows of the days `first` to `last` went, both included."""
+    def event_counts(self, days: Collection[date]) -> dict[date, dict[str, int]]:
+        """Where the landed rows of some days went."""
         e = event_days.c
         names = ("landed", "duplicates", "conflicts", "excluded")
-        query = sa.select(e.event_date, *(e[name] for name in names)).where(e.event_date.between(first, last))
+        query = sa.select(e.event_date, *(e[name] for name in names)).where(e.event_date == _any_of(days))
         with self._engine.connect() as connection:
             return {day: dict(zip(names, numbers, strict=True)) for day, *numbers in connection.execute(query)}
 
@@ -397,57 +183,59 @@ class BuildLedger:
         self,
         table: str,
         days: Sequence[date],
-        staged: Iterable[StagedFile],
         run_id: str,
         *,
-        read_since: datetime | None = None,
+        staged: Callable[[sa.Connection, date, date], list[StagedFile]] = lambda *_: [],
         until: date = date.max,
-    ) -> set[date] | None:
-        """Announce that a run builds these days; from here on they count as stale.
+    ) -> Claim:
+        """Announce that a run builds some days, and take the lists of what it is to read of them.
+
+        From here on the days count as stale. All in one transaction, so that what is booked as read is what is read.
 
         Args:
             table: the table to build.
-            days: the days to build; `[WHOLE]` for a table without partitions.
-            staged: the staged files the run will read; empty unless the table reads staging.
+            days: the days to build, any; `[UNPARTITIONED]` for a table without partitions.
             run_id: the run; the latest claim of a day wins.
-            read_since: when, by `now`, the run began to read inputs; now by default.
+            staged: gives the staged files that count, from one day to another, where the table reads staging.
             until: the current day; days to come are no input of any.
-
-        Returns:
-            For a table without partitions, all of whose inputs have some: the days on which an input may have changed
-            since the table was built. None where that is not known, or the recipe is another, and for other tables.
         """
-        since = read_since or self.now()
-        recipe = self._recipes[table]
-        files = staged_fingerprints(staged)
-        needed = [each.table for each in recipe.inputs]
-        first, last = self._since, until
-        if recipe.daily:
-            first = max(first, min(days) - timedelta(days=max(each.before for each in recipe.inputs)))
-            last = min(last, max(days) + timedelta(days=max(each.after for each in recipe.inputs)))
+        spec = self._specs[table]
+        needed = [each.table for each in spec.inputs if each.table != STAGING]
+        near = _between(self._since, until)
+        if spec.is_daily:
+            before, after = (max(getattr(each, side) for each in spec.inputs) for side in ("before", "after"))
+            near = _any_day(self._known(days_around(days, before, after), until))
         with self._engine.begin() as connection:
-            built = self._booked(connection, needed, first, last)
-            revised = self._revised(connection, needed, first, last)
-            existing = sorted(set().union(*built.values()) - {WHOLE})
-            known = {**built, STAGING: files}
+            # The lists last: whatever is published after the fingerprints were read counts as touched since.
+            since = connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
+            built = self._booked(connection, needed, near)
+            revised = self._revised(connection, needed, near)
+            read = [
+                file
+                for each in spec.inputs
+                if each.table == STAGING
+                for first, last in spans_of(self._known(days_around(days, each.before, each.after), until))
+                for file in staged(connection, first, last)
+            ]
+            files = self._files(connection, spec, days, until)
+            existing = sorted(set().union(*built.values()) - {UNPARTITIONED})
+            known = {**built, STAGING: staged_fingerprints(read)}
             reading = None
-            if not recipe.daily and not revised:
+            if not spec.is_daily and not revised:
                 inputs = {name: {str(day): text for day, text in built[name].items()} for name in needed}
-                reading = {"version": recipe.version, "inputs": inputs}
+                reading = {"version": spec.version, "inputs": inputs}
             changed = _changed_days(connection, table, reading) if reading else None
             claim = insert(builds).values(
                 [
                     {
                         "asset": table,
                         "day": day,
-                        "inputs": combined(recipe, day, existing, known, revised),
+                        "inputs": combined(spec, day, existing, known, revised),
                         "state": "building",
                         "run_id": run_id,
                         "read_since": since,
                         "claimed_at": sa.func.clock_timestamp(),
                         "reading": reading,
-                        # Of what is there now; what will be there is not known yet.
-                        "figures": None,
                     }
                     for day in days
                 ]
@@ -457,50 +245,43 @@ class BuildLedger:
                 claim.on_conflict_do_update(
                     index_elements=["asset", "day"],
                     set_={
-                        name: new[name]
-                        for name in ("inputs", "state", "run_id", "read_since", "claimed_at", "reading", "figures")
+                        name: new[name] for name in ("inputs", "state", "run_id", "read_since", "claimed_at", "reading")
                     },
                 )
             )
-        return changed
+        return Claim(table, tuple(days), run_id, None if changed is None else frozenset(changed), files, tuple(read))
 
-    def book_figures(self, table: str, run_id: str, figures: Mapping[date, Figures]) -> None:
-        """Book the numbers of the days that a run has built and that nobody has claimed since.
+    def _known(self, days: Iterable[date], until: date) -> list[date]:
+        """Those of some days that can be read at all."""
+        return [day for day in days if self._since <= day <= until]
 
-        Args:
-            table: the table.
-            run_id: the run.
-            figures: numbers by name, of each day.
-        """
-        b = builds.c
-        booking = (
-            sa.update(builds)
-            .where(b.asset == table, b.day == sa.bindparam("of_day"), b.run_id == run_id)
-            .values(figures=sa.bindparam("numbers", type_=builds.c.figures.type))
-        )
-        if figures:
-            with self._engine.begin() as connection:
-                connection.execute(booking, [{"of_day": day, "numbers": dict(of)} for day, of in figures.items()])
-
-    def figures(self, table: str, first: date, last: date) -> dict[date, Figures]:
-        """The numbers that are booked of the days `first` to `last`, both included; days without any are left out."""
-        b = builds.c
-        query = sa.select(b.day, b.figures).where(
-            b.asset == table, b.day.between(first, last), b.state == "built", b.figures.is_not(None)
-        )
-        with self._engine.connect() as connection:
-            return {row.day: row.figures for row in connection.execute(query)}
+    def _files(self, connection: sa.Connection, spec: Spec, days: Sequence[date], until: date) -> Snapshot:
+        """The listed files that a table reads of its inputs."""
+        wanted: dict[str, Sequence[date] | None] = {}
+        for each in spec.inputs:
+            if each.table == STAGING:
+                continue
+            if not self._specs[each.table].is_daily:
+                wanted[each.table] = [UNPARTITIONED]
+            else:
+                near = self._known(days_around(days, each.before, each.after), until)
+                wanted[each.table] = near if spec.is_daily else None
+        found = snapshot(connection, wanted)
+        return {
+            name: {day: files for day, files in of.items() if day == UNPARTITIONED or self._since <= day <= until}
+            for name, of in found.items()
+        }
 
     def revisions(self, table: str) -> dict[date, str]:
         """What a table without partitions says of each day."""
         with self._engine.connect() as connection:
-            return self._revised(connection, [table], date.min, date.max)[table]
+            return self._revised(connection, [table], _between(date.min, date.max))[table]
 
 
 def _changed_days(connection: sa.Connection, table: str, reading: Mapping[str, Any]) -> set[date] | None:
     """The days on which what a table without partitions reads differs from what it was last built from, if it was."""
     b = builds.c
-    query = sa.select(b.reading).where(b.asset == table, b.day == WHOLE, b.state == "built")
+    query = sa.select(b.reading).where(b.asset == table, b.day == UNPARTITIONED, b.state == "built")
     before = connection.execute(query).scalar_one_or_none()
     if before is None or before["version"] != reading["version"]:
         return None
@@ -508,61 +289,93 @@ def _changed_days(connection: sa.Connection, table: str, reading: Mapping[str, A
     for name, now in reading["inputs"].items():
         then = before["inputs"].get(name, {})
         # A day that somebody was or is building may be anything.
-        same = {day for day, fingerprint in now.items() if fingerprint == then.get(day) != _BUILDING}
+        same = {day for day, fingerprint in now.items() if fingerprint == then.get(day) != BUILDING}
         changed |= (now.keys() | then.keys()) - same
     return {date.fromisoformat(day) for day in changed}
 
 
-def confirmation(recipe: Recipe, days: Sequence[date], run_id: str) -> sa.UpdateBase:
+def confirmation(spec: Spec, days: Collection[date], run_id: str) -> sa.UpdateBase:
     """The statement that confirms a claim; run it in the transaction that publishes the rows.
 
     A day stays stale if another run has touched one of its inputs since this run began to read them. The statement
-    returns one row per confirmed day, to be handed to `require_all`.
+    returns a row per confirmed day, to be handed to `require_all`.
+
+    Args:
+        spec: the table.
+        days: the days that were claimed.
+        run_id: the run.
     """
     b, i = builds.c, builds.alias("input").c
 
-    def read(needed: Input) -> sa.ColumnElement[bool]:
-        if not recipe.daily:
+    def read(needed: Window) -> sa.ColumnElement[bool]:
+        if not spec.is_daily:
             return i.asset == needed.table
         near = i.day.between(b.day - needed.before, b.day + needed.after)
-        return (i.asset == needed.table) & sa.or_(near, i.day == WHOLE)
+        return (i.asset == needed.table) & sa.or_(near, i.day == UNPARTITIONED)
 
     touched = sa.exists().where(
-        sa.or_(sa.false(), *(read(needed) for needed in recipe.inputs if needed.table != STAGING)),
+        sa.or_(sa.false(), *(read(needed) for needed in spec.inputs if needed.table != STAGING)),
         i.run_id != run_id,
         sa.func.greatest(i.claimed_at, i.built_at) >= b.read_since,
     )
     return (
         sa.update(builds)
-        .where(b.asset == recipe.table, b.day.between(min(days), max(days)), b.run_id == run_id)
+        .where(b.asset == spec.name, b.day == _any_of(days), b.run_id == run_id)
         .values(
             state=sa.case((touched, "building"), else_="built"),
             built_at=sa.func.now(),
             first_built_at=sa.func.coalesce(b.first_built_at, sa.func.now()),
         )
-        .returning(b.day)
+        .returning(sa.cast(sa.extract("epoch", sa.func.clock_timestamp() - b.claimed_at), sa.Float))
     )
 
 
-def require_all(table: str, days: Sequence[date], confirmed: int) -> None:
-    """Refuse to publish unless every claimed day was confirmed.
+def require_all(table: str, days: Sequence[date], ages: Sequence[float]) -> None:
+    """Refuse to publish unless every claimed day was confirmed, and in time.
+
+    Args:
+        table: the table.
+        days: the days that were claimed.
+        ages: what the confirmation returned: for how many seconds each day has been claimed.
 
     Raises:
         OvertakenError: another run has claimed one of the days since.
+        TookTooLongError: the files that the run has read or written may be gone.
     """
-    if confirmed != len(days):
-        what = "it" if list(days) == [WHOLE] else f"some of the days {min(days)} to {max(days)}"
+    if len(ages) != len(days):
+        what = "it" if list(days) == [UNPARTITIONED] else f"some of the days {min(days)} to {max(days)}"
         raise OvertakenError(
             f"{table}: another run has begun to build {what} since this run began. Its rows will count; nothing of "
             "this run was published."
         )
+    if max(ages) > LONGEST_RUN.total_seconds():
+        raise TookTooLongError(
+            f"{table}: to build it took more than {LONGEST_RUN.total_seconds() / 3600:.0f} hours, after which files "
+            "that were read or written may be removed. Nothing was published. Build fewer days at a time."
+        )
+
+
+def _between(first: date, last: date) -> _Among:
+    return lambda column: column.between(first, last)
+
+
+def _any_day(days: Collection[date]) -> _Among:
+    return lambda column: column == _any_of(days)
+
+
+def _any_of(days: Collection[date]) -> sa.ColumnElement[Any]:
+    return sa.any_(_days(days))
+
+
+def _days(days: Collection[date]) -> sa.ColumnElement[Any]:
+    """One value however many days there are. As texts, for those any driver binds."""
+    return sa.cast(sa.cast([str(day) for day in days], _TEXTS), ARRAY(sa.Date))
 
 
 def book_revisions(table: str, revised: Mapping[date, str]) -> list[sa.UpdateBase]:
     """The statements that book what a table says of each day; run them in the transaction that publishes its rows."""
     r = revisions.c
-    # Two values however many days there are. As texts, for those any driver binds.
-    days = sa.cast(sa.cast([str(day) for day in revised], _TEXTS), ARRAY(sa.Date))
+    days = _days(revised)
     texts = sa.cast(list(revised.values()), _TEXTS)
     given = sa.func.unnest(days, texts).table_valued("day", "revision").render_derived()
     new = insert(revisions).from_select(["asset", "day", "revision"], sa.select(sa.literal(table), *given.c))

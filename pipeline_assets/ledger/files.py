@@ -12,14 +12,11 @@ from datetime import date, datetime, timedelta
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
-from pipeline_assets.ledger.schema import contents, files, quarantine, schema_of, staged
+from pipeline_assets.ledger.schema import contents, files, lake_files, quarantine, schema_of, staged
 from pipeline_assets.locks import take_turn
 
 # A booking takes a second or two, however large the file is.
 _LOCK_LIMIT_SECONDS = 10 * 60
-
-LONGEST_RAW = 64 << 10
-"""Bytes of a quarantined line that are kept; of a longer one its beginning."""
 
 
 class LedgerError(RuntimeError):
@@ -158,9 +155,33 @@ class FileLedger:
             lock_source(connection, source)
             same = (files.c.source == source, files.c.content == load.content)
             connection.execute(sa.update(files).where(*same).values(**counts))
-            for table in (staged, quarantine):
-                connection.execute(sa.delete(table).where(table.c.source == source, table.c.content == load.content))
+            of_before = sa.delete(staged).where(staged.c.source == source, staged.c.content == load.content)
+            replaced = connection.execute(of_before.returning(staged.c.file)).scalars().all()
+            connection.execute(
+                sa.update(lake_files).where(lake_files.c.file.in_(replaced)).values(dropped_at=sa.func.now())
+            )
+            connection.execute(
+                sa.delete(quarantine).where(quarantine.c.source == source, quarantine.c.content == load.content)
+            )
             if load.days:
+                names = {day: staged_path(source, day, load.content, load.rules) for day in load.days}
+                new = insert(lake_files)
+                listed = connection.execute(
+                    new.on_conflict_do_update(
+                        index_elements=["name"], set_={"rows": new.excluded.rows, "dropped_at": None}
+                    ).returning(lake_files.c.name, lake_files.c.file),
+                    [
+                        {
+                            "name": names[day],
+                            "asset": f"staging/{source}",
+                            "day": day,
+                            "rows": rows,
+                            "run_id": "",
+                        }
+                        for day, rows in load.days.items()
+                    ],
+                )
+                numbers = {row.name: row.file for row in listed}
                 connection.execute(
                     sa.insert(staged),
                     [
@@ -170,6 +191,7 @@ class FileLedger:
                             "event_date": day,
                             "rules": load.rules,
                             "rows": rows,
+                            "file": numbers[names[day]],
                         }
                         for day, rows in sorted(load.days.items())
                     ],
@@ -213,16 +235,9 @@ class FileLedger:
             yield
 
     def staged_files(self, sources: Iterable[str], first: date, last: date) -> list[StagedFile]:
-        """The staged files that count for the days `first` to `last`, both included, in a fixed order."""
-        s = staged.c
-        query = (
-            sa.select(s.source, s.content, s.rules, s.event_date, s.rows)
-            .join_from(staged, files, (files.c.source == s.source) & (files.c.content == s.content))
-            .where(files.c.state == "active", s.source.in_(list(sources)), s.event_date.between(first, last))
-            .order_by(s.event_date, s.source, s.content)
-        )
+        """See `staged_files`."""
         with self._engine.connect() as connection:
-            return [StagedFile(*row) for row in connection.execute(query)]
+            return staged_files(connection, sources, first, last)
 
     def staged_of(self, source: str, content: str) -> list[StagedFile]:
         """The staged files of one content, whether it counts or not."""
@@ -255,6 +270,18 @@ class FileLedger:
                 .where(files.c.source == source, files.c.content.in_(list(contents_)))
                 .values(rules="replay", stamp="replay")
             )
+
+
+def staged_files(connection: sa.Connection, sources: Iterable[str], first: date, last: date) -> list[StagedFile]:
+    """The staged files that count for the days `first` to `last`, both included, in a fixed order."""
+    s = staged.c
+    query = (
+        sa.select(s.source, s.content, s.rules, s.event_date, s.rows)
+        .join_from(staged, files, (files.c.source == s.source) & (files.c.content == s.content))
+        .where(files.c.state == "active", s.source.in_(list(sources)), s.event_date.between(first, last))
+        .order_by(s.event_date, s.source, s.content)
+    )
+    return [StagedFile(*row) for row in connection.execute(query)]
 
 
 def lock_source(connection: sa.Connection, source: str) -> None:

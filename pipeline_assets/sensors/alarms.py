@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import dagster as dg
 
-from pipeline_assets.assets.keys import staging_key, table_key
+from pipeline_assets.asset_keys import staging_key, table_key
 from pipeline_assets.checks.events import EVERY_FILE_HAS_A_SOURCE, every_file_has_a_source
 from pipeline_assets.checks.staging import (
     FRESHNESS,

@@ -4,7 +4,7 @@ import time
 
 import dagster as dg
 
-from pipeline_assets.assets.keys import staging_key
+from pipeline_assets.asset_keys import staging_key
 from pipeline_assets.jobs import LOAD_JOB, job_name
 from pipeline_assets.platform import Platform
 from pipeline_assets.runs import under_way

@@ -13,6 +13,7 @@ from zoneinfo import available_timezones
 import duckdb
 
 from pipeline_assets.declarations.binding import binding_error, in_words
+from pipeline_assets.declarations.expressions import Expression, ExpressionError, Path, database, parse
 from pipeline_assets.declarations.problems import Problem, suggestion
 from pipeline_assets.sources.access_logs import NAMED_FORMATS, LogFormatError, log_format
 from pipeline_assets.sources.declaration import (
@@ -25,7 +26,6 @@ from pipeline_assets.sources.declaration import (
     Source,
 )
 from pipeline_assets.sources.encodings import COMMON, is_known
-from pipeline_assets.sources.expressions import Expression, ExpressionError, Path, database, parse
 from pipeline_assets.sources.mapping import (
     BOOLEAN_COLUMNS,
     DECIMAL_COLUMNS,

@@ -13,10 +13,10 @@ from pydantic_core import PydanticCustomError
 
 from pipeline_assets.contracts.staged_events import StagedEvents
 from pipeline_assets.declarations.durations import CalendarDays, Hours, Minutes
+from pipeline_assets.declarations.session_limits import DEFAULT_TIMEOUT, LONGEST_TIMEOUT
 from pipeline_assets.sources.access_logs import NAMED_FORMATS, LogFormat, LogFormatError, log_format
 from pipeline_assets.sources.dialect import Dialect
 from pipeline_assets.sources.formats import READY_FORMATS, ReadyFormat, RecordFormat
-from pipeline_assets.transforms.sessionize import DEFAULT_TIMEOUT, LONGEST_TIMEOUT
 
 PLAIN_FORMATS: tuple[RecordFormat, ...] = ("jsonl", "json_array", "csv", "tsv", "parquet", "access_log")
 """Formats of which only the records are known: what they mean is up to the declaration."""

@@ -19,7 +19,7 @@ import polars as pl
 from pipeline_assets.code_version import code_version
 from pipeline_assets.contracts.columns import money
 from pipeline_assets.contracts.staged_events import EVENT_TYPES, StagedEvents
-from pipeline_assets.ledger.files import LONGEST_RAW
+from pipeline_assets.declarations.expressions import Expression, Path, choosing, parse
 from pipeline_assets.settings import MAX_RECORD_BYTES
 from pipeline_assets.sources.access_logs import (
     JSON_LINES,
@@ -38,8 +38,8 @@ from pipeline_assets.sources.declaration import (
     Source,
 )
 from pipeline_assets.sources.encodings import UTF_8, canonical
-from pipeline_assets.sources.expressions import Expression, Path, choosing, parse
 from pipeline_assets.sources.formats import READY_FORMATS, ReadyFormat
+from pipeline_assets.sources.limits import LONGEST_ID, LONGEST_RAW
 from pipeline_assets.sources.no_ids import IDENTIFIERS, no_ids_of, which_no_id
 from pipeline_assets.sources.tabular import may_hold_json, object_sql
 from pipeline_assets.sources.times import ISO_8601, microseconds
@@ -72,10 +72,6 @@ _MONEY = money("")
 AMOUNT_TYPE = f"DECIMAL({_MONEY.precision}, {_MONEY.scale})"
 """What holds an amount. A number that it does not hold is no amount: it counts as absent and stays in the properties.
 Anything else that is no number breaks the contract."""
-
-LONGEST_ID = 500
-"""Bytes that an identifier may have; a longer one is a mistake. With what tables put before it (`user:`) it
-stays within the 512 bytes that a text of a key may have, so that ids are the same wherever they are joined."""
 
 _KEYS = ("property", "event_id", "anonymous_id", "user_id", "session_id_supplied", "view_id", "order_id")
 _DEFAULTED = ("property", "event_type", "is_conversion")

@@ -9,9 +9,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from pipeline_assets.declarations.expressions import Path, parse
 from pipeline_assets.declarations.problems import suggestion
 from pipeline_assets.sources.declaration import TABLE_FORMATS, Source
-from pipeline_assets.sources.expressions import Path, parse
 
 TEXT = "text"
 """The type of everything that a format without types holds."""

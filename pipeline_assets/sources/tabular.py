@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from pipeline_assets.sources.expressions import Path
+from pipeline_assets.declarations.expressions import Path
 from pipeline_assets.sources.formats import ReadyFormat
 from pipeline_assets.sql import literal
 

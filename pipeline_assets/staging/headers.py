@@ -6,9 +6,9 @@ declaration as well.
 
 from collections.abc import Iterable, Sequence
 
+from pipeline_assets.declarations.expressions import parse
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.sources.dialect import Dialect
-from pipeline_assets.sources.expressions import parse
 from pipeline_assets.sources.mapping import column_names
 
 _DELIMITERS = {",": ",", ";": ";", "\t": "tab", "|": "|"}

@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from duckdb.sqltypes import DuckDBPyType
 
-from pipeline_assets.ledger.files import LONGEST_RAW
+from pipeline_assets.declarations.expressions import parse
 from pipeline_assets.sources.declaration import Source
-from pipeline_assets.sources.expressions import parse
+from pipeline_assets.sources.limits import LONGEST_RAW
 from pipeline_assets.sources.mapping import column_names
 from pipeline_assets.sql import identifier, literal
 from pipeline_assets.staging.compression import UnreadableError

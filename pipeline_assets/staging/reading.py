@@ -17,12 +17,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline_assets.ledger.files import LONGEST_RAW, QuarantinedLine
+from pipeline_assets.ledger.files import QuarantinedLine
 from pipeline_assets.settings import MAX_RECORD_BYTES
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.sources.dialect import Dialect, LineEnd
 from pipeline_assets.sources.encodings import UTF_8
 from pipeline_assets.sources.formats.ready import Nested
+from pipeline_assets.sources.limits import LONGEST_RAW
 from pipeline_assets.sources.mapping import column_names
 from pipeline_assets.staging.compression import UnreadableError, open_stream
 from pipeline_assets.staging.encoding import Bytes, LineFeeds, UndeclaredEncodingError, Utf8Stream, where_not_utf8

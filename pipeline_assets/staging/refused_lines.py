@@ -5,7 +5,8 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, Any
 
-from pipeline_assets.ledger.files import LONGEST_RAW, QuarantinedLine
+from pipeline_assets.ledger.files import QuarantinedLine
+from pipeline_assets.sources.limits import LONGEST_RAW
 
 _MEMORY = 1 << 20
 _HEADER = struct.Struct("<qqii")

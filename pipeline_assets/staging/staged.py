@@ -6,8 +6,8 @@ from pathlib import Path
 
 import polars as pl
 
+from pipeline_assets.contracts.columns import contract_schema
 from pipeline_assets.contracts.staged_events import StagedEvents
-from pipeline_assets.io_managers.frames import contract_schema
 from pipeline_assets.ledger.files import StagedFile
 from pipeline_assets.parquet_files import scan_parquet
 

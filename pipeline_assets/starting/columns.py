@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 
+from pipeline_assets.declarations.expressions import database
 from pipeline_assets.declarations.problems import suggestion
-from pipeline_assets.sources.expressions import database
 from pipeline_assets.sql import identifier
 from pipeline_assets.starting.names import rank
 from pipeline_assets.starting.samples import Column, Sample, SampleError

@@ -18,11 +18,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline_assets.declarations.expressions import database
 from pipeline_assets.settings import MAX_RECORD_BYTES
 from pipeline_assets.sources.access_logs import NAMED_FORMATS, log_format
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.sources.dialect import Dialect
-from pipeline_assets.sources.expressions import database
 from pipeline_assets.sources.formats import READY_FORMATS
 from pipeline_assets.sources.mapping import column_names
 from pipeline_assets.staging import reading

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from pipeline_assets.sources.expressions import database
+from pipeline_assets.declarations.expressions import database
 from pipeline_assets.sql import literal
 from pipeline_assets.starting.names import known
 

@@ -56,6 +56,10 @@ class Store(Protocol):
         """What is known of an object; None if it is not there."""
         ...
 
+    def locate(self, name: str) -> str:
+        """What Polars, DuckDB and pyarrow call an object: an absolute path, or a URL."""
+        ...
+
     def open(self, name: str) -> BinaryIO:
         """An object for reading from any place in it.
 

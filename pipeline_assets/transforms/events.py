@@ -4,9 +4,8 @@ Decisions about duplicates are taken on a few narrow columns of all rows; only t
 a day at a time, so that memory depends on the size of a day and not on the number of days.
 """
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
 
@@ -14,6 +13,7 @@ import polars as pl
 
 from pipeline_assets.contracts.events import Events
 from pipeline_assets.contracts.staged_events import StagedEvents
+from pipeline_assets.day_counts import DayCounts
 from pipeline_assets.transforms.urls import add_url_columns
 from pipeline_assets.transforms.user_agents import add_user_agent_columns
 
@@ -33,42 +33,6 @@ EARLIER_COLUMNS = (*_IDENTITY, *_STORY_COLUMNS, "event_date")
 
 # Rows that are turned into events at a time: enough to be fast, few enough to add little to a day's memory.
 _ROWS_PER_FRAME = 250_000
-
-
-@dataclass(frozen=True)
-class DayCounts:
-    """What became of the rows of a day: `landed = events + duplicates + excluded`.
-
-    Attributes:
-        landed: staged rows.
-        events: rows that became events.
-        duplicates: rows dropped because an earlier row has their property and event id.
-        conflicts: those of the duplicates whose content differs from the row they lost to.
-        excluded: rows that their source's declaration keeps out.
-        excluded_by_reason: the same by reason.
-        across: those of the events whose id, given by their source, an event of another property has on the same day.
-            They are no duplicates, but may be one feed that is delivered under two properties.
-    """
-
-    landed: int = 0
-    events: int = 0
-    duplicates: int = 0
-    conflicts: int = 0
-    excluded: int = 0
-    excluded_by_reason: Mapping[str, int] = field(default_factory=dict)
-    across: int = 0
-
-    def __add__(self, other: "DayCounts") -> "DayCounts":
-        """The counts of two disjoint shares of a day's rows together."""
-        return DayCounts(
-            self.landed + other.landed,
-            self.events + other.events,
-            self.duplicates + other.duplicates,
-            self.conflicts + other.conflicts,
-            self.excluded + other.excluded,
-            dict(Counter(self.excluded_by_reason) + Counter(other.excluded_by_reason)),
-            self.across + other.across,
-        )
 
 
 @dataclass(frozen=True)

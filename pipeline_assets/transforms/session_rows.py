@@ -7,9 +7,9 @@ from datetime import date, timedelta
 import polars as pl
 from polars import selectors as cs
 
+from pipeline_assets.declarations.session_limits import DEFAULT_TIMEOUT
 from pipeline_assets.transforms.ordering import ORDER_COLUMNS
 from pipeline_assets.transforms.sessionize import (
-    DEFAULT_TIMEOUT,
     EVENT_KEY,
     REASON,
     SUPPLIED,

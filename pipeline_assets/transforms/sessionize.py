@@ -18,13 +18,9 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from pipeline_assets.contracts.sessions import REASONS
+from pipeline_assets.declarations.session_limits import DEFAULT_TIMEOUT, LONGEST_SESSION_DAYS, LONGEST_TIMEOUT
 from pipeline_assets.transforms.ordering import ORDER_COLUMNS, event_order
 
-DEFAULT_TIMEOUT = timedelta(minutes=30)
-LONGEST_TIMEOUT = timedelta(hours=12)
-"""A timeout must be well below the shortest day, or a day without events would not end a session."""
-
-LONGEST_SESSION_DAYS = 31
 SHORTEST_DAY = timedelta(hours=22)
 """The shortest calendar day of any time zone, where the clock is put forward by two hours."""
 

@@ -66,7 +66,7 @@ def counted(
 ) -> SessionCounts:
     """What the recount says of files with these events."""
     paths = list(write(folder, rows).values())
-    return count_sessions(connection, paths, days[0], days[-1], **how)
+    return count_sessions(connection, paths, days, **how)
 
 
 def test_a_day_of_one_source_that_another_source_with_a_longer_timeout_goes_on_from_is_full(
@@ -144,10 +144,10 @@ def test_the_recount_of_sessions_agrees_with_the_transform(
     supplied.write_parquet(folder / "supplied.parquet")
     how: dict[str, Any] = {"rules": RULES, "timezone": timezone, "supplied": [str(folder / "supplied.parquet")]}
     expected = built(rows, days, timezone, RULES)
-    assert count_sessions(connection, list(paths.values()), days[0], days[-1], **how) == expected
+    assert count_sessions(connection, list(paths.values()), days, **how) == expected
     for day in days:
         near = [path for other, path in paths.items() if -2 <= (other - day).days <= DAYS_AFTER]
-        assert count_sessions(connection, near, day, day, **how) == (
+        assert count_sessions(connection, near, [day], **how) == (
             {key: started for key, started in expected.started.items() if key[0] == day},
             {key: number for key, number in expected.excluded.items() if key[0] == day},
         )
@@ -189,5 +189,5 @@ def test_revenue_with_and_without_a_currency_is_a_sum_only_in_the_reporting_curr
 
 
 def test_nothing_is_counted_where_there_are_no_files(connection: duckdb.DuckDBPyConnection) -> None:
-    assert count_sessions(connection, [], TODAY, TODAY, rules={}, timezone="UTC") == ({}, {})
+    assert count_sessions(connection, [], [TODAY], rules={}, timezone="UTC") == ({}, {})
     assert count_activity(connection, [], reporting=None) == {}

@@ -15,7 +15,6 @@ from pipeline_assets.build import build_defs, build_platform
 from pipeline_assets.contracts.tables import BACKBONE, EVENTS, Table
 from pipeline_assets.ledger.schema import schema_of, text
 from pipeline_assets.namespace import MARTS
-from pipeline_assets.parquet_files import scan_parquet
 from pipeline_assets.platform import Platform
 from pipeline_assets.refresh import Refresh, RefreshReport
 from pipeline_assets.settings import Settings
@@ -224,11 +223,11 @@ def mart(engine: sa.Engine, table: Table) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
-def in_lake(settings: Settings, table: Table) -> pl.DataFrame:
+def in_lake(platform: Platform, table: Table) -> pl.DataFrame:
     """All rows of a table in the lake."""
-    files = sorted((settings.lake_dir / table.name).glob("**/part.parquet"))
+    files = [file for files in platform.catalogue.files(table.name).values() for file in files]
     assert files
-    return pl.concat([scan_parquet([file]).collect() for file in files])
+    return platform.lake.scan(files, table.contract).collect()
 
 
 def everything(platform: Platform) -> dict[str, pl.DataFrame]:
@@ -239,7 +238,7 @@ def everything(platform: Platform) -> dict[str, pl.DataFrame]:
 
 def rows(platform: Platform, table: Table) -> pl.DataFrame:
     """All rows of a table, in order of its key; of all its columns where it has none."""
-    found = mart(platform.engine, table) if table.store == "marts" else in_lake(platform.settings, table)
+    found = mart(platform.engine, table) if table.store == "marts" else in_lake(platform, table)
     return found.sort(
         [*([table.partition_column] if table.partition_column else []), *table.contract.primary_key()]
         if table.contract.primary_key()

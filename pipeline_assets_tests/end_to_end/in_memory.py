@@ -66,10 +66,13 @@ class InMemory:
     def at_once(self) -> Tables:
         """All tables from everything at once."""
         tables: Tables = {EVENTS.name: in_order(EVENTS, self._events)}
-        for name, derived in self.model.derived.items():
+        for name, derived in self._of_events():
             inputs = {each.table.name: self._read(each, tables, self.days[0], self.days[-1]) for each in derived.reads}
-            tables[name] = in_order(derived.table, derived.build(inputs, self.days))
+            tables[name] = in_order(derived.table, _built(derived, inputs, self.days))
         return tables
+
+    def _of_events(self) -> list[tuple[str, Derived]]:
+        return [(name, derived) for name, derived in self.model.derived.items() if derived.table is not EVENTS]
 
     def day_by_day(self, buckets: Callable[[], int] = lambda: 1) -> Tables:
         """All tables a day at a time, from exactly the days and columns that each declares to read.
@@ -78,7 +81,7 @@ class InMemory:
             buckets: into how many parts of its visitors the next day is cut, where its table allows that.
         """
         tables: Tables = {EVENTS.name: in_order(EVENTS, self._events)}
-        for name, derived in self.model.derived.items():
+        for name, derived in self._of_events():
             whole = derived.table.partition_column is None
             tables[name] = self._whole(derived, tables) if whole else self.days_of(derived, tables, buckets)
         return tables
@@ -89,7 +92,7 @@ class InMemory:
 
     def _whole(self, derived: Derived, tables: Tables) -> pl.DataFrame:
         inputs = {each.table.name: tables[each.table.name].lazy() for each in derived.reads}
-        return in_order(derived.table, derived.build(inputs, ()))
+        return in_order(derived.table, _built(derived, inputs, ()))
 
     def _days(self, derived: Derived, tables: Tables, buckets: Callable[[], int]) -> Iterator[pl.DataFrame]:
         for day in self.days:
@@ -97,7 +100,7 @@ class InMemory:
             for bucket in range(parts):
                 batch = Batch((day,), bucket, parts)
                 inputs = {each.table.name: self._near(each, derived, batch, tables, day) for each in derived.reads}
-                rows = derived.build(inputs, [day])
+                rows = _built(derived, inputs, [day])
                 assert rows.filter(pl.col(derived.table.partition_column or "") != day).is_empty()
                 yield rows
 
@@ -113,6 +116,12 @@ class InMemory:
         if each.table.partition_column is not None:
             rows = rows.filter(pl.col(each.table.partition_column).is_between(first, last))
         return rows.select(each.columns) if each.columns else rows
+
+
+def _built(derived: Derived, inputs: Mapping[str, pl.LazyFrame], days: Sequence[date]) -> pl.DataFrame:
+    rows = derived.build(inputs, days)
+    assert isinstance(rows, pl.DataFrame)
+    return rows
 
 
 def in_order(table: Table, rows: pl.DataFrame) -> pl.DataFrame:

@@ -8,7 +8,7 @@ import pytest
 import typer.testing
 
 from pipeline_assets.cli import app
-from pipeline_assets.io_managers.frames import lake_path
+from pipeline_assets.lake_paths import lake_path
 from pipeline_assets.undeclared import read_copy
 from pipeline_assets_tests.end_to_end.deployment import CLICKS, Deployment, differences
 from pipeline_assets_tests.end_to_end.test_files import click

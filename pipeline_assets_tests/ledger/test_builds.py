@@ -6,24 +6,20 @@ import pytest
 import sqlalchemy as sa
 
 from pipeline_assets.ledger.builds import (
-    STAGING,
-    WHOLE,
     BuildLedger,
-    Input,
     OvertakenError,
-    Recipe,
-    Staleness,
     book_revisions,
     confirmation,
     require_all,
 )
 from pipeline_assets.ledger.files import StagedFile
 from pipeline_assets.ledger.migrate import migrate
+from pipeline_assets.planning import STAGING, UNPARTITIONED, Input, Planned
 from pipeline_assets.postgres import sqlalchemy_url
 
 RECIPES = [
-    Recipe("events", "1", (Input(STAGING, before=1),)),
-    Recipe("sessions", "1", (Input("events", before=1, after=1),)),
+    Planned("events", "1", (Input(STAGING, before=1),)),
+    Planned("sessions", "1", (Input("events", before=1, after=1),)),
 ]
 LAST = date(2026, 3, 31)
 
@@ -43,16 +39,16 @@ def staged(*days: int, content: str = "c") -> list[StagedFile]:
     return [StagedFile("web", content, "r", day, 1) for day in march(*days)]
 
 
-def build(engine: sa.Engine, recipes: list[Recipe], files: list[StagedFile], days: list[date]) -> None:
+def build(engine: sa.Engine, recipes: list[Planned], files: list[StagedFile], days: list[date]) -> None:
     ledger = BuildLedger(engine, recipes)
     for recipe in recipes:
         wanted = [file for file in files if days[0] - timedelta(days=1) <= file.event_date <= days[-1]]
-        ledger.claim(recipe.table, days, wanted if recipe.table == "events" else [], "run")
-        confirm(engine, recipe.table, days, "run")
+        ledger.claim(recipe.name, days, wanted if recipe.name == "events" else [], "run")
+        confirm(engine, recipe.name, days, "run")
 
 
 def confirm(engine: sa.Engine, table: str, days: list[date], run: str) -> None:
-    recipe = next(recipe for recipe in RECIPES if recipe.table == table)
+    recipe = next(recipe for recipe in RECIPES if recipe.name == table)
     with engine.begin() as connection:
         require_all(table, days, len(connection.execute(confirmation(recipe, days, run)).all()))
 
@@ -90,7 +86,7 @@ def test_a_day_that_loses_its_rows_is_rebuilt_empty(engine: sa.Engine) -> None:
 
 def test_a_new_version_makes_every_day_of_its_table_and_of_those_that_read_it_stale(engine: sa.Engine) -> None:
     build(engine, RECIPES, staged(1, 2), march(1, 2))
-    newer = [Recipe("events", "2", RECIPES[0].inputs), RECIPES[1]]
+    newer = [Planned("events", "2", RECIPES[0].inputs), RECIPES[1]]
     assert BuildLedger(engine, newer).staleness(staged(1, 2), until=LAST).tables == {
         "events": set(march(1, 2)),
         "sessions": set(march(1, 2)),
@@ -133,50 +129,18 @@ def test_a_run_whose_inputs_were_rebuilt_while_it_read_them_leaves_its_days_stal
 
 def test_days_before_the_first_day_are_not_asked_for(engine: sa.Engine) -> None:
     build(engine, RECIPES, staged(1, 2, 3), march(1, 2, 3))
-    newer = [Recipe("events", "2", RECIPES[0].inputs), RECIPES[1]]
+    newer = [Planned("events", "2", RECIPES[0].inputs), RECIPES[1]]
     found = BuildLedger(engine, newer, since=date(2026, 3, 2)).staleness(staged(2, 3), until=LAST)
     assert found.tables["events"] == set(march(2, 3))
-
-
-def staleness(stale: list[date], present: list[date]) -> Staleness:
-    return Staleness(RECIPES[:1], {"events": set(stale)}, set(present))
-
-
-def test_a_stretch_is_cut_in_halves_down_to_days() -> None:
-    found = staleness(march(1, 2, 3, 4, 5), march(1, 2, 3, 4, 5))
-    (whole,) = found.stretches()
-    assert [(half.first.day, half.last.day, half.stale) for half in found.halves(whole)] == [(1, 3, 3), (4, 5, 2)]
-    (day,) = staleness(march(1), march(1)).stretches()
-    assert found.halves(day) == []
-
-
-def test_a_stretch_has_a_bounded_number_of_days() -> None:
-    days = [date(2020, 1, 1) + timedelta(days=offset) for offset in range(1000)]
-    found = staleness(days, days).stretches()
-    assert [(stretch.last - stretch.first).days + 1 for stretch in found] == [366, 366, 268]
-
-
-def stretches(stale: list[date], present: list[date]) -> list[tuple[int, int, int]]:
-    found = staleness(stale, present).stretches()
-    return [(stretch.first.day, stretch.last.day, stretch.stale) for stretch in found]
-
-
-def test_stale_days_next_to_each_other_are_built_in_one_run() -> None:
-    assert stretches(march(3, 1, 2, 7), march(1, 2, 3, 5, 7)) == [(1, 3, 3), (7, 7, 1)]
-
-
-def test_days_without_anything_do_not_cut_a_run_in_two_but_days_up_to_date_do() -> None:
-    assert stretches(march(1, 4), march(1, 4)) == [(1, 4, 2)]
-    assert stretches(march(1, 4), march(1, 2, 4)) == [(1, 1, 1), (4, 4, 1)]
 
 
 # --- Tables without partitions ------------------------------------------------------------------------
 
 MODEL = [
     *RECIPES,
-    Recipe("identities", "1", (Input("events"),), daily=False),
-    Recipe("person_days", "1", (Input("sessions"), Input("identities"))),
-    Recipe("users", "1", (Input("sessions"), Input("identities")), daily=False),
+    Planned("identities", "1", (Input("events"),), is_daily=False),
+    Planned("person_days", "1", (Input("sessions"), Input("identities"))),
+    Planned("users", "1", (Input("sessions"), Input("identities")), is_daily=False),
 ]
 
 
@@ -184,26 +148,27 @@ def run(
     engine: sa.Engine,
     files: list[StagedFile],
     revised: dict[date, str],
-    recipes: list[Recipe] = MODEL,
+    recipes: list[Planned] = MODEL,
     since: date = date.min,
 ) -> list[str]:
-    """Build what the first stretch asks for; what it was."""
+    """Build what the first request asks for; what it was."""
     ledger = BuildLedger(engine, recipes, since=since)
-    stretch = ledger.staleness(files, until=LAST).stretches()[0]
+    stale = ledger.staleness(files, until=LAST)
+    request = stale.requests()[0]
     name = f"run {ledger.now()}"
     for recipe in recipes:
-        if recipe.table not in stretch.tables:
+        if recipe.name not in request.tables:
             continue
-        days = [WHOLE]
-        if recipe.daily:
-            days = [stretch.first + timedelta(days=number) for number in range((stretch.last - stretch.first).days + 1)]
-        ledger.claim(recipe.table, days, files if recipe.table == "events" else [], name, until=LAST)
+        days = [UNPARTITIONED]
+        if recipe.is_daily:
+            days = [day for day in request.days if day in stale.tables[recipe.name]]
+        ledger.claim(recipe.name, days, files if recipe.name == "events" else [], name, until=LAST)
         with engine.begin() as connection:
-            require_all(recipe.table, days, len(connection.execute(confirmation(recipe, days, name)).all()))
-            if recipe.table == "identities":
+            require_all(recipe.name, days, len(connection.execute(confirmation(recipe, days, name)).all()))
+            if recipe.name == "identities":
                 for statement in book_revisions("identities", revised):
                     connection.execute(statement)
-    return [str(stretch), *stretch.tables]
+    return [str(request), *request.tables]
 
 
 def test_a_table_without_partitions_is_stale_as_soon_as_any_day_of_its_inputs_is(engine: sa.Engine) -> None:
@@ -212,7 +177,7 @@ def test_a_table_without_partitions_is_stale_as_soon_as_any_day_of_its_inputs_is
     ledger = BuildLedger(engine, MODEL)
     assert not any(ledger.staleness(staged(1, 2), until=LAST).tables.values())
     found = ledger.staleness(staged(1, 2, 3), until=LAST).tables
-    assert (found["identities"], found["users"]) == ({WHOLE}, {WHOLE})
+    assert (found["identities"], found["users"]) == ({UNPARTITIONED}, {UNPARTITIONED})
     assert found["person_days"] == set(march(2, 3))
 
 
@@ -234,21 +199,30 @@ def test_only_the_days_are_stale_of_which_a_table_without_partitions_says_someth
     assert ledger.staleness(staged(1, 2), until=LAST).tables["person_days"] == {first}
 
 
-def test_a_table_without_partitions_waits_until_every_stretch_of_its_inputs_is_built(engine: sa.Engine) -> None:
+def test_late_days_far_apart_and_the_tables_without_partitions_that_read_them_are_one_run(engine: sa.Engine) -> None:
     days = staged(1, 2, 3, 4, 5, 6, 7)
     run(engine, days, {})
     late = [*days, *staged(1, 7, content="late")]
-    assert run(engine, late, {}) == ["2026-03-01 to 2026-03-03", "events", "sessions"]
     assert run(engine, late, {}) == [
-        "2026-03-06 to 2026-03-07", "events", "sessions", "identities", "person_days", "users",
+        "5 days from 2026-03-01 to 2026-03-07", "events", "sessions", "identities", "person_days", "users",
     ]  # fmt: skip
-    assert run(engine, late, {})[1:] == ["person_days"]
     assert not any(BuildLedger(engine, MODEL).staleness(late, until=LAST).tables.values())
+
+
+def test_a_claim_and_its_confirmation_touch_no_day_between_those_of_the_run(engine: sa.Engine) -> None:
+    files = staged(1, 2, 3, 4, 5)
+    build(engine, RECIPES, files, march(1, 2, 3, 4, 5))
+    ledger = BuildLedger(engine, RECIPES)
+    ledger.claim("events", march(3), staged(2, 3), "other")
+    ledger.claim("events", march(1, 5), staged(1, 4, 5), "apart")
+    confirm(engine, "events", march(1, 5), "apart")
+    assert ledger.built_by("events", "apart") == march(1, 5)
+    assert ledger.staleness(files, until=LAST).tables["events"] == set(march(3))
 
 
 def test_a_new_version_of_a_table_without_partitions_alone_asks_for_no_day(engine: sa.Engine) -> None:
     run(engine, staged(1), {})
-    newer = [*MODEL[:-1], Recipe("users", "2", MODEL[-1].inputs, daily=False)]
+    newer = [*MODEL[:-1], Planned("users", "2", MODEL[-1].inputs, is_daily=False)]
     assert run(engine, staged(1), {}, newer) == ["tables without partitions", "users"]
     assert not any(BuildLedger(engine, newer).staleness(staged(1), until=LAST).tables.values())
 
@@ -261,31 +235,31 @@ def test_a_table_without_partitions_stays_stale_if_an_input_was_rebuilt_while_it
     with engine.begin() as connection:
         connection.execute(confirmation(MODEL[0], march(2), "other"))
     identities = MODEL[2]
-    ledger.claim("identities", [WHOLE], [], "slow", read_since=began, until=LAST)
+    ledger.claim("identities", [UNPARTITIONED], [], "slow", read_since=began, until=LAST)
     with engine.begin() as connection:
-        connection.execute(confirmation(identities, [WHOLE], "slow"))
-    assert ledger.staleness(staged(1, 2), until=LAST).tables["identities"] == {WHOLE}
+        connection.execute(confirmation(identities, [UNPARTITIONED], "slow"))
+    assert ledger.staleness(staged(1, 2), until=LAST).tables["identities"] == {UNPARTITIONED}
 
 
 def test_a_table_without_partitions_reads_nothing_before_the_first_day(engine: sa.Engine) -> None:
     run(engine, staged(1, 2, 3), {})
     later = BuildLedger(engine, MODEL, since=date(2026, 3, 2))
-    assert later.staleness(staged(2, 3), until=LAST).tables["identities"] == {WHOLE}
+    assert later.staleness(staged(2, 3), until=LAST).tables["identities"] == {UNPARTITIONED}
     run(engine, staged(2, 3), {}, since=date(2026, 3, 2))
     assert not any(later.staleness(staged(2, 3), until=LAST).tables.values())
 
 
-def claim_people(engine: sa.Engine, recipe: Recipe, name: str, *, finish: bool = True) -> set[date] | None:
+def claim_people(engine: sa.Engine, recipe: Planned, name: str, *, finish: bool = True) -> set[date] | None:
     """Claim a table without partitions that reads sessions, and confirm it; the days that its inputs changed on."""
     recipes = [*RECIPES, recipe]
-    changed = BuildLedger(engine, recipes).claim(recipe.table, [WHOLE], [], name, until=LAST)
+    changed = BuildLedger(engine, recipes).claim(recipe.name, [UNPARTITIONED], [], name, until=LAST)
     if finish:
         with engine.begin() as connection:
-            connection.execute(confirmation(recipe, [WHOLE], name))
+            connection.execute(confirmation(recipe, [UNPARTITIONED], name))
     return changed
 
 
-PEOPLE = Recipe("people", "1", (Input("sessions"),), daily=False)
+PEOPLE = Planned("people", "1", (Input("sessions"),), is_daily=False)
 
 
 def test_a_claim_of_a_table_without_partitions_tells_on_which_days_its_inputs_changed_since_it_was_built(
@@ -316,7 +290,7 @@ def test_after_a_build_that_failed_and_with_another_version_nothing_is_known_of_
     claim_people(engine, PEOPLE, "first")
     claim_people(engine, PEOPLE, "fails", finish=False)
     assert claim_people(engine, PEOPLE, "second") is None
-    newer = Recipe("people", "2", PEOPLE.inputs, daily=False)
+    newer = Planned("people", "2", PEOPLE.inputs, is_daily=False)
     assert claim_people(engine, newer, "newer") is None
     assert claim_people(engine, newer, "newest") == set()
 
@@ -325,7 +299,7 @@ def test_a_day_that_is_no_longer_read_has_changed(engine: sa.Engine) -> None:
     build(engine, RECIPES, staged(1, 2), march(1, 2))
     claim_people(engine, PEOPLE, "first")
     later = BuildLedger(engine, [*RECIPES, PEOPLE], since=march(2)[0])
-    assert later.claim("people", [WHOLE], [], "later", until=LAST) == set(march(1))
+    assert later.claim("people", [UNPARTITIONED], [], "later", until=LAST) == set(march(1))
 
 
 def test_a_claim_of_days_tells_nothing_of_changes(engine: sa.Engine) -> None:

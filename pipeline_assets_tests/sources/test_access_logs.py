@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline_assets.declarations.expressions import database
 from pipeline_assets.sources.access_logs import NAMED_FORMATS, LogFormatError, advice, log_format
 from pipeline_assets.sources.checking import find_problems
 from pipeline_assets.sources.declaration import Source
-from pipeline_assets.sources.expressions import database
 from pipeline_assets.sources.formats import READY_FORMATS
 from pipeline_assets.sql import literal
 from pipeline_assets_tests.sources.staging_rows import source, stage

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline_assets.declarations.expressions import database
 from pipeline_assets.sources.checking import find_problems
 from pipeline_assets.sources.declaration import Source
-from pipeline_assets.sources.expressions import database
 from pipeline_assets.sources.times import microseconds
 from pipeline_assets_tests.sources.staging_rows import source, stage
 

@@ -19,9 +19,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline_assets.ledger.files import LONGEST_RAW, QuarantinedLine
+from pipeline_assets.ledger.files import QuarantinedLine
 from pipeline_assets.settings import MAX_RECORD_BYTES
 from pipeline_assets.sources.dialect import Dialect
+from pipeline_assets.sources.limits import LONGEST_RAW
 from pipeline_assets.staging import compression, reading
 from pipeline_assets.staging.reading import Tally, UnreadableError, read_csv_records, read_json_array, read_lines
 from pipeline_assets.staging.refused_lines import RefusedLines

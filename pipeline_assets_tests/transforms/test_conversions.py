@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline_assets.analyses.selection import CONVERSION_SCHEMA
 from pipeline_assets.contracts.conversions import Conversions
 from pipeline_assets.transforms.conversions import build_conversions
 from pipeline_assets.transforms.currencies import Rate, Rates
+from pipeline_assets.transforms.selection import CONVERSION_SCHEMA
 from pipeline_assets_tests.transforms.frames import NOON, ORDERS, Row, columns_of, days_between, event_key, only, utc
 
 EVENT_SCHEMA = CONVERSION_SCHEMA

@@ -11,14 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline_assets.contracts.events import Events
-from pipeline_assets.transforms.events import (
-    CONTENT_COLUMNS,
-    EARLIER_COLUMNS,
-    DayCounts,
-    EventDays,
-    build_events,
-    look_back_days,
-)
+from pipeline_assets.day_counts import DayCounts
+from pipeline_assets.transforms.events import CONTENT_COLUMNS, EARLIER_COLUMNS, EventDays, build_events, look_back_days
 from pipeline_assets_tests.transforms.frames import NOON, Row, nulls_last, only, staged, staged_frame, utc
 
 TODAY = NOON.date()

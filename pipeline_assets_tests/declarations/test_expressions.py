@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline_assets.sources.expressions import ExpressionError, database, parse
+from pipeline_assets.declarations.expressions import ExpressionError, database, parse
 
 
 @pytest.mark.parametrize(

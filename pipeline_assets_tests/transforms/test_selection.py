@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline_assets.analyses.declaration import Conversion, Selector
-from pipeline_assets.analyses.selection import CONVERSION_SCHEMA, condition, select_conversions, select_events
+from pipeline_assets.transforms.selection import CONVERSION_SCHEMA, condition, select_conversions, select_events
 from pipeline_assets_tests.transforms.frames import EVENT_SCHEMA, NOON, Row, event, events_frame
 
 TODAY = NOON.date()

@@ -1,0 +1,94 @@
+"""Rows in the lake: written into files of their own names, read from the files that a list names.
+
+Nothing here looks into a folder, and nothing here makes a file count: the catalogue does (`ledger.catalogue`).
+"""
+
+import uuid
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from datetime import date
+from pathlib import Path
+
+import dataframely as dy
+import polars as pl
+import pyarrow.parquet as pq
+
+from pipeline_assets.contracts.columns import contract_schema
+from pipeline_assets.ledger.catalogue import LakeFile
+from pipeline_assets.parquet_files import scan_parquet
+from pipeline_assets.planning import UNPARTITIONED
+from pipeline_assets.private import make_file, make_folder
+from pipeline_assets.storage.store import Store
+
+# Of more files of one asset a listing costs less than to ask for each.
+_ASKED_ONE_BY_ONE = 64
+
+
+class Lake:
+    """The lake.
+
+    Args:
+        store: its bytes.
+        drafts: a folder of this process, in which files are written before the store has them.
+    """
+
+    def __init__(self, store: Store, drafts: Path) -> None:
+        self.store = store
+        self._drafts = drafts
+
+    def paths(self, files: Iterable[LakeFile]) -> list[str]:
+        """Where listed files are, for DuckDB and pyarrow."""
+        return [self.store.locate(file.name) for file in files]
+
+    def scan(self, files: Iterable[LakeFile], contract: type[dy.Schema]) -> pl.LazyFrame:
+        """The rows of listed files, with the columns of their contract."""
+        paths = self.paths(files)
+        if not paths:
+            return pl.LazyFrame(schema=contract_schema(contract))
+        # Files written before the contract grew lack its new columns, which are nullable.
+        return scan_parquet(paths, schema=contract_schema(contract), missing_columns="insert")
+
+    def write(
+        self, rows: pl.DataFrame, table: str, day: date, statistics: Mapping[str, float] | None = None
+    ) -> LakeFile:
+        """Write rows into a file that is in the store when this returns, and that nobody lists yet.
+
+        Args:
+            rows: of one day.
+            table: their table.
+            day: their day; `UNPARTITIONED` of a table without partitions.
+            statistics: numbers of the rows to list with the file.
+
+        Raises:
+            StoreError: the store refused.
+        """
+        folder = table if day == UNPARTITIONED else f"{table}/{day.isoformat()}"
+        draft = make_folder(self._drafts) / f"{uuid.uuid4().hex}.parquet"
+        try:
+            data = rows.to_arrow(compat_level=pl.CompatLevel.oldest())
+            pq.write_table(data, make_file(draft), compression="zstd", compression_level=1)
+            name = f"{folder}/{draft.name}"
+            size = self.store.put(name, draft).size
+        finally:
+            draft.unlink(missing_ok=True)
+        return LakeFile(name, table, day, rows.height, size, statistics=statistics)
+
+    def lost(self, files: Iterable[LakeFile]) -> list[LakeFile]:
+        """Those of some listed files that the store does not have, or has with another size."""
+        files = list(files)
+        many = {asset for asset, number in Counter(file.asset for file in files).items() if number > _ASKED_ONE_BY_ONE}
+        there = {stat.name: stat.size for asset in many for stat in self.store.list(f"{asset}/")}
+
+        def size(file: LakeFile) -> int | None:
+            if file.asset in many:
+                return there.get(file.name)
+            stat = self.store.stat(file.name)
+            return None if stat is None else stat.size
+
+        return [file for file in files if (found := size(file)) is None or file.bytes not in (None, found)]
+
+    def forget(self, files: Sequence[LakeFile]) -> None:
+        """Delete files that were never listed and never will be. What cannot be deleted is left to the sweep."""
+        with suppress(Exception):
+            self.store.delete(file.name for file in files)

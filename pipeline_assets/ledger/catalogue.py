@@ -1,0 +1,160 @@
+"""The catalogue: which files of the lake count, and what is known of them.
+
+A file is immutable, has a name that nothing else ever has, and counts from the transaction that lists it until the one
+that drops it. Whoever writes puts the file into the store first, durably, and then exchanges the list of some days in
+the transaction that books everything else about them. Whoever reads takes lists and never looks into a folder. A file
+that is dropped, or was never listed, stays in the store until the sweep: longer than any run that may still read it.
+
+A day without files is a day without rows, or one that was never built: which of the two, `builds` knows. A day whose
+listed files are not in the store has lost its rows.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from pipeline_assets.ledger.schema import lake_files
+
+GRACE = timedelta(days=2)
+"""How long a file stays in the store that no list names; longer than any run, see `ledger.builds.LONGEST_RUN`."""
+
+
+@dataclass(frozen=True)
+class LakeFile:
+    """A file of the lake.
+
+    Attributes:
+        name: below the lake's root.
+        asset: the table, or `staging/<source>`.
+        day: the day of its rows; `UNPARTITIONED` (0001-01-01) of a table without partitions.
+        rows: number of rows.
+        bytes: size; None where a version wrote it that did not tell.
+        first_key: smallest key of its rows, where they are sorted by one.
+        last_key: largest key of its rows.
+        statistics: numbers of its rows, by name. No row depends on them.
+    """
+
+    name: str
+    asset: str
+    day: date
+    rows: int
+    bytes: int | None = None
+    first_key: int | None = None
+    last_key: int | None = None
+    statistics: Mapping[str, float] | None = None
+
+
+DayFiles = Mapping[date, Sequence[LakeFile]]
+"""The listed files of each day of an asset that has any, in order of the days and of the files' names."""
+
+Snapshot = Mapping[str, DayFiles]
+"""The same of several assets, as they were at one moment."""
+
+_COLUMNS = ("name", "asset", "day", "rows", "bytes", "first_key", "last_key", "statistics")
+_IS_LISTED = lake_files.c.dropped_at.is_(None)
+
+
+def snapshot(connection: sa.Connection, wanted: Mapping[str, Collection[date] | None]) -> dict[str, DayFiles]:
+    """The lists of some days of several assets, as of one moment.
+
+    Args:
+        connection: to the ledger.
+        wanted: days by asset; None for all days.
+    """
+    found: dict[str, dict[date, list[LakeFile]]] = {asset: {} for asset in wanted}
+    if wanted:
+        # One statement, so that all lists are of one moment whatever the isolation level is.
+        of_assets = (_listed(asset, days) for asset, days in wanted.items())
+        query = sa.union_all(*of_assets).order_by("asset", "day", "name")
+        for row in connection.execute(query):
+            found[row.asset].setdefault(row.day, []).append(LakeFile(**row._mapping))
+    return dict(found)
+
+
+def add(connection: sa.Connection, files: Iterable[LakeFile], run_id: str) -> dict[str, int]:
+    """List files that are in the store; from the end of the transaction on they count.
+
+    Args:
+        connection: to the ledger, in the publishing transaction.
+        files: the files.
+        run_id: the run that made them.
+
+    Returns:
+        The number (`lake_files.file`) of each, by name.
+    """
+    rows = [{**{name: getattr(file, name) for name in _COLUMNS}, "run_id": run_id} for file in files]
+    if not rows:
+        return {}
+    new = sa.insert(lake_files).returning(lake_files.c.name, lake_files.c.file)
+    return {row.name: row.file for row in connection.execute(new, rows)}
+
+
+def exchange(
+    connection: sa.Connection, asset: str, days: Collection[date], files: Iterable[LakeFile], run_id: str
+) -> None:
+    """Make files the list of some days; those listed before are dropped.
+
+    Args:
+        connection: to the ledger, in the publishing transaction.
+        asset: the table.
+        days: the days.
+        files: all files of these days, in the store.
+        run_id: the run that made them.
+
+    Raises:
+        ValueError: a file is of another asset or day.
+    """
+    files = list(files)
+    if strangers := [file.name for file in files if file.asset != asset or file.day not in set(days)]:
+        raise ValueError(f"{asset}: {strangers[0]} is of none of the days whose list is exchanged")
+    drop(connection, asset, days)
+    add(connection, files, run_id)
+
+
+def drop(connection: sa.Connection, asset: str, days: Collection[date] | None = None) -> None:
+    """Drop the list of some days of an asset, or of all."""
+    _drop(connection, lake_files.c.asset == asset, _of(days))
+
+
+def drop_files(connection: sa.Connection, names: Collection[str]) -> None:
+    """Drop files from the lists they are in."""
+    _drop(connection, lake_files.c.name == sa.any_(sa.bindparam(None, list(names), ARRAY(sa.Text))))
+
+
+def _drop(connection: sa.Connection, *which: sa.ColumnElement[bool]) -> None:
+    connection.execute(sa.update(lake_files).where(_IS_LISTED, *which).values(dropped_at=sa.func.now()))
+
+
+def _listed(asset: str, days: Collection[date] | None) -> sa.Select:
+    f = lake_files.c
+    return sa.select(*(f[name] for name in _COLUMNS)).where(f.asset == asset, _IS_LISTED, _of(days))
+
+
+def _of(days: Collection[date] | None) -> sa.ColumnElement[bool]:
+    if days is None:
+        return sa.true()
+    # One value however many days there are.
+    return lake_files.c.day == sa.any_(sa.bindparam(None, list(days), ARRAY(sa.Date)))
+
+
+class Catalogue:
+    """The catalogue for those who only look.
+
+    Args:
+        engine: the ledger.
+    """
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+
+    def snapshot(self, wanted: Mapping[str, Collection[date] | None]) -> dict[str, DayFiles]:
+        """See `snapshot`."""
+        with self._engine.connect() as connection:
+            return snapshot(connection, wanted)
+
+    def files(self, asset: str, days: Collection[date] | None = None) -> DayFiles:
+        """The listed files of some days of an asset, or of all."""
+        return self.snapshot({asset: days})[asset]
