@@ -93,7 +93,7 @@ def compare_refresh(console: Console, work: Path, rounds: int) -> Comparison:
 
 def settings_of(work: Path, name: str, landing: str = "landing") -> Settings:
     """A deployment below the benchmark's folder."""
-    return Settings.for_data_dir(work / name, landing_dir=work / landing)
+    return Settings.for_data_dir(work / name, landing_url=str(work / landing))
 
 
 def rows_in_lake(folder: Path) -> int:

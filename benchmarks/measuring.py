@@ -83,7 +83,7 @@ def run(side: Side, command: Sequence[str], settings: Settings, variables: Mappi
     foreign = ("PIPELINE_", "DAGSTER_")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     environment["PIPELINE_DATA_DIR"] = str(settings.data_dir)
-    environment["PIPELINE_LANDING_URL"] = settings.landing_dir.as_uri()
+    environment["PIPELINE_LANDING_URL"] = settings.landing_url
     environment |= variables or {}
     before = server_seconds(settings.postgres_dir)
     with (

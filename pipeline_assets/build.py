@@ -30,6 +30,7 @@ from pipeline_assets.settings import Settings
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.staging.housekeeping import spill_folder
 from pipeline_assets.staging.looking import peek
+from pipeline_assets.storage.opening import open_store
 from pipeline_assets.undeclared import read_copy
 
 logger = logging.getLogger(__name__)
@@ -37,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 def build_platform(settings: Settings) -> Platform:
     """The deployment with all sources and analyses that are declared for it, or were as far as the lake tells."""
-    return Platform(settings, *declared(settings), read_copy(settings.lake_dir))
+    return Platform(settings, *declared(settings), read_copy(open_store(settings.lake_url, hasty=True)))
 
 
 def build_defs(
@@ -112,7 +113,7 @@ def build_defs(
                 "autoinstall_known_extensions": False,
                 "autoload_known_extensions": False,
                 # What does not fit into memory is written there, and would be in the working folder.
-                "temp_directory": str(spill_folder(settings.lake_dir)),
+                "temp_directory": str(spill_folder(settings.scratch_dir)),
             },
         ),
         "progress": LoggedProgress(),

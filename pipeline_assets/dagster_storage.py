@@ -60,7 +60,7 @@ _STORAGE_KEYS = ("storage", "run_storage", "event_log_storage", "schedule_storag
 
 _CONFIG = {
     "data_dir": dg.Field(dg.StringSource, is_required=False),
-    "lake_dir": dg.Field(dg.StringSource, is_required=False),
+    "lake_url": dg.Field(dg.StringSource, is_required=False),
     "postgres_url": dg.Field(dg.StringSource, is_required=False),
     "namespace": dg.Field(dg.StringSource, is_required=False),
 }
@@ -75,7 +75,7 @@ def _settings(config: Mapping[str, str]) -> Settings:
         postgres_url=config.get("postgres_url"),
         namespace=Namespace(config.get("namespace")),
     )
-    return replace(explicit, lake_dir=Path(config["lake_dir"])) if "lake_dir" in config else explicit
+    return replace(explicit, lake_url=config["lake_url"]) if "lake_url" in config else explicit
 
 
 def _local_dir(settings: Settings) -> Path:
@@ -369,7 +369,7 @@ def _on_own_server(settings: Settings) -> dict[str, Any]:
     if any(getattr(settings, name) != getattr(environment, name) for name in _CONFIG):
         # Only explicit settings are written down: the instance is passed between processes as text, which is no
         # place for the password in PIPELINE_POSTGRES_URL.
-        config = {"data_dir": str(settings.data_dir), "lake_dir": str(settings.lake_dir)}
+        config = {"data_dir": str(settings.data_dir), "lake_url": settings.lake_url}
         if settings.postgres_url:
             config["postgres_url"] = settings.postgres_url
         if settings.namespace.name:

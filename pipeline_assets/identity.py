@@ -6,15 +6,11 @@ starts for the first time: the ledger's, then the marker, then the ledger's word
 finds only a part of this, because another was killed, takes a new id; so of several lakes one at most has the ledger's.
 """
 
-import errno
 import json
-import os
-import shutil
 import uuid
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar
 
 import sqlalchemy as sa
@@ -24,14 +20,15 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from pipeline_assets.contracts.tables import EVENTS
 from pipeline_assets.ledger.catalogue import drop
-from pipeline_assets.ledger.files import StagedFile
 from pipeline_assets.ledger.migrate import migrate
 from pipeline_assets.ledger.schema import builds, deployment, files, schema_of, staged
 from pipeline_assets.planning import STAGING
 from pipeline_assets.postgres import PostgresError, redacted, running_url, server_url, sqlalchemy_url
-from pipeline_assets.private import make_file, make_folder, tighten
+from pipeline_assets.private import make_folder, tighten
 from pipeline_assets.schemas import has_table
 from pipeline_assets.settings import Settings
+from pipeline_assets.storage.opening import open_store
+from pipeline_assets.storage.store import Store, StoreError
 
 MARKER = "deployment.json"
 """Name of the marker in the lake's folder."""
@@ -41,7 +38,6 @@ _NOTE = "The deployment whose ledger lists the files of this lake. See Operation
 _LOCK_LIMIT = "5min"
 # A look that is given up is a look that was not worth its wait; libpq waits for no shorter time.
 _GLANCE_SECONDS = 2
-_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 
 _OWN_FOLDER = "give this one a folder of its own with PIPELINE_DATA_DIR (or PIPELINE_LAKE_URL)"
 _ITS_FOLDER = "point PIPELINE_DATA_DIR (or PIPELINE_LAKE_URL) at its folder"
@@ -95,9 +91,11 @@ def deployment_engine(settings: Settings) -> sa.Engine:
         IdentityError: the lake or the ledger is another deployment's. Nothing was written.
         PostgresError: the server cannot be started or reached.
     """
-    tighten(settings, _marker_path(settings))
+    tighten(settings, MARKER)
     engine = _engine(settings)
     try:
+        # Not before: who makes the data folder for a server lets the server's user pass through it.
+        make_folder(settings.scratch_dir)
         with engine.connect() as connection:
             known = _known(connection)
         mine = known.identity if known.lake else None
@@ -125,7 +123,7 @@ def glance(settings: Settings, ask: Callable[[sa.Connection], Answer]) -> tuple[
     """
     try:
         url = running_url(settings)
-        if url is None or (marker := _marker(settings)) is None:
+        if url is None or (marker := _marker(settings, hasty=True)) is None:
             return None
         engine = sa.create_engine(
             sqlalchemy_url(url, "psycopg"),
@@ -166,11 +164,11 @@ def adopt(settings: Settings, tables: Iterable[str]) -> None:
                 connection.execute(sa.update(builds).values(state="building"))
                 for table in tables:
                     drop(connection, table)
-            with _writing(settings.lake_dir):
-                _marker_path(settings).unlink(missing_ok=True)
+            lake = open_store(settings.lake_url)
+            with _writing(lake):
+                lake.delete([MARKER])
                 for table in tables:
-                    with suppress(FileNotFoundError):
-                        shutil.rmtree(settings.lake_dir / table)
+                    lake.delete(found.name for found in lake.list(f"{table}/"))
             _make(engine, settings)
     finally:
         engine.dispose()
@@ -193,7 +191,7 @@ def found(settings: Settings) -> str:
     except IdentityError as error:
         marker = f"not known ({error})"
     owner = f"{known.identity}, whose lake was {known.lake}" if known.identity and known.lake else "no deployment"
-    return f"{_place(settings)} is of {owner}.\nThe lake {settings.lake_dir} is of {marker}."
+    return f"{_place(settings)} is of {owner}.\nThe lake {settings.lake_url} is of {marker}."
 
 
 def _engine(settings: Settings) -> sa.Engine:
@@ -226,7 +224,7 @@ def _settle(engine: sa.Engine, settings: Settings) -> None:
 
 def _objection(known: _Known, marker: Identity | None, settings: Settings) -> str | None:
     """Why a ledger and a lake must not be used together, as the rest of a sentence about the ledger."""
-    lake, namespace = settings.lake_dir, settings.namespace.name
+    lake, namespace = settings.lake_url, settings.namespace.name
     owner = f"is of {known.identity}, whose lake was {known.lake}" if known.lake else "has no deployment yet"
     if marker is not None and marker.namespace != namespace:
         theirs = f"set PIPELINE_NAMESPACE={marker.namespace}" if marker.namespace else "unset PIPELINE_NAMESPACE"
@@ -250,16 +248,20 @@ def _other_lake(connection: sa.Connection, known: _Known, settings: Settings) ->
     """The same, of a ledger and a lake from before there were identities: it knows its lake by the files in it."""
     if known.identity is not None:
         return None
-    s, lake = staged.c, settings.lake_dir
+    s, lake = staged.c, open_store(settings.lake_url)
     if not _exists(connection, files) or connection.execute(sa.select(files).limit(1)).first() is None:
-        if not any((lake / name).is_dir() for name in (STAGING, EVENTS.name)):
+        if not any(found for name in (STAGING, EVENTS.name) for found in lake.list(f"{name}/")):
             return None
         return (
             f"is new, but the lake {lake} holds files that another one lists.\nPoint PIPELINE_POSTGRES_URL at the "
             f"database of that one, or {_OWN_FOLDER}."
         )
-    listed = connection.execute(sa.select(s.source, s.content, s.rules, s.event_date, s.rows)).all()
-    if not listed or any((lake / StagedFile(*row).relative_path).exists() for row in listed):
+    # A ledger from then knows no names of files: they had these.
+    listed = [
+        f"{STAGING}/{row.source}/event_date={row.event_date}/{row.content}-{row.rules}.parquet"
+        for row in connection.execute(sa.select(s.source, s.content, s.rules, s.event_date))
+    ]
+    if not listed or any(lake.stat(name) for name in listed):
         return None
     return (
         f"lists staged files, none of which is in the lake {lake}.\nFor a second deployment in this database set "
@@ -273,14 +275,14 @@ def _make(engine: sa.Engine, settings: Settings) -> None:
     values = {
         "id": identity.id,
         "namespace": identity.namespace,
-        "lake": str(settings.lake_dir),
+        "lake": settings.lake_url,
         "made_at": sa.func.now(),
         "marked_at": None,
     }
     with engine.begin() as connection:
         new = insert(deployment).values(values)
         connection.execute(new.on_conflict_do_update(index_elements=["singleton"], set_=values))
-    _write_marker(_marker_path(settings), identity)
+    _write_marker(open_store(settings.lake_url), identity)
     _confirm(engine, settings)
 
 
@@ -291,7 +293,7 @@ def _confirm(engine: sa.Engine, settings: Settings) -> None:
         known = _known(connection)
         if marker is None or marker != known.identity:
             # Without this lock, for it has another database: one of the two was first.
-            raise IdentityError(f"The lake {settings.lake_dir} was taken by {marker} at this moment; {_OWN_FOLDER}.")
+            raise IdentityError(f"The lake {settings.lake_url} was taken by {marker} at this moment; {_OWN_FOLDER}.")
         connection.execute(sa.update(deployment).values(marked_at=sa.func.now()))
 
 
@@ -338,66 +340,36 @@ def _alone(engine: sa.Engine) -> Generator[None]:
 # --- The lake's side ----------------------------------------------------------------------------------
 
 
-def _marker_path(settings: Settings) -> Path:
-    return settings.lake_dir / MARKER
-
-
-def _marker(settings: Settings) -> Identity | None:
-    path = _marker_path(settings)
+def _marker(settings: Settings, *, hasty: bool = False) -> Identity | None:
+    lake = open_store(settings.lake_url, hasty=hasty)
+    place = lake.locate(MARKER)
     try:
-        read = json.loads(path.read_text(encoding="utf-8"))
+        with lake.open(MARKER) as file:
+            read = json.loads(file.read())
         return Identity(str(uuid.UUID(read["id"])), read["namespace"])
     except FileNotFoundError:
         return None
-    except OSError as error:
-        raise IdentityError(
-            f"{path} cannot be read: {error.strerror}. Let this user read the lake, or set PIPELINE_LAKE_URL."
-        ) from error
+    except StoreError as error:
+        raise IdentityError(f"{error} It says which deployment the lake is of; see PIPELINE_LAKE_URL.") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise IdentityError(
-            f"{path} is damaged, so that nobody can tell which deployment the lake is of. Bring it back from a backup. "
-            f"{_ADOPT}"
+            f"{place} is damaged, so that nobody can tell which deployment the lake is of. Bring it back from a "
+            f"backup. {_ADOPT}"
         ) from error
 
 
-def _write_marker(path: Path, identity: Identity) -> None:
-    """Write the marker, whole or not at all, unless there is one."""
+def _write_marker(lake: Store, identity: Identity) -> None:
+    """Write the marker, unless there is one: somebody with another database was first."""
     content = {"id": identity.id, "namespace": identity.namespace, "note": _NOTE}
-    draft = path.with_name(f".{MARKER}-{uuid.uuid4().hex}")
-    with _writing(path.parent):
-        try:
-            make_folder(path.parent)
-            with make_file(draft).open("w", encoding="utf-8") as file:
-                json.dump(content, file, indent=2)
-                file.write("\n")
-                file.flush()
-                os.fsync(file.fileno())
-            try:
-                # Unlike a rename it fails where somebody with another database was first.
-                os.link(draft, path)
-            except FileExistsError:
-                return
-            except OSError as error:
-                # Mounted buckets know no links.
-                if error.errno not in _NO_LINKS:
-                    raise
-                draft.rename(path)
-            descriptor = os.open(path.parent, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-        finally:
-            with suppress(OSError):
-                draft.unlink()
+    with _writing(lake), suppress(FileExistsError):
+        lake.put(MARKER, (json.dumps(content, indent=2) + "\n").encode())
 
 
 @contextmanager
-def _writing(lake: Path) -> Generator[None]:
+def _writing(lake: Store) -> Generator[None]:
     try:
         yield
-    except OSError as error:
+    except StoreError as error:
         raise IdentityError(
-            f"The lake {lake} cannot be written ({error.filename}: {error.strerror}). Let this user write there, or "
-            "set PIPELINE_LAKE_URL."
+            f"The lake {lake} cannot be written. {error} Let this user write there, or set PIPELINE_LAKE_URL."
         ) from error

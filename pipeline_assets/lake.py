@@ -16,9 +16,9 @@ import pyarrow.parquet as pq
 
 from pipeline_assets.contracts.columns import contract_schema
 from pipeline_assets.ledger.catalogue import LakeFile
-from pipeline_assets.parquet_files import scan_parquet
 from pipeline_assets.planning import UNPARTITIONED
 from pipeline_assets.private import make_file, make_folder
+from pipeline_assets.storage.parquet import scan_parquet
 from pipeline_assets.storage.store import Store
 
 # Of more files of one asset a listing costs less than to ask for each.

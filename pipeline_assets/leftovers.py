@@ -4,20 +4,19 @@ A table stays as it is until somebody says it should go; its comment in PostgreS
 Days before the platform's first day are gone as soon as the setting says so.
 """
 
-import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
-from pathlib import Path
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
 from pipeline_assets.contracts.tables import EVENTS, Table
-from pipeline_assets.ledger.catalogue import drop
+from pipeline_assets.ledger.catalogue import drop, forget
 from pipeline_assets.ledger.schema import builds, event_days, revisions, schema_of
 from pipeline_assets.namespace import MARTS
 from pipeline_assets.planning import UNPARTITIONED
+from pipeline_assets.storage.store import Store
 
 _MARK = "\n\nFROZEN: "
 
@@ -80,19 +79,17 @@ def mark_tables(engine: sa.Engine, frozen: Mapping[str, str]) -> None:
                 )
 
 
-def remove_table(engine: sa.Engine, lake: Path, name: str) -> None:
+def remove_table(engine: sa.Engine, store: Store, name: str) -> None:
     """Remove a table, wherever it is, and what the ledger has of it; may be repeated.
 
     Raises:
         LeftoverError: something in PostgreSQL depends on it.
+        StoreError: the lake refused.
     """
     schema = schema_of(engine, MARTS)
     try:
         with engine.begin() as connection:
             sa.Table(name, sa.MetaData(), schema=schema).drop(connection, checkfirst=True)
-            connection.execute(sa.delete(revisions).where(revisions.c.asset == name))
-            connection.execute(sa.delete(builds).where(builds.c.asset == name))
-            drop(connection, name)
     except DBAPIError as error:
         if getattr(error.orig, "sqlstate", None) != "2BP01":
             raise
@@ -100,7 +97,24 @@ def remove_table(engine: sa.Engine, lake: Path, name: str) -> None:
             f"{schema}.{name} cannot be dropped: views or other objects of yours depend on it. Drop those, then run "
             "this again."
         ) from error
-    remove_folder(lake / name)
+    # Before the ledger forgets the table: after that nobody would ask again for what is left of it.
+    remove_files(engine, store, name)
+    with engine.begin() as connection:
+        connection.execute(sa.delete(revisions).where(revisions.c.asset == name))
+        connection.execute(sa.delete(builds).where(builds.c.asset == name))
+
+
+def remove_files(engine: sa.Engine, store: Store, asset: str) -> None:
+    """Remove the files of an asset that nobody reads or writes any more, at once and not only with the next sweep.
+
+    Raises:
+        StoreError: the lake refused.
+    """
+    with engine.begin() as connection:
+        drop(connection, asset)
+    store.delete(stat.name for stat in store.list(f"{asset}/"))
+    with engine.begin() as connection:
+        forget(connection, asset)
 
 
 def remove_days_before(engine: sa.Engine, tables: Iterable[Table], first: date) -> list[date]:
@@ -129,12 +143,6 @@ def remove_days_before(engine: sa.Engine, tables: Iterable[Table], first: date) 
     return sorted({day for _, day in days})
 
 
-def remove_folder(folder: Path) -> None:
-    """Remove a folder of the lake, if it is there."""
-    if folder.exists():
-        shutil.rmtree(folder)
-
-
 def rows_of(engine: sa.Engine, name: str, condition: str = "true", values: Mapping[str, object] | None = None) -> int:
     """Rows of a table of the marts; 0 where it is not there."""
     schema = schema_of(engine, MARTS)
@@ -143,9 +151,3 @@ def rows_of(engine: sa.Engine, name: str, condition: str = "true", values: Mappi
             return 0
         query = sa.select(sa.func.count()).select_from(sa.table(name, schema=schema)).where(sa.text(condition))
         return connection.execute(query, dict(values or {})).scalar_one()
-
-
-def size_of(folder: Path) -> tuple[int, int]:
-    """Files below a folder, and their bytes."""
-    sizes: Sequence[int] = [path.stat().st_size for path in folder.rglob("*.parquet") if path.is_file()]
-    return len(sizes), sum(sizes)

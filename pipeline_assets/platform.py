@@ -39,7 +39,7 @@ from pipeline_assets.staging.housekeeping import spill_folder
 from pipeline_assets.staging.landing import LandingFile, Listing, scan
 from pipeline_assets.staging.loading import SourceLoader, pending_files
 from pipeline_assets.staging.staged import lost_files
-from pipeline_assets.storage.local import LocalStore
+from pipeline_assets.storage.opening import open_store
 from pipeline_assets.undeclared import SOURCE, Declaration, declarations, in_force, missing, write_copy
 
 logger = logging.getLogger(__name__)
@@ -114,12 +114,12 @@ class Platform:
     @cached_property
     def lake(self) -> Lake:
         """The files themselves."""
-        return Lake(LocalStore(self.settings.lake_dir), self.spill_folder)
+        return Lake(open_store(self.settings.lake_url), self.spill_folder)
 
     @property
     def spill_folder(self) -> Path:
         """A folder of this process for what does not fit into memory or is not whole yet."""
-        return spill_folder(self.settings.lake_dir)
+        return spill_folder(self.settings.scratch_dir)
 
     @property
     def recipes(self) -> Mapping[str, Spec]:
@@ -175,7 +175,7 @@ class Platform:
         if run_id is not None and key in self._settled:
             return
         memory = DeclarationLedger(self.engine).observe(self.declarations, loading=loading, building=building)
-        write_copy(self.settings.lake_dir, memory.remembered)
+        write_copy(self.lake.store, memory.remembered)
         counting = [each for each in missing(self.declarations, memory.remembered) if each.counts]
         for each in counting:
             each.value()
@@ -238,10 +238,10 @@ class Platform:
             self.sources[source], self.settings.timezone, self.settings.first_day, self.settings.max_record_bytes
         )
 
-    def loader(self, source: str, database: duckdb.DuckDBPyConnection) -> SourceLoader:
-        """The loader of a source's files."""
+    def loader(self, source: str, database: duckdb.DuckDBPyConnection, run_id: str = "") -> SourceLoader:
+        """The loader of a source's files, for a run."""
         observer = Observer(self.engine, source, self.rules(source))
-        return SourceLoader(self.sources[source], self.settings, self.files, database, observer)
+        return SourceLoader(self.sources[source], self.settings, self.files, database, observer, run_id=run_id)
 
     def landing(self, source: str) -> Listing:
         """The files of a source whose newest content has not been booked under its current declaration.
@@ -342,7 +342,8 @@ class Platform:
             self.restage_lost(source)
         paths = self.files.paths(first.source, first.content)
         raise LostRowsError(
-            f"The lake has lost {len(gone)} staged files, the first of {first.source} and {first.event_date}. The next "
+            f"The lake has lost the staged rows of {len(gone)} files and days, the first of {first.source} and "
+            f"{first.event_date}. The next "
             "load reads their files in landing again. Where they are gone from there too, deliver them again; the "
             f"first was {paths[0] if paths else 'superseded meanwhile'}."
         )

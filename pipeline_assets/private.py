@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pipeline_assets.settings import Settings
+from pipeline_assets.storage_urls import parse_place
 
 _FOLDER = 0o700
 _FILE = 0o600
@@ -86,7 +87,7 @@ def protected(*paths: Path) -> Generator[None]:
                 protect(path)
 
 
-def tighten(settings: Settings, marker: Path) -> None:
+def tighten(settings: Settings, marker: str) -> None:
     """Make a deployment private that was made by a version that was not; a glance where it is.
 
     Landing itself is closed where it is in the data folder and nobody else may write into it, for then nobody else
@@ -95,18 +96,23 @@ def tighten(settings: Settings, marker: Path) -> None:
 
     Args:
         settings: where the deployment is.
-        marker: what is in the lake's folder if it is a lake, and not a folder of somebody else that is to become one.
+        marker: name of what is in the lake's folder if it is a lake, and not a folder of somebody else that is to
+            become one.
     """
     data = settings.data_dir
-    if marker.exists():
-        _tighten(settings.lake_dir.resolve())
+    lake = parse_place(settings.lake_url)
+    if isinstance(lake, Path) and (lake / marker).exists():
+        _tighten(lake.resolve())
     _tighten(data / "dagster")
+    _tighten(settings.scratch_dir)
     for name in ("lock", "users", "server", "stay"):
         _tighten(settings.postgres_dir.with_name(f"{settings.postgres_dir.name}.{name}"))
-    with suppress(OSError):
-        found = settings.landing_dir.stat()
-        if settings.landing_dir.is_relative_to(data) and _is_own(found) and not found.st_mode & _WRITE:
-            _narrow(settings.landing_dir, found, _kept_from(found))
+    landing = parse_place(settings.landing_url)
+    if isinstance(landing, Path) and landing.is_relative_to(data):
+        with suppress(OSError):
+            found = landing.stat()
+            if _is_own(found) and not found.st_mode & _WRITE:
+                _narrow(landing, found, _kept_from(found))
     with suppress(OSError):
         found = data.stat()
         if _is_own(found):

@@ -21,8 +21,9 @@ from pipeline_assets.declarations.yaml_files import declaring_folder
 from pipeline_assets.ledger.declarations import DeclarationLedger
 from pipeline_assets.ledger.schema import files
 from pipeline_assets.ledger.summary import summarise
-from pipeline_assets.leftovers import built_tables, remove_folder, remove_table, rows_of, size_of
+from pipeline_assets.leftovers import built_tables, remove_files, remove_table, rows_of
 from pipeline_assets.model import Model
+from pipeline_assets.planning import STAGING
 from pipeline_assets.platform import Platform
 from pipeline_assets.refresh import Refresh, RefreshReport
 from pipeline_assets.settings import Settings
@@ -127,18 +128,18 @@ class Retiring:
         if what.declaration is not None:
             self._ledger.begin_retiring(what.declaration)
         platform = Platform.current(self.settings, self.sources, self.analyses)
-        write_copy(self.settings.lake_dir, platform.memory().remembered)
+        write_copy(platform.lake.store, platform.memory().remembered)
         refresher = Refresh(platform, build_defs(platform=platform, resource_overrides=self.resources), self.instance)
         report = refresher.run(load=False)
         if report.failed_runs or report.stale_days:
             return report
         for table in what.tables:
-            remove_table(self._engine, self.settings.lake_dir, table)
+            remove_table(self._engine, platform.lake.store, table)
         namespace = self.settings.namespace
         assets = [table_key(table, namespace) for table in what.tables]
         if what.declaration is not None:
             if what.declaration.kind == SOURCE:
-                remove_folder(self.settings.lake_dir / "staging" / what.name)
+                remove_files(self._engine, platform.lake.store, f"{STAGING}/{what.name}")
                 write_views(self.settings.lake_dir, platform.staged_files(date.min, date.max))
                 assets.append(staging_key(what.name, namespace))
             self._ledger.finish_retiring(what.declaration)
@@ -179,11 +180,12 @@ class Retiring:
             query = sa.select(sa.func.count()).select_from(files).where(files.c.source == name)
             booked = connection.execute(query).scalar_one()
         days = {file.event_date for file in self._platform.files.staged_files([name], date.min, date.max)}
-        number, size = size_of(self.settings.lake_dir / "staging" / name)
+        listed = [file for files in self._platform.catalogue.files(f"{STAGING}/{name}").values() for file in files]
+        size = sum(file.bytes or 0 for file in listed)
         return [
             f"{booked:,} bookings of files with {summary.landed:,} staged rows of {len(days):,} days",
             f"{summary.quarantined:,} quarantined lines",
-            f"{number:,} staged files ({size / 1e6:,.1f} MB); the files in landing stay",
+            f"{len(listed):,} staged files ({size / 1e6:,.1f} MB); the files in landing stay",
             "its share of the tables on these days, and of all tables over all days: they are built without it",
         ]
 

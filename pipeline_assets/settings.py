@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pipeline_assets.namespace import PLAIN, Namespace
 from pipeline_assets.project import ENV_FILE, find_project, is_clone, read_env_file
+from pipeline_assets.storage_urls import Remote, parse_place
 
 DAGSTER_FILE = "dagster.yaml"
 """What describes the Dagster instance of a project; that of this package is in its own folder."""
@@ -25,6 +26,7 @@ PROJECT_ROOT = PACKAGE_DIR.parent
 MAX_RECORD_BYTES = 32 << 20
 """Longest record by default."""
 
+_OBJECT_STORES = ("AWS_", "AZURE_", "GOOGLE_")
 _FLAGS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 _UNITS = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
 # Arrow counts the bytes of a batch's texts in 31 bits.
@@ -44,8 +46,9 @@ class Settings:
 
     Attributes:
         data_dir: absolute folder that holds landing, lake and the embedded PostgreSQL by default.
-        landing_dir: absolute folder new source files are dropped into.
-        lake_dir: absolute folder of the Parquet lake.
+        landing_url: where new source files are dropped: an absolute folder, or a place in an object store
+            (`s3://bucket/prefix`); see `storage.opening.open_store`.
+        lake_url: where the Parquet lake is, likewise.
         postgres_url: URL of an external PostgreSQL server, or None for the embedded one.
         defs_dir: folder with its declarations; None for those of the demo.
         timezone: reporting time zone; a day is a calendar day there.
@@ -59,8 +62,8 @@ class Settings:
     """
 
     data_dir: Path
-    landing_dir: Path
-    lake_dir: Path
+    landing_url: str
+    lake_url: str
     postgres_url: str | None = None
     defs_dir: Path | None = None
     timezone: str = "UTC"
@@ -70,6 +73,29 @@ class Settings:
     max_record_bytes: int = MAX_RECORD_BYTES
     namespace: Namespace = PLAIN
     project_dir: Path | None = None
+
+    @property
+    def landing_dir(self) -> Path:
+        """The folder of landing.
+
+        Raises:
+            SettingsError: it is in an object store.
+        """
+        return _folder(self.landing_url, "PIPELINE_LANDING_URL")
+
+    @property
+    def lake_dir(self) -> Path:
+        """The folder of the lake.
+
+        Raises:
+            SettingsError: it is in an object store.
+        """
+        return _folder(self.lake_url, "PIPELINE_LAKE_URL")
+
+    @property
+    def scratch_dir(self) -> Path:
+        """Local folder for what is on its way: fetched files, drafts, what memory does not hold."""
+        return self.data_dir / "scratch"
 
     @property
     def postgres_dir(self) -> Path:
@@ -116,7 +142,7 @@ class Settings:
     def for_data_dir(cls, data_dir: Path, **changes: Any) -> "Settings":
         """Settings with every path below `data_dir`; `changes` replace single fields."""
         root = data_dir.expanduser().absolute()
-        return replace(cls(root, root / "landing", root / "lake"), **changes)
+        return replace(cls(root, str(root / "landing"), str(root / "lake")), **changes)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> "Settings":
@@ -132,7 +158,10 @@ class Settings:
             SettingsError: a variable holds a value that cannot be used; the message names it and where it is set.
         """
         env = os.environ if environment is None else environment
-        return cls._read(current_project(env), env)
+        settings = cls._read(current_project(env), env)
+        if environment is None:
+            settings._take_object_store_variables()
+        return settings
 
     @classmethod
     def for_project(cls, folder: Path, environment: Mapping[str, str] | None = None) -> "Settings":
@@ -147,7 +176,24 @@ class Settings:
         Raises:
             SettingsError: a variable holds a value that cannot be used; the message names it and where it is set.
         """
-        return cls._read(folder.expanduser().absolute(), os.environ if environment is None else environment)
+        settings = cls._read(folder.expanduser().absolute(), os.environ if environment is None else environment)
+        if environment is None:
+            settings._take_object_store_variables()
+        return settings
+
+    def _take_object_store_variables(self) -> None:
+        """Put what the project's `.env` says of object stores into the environment, unless it is set there.
+
+        As Dagster's own commands do: this package, Polars and boto3 all look for it there.
+        """
+        places = (parse_place(self.landing_url), parse_place(self.lake_url))
+        if self.project_dir is None or not any(isinstance(place, Remote) for place in places):
+            return
+        from dotenv import dotenv_values
+
+        for name, value in dotenv_values(self.project_dir / ENV_FILE).items():
+            if value is not None and name.startswith(_OBJECT_STORES):
+                os.environ.setdefault(name, value)
 
     @classmethod
     def _read(cls, folder: Path, environment: Mapping[str, str]) -> "Settings":
@@ -155,8 +201,8 @@ class Settings:
         data_dir = variables.get("PIPELINE_DATA_DIR", variables.path) or folder / "data"
         return cls(
             data_dir=data_dir,
-            landing_dir=variables.get("PIPELINE_LANDING_URL", variables.folder_url) or data_dir / "landing",
-            lake_dir=variables.get("PIPELINE_LAKE_URL", variables.folder_url) or data_dir / "lake",
+            landing_url=variables.get("PIPELINE_LANDING_URL", variables.place) or str(data_dir / "landing"),
+            lake_url=variables.get("PIPELINE_LAKE_URL", variables.place) or str(data_dir / "lake"),
             postgres_url=variables.get("PIPELINE_POSTGRES_URL", str),
             defs_dir=variables.get("PIPELINE_DEFS_DIR", variables.path),
             timezone=variables.get("PIPELINE_TIMEZONE", _timezone) or cls.timezone,
@@ -191,6 +237,11 @@ def dagster_home(project: Path) -> Path | None:
     load_dotenv(project / ENV_FILE, override=False)
     home = os.environ.get("DAGSTER_HOME")
     return Path(home) if home else None
+
+
+def object_store_variables() -> dict[str, str]:
+    """What this process has of the variables that tell the tools of object stores where these are, and as whom."""
+    return {name: value for name, value in os.environ.items() if name.startswith(_OBJECT_STORES)}
 
 
 def clone() -> Path | None:
@@ -236,15 +287,16 @@ class _Variables:
         # working folder of whoever reads it.
         return (self._folder / Path(value).expanduser()).absolute()
 
-    def folder_url(self, value: str) -> Path:
-        if value.startswith("file://"):
-            return Path(value.removeprefix("file://"))
-        if "://" in value:
-            raise ValueError(
-                f"only local folders (a path or file:///…) are supported by this version, got the scheme "
-                f"{value.split('://', 1)[0]!r}. Mount the bucket as a folder, or unset it."
-            )
-        return self.path(value)
+    def place(self, value: str) -> str:
+        found = parse_place(value)
+        return str(found) if isinstance(found, Remote) else str(self.path(str(found)))
+
+
+def _folder(url: str, variable: str) -> Path:
+    found = parse_place(url)
+    if isinstance(found, Remote):
+        raise SettingsError(f"This needs a local folder, and {variable} names {found}.")
+    return found
 
 
 def _names(value: str) -> tuple[str, ...]:

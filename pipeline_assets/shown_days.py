@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from pipeline_assets.contracts.tables import EVENTS
 from pipeline_assets.identity import glance
 from pipeline_assets.ledger.schema import builds, files, staged
-from pipeline_assets.settings import Settings
+from pipeline_assets.settings import Settings, SettingsError
 
 DORMANT = timedelta(days=31)
 """A deployment whose last booked day is older holds history: its days end there."""
@@ -83,7 +83,7 @@ def _in_lake(settings: Settings, today: date) -> tuple[date, date] | None:
     """The same by the files of the lake: good enough to show, and no reader of rows takes it for more."""
     try:
         keys = [folder.name for folder in (settings.lake_dir / EVENTS.name).iterdir()]
-    except OSError:
+    except (OSError, SettingsError):
         return None
     days = [day for day in map(_day, keys) if day is not None and settings.first_day <= day <= today]
     return (min(days), max(days)) if days else None

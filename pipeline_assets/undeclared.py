@@ -12,10 +12,11 @@ code location knows without a database which assets there are.
 """
 
 import json
-import uuid
+import logging
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -33,8 +34,8 @@ from pipeline_assets.analyses.declaration import (
 )
 from pipeline_assets.analyses.loading import Analyses
 from pipeline_assets.declarations.problems import DeclarationError
-from pipeline_assets.private import make_file, make_folder
 from pipeline_assets.sources.declaration import Source
+from pipeline_assets.storage.store import Store, StoreError
 
 SOURCE = "EventSource"
 CONVERSION = "Conversion"
@@ -45,7 +46,12 @@ ONCE = frozenset({"Channels", "Currencies"})
 NOUNS = ("source", *(kind.lower() for kind in KINDS), "table")
 """What can be retired, in words."""
 
-_COPY = "declarations.json"
+# Copies are numbered, for what is in a store is never written over. The first name is that of earlier versions.
+_COPIES = "declarations"
+_COPY = re.compile(rf"{_COPIES}(\.json|/(\d{{10}})\.json)")
+_ATTEMPTS = 5
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -208,33 +214,53 @@ def _merged(declared: tuple[Any, ...], values: Iterable[Any], kind: type[Analysi
 # --- The copy in the lake -----------------------------------------------------------------------------
 
 
-def read_copy(lake: Path) -> list[Declaration]:
-    """What was last declared, as the last run wrote it down; nothing where there is no such file.
+def read_copy(lake: Store) -> list[Declaration]:
+    """What was last declared, as the last run wrote it down; nothing where that cannot be read.
 
     Only the ledger decides: a run that finds the copy outdated refuses to work with it.
     """
     try:
-        rows = json.loads((lake / _COPY).read_text(encoding="utf-8"))
+        copies = _copies(lake)
+        if not copies:
+            return []
+        with lake.open(copies[-1]) as file:
+            rows = json.loads(file.read())
         return [Declaration(row["kind"], row["name"], row["attributes"]) for row in rows]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, StoreError, ValueError, KeyError, TypeError):
         return []
 
 
-def write_copy(lake: Path, remembered: Iterable[Declaration]) -> None:
-    """Write down what was last declared, unless that is what the file says."""
+def write_copy(lake: Store, remembered: Iterable[Declaration]) -> None:
+    """Write down what was last declared, unless that is what the newest copy says.
+
+    Raises:
+        StoreError: the lake cannot be written.
+    """
     known = [each for each in remembered if each.attributes is not None]
     rows = [{"kind": each.kind, "name": each.name, "attributes": each.attributes} for each in known]
-    text = json.dumps(rows, indent=1) + "\n"
-    path = lake / _COPY
-    try:
-        if path.read_text(encoding="utf-8") == text:
+    text = (json.dumps(rows, indent=1) + "\n").encode()
+    for _ in range(_ATTEMPTS):
+        copies = _copies(lake)
+        number = 0
+        # Another process may write one as well, and remove this.
+        with suppress(FileNotFoundError, FileExistsError):
+            if copies:
+                number = _number(copies[-1])
+                with lake.open(copies[-1]) as file:
+                    if file.read() == text:
+                        lake.delete(copies[:-1])
+                        return
+            lake.put(f"{_COPIES}/{number + 1:010}.json", text)
+            lake.delete(copies)
             return
-    except (OSError, ValueError):
-        make_folder(lake)
-    # Two containers may well have the same process id.
-    draft = path.with_name(f".{_COPY}.{uuid.uuid4().hex}")
-    try:
-        make_file(draft).write_text(text, encoding="utf-8")
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    logger.warning("%s: what is declared could not be written down, for others do so all the time.", lake.url)
+
+
+def _copies(lake: Store) -> list[str]:
+    """Names of the copies, the newest last."""
+    return [found.name for found in lake.list(_COPIES) if _COPY.fullmatch(found.name)]
+
+
+def _number(copy: str) -> int:
+    found = _COPY.fullmatch(copy)
+    return int(found[2]) if found and found[2] else 0

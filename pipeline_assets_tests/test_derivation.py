@@ -81,9 +81,9 @@ def assert_part_makes_the_whole(
         revisions=was.revisions or {},
     )
     assert part is not None
-    assert part.so_far is not None
+    assert part.existing is not None
     key = derived.table.contract.primary_key()
-    result = pl.concat([was.rows.join(part.so_far, on=key, how="anti"), part.rows])
+    result = pl.concat([was.rows.join(part.existing, on=key, how="anti"), part.rows])
     assert result.sort(key).equals(wanted.rows.sort(key))
     assert part.revisions == wanted.revisions
 
@@ -133,7 +133,7 @@ def test_only_the_groups_of_the_days_that_changed_are_made_again(tables: dict[st
     rows = [visitor_day(NOON + day * DAY, anonymous_id=name) for day, name in enumerate("abcd")]
     before, after = visitor_days_frame(rows), visitor_days_frame([*rows, visitor_day(NOON + 4 * DAY, anonymous_id="b")])
     identities = tables["identities"]
-    was = identities.build({"visitor_days": before.lazy()}, ())
+    was = build_whole(identities, {"visitor_days": before.lazy()}).rows
     days = {(NOON + 4 * DAY).date()}
     told = dict(identity_revisions(before, was).iter_rows())
     part = build_part(
@@ -145,8 +145,8 @@ def test_only_the_groups_of_the_days_that_changed_are_made_again(tables: dict[st
         revisions=told,
     )
     assert part is not None
-    assert part.so_far is not None
-    assert part.so_far["id"].to_list() == part.rows["id"].to_list() == ["b"]
+    assert part.existing is not None
+    assert part.existing["id"].to_list() == part.rows["id"].to_list() == ["b"]
 
 
 def test_an_anonymous_id_that_reads_like_the_visitor_of_a_user_is_made_again_with_it(

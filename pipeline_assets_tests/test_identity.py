@@ -22,12 +22,13 @@ from psycopg import sql
 from pipeline_assets import identity
 from pipeline_assets.dagster_storage import pipeline_instance
 from pipeline_assets.identity import MARKER, IdentityError, adopt, deployment_engine
-from pipeline_assets.ledger.files import FileLedger, Load, staged_path
+from pipeline_assets.ledger.files import Booking, FileLedger, Load
 from pipeline_assets.ledger.migrate import migrate
 from pipeline_assets.ledger.schema import deployment
 from pipeline_assets.namespace import Namespace
 from pipeline_assets.postgres import connect, sqlalchemy_url
 from pipeline_assets.settings import Settings
+from pipeline_assets_tests.ledger.staged_rows import lake_files
 
 ACME = Namespace("acme")
 DAY = date(2026, 3, 1)
@@ -71,12 +72,19 @@ def load(settings: Settings, name: str = "a") -> None:
     """Book a file with a staged row, and stage it."""
     engine = deployment_engine(settings)
     files = FileLedger(engine)
-    files.reserve(name * 64, 1)
-    files.book("web", f"web/{name}", "stamp", Load(name * 64, "r", lines=1, landed=1, days={DAY: 1}))
+    files.reserve({name * 64: 1})
+    what = Load(name * 64, "r", lines=1, landed=1, days={DAY: 1})
+    (file,) = lake_files(what)
+    files.book("web", [Booking(f"web/{name}", "stamp", what.content, what)], [file])
     engine.dispose()
-    path = settings.lake_dir / staged_path("web", DAY, name * 64, "r")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch()
+    for path in (settings.lake_dir / file.name, path_of_before(settings, name)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+def path_of_before(settings: Settings, name: str) -> Path:
+    """Where versions without a catalogue had the rows of a staged file."""
+    return settings.lake_dir / f"staging/web/event_date={DAY}/{name * 64}-r.parquet"
 
 
 def everything(settings: Settings) -> list[tuple]:
@@ -167,7 +175,7 @@ def test_a_lake_of_another_deployment_is_refused(settings: Settings, new_databas
     first = start(settings)
     second = elsewhere(settings, postgres_url=new_database())
     start(second)
-    refused(replace(second, lake_dir=settings.lake_dir), "PIPELINE_POSTGRES_URL", first)
+    refused(replace(second, lake_url=settings.lake_url), "PIPELINE_POSTGRES_URL", first)
 
 
 def test_a_lake_of_a_database_that_was_lost_is_refused_until_it_is_adopted(
@@ -256,7 +264,7 @@ def test_an_older_deployment_gets_its_identity_at_the_first_start(older: Setting
 def test_the_lake_of_an_older_deployment_is_known_by_one_of_its_files(older: Settings):
     load(older, "b")
     forget(older)
-    (older.lake_dir / staged_path("web", DAY, "a" * 64, "r")).unlink()
+    path_of_before(older, "a").unlink()
     start(older)
 
 
@@ -289,15 +297,15 @@ def test_where_there_are_no_links_the_marker_is_put_in_its_place_by_a_rename(
     def link(*_: object) -> None:
         raise OSError(errno.ENOTSUP, "Operation not supported")
 
-    monkeypatch.setattr(identity.os, "link", link)
+    monkeypatch.setattr("pipeline_assets.storage.local.os.link", link)
     start(settings)
-    assert [path.name for path in settings.lake_dir.iterdir()] == [MARKER]
+    assert [path.name for path in settings.lake_dir.iterdir() if path.is_file()] == [MARKER]
 
 
 def test_a_lake_that_is_no_folder_is_told(settings: Settings):
     settings.data_dir.mkdir(parents=True)
     settings.lake_dir.write_text("")
-    with pytest.raises(IdentityError, match=r"cannot be read: Not a directory.*PIPELINE_LAKE_URL"):
+    with pytest.raises(IdentityError, match=r"cannot be written.*: Not a directory.*PIPELINE_LAKE_URL"):
         deployment_engine(settings)
 
 
@@ -306,8 +314,8 @@ def test_a_lake_that_cannot_be_written_is_told(settings: Settings, monkeypatch: 
         raise OSError(errno.EROFS, "Read-only file system")
 
     with monkeypatch.context() as patch:
-        patch.setattr(identity.os, "link", link)
-        with pytest.raises(IdentityError, match=r"cannot be written .*: Read-only file system.*PIPELINE_LAKE_URL"):
+        patch.setattr("pipeline_assets.storage.local.os.link", link)
+        with pytest.raises(IdentityError, match=r"cannot be written.*: Read-only file system.*PIPELINE_LAKE_URL"):
             deployment_engine(settings)
-    assert list(settings.lake_dir.iterdir()) == []
+    assert [path for path in settings.lake_dir.rglob("*") if path.is_file()] == []
     start(settings)

@@ -75,8 +75,8 @@ def test_what_an_earlier_version_made_is_tightened_and_what_others_deliver_is_no
         (settings.lake_dir / "link").symlink_to(tmp_path / "data" / "landing" / "a" / "1")
     finally:
         os.umask(before)
-    tighten(settings, settings.lake_dir / MARKER)
-    tighten(settings, settings.lake_dir / MARKER)
+    tighten(settings, MARKER)
+    tighten(settings, MARKER)
     found = {str(path.relative_to(tmp_path)): oct(mode(path)) for path in tmp_path.rglob("*") if not path.is_symlink()}
     assert found == {
         # It may be passed through.
@@ -101,7 +101,7 @@ def test_a_landing_folder_into_which_others_deliver_stays_open_to_them(tmp_path:
     settings.landing_dir.mkdir(parents=True)
     settings.landing_dir.chmod(rights)
     settings.data_dir.chmod(0o755)
-    tighten(settings, settings.lake_dir / MARKER)
+    tighten(settings, MARKER)
     assert mode(settings.landing_dir) == rights
     assert mode(settings.data_dir) & 0o011 == 0o011
 
@@ -115,7 +115,7 @@ def test_a_shared_lake_stays_shared_with_its_group_and_with_nobody_else(tmp_path
     (settings.lake_dir / MARKER).write_text("x")
     for path, rights in ((settings.lake_dir, 0o2775), (folder, 0o2775), (file, 0o664)):
         path.chmod(rights)
-    tighten(settings, settings.lake_dir / MARKER)
+    tighten(settings, MARKER)
     assert [mode(path) for path in (settings.lake_dir, folder, file)] == [0o2770, 0o2770, 0o660]
 
 
@@ -128,19 +128,19 @@ def test_a_lake_behind_a_link_is_tightened_and_folders_that_are_none_of_ours_are
         (folder / "file").write_text("x")
         (folder / "file").chmod(0o644)
         folder.chmod(0o755)
-    settings = Settings.for_data_dir(tmp_path / "data", landing_dir=landing)
+    settings = Settings.for_data_dir(tmp_path / "data", landing_url=str(landing))
     settings.data_dir.mkdir()
     settings.lake_dir.symlink_to(disk)
-    tighten(settings, settings.lake_dir / MARKER)
+    tighten(settings, MARKER)
     assert [mode(path) for path in (disk, disk / "file", landing, landing / "file")] == [0o755, 0o644] * 2
     (disk / MARKER).write_text("x")
-    tighten(settings, settings.lake_dir / MARKER)
+    tighten(settings, MARKER)
     assert [mode(path) for path in (disk, disk / "file", landing, landing / "file")] == [0o700, 0o600, 0o755, 0o644]
 
 
 def test_a_deployment_that_is_not_there_yet_is_left_alone(tmp_path: Path) -> None:
     settings = Settings.for_data_dir(tmp_path / "data")
-    tighten(settings, settings.lake_dir / MARKER)
+    tighten(settings, MARKER)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -195,6 +195,6 @@ def test_every_file_and_folder_of_a_whole_run_is_private_though_the_umask_hides_
     assert open_ones == []
     assert any(data.glob("dagster/compute_logs/**/*.err"))
     assert any(data.glob("lake/staging/clicks/*/*.parquet"))
-    assert any(data.glob("lake/*/*/part.parquet"))
+    assert any(data.glob("lake/events/*/*.parquet"))
     assert (data / "postgres" / "server.log").exists()
     assert not {path.name for path in tmp_path.iterdir()} - {"deep", "defs", "landing"}

@@ -1,5 +1,6 @@
 """Settings: which folder is the project, what its `.env` says, and where a bad value is."""
 
+import os
 from datetime import date
 from pathlib import Path
 
@@ -109,8 +110,10 @@ def test_values_may_name_others_and_a_password_may_hold_any_sign(tmp_path: Path)
         ("PIPELINE_FIRST_DAY", "1.1.2024", "'1.1.2024' is not a date such as 2010-01-01."),
         ("PIPELINE_FOLLOW_LINKS", "perhaps", "'perhaps' is neither true nor false."),
         ("PIPELINE_MAX_RECORD_BYTES", "1", "'1' is no size from 1KiB to 1GiB, such as 32MiB."),
-        ("PIPELINE_LANDING_URL", "s3://x", "only local folders (a path or file:///…) are supported by this version"),
-        ("PIPELINE_LAKE_URL", "gs://x", "only local folders (a path or file:///…) are supported by this version"),
+        ("PIPELINE_LANDING_URL", "ftp://x", "the scheme 'ftp' is not known; use a folder, file:///… or one of s3://"),
+        ("PIPELINE_LAKE_URL", "file://host/x", "file:// names another machine or a relative path; write file:///"),
+        ("PIPELINE_LAKE_URL", "s3:///x", "'s3:///x' is not s3://bucket/prefix."),
+        ("PIPELINE_LAKE_URL", "s3://a/b//c", "'s3://a/b//c' is not s3://bucket/prefix."),
         ("PIPELINE_NAMESPACE", "Acme", "'Acme' is not a namespace"),
     ],
 )
@@ -139,6 +142,39 @@ def test_a_line_of_ours_that_cannot_be_read_is_told_and_those_of_others_are_not(
     (shop / ".env").write_bytes(b"PIPELINE_TIMEZONE=\xff\n")
     with pytest.raises(SettingsError, match=r"\.env: cannot be read, for it is not in UTF-8"):
         Settings.for_project(shop, {})
+
+
+def test_landing_and_lake_may_be_in_object_stores(tmp_path: Path) -> None:
+    shop = project(tmp_path, **{".env": "PIPELINE_LANDING_URL=s3://bucket/a/b/\nPIPELINE_LAKE_URL=az://container\n"})
+    settings = Settings.for_project(shop, {})
+    assert (settings.landing_url, settings.lake_url) == ("s3://bucket/a/b", "az://container")
+    assert settings.scratch_dir == shop / "data" / "scratch"
+    with pytest.raises(SettingsError, match="needs a local folder, and PIPELINE_LAKE_URL names az://container"):
+        _ = settings.lake_dir
+    local = Settings.for_project(shop, {"PIPELINE_LANDING_URL": "file:///a%20b", "PIPELINE_LAKE_URL": "lake"})
+    assert (local.landing_url, local.lake_url) == ("/a b", str(shop / "lake"))
+
+
+def test_a_password_in_a_url_is_refused_and_told_nobody(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="no user, password or port belongs into s3://") as refused:
+        Settings.for_project(tmp_path, {"PIPELINE_LAKE_URL": "s3://key:hunter2@bucket/x"})
+    assert "hunter2" not in str(refused.value)
+
+
+def test_what_the_file_of_a_project_says_of_object_stores_holds_for_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "AWS_ACCESS_KEY_ID=of-the-file\nAWS_PROFILE=of-the-file\nOTHER=of-the-file\n"
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "of-the-environment")
+    for name in ("AWS_PROFILE", "OTHER"):
+        # So that it is as it was in the end.
+        monkeypatch.setenv(name, "x")
+        monkeypatch.delenv(name)
+    Settings.for_project(project(tmp_path, **{".env": text}))
+    assert "AWS_PROFILE" not in os.environ
+    Settings.for_project(project(tmp_path, **{".env": f"{text}PIPELINE_LAKE_URL=s3://bucket\n"}))
+    assert (os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_PROFILE"]) == ("of-the-environment", "of-the-file")
+    assert "OTHER" not in os.environ
 
 
 @given(st.lists(st.sampled_from(["", "# x", "A=1", "export B = 2", "C='a\nb'", "PIPELINE_X=1", "PIPELINE_Y='1\n2'"])))

@@ -12,6 +12,9 @@ from pipeline_assets.declarations.problems import DeclarationError
 from pipeline_assets.sources.declaration import FORMATS, Source
 from pipeline_assets.sources.loading import load_sources
 from pipeline_assets.sources.mapping import rules_version
+from pipeline_assets.storage.local import LocalStore
+from pipeline_assets.storage.opening import open_store
+from pipeline_assets.storage.store import Store
 from pipeline_assets.undeclared import (
     ONCE,
     SOURCE,
@@ -25,7 +28,9 @@ from pipeline_assets.undeclared import (
 )
 from pipeline_assets_tests.end_to_end.random_traffic import declare
 from pipeline_assets_tests.sources.staging_rows import FIRST_DAY
+from pipeline_assets_tests.storage.object_store import in_environment
 
+WEB = {"path": "web/*", "format": "segment"}
 MAPPINGS = st.dictionaries(
     st.sampled_from(["event_name", "occurred_at", "user_id", "page_url", "revenue"]), st.sampled_from(["a", "b.c", "1"])
 )
@@ -60,8 +65,8 @@ def test_a_source_that_is_written_down_and_read_again_is_staged_as_before(
 ) -> None:
     folder = tmp_path_factory.mktemp("lake")
     written = declarations([source], Analyses())
-    write_copy(folder, written)
-    (found,) = read_copy(folder)
+    write_copy(LocalStore(folder), written)
+    (found,) = read_copy(LocalStore(folder))
     assert found == written[0]
     assert found.value() == source
     again = found.value()
@@ -106,4 +111,22 @@ def test_a_declaration_that_this_version_cannot_read_is_told_with_what_to_do() -
 def test_a_damaged_copy_says_nothing(tmp_path: Path) -> None:
     for text in ("", "{", "[1]", '[{"kind": 1}]', "null"):
         (tmp_path / "declarations.json").write_text(text)
-        assert read_copy(tmp_path) == []
+        assert read_copy(LocalStore(tmp_path)) == []
+
+
+def test_the_newest_copy_counts_and_the_others_go(store: Store) -> None:
+    first, second = (declarations([Source.model_validate(WEB | {"name": name})], Analyses()) for name in "ab")
+    store.put("declarations.json", b"[]")
+    for number, written in enumerate((first, first, second, first), 1):
+        write_copy(store, written)
+        assert read_copy(store) == written
+        assert [found.name for found in store.list()] == [f"declarations/{[1, 1, 2, 3][number - 1]:010}.json"]
+
+
+def test_where_the_copy_cannot_be_read_nothing_is_known_to_have_been_declared(
+    object_store: dict[str, str], tmp_path: Path
+) -> None:
+    with in_environment(object_store, home=tmp_path):
+        assert read_copy(open_store("s3://no-such-bucket/lake", hasty=True)) == []
+    with in_environment(object_store | {"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, home=tmp_path):
+        assert read_copy(open_store("s3://bucket/lake", hasty=True)) == []

@@ -54,7 +54,7 @@ def staging_assets(source: Source, settings: Settings, *, declared: bool = True)
         progress: dg.ResourceParam[Progress],
     ) -> dg.MaterializeResult:
         with duckdb.get_connection() as connection:
-            loader = platform.loader(source.name, connection)
+            loader = platform.loader(source.name, connection, context.run.run_id)
             platform.restage_lost(source.name)
             landing = platform.landing(source.name)
             pending = landing.files
@@ -112,7 +112,7 @@ def tidy_up(platform: Platform, source: str, log: Logger) -> None:
     try:
         write_views(lake, staged)
         remove_uncounted(lake, source, platform.files)
-        remove_spilled(lake)
+        remove_spilled(platform.settings.scratch_dir)
     except (OSError, DuckDBError) as error:
         log.warning("The staging folder could not be tidied up (%s); the next load tries again.", type(error).__name__)
 

@@ -23,8 +23,8 @@ from pipeline_assets.contracts.tables import EVENTS, Table
 from pipeline_assets.ledger.looks import known_event_names
 from pipeline_assets.ledger.schema import text
 from pipeline_assets.model import ORDER_DAYS, PERSON_DAYS, VISITOR_DAYS, Model
-from pipeline_assets.parquet_files import parquet_relation
 from pipeline_assets.platform import Platform
+from pipeline_assets.storage.parquet import parquet_relation
 
 Rows = dict[Any, Any]
 

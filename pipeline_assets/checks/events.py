@@ -15,9 +15,9 @@ from pipeline_assets.checks.identifiers import ids_across_properties
 from pipeline_assets.checks.results import checked_days, result
 from pipeline_assets.contracts.tables import EVENTS
 from pipeline_assets.ledger.schema import event_days
-from pipeline_assets.parquet_files import parquet_relation
 from pipeline_assets.planning import days_around
 from pipeline_assets.platform import Platform
+from pipeline_assets.storage.parquet import parquet_relation
 
 # Days before the run's that are searched for ids beyond the window of deduplication.
 _REPEATS_DAYS = 7

@@ -7,7 +7,7 @@ from pathlib import Path
 import dataframely as dy
 import pyarrow.parquet as pq
 
-from pipeline_assets.parquet_files import scan_parquet
+from pipeline_assets.storage.parquet import scan_parquet
 
 
 @dataclass(frozen=True)

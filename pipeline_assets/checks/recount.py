@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import duckdb
 
-from pipeline_assets.parquet_files import duckdb_path
+from pipeline_assets.storage.parquet import duckdb_paths
 from pipeline_assets.transforms.sessionize import SessionRules
 
 _MICROSECOND = timedelta(microseconds=1)
@@ -247,7 +247,7 @@ def count_activity(
     """Activity of each day and property in Parquet files of events; `reporting` is the reporting currency, if any."""
     if not paths:
         return {}
-    values = {"paths": [duckdb_path(path) for path in paths], "reporting": reporting}
+    values = {"paths": duckdb_paths(connection, paths), "reporting": reporting}
     rows = connection.execute(_ACTIVITY, values).fetchall()
     return {(day, name): Activity(*figures) for day, name, *figures in rows}
 
@@ -301,7 +301,7 @@ def count_sessions(
     timeouts = {name: rule.timeout // _MICROSECOND for name, rule in inferred.items()}
     query = _SESSIONS.replace("{supplied}", _SUPPLIED if supplied else _NONE_SUPPLIED)
     values: dict[str, Any] = {
-        "paths": [duckdb_path(path) for path in paths],
+        "paths": duckdb_paths(connection, paths),
         "days": sorted(days),
         "timeouts": timeouts,
         "longest": max([30 * 60 * 1_000_000, *timeouts.values()]),
@@ -311,7 +311,7 @@ def count_sessions(
         "timezone": timezone,
     }
     if supplied:
-        values["supplied"] = [duckdb_path(path) for path in supplied]
+        values["supplied"] = duckdb_paths(connection, supplied)
     rows = connection.execute(query, values).fetchall()
     return SessionCounts(
         {(day, name): Started(sessions, events) for day, name, _, reason, sessions, events in rows if not reason},

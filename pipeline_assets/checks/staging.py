@@ -114,11 +114,10 @@ def staging_checks(source: Source, asset: dg.AssetKey) -> list[Check]:
         # A file that has left landing is not read again when the first day moves, and keeps its earlier days.
         files = platform.files.staged_files([source.name], date.min, date.max)
         gone = lost_files(lake, files)
-        wrong = [
-            file
-            for file in files[-_FOOTERS:]
-            if file not in gone and pq.read_metadata(lake / file.relative_path).num_rows != file.rows
-        ]
+        lost = {each.file.name for each in gone}
+        held = {each.file.name: each.file for each in files}
+        newest = [file for name, file in held.items() if name not in lost][-_FOOTERS:]
+        wrong = [file for file in newest if pq.read_metadata(lake / file.name).num_rows != file.rows]
         staged = sum(file.rows for file in files)
         balanced = found.lines == found.landed + found.quarantined + found.blank and found.landed == staged
         return result(
@@ -130,8 +129,8 @@ def staging_checks(source: Source, asset: dg.AssetKey) -> list[Check]:
                 "quarantined": found.quarantined,
                 "blank": found.blank,
                 "staged_rows": staged,
-                "staged_files": len(files),
-                "staged_files_missing": len(gone),
+                "staged_files": len(held),
+                "staged_files_missing": len(lost),
                 "staged_files_with_wrong_rows": len(wrong),
             },
         )
@@ -145,7 +144,7 @@ def staging_checks(source: Source, asset: dg.AssetKey) -> list[Check]:
     )
     def contract(platform: dg.ResourceParam[Platform]) -> dg.AssetCheckResult:
         files = platform.files.staged_files([source.name], platform.settings.first_day, date.max)
-        paths = [platform.settings.lake_dir / file.relative_path for file in files]
+        paths = {platform.settings.lake_dir / each.file.name for each in files}
         # That a file is missing is told by `ledger_balances`.
         written = {path: path.stat().st_mtime_ns for path in paths if path.exists()}
         found = read_footers(sorted(written, key=written.__getitem__)[-_FOOTERS:], StagedEvents, beside=_BESIDE)

@@ -276,7 +276,7 @@ def adopt(
         # Those too that only what is no longer declared had asked for: the ledger may know nothing of them.
         adopt(settings, [table.name for table in LAKE_TABLES])
         # The lake may remember the declarations of another ledger.
-        write_copy(settings.lake_dir, platform.memory().remembered)
+        write_copy(platform.lake.store, platform.memory().remembered)
         console.print("They are one deployment now. Build it: pipeline-assets refresh")
 
 

@@ -197,8 +197,8 @@ def print_places(platform: "Platform") -> None:
     marts, ledger = settings.namespace.marts, settings.namespace.ledger
     query = f"'select * from {marts}.sessions limit 5'"  # noqa: S608 - shown only
     console.print("Where things are")
-    console.print(f"  files      {settings.landing_dir}")
-    console.print(f"  lake       {settings.lake_dir} (staging and events, Parquet)")
+    console.print(f"  files      {settings.landing_url}")
+    console.print(f"  lake       {settings.lake_url} (staging and events, Parquet)")
     console.print(f"  tables     PostgreSQL, schema {marts}:  pipeline-assets sql {query}")
     console.print(f"  ledger     PostgreSQL, schema {ledger}: pipeline-assets status, pipeline-assets quarantine list")
     console.print(f"  Dagster    {ui_command(platform)}, then http://localhost:3000", soft_wrap=True)

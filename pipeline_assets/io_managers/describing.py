@@ -16,10 +16,10 @@ def describe_partitions(context: dg.OutputContext, metadata: Mapping[str, Mappin
         context.add_output_metadata(dict(next(iter(metadata.values()))))
         return
     step, key = context.step_context, context.asset_key
-    told = step._metadata_accumulator  # noqa: SLF001
+    told = step._metadata_accumulator
     for partition, of_partition in metadata.items():
         told = told.with_additional_asset_metadata(key, partition, dict(of_partition))
-    step._metadata_accumulator = told  # noqa: SLF001
+    step._metadata_accumulator = told
 
 
 class DescribesPartitions:

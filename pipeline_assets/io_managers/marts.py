@@ -61,7 +61,6 @@ class MartsIOManager(PostgresPolarsIOManager):
                 f"{context.asset_key.to_user_string()} returned {type(obj).__name__}; the marts store tables of the "
                 "model only."
             )
-        record_only(context, obj.days)
         # One that knows what it publishes, so that this one keeps nothing of any run.
         publishing = copy.copy(self)
         publishing._built = obj
@@ -114,11 +113,13 @@ class MartsIOManager(PostgresPolarsIOManager):
 
     def partition_figures(
         self,
-        context: dg.OutputContext,  # noqa: ARG002
+        context: dg.OutputContext,
         written: Mapping[str, Mapping[str, int | float]],  # noqa: ARG002
     ) -> Mapping[str, Mapping[str, int | float]]:
-        """The figures of the days that were built."""
+        """The figures of the days that were built, which are recorded alone."""
         assert self._built is not None  # noqa: S101
+        # Not before: the base class asks for the range from the first to the last.
+        record_only(context, self._built.days)
         return {day.isoformat(): dict(of) for day, of in self._built.figures.items()}
 
 

@@ -16,7 +16,7 @@ from datetime import date, timedelta
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from pipeline_assets.ledger.schema import lake_files
+from pipeline_assets.ledger.schema import lake_files, staged
 
 GRACE = timedelta(days=2)
 """How long a file stays in the store that no list names; longer than any run, see `ledger.builds.LONGEST_RUN`."""
@@ -74,6 +74,13 @@ def snapshot(connection: sa.Connection, wanted: Mapping[str, Collection[date] | 
     return dict(found)
 
 
+def listed_by_name(connection: sa.Connection, names: Collection[str]) -> list[LakeFile]:
+    """Those of some files that are listed, in order of their names."""
+    named = lake_files.c.name == sa.any_(sa.bindparam(None, list(names), ARRAY(sa.Text)))
+    query = sa.select(*(lake_files.c[name] for name in _COLUMNS)).where(_IS_LISTED, named)
+    return [LakeFile(**row._mapping) for row in connection.execute(query.order_by(lake_files.c.name))]
+
+
 def add(connection: sa.Connection, files: Iterable[LakeFile], run_id: str) -> dict[str, int]:
     """List files that are in the store; from the end of the transaction on they count.
 
@@ -122,6 +129,13 @@ def drop(connection: sa.Connection, asset: str, days: Collection[date] | None = 
 def drop_files(connection: sa.Connection, names: Collection[str]) -> None:
     """Drop files from the lists they are in."""
     _drop(connection, lake_files.c.name == sa.any_(sa.bindparam(None, list(names), ARRAY(sa.Text))))
+
+
+def forget(connection: sa.Connection, asset: str) -> None:
+    """Forget an asset's files that no list names and the ledger has staged nothing in."""
+    f = lake_files.c
+    used = sa.exists().where(staged.c.file == f.file)
+    connection.execute(sa.delete(lake_files).where(f.asset == asset, f.dropped_at.is_not(None), ~used))
 
 
 def _drop(connection: sa.Connection, *which: sa.ColumnElement[bool]) -> None:

@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
-from pipeline_assets.ledger.files import lock_source
+from pipeline_assets.ledger import catalogue
+from pipeline_assets.ledger.files import lock_source, staging_asset
 from pipeline_assets.ledger.schema import builds, contents, declarations, files, looks, quarantine, raw_columns, staged
 from pipeline_assets.undeclared import SOURCE, Declaration
 
@@ -144,6 +145,7 @@ def _remove_source(connection: sa.Connection, name: str) -> None:
     hashes = list(connection.execute(of_source.distinct()).scalars())
     for table in (quarantine, staged, files, raw_columns, looks):
         connection.execute(sa.delete(table).where(table.c.source == name))
+    catalogue.drop(connection, staging_asset(name))
     elsewhere = [
         sa.exists().where(table.c.content == contents.c.content, table.c.source != name)
         for table in (files, staged, quarantine)

@@ -1,22 +1,32 @@
 """Booking files: which content of which path counts, and where each of its lines went.
 
-Everything about one file is booked in one transaction. Whatever the order in which files are booked, which
-contents count depends only on the newest content of every path, and ties between equal contents are broken by path.
+Everything about one file is booked in one transaction, together with the files it was loaded with. Whatever the order
+in which files are booked, which contents count depends only on the newest content of every path, and ties between equal
+contents are broken by path. `staged` has the rows that count and no others: what ceases to count is removed from it by
+the transaction that says so, and a file of the lake to which nothing in it points any more is dropped.
 """
 
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from datetime import date, datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 
+from pipeline_assets.ledger import catalogue
+from pipeline_assets.ledger.catalogue import LakeFile
 from pipeline_assets.ledger.schema import contents, files, lake_files, quarantine, schema_of, staged
 from pipeline_assets.locks import take_turn
 
-# A booking takes a second or two, however large the file is.
+# A booking takes a second or two, however large the files are.
 _LOCK_LIMIT_SECONDS = 10 * 60
+_LISTED = lake_files.c.dropped_at.is_(None)
+_FILE = tuple(lake_files.c[each.name] for each in fields(LakeFile))
+
+LONGEST_RAW = 64 << 10
+"""Bytes of a quarantined line that are kept; of a longer one its beginning."""
 
 
 class LedgerError(RuntimeError):
@@ -84,23 +94,45 @@ class BookedFile:
 
 @dataclass(frozen=True)
 class StagedFile:
-    """A staged Parquet file that counts."""
+    """The staged rows of one content and day, which count, and the file of the lake that holds them.
+
+    Attributes:
+        source: the source.
+        content: SHA-256 of the original file's bytes, hex; the `load_id` of the rows.
+        rules: version of the declaration that read them.
+        event_date: the day.
+        rows: how many they are.
+        file: the file; it may hold rows of other contents too, and rows that do not count.
+    """
 
     source: str
     content: str
     rules: str
     event_date: date
     rows: int
-
-    @property
-    def relative_path(self) -> str:
-        """Path below the lake's folder."""
-        return staged_path(self.source, self.event_date, self.content, self.rules)
+    file: LakeFile
 
 
-def staged_path(source: str, event_date: date, content: str, rules: str) -> str:
-    """Path below the lake's folder of the staged rows of one content and day."""
-    return f"staging/{source}/event_date={event_date.isoformat()}/{content}-{rules}.parquet"
+@dataclass(frozen=True)
+class Booking:
+    """What is booked of a path: the content it has now.
+
+    Attributes:
+        path: path below landing.
+        stamp: of the file.
+        content: SHA-256 of the file's bytes, hex.
+        load: the outcome of reading it; None if that is booked already, under whatever path.
+    """
+
+    path: str
+    stamp: str
+    content: str
+    load: Load | None = None
+
+
+def staging_asset(source: str) -> str:
+    """How the catalogue calls the staged files of a source."""
+    return f"staging/{source}"
 
 
 class FileLedger:
@@ -116,137 +148,127 @@ class FileLedger:
         with self._engine.connect() as connection:
             return {row.path: BookedFile(*row) for row in connection.execute(query)}
 
-    def reserve(self, content: str, size: int) -> datetime:
-        """The moment a content was first seen; now, if it never was."""
-        with self._engine.begin() as connection:
-            connection.execute(insert(contents).values(content=content, bytes=size).on_conflict_do_nothing())
-            query = sa.select(contents.c.first_booked_at).where(contents.c.content == content)
-            return connection.execute(query).scalar_one()
+    def reserve(self, sizes: Mapping[str, int]) -> dict[str, datetime]:
+        """The moment each of some contents was first seen; now, if it never was.
 
-    def has_load(self, source: str, content: str, rules: str) -> bool:
-        """Whether this content was already read under these rules, under whatever path."""
-        c = files.c
-        query = sa.select(sa.exists().where(c.source == source, c.content == content, c.rules == rules))
-        with self._engine.connect() as connection:
-            return bool(connection.execute(query).scalar())
-
-    def book(self, source: str, path: str, stamp: str, load: Load) -> None:
-        """Book a load: `path` now has this content, whose rows are staged and lines quarantined as `load` says.
-
-        Raises:
-            LedgerError: the counts do not add up.
+        Args:
+            sizes: bytes of each content.
         """
-        if sum(load.days.values()) != load.landed:
-            raise LedgerError(f"{path}: {load.landed} rows landed, but the days hold {sum(load.days.values())}")
-        if load.lines != load.landed + load.blank + len(load.quarantined):
-            raise LedgerError(
-                f"{path}: {load.lines} lines read, but {load.landed} landed, {len(load.quarantined)} were quarantined "
-                f"and {load.blank} are blank"
-            )
-        counts = {
-            "rules": load.rules,
-            "lines": load.lines,
-            "landed": load.landed,
-            "quarantined": len(load.quarantined),
-            "blank": load.blank,
-            "error": load.error,
-        }
+        if not sizes:
+            return {}
+        c = contents.c
+        # In order, so that two workers with the same contents do not wait for each other.
+        rows = [{"content": content, "bytes": sizes[content]} for content in sorted(sizes)]
         with self._engine.begin() as connection:
-            lock_source(connection, source)
-            same = (files.c.source == source, files.c.content == load.content)
-            connection.execute(sa.update(files).where(*same).values(**counts))
-            of_before = sa.delete(staged).where(staged.c.source == source, staged.c.content == load.content)
-            replaced = connection.execute(of_before.returning(staged.c.file)).scalars().all()
-            connection.execute(
-                sa.update(lake_files).where(lake_files.c.file.in_(replaced)).values(dropped_at=sa.func.now())
-            )
-            connection.execute(
-                sa.delete(quarantine).where(quarantine.c.source == source, quarantine.c.content == load.content)
-            )
-            if load.days:
-                names = {day: staged_path(source, day, load.content, load.rules) for day in load.days}
-                new = insert(lake_files)
-                listed = connection.execute(
-                    new.on_conflict_do_update(
-                        index_elements=["name"], set_={"rows": new.excluded.rows, "dropped_at": None}
-                    ).returning(lake_files.c.name, lake_files.c.file),
-                    [
-                        {
-                            "name": names[day],
-                            "asset": f"staging/{source}",
-                            "day": day,
-                            "rows": rows,
-                            "run_id": "",
-                        }
-                        for day, rows in load.days.items()
-                    ],
-                )
-                numbers = {row.name: row.file for row in listed}
-                connection.execute(
-                    sa.insert(staged),
-                    [
-                        {
-                            "source": source,
-                            "content": load.content,
-                            "event_date": day,
-                            "rules": load.rules,
-                            "rows": rows,
-                            "file": numbers[names[day]],
-                        }
-                        for day, rows in sorted(load.days.items())
-                    ],
-                )
-            _copy_quarantine(connection, source, load)
-            _point(connection, source, path, stamp, {"content": load.content, **counts})
+            connection.execute(insert(contents).on_conflict_do_nothing(), rows)
+            found = connection.execute(sa.select(c.content, c.first_booked_at).where(c.content == _any(sizes)))
+            return {row.content: row.first_booked_at for row in found}
 
-    def book_known(
-        self, source: str, path: str, stamp: str, content: str, *, is_staged: Callable[[], bool] = lambda: True
-    ) -> bool:
-        """Book that `path` now has a content that was loaded before.
+    def known(self, source: str, contents_: Collection[str], rules: str) -> set[str]:
+        """Those of some contents that were read under these rules, whatever the path, and whose rows are there."""
+        if not contents_:
+            return set()
+        with self._engine.connect() as connection:
+            return {content for content, row in _loaded(connection, source, contents_).items() if row["rules"] == rules}
+
+    def book(
+        self, source: str, bookings: Sequence[Booking], lake: Sequence[LakeFile] = (), *, run_id: str = ""
+    ) -> list[Booking]:
+        """Book what some paths have now, each accounted for by itself, all in one transaction.
 
         Args:
             source: the source.
-            path: path below landing.
-            stamp: of the file.
-            content: SHA-256 of the file's bytes, hex.
-            is_staged: whether its rows are still there, asked when nobody can remove them any more.
+            bookings: of different paths; a content has one load at most.
+            lake: the files with the rows that landed, in the store: one of each day. They may hold other rows too.
+            run_id: the run that made these files.
 
         Returns:
-            False, and nothing is booked, where they are not.
-        """
-        with self._engine.begin() as connection:
-            lock_source(connection, source)
-            if not is_staged():
-                return False
-            c = files.c
-            row = connection.execute(
-                sa.select(c.content, c.rules, c.lines, c.landed, c.quarantined, c.blank, c.error)
-                .where(c.source == source, c.content == content)
-                .limit(1)
-            ).one()
-            _point(connection, source, path, stamp, dict(row._mapping))
-        return True
+            Those without a load whose content is not loaded, or whose rows have gone: nothing is booked of them.
 
-    @contextmanager
-    def bookings_wait(self, source: str) -> Generator[None]:
-        """Keep everybody from booking files of a source meanwhile."""
+        Raises:
+            LedgerError: counts do not add up; nothing is booked.
+        """
+        loads = {each.content: each.load for each in bookings if each.load is not None}
+        by_day = {file.day: file for file in lake}
+        for each in bookings:
+            if each.load is not None:
+                _require_balance(each.path, each.load)
+        _require_room(loads.values(), by_day)
         with self._engine.begin() as connection:
             lock_source(connection, source)
-            yield
+            known = _loaded(connection, source, [each.content for each in bookings if each.load is None])
+            counts = known | {content: _counts(load) for content, load in loads.items()}
+            booked = [each for each in bookings if each.content in counts]
+            if not booked:
+                return list(bookings)
+            touched = _remove_staged(connection, source, loads)
+            landed = sorted({day for load in loads.values() for day in load.days})
+            numbers = catalogue.add(connection, [by_day[day] for day in landed], run_id)
+            rows = [
+                {
+                    "source": source,
+                    "content": content,
+                    "event_date": day,
+                    "rules": load.rules,
+                    "rows": rows,
+                    "file": numbers[by_day[day].name],
+                }
+                for content, load in sorted(loads.items())
+                for day, rows in sorted(load.days.items())
+            ]
+            if rows:
+                connection.execute(sa.insert(staged), rows)
+            _renew_counts(connection, source, loads)
+            _copy_quarantine(connection, source, loads.values())
+            touched += _point(connection, source, booked, counts)
+            _drop_unused(connection, {row.file for row in touched})
+        return [each for each in bookings if each.content not in counts]
+
+    def exchange_staged(self, merged: LakeFile, replaced: Iterable[StagedFile], *, run_id: str = "") -> int:
+        """Let another file, into which rows that count were merged, take the place of the files they were in.
+
+        What was superseded or read again meanwhile stays as it is: only what still counts is exchanged.
+
+        Args:
+            merged: the file with the rows of all that is replaced, in the store.
+            replaced: rows of one source and day.
+            run_id: the run that merged.
+
+        Returns:
+            How many contents count by the new file now; 0: it is not listed.
+        """
+        replaced = list(replaced)
+        s, f = staged.c, lake_files.c
+        names = {each.file.name for each in replaced}
+        (source,) = {each.source for each in replaced}
+        with self._engine.begin() as connection:
+            lock_source(connection, source)
+            old = set(connection.execute(sa.select(f.file).where(f.name == _any(names), _LISTED)).scalars())
+            unchanged = (
+                s.source == source,
+                s.event_date == merged.day,
+                s.file == _any_number(old),
+                s.content == _any(each.content for each in replaced),
+            )
+            exchanged = connection.execute(sa.select(sa.func.count()).where(*unchanged)).scalar_one()
+            if exchanged:
+                (number,) = catalogue.add(connection, [merged], run_id).values()
+                connection.execute(sa.update(staged).where(*unchanged).values(file=number))
+                _drop_unused(connection, old)
+        return exchanged
 
     def staged_files(self, sources: Iterable[str], first: date, last: date) -> list[StagedFile]:
         """See `staged_files`."""
         with self._engine.connect() as connection:
             return staged_files(connection, sources, first, last)
 
-    def staged_of(self, source: str, content: str) -> list[StagedFile]:
-        """The staged files of one content, whether it counts or not."""
-        s = staged.c
-        query = sa.select(s.source, s.content, s.rules, s.event_date, s.rows).where(
-            s.source == source, s.content == content
-        )
+    def kept_names(self, source: str, since: timedelta) -> set[str]:
+        """Names of the staged files of a source that count, or did not so long ago."""
+        f = lake_files.c
+        recent = _LISTED | (f.dropped_at > sa.func.now() - since)
         with self._engine.connect() as connection:
-            return [StagedFile(*row) for row in connection.execute(query)]
+            query = sa.select(f.name).where(f.asset == staging_asset(source), recent)
+            return set(connection.execute(query).scalars())
 
     def paths(self, source: str, content: str) -> list[str]:
         """The paths below landing that a content was last seen under, in order."""
@@ -254,13 +276,6 @@ class FileLedger:
         query = sa.select(f.path).where(f.source == source, f.content == content, f.newest).order_by(f.path)
         with self._engine.connect() as connection:
             return list(connection.execute(query).scalars())
-
-    def settled(self, source: str, contents_: Iterable[str], since: timedelta) -> set[str]:
-        """Those of some contents of a source whose bookings have not changed for so long."""
-        f = files.c
-        recent = sa.select(f.content).where(f.source == source, f.booked_at > sa.func.now() - since)
-        with self._engine.connect() as connection:
-            return set(contents_) - set(connection.execute(recent).scalars())
 
     def read_again(self, source: str, contents_: Iterable[str]) -> None:
         """Mark contents to be read again, although neither they nor their declaration changed (a replay)."""
@@ -273,15 +288,17 @@ class FileLedger:
 
 
 def staged_files(connection: sa.Connection, sources: Iterable[str], first: date, last: date) -> list[StagedFile]:
-    """The staged files that count for the days `first` to `last`, both included, in a fixed order."""
+    """The staged rows that count of the days `first` to `last`, both included, in a fixed order."""
     s = staged.c
     query = (
-        sa.select(s.source, s.content, s.rules, s.event_date, s.rows)
-        .join_from(staged, files, (files.c.source == s.source) & (files.c.content == s.content))
-        .where(files.c.state == "active", s.source.in_(list(sources)), s.event_date.between(first, last))
+        sa.select(s.source, s.content, s.rules, s.event_date, s.rows, *_FILE)
+        .join_from(staged, lake_files, lake_files.c.file == s.file)
+        .where(s.source.in_(list(sources)), s.event_date.between(first, last))
         .order_by(s.event_date, s.source, s.content)
     )
-    return [StagedFile(*row) for row in connection.execute(query)]
+    # Many rows are of one file.
+    known: dict[str, LakeFile] = {}
+    return [StagedFile(*row[:5], known.setdefault(row.name, LakeFile(*row[5:]))) for row in connection.execute(query)]
 
 
 def lock_source(connection: sa.Connection, source: str) -> None:
@@ -293,44 +310,167 @@ def lock_source(connection: sa.Connection, source: str) -> None:
     take_turn(lambda: connection.execute(lock).scalar(), what, limit=_LOCK_LIMIT_SECONDS)
 
 
-def _point(connection: sa.Connection, source: str, path: str, stamp: str, row: Mapping[str, object]) -> None:
-    """Make a content the newest of a path and settle which bookings count."""
+def _require_balance(path: str, load: Load) -> None:
+    if sum(load.days.values()) != load.landed:
+        raise LedgerError(f"{path}: {load.landed} rows landed, but the days hold {sum(load.days.values())}")
+    if load.lines != load.landed + load.blank + len(load.quarantined):
+        raise LedgerError(
+            f"{path}: {load.lines} lines read, but {load.landed} landed, {len(load.quarantined)} were quarantined "
+            f"and {load.blank} are blank"
+        )
+
+
+def _require_room(loads: Iterable[Load], files_: Mapping[date, LakeFile]) -> None:
+    """Make sure that the files hold as many rows of each day as have landed."""
+    landed: Counter[date] = Counter()
+    for load in loads:
+        landed.update(load.days)
+    for day, rows in landed.items():
+        held = files_[day].rows if day in files_ else 0
+        if rows > held:
+            raise LedgerError(f"{rows} rows landed on {day}, but the file of that day holds {held}")
+
+
+def _counts(load: Load) -> dict[str, Any]:
+    return {
+        "rules": load.rules,
+        "lines": load.lines,
+        "landed": load.landed,
+        "quarantined": len(load.quarantined),
+        "blank": load.blank,
+        "error": load.error,
+    }
+
+
+def _loaded(connection: sa.Connection, source: str, contents_: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """The counts of those of some contents that were read and whose staged rows are all there, by content."""
+    f, s = files.c, staged.c
+    there = (
+        sa.select(sa.func.coalesce(sa.func.sum(s.rows), 0))
+        .where(s.source == f.source, s.content == f.content)
+        .scalar_subquery()
+    )
+    query = (
+        sa.select(f.content, f.rules, f.lines, f.landed, f.quarantined, f.blank, f.error)
+        .distinct()
+        .where(f.source == source, f.content == _any(contents_), f.landed == there)
+    )
+    rows = (dict(row) for row in connection.execute(query).mappings())
+    return {row.pop("content"): row for row in rows}
+
+
+def _remove_staged(connection: sa.Connection, source: str, contents_: Collection[str]) -> list[sa.Row[date, int]]:
+    """Remove the staged rows of contents; the day and file of each."""
+    s = staged.c
+    gone = sa.delete(staged).where(s.source == source, s.content == _any(contents_)).returning(s.event_date, s.file)
+    return list(connection.execute(gone).all())
+
+
+def _renew_counts(connection: sa.Connection, source: str, loads: Mapping[str, Load]) -> None:
+    """Give the bookings of contents that were read again, under whatever path and moment, the new counts."""
     f = files.c
-    here = (f.source == source, f.path == path)
-    touched = [row["content"]]
+    known = sa.select(f.content).where(f.source == source, f.content == _any(loads)).distinct()
+    again = [
+        {"of_content": content, **_counts(loads[content])} for content in connection.execute(known).scalars().all()
+    ]
+    if again:
+        values = {name: sa.bindparam(name) for name in again[0] if name != "of_content"}
+        update = sa.update(files).where(f.source == source, f.content == sa.bindparam("of_content")).values(values)
+        connection.execute(update, again)
+
+
+def _point(
+    connection: sa.Connection, source: str, bookings: Sequence[Booking], counts: Mapping[str, Mapping[str, Any]]
+) -> list[sa.Row[date, int]]:
+    """Make contents the newest of their paths and settle which bookings count.
+
+    Returns:
+        Day and file of the staged rows of contents that have ceased to count; they are removed.
+    """
+    f = files.c
+    newest = sa.select(
+        sa.func.unnest(_texts(each.path for each in bookings)).label("path"),
+        sa.func.unnest(_texts(each.content for each in bookings)).label("content"),
+    ).subquery()
     superseded = (
         sa.update(files)
-        .where(*here, f.newest, f.content != row["content"])
+        .where(f.source == source, f.path == newest.c.path, f.newest, f.content != newest.c.content)
         .values(newest=False, state="superseded", booked_at=sa.func.now())
         .returning(f.content)
     )
-    touched += connection.execute(superseded).scalars().all()
-    values = {**row, "stamp": stamp, "newest": True, "state": "repeat", "booked_at": sa.func.now()}
+    before = set(connection.execute(superseded).scalars())
+    new = insert(files)
+    columns = ("rules", "lines", "landed", "quarantined", "blank", "error", "stamp", "newest", "state")
     connection.execute(
-        insert(files)
-        .values(source=source, path=path, **values)
-        .on_conflict_do_update(index_elements=["source", "path", "content"], set_=values)
+        new.on_conflict_do_update(
+            index_elements=["source", "path", "content"],
+            set_={name: new.excluded[name] for name in columns} | {"booked_at": sa.func.now()},
+        ),
+        [
+            {
+                "source": source,
+                "path": each.path,
+                "content": each.content,
+                **counts[each.content],
+                "stamp": each.stamp,
+                "newest": True,
+                "state": "repeat",
+            }
+            for each in bookings
+        ],
     )
-    candidates = (f.source == source, f.content.in_(touched), f.newest)
+    touched = before | {each.content for each in bookings}
+    candidates = (f.source == source, f.content == _any(touched), f.newest)
     connection.execute(
         sa.update(files).where(*candidates).values(state=sa.case((f.error.is_not(None), "unreadable"), else_="repeat"))
     )
-    other = files.alias("other")
-    first_path = (
-        sa.select(sa.func.min(other.c.path))
-        .where(other.c.source == f.source, other.c.content == f.content, other.c.newest)
-        .scalar_subquery()
+    first = (
+        sa.select(f.content, sa.func.min(f.path).label("path"))
+        .where(*candidates, f.error.is_(None))
+        .group_by(f.content)
+        .subquery()
     )
     connection.execute(
-        sa.update(files).where(*candidates, f.error.is_(None), f.path == first_path).values(state="active")
+        sa.update(files)
+        .where(f.source == source, f.content == first.c.content, f.path == first.c.path)
+        .values(state="active")
     )
+    counted = sa.select(f.content).where(f.source == source, f.content == _any(touched), f.state == "active")
+    return _remove_staged(connection, source, touched - set(connection.execute(counted).scalars()))
 
 
-def _copy_quarantine(connection: sa.Connection, source: str, load: Load) -> None:
-    if not load.quarantined:
+def _drop_unused(connection: sa.Connection, numbers: Collection[int]) -> None:
+    """Drop those of some staged files that hold no rows that count any more."""
+    f = lake_files.c
+    used = sa.exists().where(staged.c.file == f.file)
+    which = f.file == _any_number(numbers)
+    connection.execute(sa.update(lake_files).where(which, _LISTED, ~used).values(dropped_at=sa.func.now()))
+
+
+def _copy_quarantine(connection: sa.Connection, source: str, loads: Collection[Load]) -> None:
+    """Put the refused lines of some contents in place of those of before."""
+    q = quarantine.c
+    connection.execute(
+        sa.delete(quarantine).where(q.source == source, q.content == _any(load.content for load in loads))
+    )
+    if not any(load.quarantined for load in loads):
         return
     with connection.connection.cursor().copy(
         f"copy {schema_of(connection)}.quarantine (source, content, line, reason, rules, raw, bytes) from stdin"
     ) as copy:
-        for bad in load.quarantined:
-            copy.write_row((source, load.content, bad.line, bad.reason, load.rules, bad.raw, bad.length))
+        for load in loads:
+            for bad in load.quarantined:
+                copy.write_row((source, load.content, bad.line, bad.reason, load.rules, bad.raw, bad.length))
+
+
+def _texts(values: Iterable[str]) -> sa.BindParameter[Any]:
+    return sa.bindparam(None, list(values), ARRAY(sa.Text))
+
+
+def _any_number(values: Collection[int]) -> sa.ColumnElement[Any]:
+    return sa.any_(sa.bindparam(None, sorted(values), ARRAY(sa.BigInteger)))
+
+
+def _any(values: Iterable[str]) -> sa.ColumnElement[Any]:
+    # One value however many there are.
+    return sa.any_(_texts(values))

@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
 from pipeline_assets.namespace import LEDGER, MARTS
 
 SCHEMA = LEDGER
-REVISION = "0008"
+REVISION = "0010"
 """Newest migration: the version these declarations describe."""
 
 metadata = sa.MetaData(schema=SCHEMA)
@@ -69,6 +69,7 @@ files = sa.Table(
     comment="Every content seen under every path. One is the newest of its path; of equal contents one counts.",
 )
 sa.Index("files_newest", files.c.source, files.c.path, unique=True, postgresql_where=files.c.newest)
+sa.Index("files_by_content", files.c.source, files.c.content)
 sa.Index("files_counted", files.c.source, files.c.content, unique=True, postgresql_where=files.c.state == "active")
 
 lake_files = sa.Table(

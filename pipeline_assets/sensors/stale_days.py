@@ -11,7 +11,7 @@ from pipeline_assets.jobs import BUILD_JOB, LOAD_JOB, job_name
 from pipeline_assets.namespace import Namespace
 from pipeline_assets.partitions import request_tags
 from pipeline_assets.platform import Platform
-from pipeline_assets.runs import storage_locks, under_way
+from pipeline_assets.runs import farthest_days, storage_locks, under_way
 from pipeline_assets.sensors.backing_off import INPUTS_TAG, few_failures, inputs_digest, must_wait
 from pipeline_assets.sensors.declaring import sensor
 
@@ -33,7 +33,7 @@ def stale_days(
     # That something is no longer declared makes no day stale, so that no run would tell.
     report_leftovers(context.instance, platform.leftovers(), namespace)
     staleness = platform.staleness()
-    todo = staleness.requests()
+    todo = staleness.requests(farthest=farthest_days(context.instance))
     if not todo:
         return dg.SkipReason("Every day is built from what is there now.")
     reason = dg.SkipReason()

@@ -78,6 +78,9 @@ _DEFAULTED = ("property", "event_type", "is_conversion")
 # PostgreSQL cannot hold U+0000, whose escape a JSON text may contain behind an even number of backslashes.
 _NULL_ESCAPES = r"'((?:^|[^\\])(?:\\\\)*)(?:\\u0000)+'"
 _MINUTE = 60_000_000
+# Where the line of a file is staged with those of others, the number of its file, from 0, is above these bits.
+LINE_BITS = 40
+_OF_FILE = f'[("~line" >> {LINE_BITS}) + 1]'
 _FIRST_MOMENT = -62_135_596_800_000_000  # 0001-01-01 and 9999-12-31: what Python and Arrow consumers can hold
 _LAST_MOMENT = 253_402_300_799_999_999
 
@@ -128,12 +131,13 @@ def rules_version(source: Source, timezone: str, first_day: date, max_record_byt
 
 
 def staging_query(source: Source, *, fields: Sequence[str] | None, timezone: str, first_day: date) -> str:
-    """The SELECT that turns a file's records into staged rows.
+    """The SELECT that turns the records of files into staged rows.
 
     It reads the relation `raw_rows`, whose columns are taken by position: for text formats (line BIGINT, raw VARCHAR),
     one JSON value, log line or CSV record each; for W3C logs also (fields VARCHAR, day VARCHAR), the names of its
-    fields and the date that directives give; for Parquet (line BIGINT, then the columns named in `fields`). Its
-    parameters are `load_id` and `booked_at` (TIMESTAMPTZ), and the session's TimeZone must be UTC.
+    fields and the date that directives give; for Parquet (line BIGINT, then the columns named in `fields`). The bits of
+    `line` from `LINE_BITS` on are the number of the file, from 0. The query's parameters are the lists `load_ids` and
+    `booked_at` (TIMESTAMPTZ) of the files, and the session's TimeZone must be UTC.
 
     Args:
         source: a declaration without mistakes (see `checking`).
@@ -901,7 +905,7 @@ class _Plan:
         # A file that says it was received after it was booked says nothing: else it could put events into any future.
         # A clock of the collector that is wrong by years must not bring events of years to come; one that is ahead by
         # less than a day costs nothing.
-        booked = "epoch_us($booked_at::TIMESTAMPTZ)"
+        booked = f"epoch_us(($booked_at::TIMESTAMPTZ[]){_OF_FILE})"
         received = f"""CASE WHEN "~received" < {booked} + {24 * 60 * _MINUTE} THEN "~received" """
         latest = f"""({received} WHEN "~received" IS NULL THEN {booked} ELSE {booked} + {24 * 60 * _MINUTE} END)
             + {5 * _MINUTE}"""
@@ -960,8 +964,8 @@ class _Plan:
         raw = 'to_json("~raw")::VARCHAR' if self.is_parquet else '"~raw"'
         computed = {
             "source": literal(self.source.name),
-            "load_id": "$load_id::VARCHAR",
-            "line": '"~line"',
+            "load_id": f"($load_ids::VARCHAR[]){_OF_FILE}",
+            "line": f'"~line" & {(1 << LINE_BITS) - 1}',
             "row_hash": f"""CASE WHEN "event_id" IS NULL
                 THEN sha256({literal(self.source.name)} || chr(10) || {raw}) END""",
             "clock_skew_ms": '"~skew" // 1000',

@@ -4,24 +4,26 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Iterable
-from datetime import date, timedelta
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
 from pathlib import Path
 
 import duckdb
 
 from pipeline_assets.contracts.staged_events import StagedEvents
+from pipeline_assets.ledger.catalogue import GRACE
 from pipeline_assets.ledger.files import FileLedger, StagedFile
-from pipeline_assets.parquet_files import duckdb_path
 from pipeline_assets.private import protect
 from pipeline_assets.sql import literal
 from pipeline_assets.staging.loading import DRAFTS
+from pipeline_assets.staging.staged import CountedFile, counted_files
+from pipeline_assets.storage.parquet import duckdb_path
 
 logger = logging.getLogger(__name__)
 
 VIEWS = "staging.duckdb"
 _SPILLED = ".spilled-"
-# A file that has just ceased to count may still be read by a run that began before.
+# What killed processes have left; nothing that is needed is written for so long.
 _KEEP = timedelta(days=1)
 
 
@@ -37,78 +39,82 @@ def write_views(lake: Path, staged: Iterable[StagedFile]) -> Path:
         # A view outlives every alias, and DuckDB has no other way to write this.
         logger.warning("No %s: DuckDB cannot read files in %s, whose name has a backslash.", VIEWS, lake)
         return final
-    by_source: dict[str, list[str]] = {}
-    for file in staged:
-        by_source.setdefault(file.source, []).append(_as_pattern(lake / file.relative_path))
+    by_source: dict[str, list[CountedFile]] = {}
+    for counted in counted_files(staged):
+        by_source.setdefault(counted.source, []).append(counted)
     draft = lake / f".{VIEWS}.{time.time_ns()}"
-    columns = ", ".join(f'"{name}"' for name in StagedEvents.column_names())
-    # Of the last folder only: others above the lake may be called so too.
-    columns += r""", regexp_extract(filename, 'event_date=([0-9-]+)/[^/]*$', 1)::date as event_date"""
     try:
         with duckdb.connect(duckdb_path(draft)) as database:
-            for source, paths in sorted(by_source.items()):
+            for source, files in sorted(by_source.items()):
                 # A view takes no bound values; a source's name is a plain identifier.
-                listed = ", ".join(map(literal, paths))
-                database.execute(
-                    f'create view "{source}" as select {columns} '  # noqa: S608
-                    f"from read_parquet([{listed}], hive_partitioning = false)"
-                )
+                database.execute(f'create view "{source}" as {_view(lake, files)}')
         protect(draft).replace(final)
     finally:
         draft.unlink(missing_ok=True)
     return final
 
 
+def _view(lake: Path, files: Sequence[CountedFile]) -> str:
+    """SQL of the staged rows that count of some files."""
+    whole = [file for file in files if file.contents is None]
+    parts = [_rows(lake, whole)] if whole else []
+    parts += [
+        f"{_rows(lake, [file])} where load_id in ({', '.join(map(literal, file.contents))})"
+        for file in files
+        if file.contents is not None
+    ]
+    return " union all ".join(parts)
+
+
+def _rows(lake: Path, files: Sequence[CountedFile]) -> str:
+    columns = ", ".join(f'"{name}"' for name in StagedEvents.column_names())
+    # Of the last folder only: others above the lake may look like a day too.
+    day = r"regexp_extract(filename, '(\d{4}-\d{2}-\d{2})/[^/]*$', 1)::date as event_date"
+    listed = ", ".join(literal(_as_pattern(lake / file.file.name)) for file in files)
+    return f"select {columns}, {day} from read_parquet([{listed}], hive_partitioning = false)"  # noqa: S608 - quoted paths
+
+
 def remove_uncounted(lake: Path, source: str, ledger: FileLedger) -> int:
-    """Remove staged files of a source that have not counted for a day; how many.
+    """Remove staged files of a source that no list names, after the catalogue's time of grace; how many.
 
-    Should such a content count again, it is staged again. What killed loads left behind is removed too, after a day.
-
-    A file that another load has just published, and not yet booked, is not among them: it is young. And nothing is
-    booked while files are removed, so that none can begin to count in the meantime.
+    A file that a load has put into the lake and not booked yet is not among them: it is young. None that is old begins
+    to count, for no name is used again. What killed loads left behind is removed too, after a day.
 
     Args:
         lake: the lake's folder.
         source: the source.
-        ledger: knows what counts, and when a content ceased to.
+        ledger: knows what counts, and when a file ceased to.
     """
     folder = lake / "staging" / source
-    uncounted: dict[str, list[Path]] = {}
-    counted = {lake / file.relative_path for file in ledger.staged_files([source], date.min, date.max)}
-    for path in folder.glob("event_date=*/*.parquet"):
-        if path not in counted and _is_old(path):
-            uncounted.setdefault(path.name.split("-", 1)[0], []).append(path)
+    old = [path for path in folder.glob("*/*.parquet") if _is_old(path, GRACE)]
     removed = 0
-    if uncounted:
-        with ledger.bookings_wait(source):
-            # Asked again, now that it cannot change.
-            counted = {lake / file.relative_path for file in ledger.staged_files([source], date.min, date.max)}
-            for content in ledger.settled(source, uncounted, _KEEP):
-                for path in uncounted[content]:
-                    if path not in counted:
-                        path.unlink(missing_ok=True)
-                        removed += 1
+    if old:
+        kept = {lake / name for name in ledger.kept_names(source, GRACE)}
+        for path in old:
+            if path not in kept:
+                path.unlink(missing_ok=True)
+                removed += 1
     for draft in (folder / DRAFTS).glob("*"):
         if _is_old(draft):
             shutil.rmtree(draft, ignore_errors=True)
     return removed
 
 
-def spill_folder(lake: Path) -> Path:
+def spill_folder(scratch: Path) -> Path:
     """Where DuckDB writes what does not fit into memory: in this process's own folder, which it makes and removes."""
-    return lake / f"{_SPILLED}{os.getpid()}"
+    return scratch / f"{_SPILLED}{os.getpid()}"
 
 
-def remove_spilled(lake: Path) -> None:
+def remove_spilled(scratch: Path) -> None:
     """Remove what killed processes have left of it, after a day: it may be personal data."""
-    for folder in lake.glob(f"{_SPILLED}*"):
+    for folder in scratch.glob(f"{_SPILLED}*"):
         if _is_old(folder):
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _is_old(path: Path) -> bool:
+def _is_old(path: Path, age: timedelta = _KEEP) -> bool:
     try:
-        return time.time() - path.stat().st_mtime > _KEEP.total_seconds()
+        return time.time() - path.stat().st_mtime > age.total_seconds()
     except FileNotFoundError:
         return False
 

@@ -1,63 +1,51 @@
 """Load files from landing: read, stage as Parquet, book. Exactly once, whatever crashes when.
 
-A file is read in one streaming pass: records are cut in `reading`, DuckDB maps them with the source's declaration and
-writes one Parquet file per event day into a temporary folder; the query for that is planned once for many files. Only
-when the source file has not changed meanwhile are the Parquet files renamed to the names that their content gives them,
-and then one ledger transaction makes them count. A crash leaves files that no reader looks at, and the next attempt
-writes the same names again.
+Small files are loaded in groups, large ones alone. A group is read in one streaming pass (see `writing`), which makes
+one Parquet file of each event day. What has changed meanwhile, or cannot be read, is left out of what is booked; then
+the Parquet files are put into the lake under names that nothing else ever has, and one ledger transaction makes them
+count and accounts for each file by itself. A crash leaves files that no list names.
 """
 
-import itertools
 import logging
 import os
-import re
-import shutil
-import tempfile
-from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+import uuid
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime
-from functools import partial
+from datetime import date
 from pathlib import Path
 
 import duckdb
-import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline_assets.ledger.files import BookedFile, FileLedger, Load, QuarantinedLine, staged_path
+from pipeline_assets.ledger.catalogue import LakeFile
+from pipeline_assets.ledger.files import BookedFile, Booking, FileLedger, Load, staging_asset
 from pipeline_assets.ledger.looks import Observer
-from pipeline_assets.parquet_files import duckdb_path, parquet_relation
 from pipeline_assets.private import make_folder, protect
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.access_logs import advice
 from pipeline_assets.sources.declaration import Source
-from pipeline_assets.sources.mapping import rules_version, staging_query
-from pipeline_assets.sql import literal
-from pipeline_assets.staging import parquet, reading
-from pipeline_assets.staging.compression import refuse_archive
-from pipeline_assets.staging.headers import header_problem
-from pipeline_assets.staging.landing import LandingFile, Listing, fsync_folder, open_regular, scan
-from pipeline_assets.staging.looking import Look, Sample, filled_columns, look
-from pipeline_assets.staging.reading import Tally, UnreadableError
-from pipeline_assets.staging.refused_lines import RefusedLines
+from pipeline_assets.sources.mapping import rules_version
+from pipeline_assets.staging.landing import LandingFile, Listing, fsync_folder, scan
+from pipeline_assets.staging.reading import UnreadableError
+from pipeline_assets.staging.writing import Group, Member, Writer, unquoted
 
 logger = logging.getLogger(__name__)
 
 DRAFTS = ".tmp"
-"""Folder of a source's staged files in which they are written before they get their names."""
+"""Folder of a source's staged files in which they are written before they are put into the lake."""
 
-_BAD_ROWS = "event_date=__HIVE_DEFAULT_PARTITION__"
-# Two files at a time: one is read while the other is written. DuckDB's own threads share the cores between them.
+# Two groups at a time: one is read while the other is written. DuckDB's own threads share the cores between them.
 _WORKERS = 2
 _ATTEMPTS = 3
-_BAD_LINES = """
-    select line, reason, encode(raw), raw_bytes from read_parquet($paths, hive_partitioning = false)
-    where reason <> 'blank'
-"""
-# Quarantined rows that are fetched at a time.
-_FETCHED = 1024
+# A crash costs what was read of a group, and a file of the group waits for the others.
+_GROUP_FILES = 500
+_GROUP_BYTES = 32 << 20
+# A file of so many bytes is no small one, and there is no use in sharing so few bytes between workers.
+_LARGE_BYTES = 8 << 20
+_SHARED_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -130,6 +118,22 @@ def pending_files(
     return Listing(files, found.refused, found.doubtful)
 
 
+@dataclass(frozen=True)
+class _Task:
+    """A file to load, and how often that was tried, this time included."""
+
+    file: LandingFile
+    attempt: int = 1
+
+
+@dataclass
+class _Done:
+    """What became of a group: outcomes, and groups that are to be loaded yet."""
+
+    outcomes: list[Outcome] = field(default_factory=list)
+    left: list[list[_Task]] = field(default_factory=list)
+
+
 class SourceLoader:
     """Loads the files of one source.
 
@@ -137,8 +141,9 @@ class SourceLoader:
         source: the declaration.
         settings: where landing and lake are, and the rules of the deployment.
         ledger: where loads are booked.
-        database: a DuckDB connection; every file gets a cursor of it.
+        database: a DuckDB connection; every worker gets a cursor of it.
         observer: is told what each file has, besides its rows.
+        run_id: the run that loads.
     """
 
     def __init__(
@@ -148,6 +153,8 @@ class SourceLoader:
         ledger: FileLedger,
         database: duckdb.DuckDBPyConnection,
         observer: Observer | None = None,
+        *,
+        run_id: str = "",
     ) -> None:
         self._source = source
         self._settings = settings
@@ -155,89 +162,182 @@ class SourceLoader:
         self._database = database
         self._drafts = settings.lake_dir / "staging" / source.name / DRAFTS
         self._observer = observer
-        self._idle: list[_Writer] = []
+        self._run_id = run_id
+        self._idle: list[Writer] = []
         self.rules = rules_version(source, settings.timezone, settings.first_day, settings.max_record_bytes)
 
     def load(self, files: Sequence[LandingFile], report: Callable[[Outcome], None] | None = None) -> LoadSummary:
-        """Load files, each in a ledger transaction of its own.
+        """Load files, each group of small ones in one ledger transaction.
 
         Args:
             files: the files, as `pending_files` lists them.
-            report: called after every file.
+            report: called for every file when its group is done.
         """
         summary = LoadSummary()
+        waiting = deque(groups([_Task(file) for file in files]))
+        running: set[Future[_Done]] = set()
         try:
             with ThreadPoolExecutor(_WORKERS, thread_name_prefix="load") as pool:
-                for outcome in pool.map(self._load_file, files):
-                    summary.outcomes.append(outcome)
-                    if report is not None:
-                        report(outcome)
+                while waiting or running:
+                    while waiting and len(running) < _WORKERS:
+                        running.add(pool.submit(self._load_group, waiting.popleft()))
+                    done, running = wait(running, return_when=FIRST_COMPLETED)
+                    for future in done:
+                        waiting.extendleft(reversed(future.result().left))
+                        for outcome in future.result().outcomes:
+                            summary.outcomes.append(outcome)
+                            if report is not None:
+                                report(outcome)
         finally:
             while self._idle:
                 self._idle.pop().close()
+        order = {file.name: number for number, file in enumerate(files)}
+        summary.outcomes.sort(key=lambda outcome: order[outcome.name])
         return summary
 
-    def _load_file(self, file: LandingFile) -> Outcome:
-        for _ in range(_ATTEMPTS):
-            try:
-                outcome = self._attempt(file)
-                if outcome is not None:
-                    return outcome
-                file = LandingFile.at(file.path, self._settings.landing_dir, follow_links=self._settings.follow_links)
-            except FileNotFoundError:
-                logger.warning("%s disappeared before it was read", file.name)
-                return Outcome(file.name, "busy")
-            except Exception as error:
-                # One file must not keep the others from being loaded.
-                logger.error("%s could not be loaded: %s: %s", file.name, type(error).__name__, _reason(error))  # noqa: TRY400
-                return Outcome(file.name, "failed")
-        logger.warning("%s changes while it is read; it stays pending", file.name)
-        return Outcome(file.name, "busy")
+    def _load_group(self, tasks: list[_Task]) -> _Done:
+        try:
+            return self._attempt(tasks)
+        except Exception as error:
+            # One file must not keep the others from being loaded: the one that does is found by halving.
+            if len(tasks) > 1:
+                half = len(tasks) // 2
+                return _Done(left=[tasks[:half], tasks[half:]])
+            return _Done([self._failed(tasks[0].file, error)])
 
-    def _attempt(self, file: LandingFile) -> Outcome | None:
-        """Load a file; None if it changed meanwhile."""
-        source = self._source.name
-        content = file.content()
-        if self._ledger.has_load(source, content, self.rules):
-            if not file.unchanged():
-                return None
-            is_staged = partial(self._is_staged, content)
-            if self._ledger.book_known(source, file.name, file.stamp, content, is_staged=is_staged):
-                return Outcome(file.name, "repeat")
-        booked_at = self._ledger.reserve(content, file.size)
+    def _failed(self, file: LandingFile, error: Exception) -> Outcome:
+        if isinstance(error, FileNotFoundError):
+            logger.warning("%s disappeared before it was read", file.name)
+            return Outcome(file.name, "busy")
+        logger.error("%s could not be loaded: %s: %s", file.name, type(error).__name__, unquoted(str(error)))
+        return Outcome(file.name, "failed")
+
+    def _attempt(self, tasks: Sequence[_Task]) -> _Done:
+        """Load a group of files; what has changed meanwhile is left."""
+        done = _Done()
+        contents: dict[str, _Task] = {}
+        repeats: list[tuple[_Task, str]] = []
+        read: dict[str, str] = {}
+        for task in tasks:
+            try:
+                read[task.file.name] = task.file.content()
+            except OSError as error:
+                done.outcomes.append(self._failed(task.file, error))
+        known = self._ledger.known(self._source.name, set(read.values()), self.rules)
+        for task in tasks:
+            content = read.get(task.file.name)
+            if content is None:
+                continue
+            if content in known or content in contents:
+                repeats.append((task, content))
+            else:
+                contents[content] = task
+        moments = self._ledger.reserve({content: task.file.size for content, task in contents.items()})
         with self._writer() as writer:
-            try:
-                load, seen = self._stage(writer, file, content, booked_at)
-            except UnreadableError as error:
-                load, seen = Load(content, self.rules, error=str(error)), None
-            if not file.unchanged():
-                return None
-            self._publish(load, writer.folder)
-        self._ledger.book(source, file.name, file.stamp, load)
-        if load.error is not None:
-            logger.error("%s cannot be read: %s", file.name, load.error)
-            return Outcome(file.name, "unreadable", load)
-        if self._observer and seen:
-            self._observer.note(file.name, *seen)
-        if not load.landed and (hint := advice(self._source.format, Counter(bad.reason for bad in load.quarantined))):
-            logger.warning("%s: %s", file.name, hint)
-        # There may be many of these lines, and they are booked now.
-        return Outcome(file.name, "loaded", replace(load, quarantined=()), len(load.quarantined))
+            group = Group([])
+            if contents:
+                members = [Member(task.file, content, moments[content]) for content, task in contents.items()]
+                group = writer.write(members)
+            done.left += [[contents[member.content] for member in left] for left in group.left]
+            staged, bookings = self._unchanged(group, contents, repeats, done)
+            lake = self._publish(writer, group, staged)
+        gone = self._ledger.book(self._source.name, bookings, lake, run_id=self._run_id) if bookings else []
+        without = {booking.path for booking in gone}
+        # What they repeat was not booked: they are loaded by themselves.
+        self._again([task for task, _ in repeats if task.file.name in without], done)
+        done.outcomes += [
+            Outcome(booking.path, "repeat")
+            for booking in bookings
+            if booking.load is None and booking.path not in without
+        ]
+        loads = {booking.content: booking.load for booking in bookings if booking.load is not None}
+        done.outcomes += [self._told(member, loads[member.content], group) for member in staged]
+        return done
 
-    def _is_staged(self, content: str) -> bool:
-        """Whether the staged files of a known load are still there."""
-        return all(
-            (self._settings.lake_dir / file.relative_path).exists()
-            for file in self._ledger.staged_of(self._source.name, content)
+    def _unchanged(
+        self,
+        group: Group,
+        contents: Mapping[str, _Task],
+        repeats: Sequence[tuple[_Task, str]],
+        done: _Done,
+    ) -> tuple[list[Member], list[Booking]]:
+        """The members of a group that can be booked, and what is booked of them and of repeats."""
+        staged: list[Member] = []
+        bookings: list[Booking] = []
+        changed: list[_Task] = []
+        for member in group.members:
+            if not member.file.unchanged():
+                changed.append(contents[member.content])
+            elif member.error is not None and not isinstance(member.error, UnreadableError):
+                done.outcomes.append(self._failed(member.file, member.error))
+            else:
+                staged.append(member)
+                load = self._load_of(member)
+                bookings.append(Booking(member.file.name, member.file.stamp, member.content, load))
+        for task, content in repeats:
+            if task.file.unchanged():
+                bookings.append(Booking(task.file.name, task.file.stamp, content))
+            else:
+                changed.append(task)
+        self._again(changed, done)
+        return staged, bookings
+
+    def _again(self, tasks: Iterable[_Task], done: _Done) -> None:
+        """Leave files to be loaded as they are now, unless that was tried often enough."""
+        again: list[_Task] = []
+        landing, follow_links = self._settings.landing_dir, self._settings.follow_links
+        for task in tasks:
+            if task.attempt == _ATTEMPTS:
+                logger.warning("%s changes while it is read; it stays pending", task.file.name)
+                done.outcomes.append(Outcome(task.file.name, "busy"))
+                continue
+            try:
+                file = LandingFile.at(task.file.path, landing, follow_links=follow_links)
+            except OSError as error:
+                done.outcomes.append(self._failed(task.file, error))
+            else:
+                again.append(_Task(file, task.attempt + 1))
+        if again:
+            done.left.append(again)
+
+    def _load_of(self, member: Member) -> Load:
+        """The account of a file."""
+        if member.error is not None:
+            return Load(member.content, self.rules, error=str(member.error))
+        tally = member.tally
+        return Load(
+            member.content,
+            self.rules,
+            lines=tally.lines,
+            landed=member.days.total(),
+            blank=member.blank + tally.skipped,
+            days=dict(member.days),
+            quarantined=tally.invalid,
         )
 
+    def _told(self, member: Member, load: Load, group: Group) -> Outcome:
+        """Tell what there is to tell of a file that is booked."""
+        name, tally = member.file.name, member.tally
+        if load.error is not None:
+            logger.error("%s cannot be read: %s", name, load.error)
+            return Outcome(name, "unreadable", load)
+        # A line or two that are no text do not make another encoding.
+        if tally.hint is not None and len(tally.invalid) > self._source.bounds.quarantined * tally.lines:
+            logger.warning("%s: %s", name, tally.hint)
+        if self._observer:
+            self._observer.note(name, member.look(self._source), group.filled)
+        if not load.landed and (hint := advice(self._source.format, Counter(bad.reason for bad in load.quarantined))):
+            logger.warning("%s: %s", name, hint)
+        # There may be many of these lines, and they are booked now.
+        return Outcome(name, "loaded", replace(load, quarantined=()), len(load.quarantined))
+
     @contextmanager
-    def _writer(self) -> Generator["_Writer"]:
-        """A writer for one file at a time; the next file gets it too, unless something failed that is not the file."""
+    def _writer(self) -> Generator[Writer]:
+        """A writer for one group at a time; the next group gets it too, unless something failed that is not a file."""
         try:
             writer = self._idle.pop()
         except IndexError:
-            writer = _Writer(self._source, self._settings, self._database, self._drafts)
+            writer = Writer(self._source, self._settings, self._database, self._drafts)
         try:
             yield writer
         except BaseException:
@@ -245,235 +345,50 @@ class SourceLoader:
             raise
         self._idle.append(writer)
 
-    def _stage(
-        self, writer: "_Writer", file: LandingFile, content: str, booked_at: datetime
-    ) -> tuple[Load, tuple[Look | None, set[str]]]:
-        """Write the rows of a file into the writer's folder, one Parquet file per day, and account for every line.
-
-        With that comes what the file has: its raw columns, and the columns of the rows that have any value.
-        """
-        tally = writer.write(file.path, content, booked_at)
-        # A line or two that are no text do not make another encoding.
-        if tally.hint is not None and len(tally.invalid) > self._source.bounds.quarantined * tally.lines:
-            logger.warning("%s: %s", file.name, tally.hint)
-        blank = self._bad_rows(writer.folder, tally.invalid)
-        days: dict[date, int] = {}
-        filled: set[str] = set()
-        for folder in writer.folder.iterdir():
-            if folder.name == _BAD_ROWS:
-                continue
-            day = date.fromisoformat(folder.name.removeprefix("event_date="))
-            for part in folder.glob("*.parquet"):
-                metadata = pq.read_metadata(part)
-                days[day] = days.get(day, 0) + metadata.num_rows
-                filled |= filled_columns(metadata)
-        load = Load(
-            content,
-            self.rules,
-            lines=tally.lines,
-            landed=sum(days.values()),
-            blank=blank + tally.skipped,
-            days=days,
-            quarantined=tally.invalid,
-        )
-        return load, (writer.look(tally), filled)
-
-    def _bad_rows(self, folder: Path, refused: RefusedLines) -> int:
-        """Add the rows that were staged as bad to the refused lines; how many are only blank."""
-        parts = list((folder / _BAD_ROWS).glob("*.parquet"))
-        if not parts:
-            return 0
-        with self._database.cursor() as cursor:
-            blank = parquet_relation(cursor, parts).filter("reason = 'blank'").count("*").fetchall()[0][0]
-            bad = cursor.execute(_BAD_LINES, {"paths": [duckdb_path(part) for part in parts]})
-            while some := bad.fetchmany(_FETCHED):
-                for line in some:
-                    refused.append(QuarantinedLine(*line))
-        return blank
-
-    def _publish(self, load: Load, folder: Path) -> None:
-        """Give the staged files of a load their final names, durably."""
-        for day in load.days:
-            parts = sorted((folder / f"event_date={day.isoformat()}").glob("*.parquet"))
-            final = self._settings.lake_dir / staged_path(self._source.name, day, load.content, load.rules)
-            make_folder(final.parent)
-            part = parts[0] if len(parts) == 1 else self._merge(parts)
-            with part.open("rb") as written:
-                os.fsync(written.fileno())
-            protect(part.replace(final))
-            fsync_folder(final.parent)
-
-    def _merge(self, parts: Sequence[Path]) -> Path:
-        """One Parquet file from the several that DuckDB's threads wrote for a day."""
-        merged = parts[0].with_name("merged.parquet")
-        with self._database.cursor() as cursor:
-            parquet_relation(cursor, parts).write_parquet(duckdb_path(merged), compression="zstd")
-        return merged
+    def _publish(self, writer: Writer, group: Group, staged: Sequence[Member]) -> list[LakeFile]:
+        """Put the Parquet files with the rows of some members into the lake, one of each day."""
+        days = sorted(set().union(*(member.days for member in staged if member.error is None)))
+        return [
+            put_staged(self._settings.lake_dir, self._source.name, day, writer.merged(group.parts[day])) for day in days
+        ]
 
 
-class _Records:
-    """The records of the file at hand, as something that DuckDB can read again and again: another file each time."""
+def groups(tasks: Sequence[_Task]) -> list[list[_Task]]:
+    """Tasks in groups of small files, in order; a large file is alone."""
+    small = sum(task.file.size for task in tasks if task.file.size < _LARGE_BYTES)
+    most = min(_GROUP_BYTES, max(small / _WORKERS, _SHARED_BYTES))
+    found: list[list[_Task]] = []
+    size = 0
+    is_open = False
+    for task in tasks:
+        if task.file.size >= _LARGE_BYTES:
+            found.append([task])
+            is_open = False
+        elif is_open and len(found[-1]) < _GROUP_FILES and size + task.file.size <= most:
+            found[-1].append(task)
+            size += task.file.size
+        else:
+            found.append([task])
+            size, is_open = task.file.size, True
+    return found
 
-    def __init__(self, schema: pa.Schema) -> None:
-        self.batches: Iterator[pa.RecordBatch] = iter(())
-        self.error: Exception | None = None
-        """What ended the stream before its time."""
-        self._schema = schema
 
-    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
-        return pa.RecordBatchReader.from_batches(self._schema, self._watched()).__arrow_c_stream__(requested_schema)
+def put_staged(lake: Path, source: str, day: date, part: Path) -> LakeFile:
+    """Put a Parquet file with staged rows of a day into the lake, durably, under a name that nothing else ever has.
 
-    def _watched(self) -> Iterator[pa.RecordBatch]:
-        try:
-            yield from self.batches
-        except Exception as error:
-            self.error = error
-            raise
-
-
-class _Writer:
-    """A DuckDB session that stages one file after another into a folder of its own.
-
-    The query is prepared and planned anew only for a file with other columns: that costs as much as staging a few
-    thousand rows.
-
-    Attributes:
-        folder: where the rows of the last file are, in one folder per event day and one for the bad rows.
+    Args:
+        lake: the lake's folder.
+        source: the source.
+        day: the day.
+        part: the file, which is moved.
     """
-
-    def __init__(self, source: Source, settings: Settings, database: duckdb.DuckDBPyConnection, drafts: Path) -> None:
-        self._source = source
-        self._settings = settings
-        self._records = _Records(reading.W3C_SCHEMA if source.record_format == "w3c_lines" else reading.SCHEMA)
-        self._prepared: tuple[list[str] | None] | None = None
-        self._sample = Sample()
-        self._schema: pa.Schema | None = None
-        make_folder(drafts)
-        with ExitStack() as stack:
-            temporary = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=drafts)))
-            self.folder = temporary / "rows"
-            # Another name for each file, for DuckDB remembers what it has read under a name.
-            self._links = (temporary / f"{number}.parquet" for number in itertools.count())
-            self._cursor = stack.enter_context(database.cursor())
-            # Row order is kept in the column `line`; the writer need not keep it too.
-            self._cursor.execute("set preserve_insertion_order = false")
-            self._cursor.execute("set TimeZone = 'UTC'")
-            if source.record_format != "parquet":
-                self._cursor.register("raw_rows", self._records)
-            self._closing = stack.pop_all()
-
-    def close(self) -> None:
-        """End the session and remove the folder."""
-        self._closing.close()
-
-    def look(self, tally: Tally) -> Look | None:
-        """The raw columns of the last file."""
-        return look(self._source, header=tally.header, schema=self._schema, sample=self._sample)
-
-    def write(self, path: Path, content: str, booked_at: datetime) -> Tally:
-        """Stage a file in place of the one before; what was counted while reading it."""
-        self._sample, self._schema = Sample(), None
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self.folder.mkdir()
-        try:
-            return self._staged(path, content, booked_at)
-        except parquet.CopyNeededError:
-            shutil.rmtree(self.folder, ignore_errors=True)
-            self.folder.mkdir()
-            copy = next(self._links)
-            try:
-                parquet.copy_as_bytes(path, copy)
-                return self._staged(copy, content, booked_at)
-            finally:
-                copy.unlink(missing_ok=True)
-
-    def _staged(self, path: Path, content: str, booked_at: datetime) -> Tally:
-        tally = Tally()
-        self._records.error = None
-        try:
-            self._prepare(self._open(path, tally), again=self._source.record_format == "parquet")
-            self._cursor.execute("set variable load_id = $1", [content])
-            self._cursor.execute("set variable booked_at = $1::timestamptz", [booked_at.astimezone(UTC)])
-            # EXECUTE itself takes no bound values.
-            self._cursor.execute(
-                "execute stage(load_id := getvariable('load_id'), booked_at := getvariable('booked_at'))"
-            )
-        except duckdb.Error as error:
-            # An error while cutting records reaches us wrapped into one of DuckDB's. Any other one (a full disk, say)
-            # is not the file's fault: the file stays pending.
-            if isinstance(self._records.error, UnreadableError):
-                raise self._records.error from error
-            if self._source.record_format == "parquet" and isinstance(error, duckdb.InvalidInputException):
-                reason = f"the Parquet file is damaged: {_reason(error)}"
-                raise (parquet.CopyNeededError if parquet.INVALID_TEXT in reason else UnreadableError)(
-                    reason
-                ) from error
-            raise
-        finally:
-            self._records.batches = iter(())
-        return tally
-
-    def _prepare(self, fields: list[str] | None, *, again: bool) -> None:
-        if self._prepared == (fields,) and not again:
-            return
-        query = staging_query(
-            self._source, fields=fields, timezone=self._settings.timezone, first_day=self._settings.first_day
-        )
-        self._cursor.execute(
-            f"prepare stage as copy ({query}) to {_path(self.folder)} (format parquet, partition_by (event_date))"
-        )
-        self._prepared = (fields,)
-
-    def _show_rows(self, link: Path, schema: pa.Schema, metadata: pq.FileMetaData, tally: Tally) -> None:
-        """Make the rows of a Parquet file visible as `raw_rows`, and refuse those that are too long or no text."""
-        file = f"read_parquet({_path(link)}, file_row_number = true, hive_partitioning = false)"
-        described = self._cursor.sql(f"select * exclude (file_row_number) from {file}")  # noqa: S608 - quoted path
-        columns = list(zip(described.columns, described.types, strict=True))
-        rows = parquet.rows_of(file, self._source, schema, columns, metadata, limit=self._settings.max_record_bytes)
-        for refused in rows.refused:
-            found = self._cursor.execute(refused)
-            while some := found.fetchmany(_FETCHED):
-                for line in some:
-                    tally.invalid.append(QuarantinedLine(*line))
-        # Temporary, because all cursors share one catalogue and another file is loaded at the same time.
-        self._cursor.execute(f"create or replace temp view raw_rows as {rows.taken}")
-
-    def _open(self, path: Path, tally: Tally) -> list[str] | None:
-        """Make a file's records visible as the relation `raw_rows`; the names of its columns, if it has any."""
-        source = self._source
-        if source.record_format == "parquet":
-            try:
-                with open_regular(path) as file:
-                    metadata = pq.read_metadata(file)
-            except pa.ArrowInvalid as error:
-                refuse_archive(path)
-                raise UnreadableError("this is no complete Parquet file; deliver it again") from error
-            own = metadata.schema.to_arrow_schema()
-            # Of a copy the names and types of the columns are those of the file.
-            schema = self._schema = self._schema or own
-            if parquet.ROW_NUMBER in map(str.casefold, own.names):
-                raise parquet.CopyNeededError(f"a column is called {parquet.ROW_NUMBER}")
-            tally.lines = metadata.num_rows
-            # Under a name of our own, so that DuckDB need not be told the file's.
-            link = next(self._links)
-            link.symlink_to(path.absolute())
-            self._show_rows(link, schema, metadata, tally)
-            return schema.names
-        records = reading.read_records(path, source, tally, limit=self._settings.max_record_bytes)
-        batches = self._sample.watching(records)
-        # The first batch is read now because a CSV file's header must be known before the query can be written.
-        first = next(batches, None)
-        self._records.batches = batches if first is None else itertools.chain([first], batches)
-        if tally.header is not None and (problem := header_problem(source, tally.header)):
-            raise UnreadableError(problem)
-        return tally.header
-
-
-def _path(path: Path) -> str:
-    # COPY and a view take no bound values.
-    return literal(duckdb_path(path))
-
-
-def _reason(error: Exception) -> str:
-    """What an error says up to the first thing it quotes: that may be personal data."""
-    return re.split(r"[\"'`:\n]", str(error).strip().removeprefix("Invalid Input Error: "), maxsplit=1)[0][:300].strip()
+    asset = staging_asset(source)
+    name = f"{asset}/{day.isoformat()}/{uuid.uuid4()}.parquet"
+    file = LakeFile(name, asset, day, pq.read_metadata(part).num_rows, part.stat().st_size)
+    final = lake / name
+    make_folder(final.parent)
+    with part.open("rb") as written:
+        os.fsync(written.fileno())
+    protect(part.replace(final))
+    fsync_folder(final.parent)
+    return file

@@ -21,7 +21,9 @@ from pipeline_assets.sources.raw_columns import TEXT, Look, missing_columns, own
 from pipeline_assets.staging import reading
 from pipeline_assets.staging.landing import open_regular, some_files
 
-_OF_BATCH = 50
+# Of the records of a batch that are looked at: one in so many, but at least and at most so many.
+_ONE_IN = 25
+_OF_BATCH = (10, 50)
 _MOST = 1000
 # A longer name of a column is no name.
 _LONGEST_NAME = 200
@@ -42,7 +44,9 @@ class Sample:
         """The batches, of each of which a few records are kept."""
         for batch in batches:
             if len(self.records) < _MOST:
-                self.records += batch.column("raw").slice(0, _OF_BATCH).to_pylist()
+                least, most = _OF_BATCH
+                wanted = min(max(len(batch) // _ONE_IN, least), most)
+                self.records += batch.column("raw").slice(0, wanted).to_pylist()
             yield batch
 
 

@@ -57,7 +57,7 @@ class CopyNeededError(UnreadableError):
 
 @dataclass(frozen=True)
 class Rows:
-    """SQL of the rows of a file.
+    """SQL of the rows of files.
 
     Attributes:
         taken: the number of each row that is staged, and its columns in their order.
@@ -73,18 +73,18 @@ def rows_of(
     source: Source,
     schema: pa.Schema,
     columns: Sequence[tuple[str, DuckDBPyType]],
-    metadata: pq.FileMetaData,
+    footers: Sequence[pq.FileMetaData],
     *,
     limit: int,
 ) -> Rows:
-    """SQL of the rows of a file that are staged, and of those that are too long or no text.
+    """SQL of the rows of files with the same columns that are staged, and of those that are too long or no text.
 
     Args:
-        file: SQL of the file, with the number of each row as `file_row_number`, from 0.
+        file: SQL of the files, with the number of each row as `file_row_number`, from 0.
         source: the declaration.
-        schema: the file's schema.
+        schema: the files' schema.
         columns: the same columns as DuckDB calls them, and its types.
-        metadata: the file's footer.
+        footers: the files' footers.
         limit: bytes of the longest row that is read.
     """
     texts = TextColumns.of(source, schema, columns)
@@ -97,7 +97,7 @@ def rows_of(
         )
         wanted.append(otherwise)
 
-    if may_hold_longer(metadata, limit) and (long := length(columns)):
+    if any(may_hold_longer(footer, limit) for footer in footers) and (long := length(columns)):
         refuse(literal(too_long_record(limit)), "''::blob", long, f"{long} > {limit}", f"{long} <= {limit}")
     if texts.no_text:
         names = column_names(schema.names)

@@ -1,6 +1,7 @@
 """Read staged rows: the files the ledger lists, and never a glob."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
@@ -8,12 +9,13 @@ import polars as pl
 
 from pipeline_assets.contracts.columns import contract_schema
 from pipeline_assets.contracts.staged_events import StagedEvents
+from pipeline_assets.ledger.catalogue import LakeFile
 from pipeline_assets.ledger.files import StagedFile
-from pipeline_assets.parquet_files import scan_parquet
+from pipeline_assets.storage.parquet import scan_parquet
 
 
 def scan_staged(lake: Path, files: Sequence[StagedFile]) -> pl.LazyFrame:
-    """The rows of staged files with the columns of `StagedEvents` and `event_date`.
+    """Staged rows with the columns of `StagedEvents` and `event_date`, and no others that are in the same files.
 
     Args:
         lake: the lake's folder.
@@ -21,22 +23,62 @@ def scan_staged(lake: Path, files: Sequence[StagedFile]) -> pl.LazyFrame:
     """
     if not files:
         return StagedEvents.create_empty(lazy=True).with_columns(event_date=pl.lit(None, pl.Date))
-    by_day: dict[date, list[Path]] = {}
-    for file in files:
-        by_day.setdefault(file.event_date, []).append(lake / file.relative_path)
     # The ledger says which day a file is of; folders above the lake may be called `event_date=…` too.
-    return pl.concat(
-        scan_parquet(
-            # Files staged before the contract grew, and not again since, lack its new columns, which are nullable.
-            paths,
-            schema=contract_schema(StagedEvents),
-            extra_columns="ignore",
-            missing_columns="insert",
-        ).with_columns(event_date=pl.lit(day, pl.Date))
-        for day, paths in by_day.items()
-    )
+    whole: dict[date, list[Path]] = {}
+    parts: list[pl.LazyFrame] = []
+    for counted in counted_files(files):
+        path, day = lake / counted.file.name, counted.file.day
+        if counted.contents is None:
+            whole.setdefault(day, []).append(path)
+        else:
+            parts.append(_scan([path], day).filter(pl.col("load_id").is_in(counted.contents)))
+    parts += [_scan(paths, day) for day, paths in whole.items()]
+    return pl.concat(parts)
+
+
+@dataclass(frozen=True)
+class CountedFile:
+    """A file with staged rows, and which of them count.
+
+    Attributes:
+        source: the source.
+        file: the file.
+        contents: the contents whose rows count; None where all rows do.
+    """
+
+    source: str
+    file: LakeFile
+    contents: list[str] | None
+
+
+def counted_files(staged: Iterable[StagedFile]) -> list[CountedFile]:
+    """The files that hold staged rows, each once."""
+    by_name: dict[str, list[StagedFile]] = {}
+    for each in staged:
+        by_name.setdefault(each.file.name, []).append(each)
+    return [
+        CountedFile(
+            of_file[0].source,
+            of_file[0].file,
+            None if sum(each.rows for each in of_file) == of_file[0].file.rows else [each.content for each in of_file],
+        )
+        for of_file in by_name.values()
+    ]
 
 
 def lost_files(lake: Path, files: Iterable[StagedFile]) -> list[StagedFile]:
-    """The staged files that count and are not there."""
-    return [file for file in files if not (lake / file.relative_path).exists()]
+    """The staged rows that count and whose file is not there."""
+    files = list(files)
+    lost = {name for name in {each.file.name for each in files} if not (lake / name).exists()}
+    return [each for each in files if each.file.name in lost]
+
+
+def _scan(paths: Sequence[Path], day: date) -> pl.LazyFrame:
+    rows = scan_parquet(
+        # Files staged before the contract grew, and not again since, lack its new columns, which are nullable.
+        paths,
+        schema=contract_schema(StagedEvents),
+        extra_columns="ignore",
+        missing_columns="insert",
+    )
+    return rows.with_columns(event_date=pl.lit(day, pl.Date))

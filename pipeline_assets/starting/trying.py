@@ -3,7 +3,7 @@
 import itertools
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,12 +12,13 @@ from zoneinfo import ZoneInfo
 import duckdb
 import polars as pl
 
-from pipeline_assets.ledger.files import FileLedger, Load
-from pipeline_assets.parquet_files import scan_parquet
+from pipeline_assets.ledger.catalogue import LakeFile
+from pipeline_assets.ledger.files import Booking, FileLedger, Load
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.declaration import MAPPABLE_COLUMNS, Source
 from pipeline_assets.staging.landing import LandingFile
 from pipeline_assets.staging.loading import SourceLoader
+from pipeline_assets.storage.parquet import scan_parquet
 
 _MOST_VISITS = 200_000
 _STEPS = 3
@@ -73,14 +74,22 @@ class _Bookings(FileLedger):
         self.loads: list[Load] = []
         self._now = datetime.now(UTC)
 
-    def reserve(self, content: str, size: int) -> datetime:  # noqa: ARG002 - the ledger's signature, as below
-        return self._now
+    def reserve(self, sizes: Mapping[str, int]) -> dict[str, datetime]:
+        return dict.fromkeys(sizes, self._now)
 
-    def has_load(self, source: str, content: str, rules: str) -> bool:  # noqa: ARG002
-        return False
+    def known(self, source: str, contents_: Collection[str], rules: str) -> set[str]:  # noqa: ARG002 - as the ledger's
+        return set()
 
-    def book(self, source: str, path: str, stamp: str, load: Load) -> None:  # noqa: ARG002
-        self.loads.append(load)
+    def book(
+        self,
+        source: str,  # noqa: ARG002
+        bookings: Sequence[Booking],
+        lake: Sequence[LakeFile] = (),  # noqa: ARG002
+        *,
+        run_id: str = "",  # noqa: ARG002
+    ) -> list[Booking]:
+        self.loads += [booking.load for booking in bookings if booking.load is not None]
+        return []
 
 
 def try_source(source: Source, files: Sequence[Path], settings: Settings) -> Trial:

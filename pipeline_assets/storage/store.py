@@ -11,6 +11,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+DRAFTS = ".drafts"
+"""Folder at a store's root for what is being put; `Store.list` shows it only where it is asked for."""
+
 
 class StoreError(RuntimeError):
     """The store refused, or cannot be reached; the message says where, why and what to do, and holds no secret."""
@@ -37,14 +40,23 @@ class Stat:
 class Store(Protocol):
     """A folder of bytes.
 
-    Attributes:
-        url: of its root, without secrets: `file:///…` or `s3://bucket/prefix`.
+    All verbs raise `StoreError` where the store refuses or cannot be reached, and `ValueError` for what is no name.
+    None waits for longer than some minutes without an answer.
     """
 
-    url: str
+    @property
+    def url(self) -> str:
+        """Of its root, without secrets: `file:///…` or `s3://bucket/prefix`."""
+        ...
+
+    def locate(self, name: str) -> str:
+        """What Polars, DuckDB and pyarrow are given for a name: an absolute path or a URL; see `storage.parquet`."""
+        ...
 
     def list(self, prefix: str = "", *, after: str | None = None) -> Iterator[Stat]:
-        """The objects whose name begins with a prefix, in the order of their names.
+        """The objects whose name begins with a prefix, in the order of their names as bytes of UTF-8.
+
+        What is being put, or was when its process was killed, is seen only by a prefix that begins with `.drafts/`.
 
         Args:
             prefix: of names; ends in `/` where a folder is meant.
@@ -54,10 +66,6 @@ class Store(Protocol):
 
     def stat(self, name: str) -> Stat | None:
         """What is known of an object; None if it is not there."""
-        ...
-
-    def locate(self, name: str) -> str:
-        """What Polars, DuckDB and pyarrow call an object: an absolute path, or a URL."""
         ...
 
     def open(self, name: str) -> BinaryIO:
@@ -83,3 +91,14 @@ class Store(Protocol):
     def delete(self, names: Iterable[str]) -> None:
         """Delete objects; those that are not there are passed over."""
         ...
+
+
+def checked_name(name: str) -> str:
+    """A name, if it is one.
+
+    Raises:
+        ValueError: it is empty, begins or ends with `/`, or has an empty part, `.` or `..` in it.
+    """
+    if not name or "\0" in name or any(part in {"", ".", ".."} for part in name.split("/")):
+        raise ValueError(f"{name!r} is no name of an object: a/b/c, without empty parts, . and ..")
+    return name

@@ -14,8 +14,8 @@ from pipeline_assets.analyses.declaration import Conversion, Selector
 from pipeline_assets.analyses.event_columns import EVENT_COLUMNS
 from pipeline_assets.contracts.columns import money
 from pipeline_assets.contracts.events import Events
-from pipeline_assets.parquet_files import duckdb_path
 from pipeline_assets.sql import identifier, literal
+from pipeline_assets.storage.parquet import duckdb_paths
 from pipeline_assets.transforms.ordering import ORDER_COLUMNS
 
 _MONEY = money("")
@@ -183,5 +183,5 @@ def _run(
     # A cursor has settings of its own: the connection keeps its time zone.
     with connection.cursor() as cursor:
         cursor.execute("SET TimeZone = 'UTC'")
-        rows = cursor.sql(sql, params={"paths": [duckdb_path(path) for path in paths], **parameters}).pl()
+        rows = cursor.sql(sql, params={"paths": duckdb_paths(cursor, paths), **parameters}).pl()
     return rows.select(pl.col(name).cast(dtype) for name, dtype in schema.items())

@@ -135,6 +135,11 @@ class Deployment:
         """All rows of a table, in order of its key."""
         return rows(self.platform, table)
 
+    def lake_files(self, table: Table, day: date | None = None) -> list[Path]:
+        """The listed files of a table in the lake, or of one of its days."""
+        listed = self.platform.catalogue.files(table.name, None if day is None else [day])
+        return [Path(path) for files in listed.values() for path in self.platform.lake.paths(files)]
+
     def everything(self) -> dict[str, pl.DataFrame]:
         """All rows of all tables; for events, without the place in the files where they were found."""
         return everything(self.platform)

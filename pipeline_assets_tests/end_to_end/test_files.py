@@ -358,7 +358,7 @@ def test_a_deployment_in_a_folder_of_any_name_loads_builds_and_passes_its_checks
     new_deployment: Callable[..., Deployment], tmp_path: Path
 ) -> None:
     folder = tmp_path / ODD_FOLDER
-    deployment = new_deployment(landing_dir=folder / "landing", lake_dir=folder / "lake")
+    deployment = new_deployment(landing_url=str(folder / "landing"), lake_url=str(folder / "lake"))
     deployment.declare("clicks", CLICKS)
     deployment.deliver("clicks/a[1].jsonl", click(0))
     deployment.deliver("clicks/a1.jsonl", click(1) + click(2, time="2026-03-02T10:00:00Z"))

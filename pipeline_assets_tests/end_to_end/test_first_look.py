@@ -96,8 +96,6 @@ def test_a_run_for_days_that_are_not_in_a_row_is_planned_for_no_other() -> None:
     planned = PlannedRun(**as_dict(run)).get_resolved_partitions_subset_for_events(known)
     assert planned is not None
     assert list(planned.get_partition_keys()) == [day.isoformat() for day in days]
-    # Another storage plans its tables, and no day of them.
-    assert run.get_resolved_partitions_subset_for_events(known) is None
 
 
 def test_every_day_of_a_run_says_what_is_there_and_how_to_ask_for_it(

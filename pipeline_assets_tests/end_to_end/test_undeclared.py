@@ -14,7 +14,7 @@ from dagster import AssetCheckKey, AssetKey
 from pipeline_assets import retiring as retiring_module
 from pipeline_assets.components.loading import declared
 from pipeline_assets.declarations.problems import DeclarationError
-from pipeline_assets.io_managers.booked import BookedLakeIOManager
+from pipeline_assets.io_managers.lake import LakeIOManager
 from pipeline_assets.jobs import BUILD_JOB
 from pipeline_assets.ledger.declarations import DeclarationLedger
 from pipeline_assets.leftovers import LeftoverError
@@ -179,7 +179,7 @@ def test_a_source_of_which_nothing_was_loaded_vanishes_without_a_trace(clicks: D
     clicks.refreshed()
     undeclare(clicks, "taps")
     clicks.refreshed()
-    assert read_copy(clicks.settings.lake_dir) == clicks.platform.memory().remembered
+    assert read_copy(clicks.platform.lake.store) == clicks.platform.memory().remembered
 
 
 def test_a_source_whose_declaration_was_never_written_down_stops_everything_and_can_be_retired(
@@ -264,7 +264,7 @@ def test_a_retired_source_was_never_there(new_deployment: NewDeployment) -> None
 STEPS = [
     (DeclarationLedger, "begin_retiring"),
     (Platform, "settle"),
-    (BookedLakeIOManager, "commit"),
+    (LakeIOManager, "handle_output"),
     (retiring_module, "remove_folder"),
     (retiring_module, "write_views"),
     (DeclarationLedger, "finish_retiring"),

@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,8 @@ from typing import Any
 import duckdb
 import yaml
 
-from pipeline_assets.ledger.files import FileLedger, Load
+from pipeline_assets.ledger.catalogue import LakeFile
+from pipeline_assets.ledger.files import Booking, FileLedger, Load
 from pipeline_assets.ledger.quarantine import REASONS
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.declaration import Source
@@ -28,14 +29,22 @@ class Bookings(FileLedger):
     def __init__(self) -> None:
         self.loads: list[Load] = []
 
-    def reserve(self, content: str, size: int) -> datetime:  # noqa: ARG002 - the ledger's signature, as below
-        return BOOKED_AT
+    def reserve(self, sizes: Mapping[str, int]) -> dict[str, datetime]:
+        return dict.fromkeys(sizes, BOOKED_AT)
 
-    def has_load(self, source: str, content: str, rules: str) -> bool:  # noqa: ARG002
-        return False
+    def known(self, source: str, contents_: Collection[str], rules: str) -> set[str]:  # noqa: ARG002 - as the ledger's
+        return set()
 
-    def book(self, source: str, path: str, stamp: str, load: Load) -> None:  # noqa: ARG002
-        self.loads.append(load)
+    def book(
+        self,
+        source: str,  # noqa: ARG002
+        bookings: Sequence[Booking],
+        lake: Sequence[LakeFile] = (),  # noqa: ARG002
+        *,
+        run_id: str = "",  # noqa: ARG002
+    ) -> list[Booking]:
+        self.loads += [booking.load for booking in bookings if booking.load is not None]
+        return []
 
 
 def declare(name: str, **attributes: Any) -> Source:

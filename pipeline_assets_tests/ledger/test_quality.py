@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline_assets.ledger.files import FileLedger, Load, QuarantinedLine
+from pipeline_assets.ledger.files import Booking, FileLedger, Load, QuarantinedLine
 from pipeline_assets.ledger.migrate import migrate
 from pipeline_assets.ledger.quality import LATELY, BookedLines, Lines, Quality, is_beyond, judged, quality
 from pipeline_assets.postgres import sqlalchemy_url
@@ -107,10 +107,10 @@ def test_a_broken_file_counts_until_it_is_superseded_or_a_week_has_passed(engine
     ledger = FileLedger(engine)
 
     def book(path: str, content: str, lines: int, reasons: list[str], error: str | None = None) -> None:
-        ledger.reserve(content, 1)
+        ledger.reserve({content: 1})
         bad = [QuarantinedLine(number, reason, b"secret") for number, reason in enumerate(reasons, 1)]
         load = Load(content, "r", lines=lines, blank=lines - len(bad), quarantined=bad, error=error)
-        ledger.book("web", path, "stamp", load)
+        ledger.book("web", [Booking(path, "stamp", content, load)])
 
     def broken() -> list[str]:
         return [each.path for each in quality(engine, "web", 0.01, is_there=lambda _: True).broken]

@@ -47,7 +47,7 @@ def stage(
     with duckdb.connect(config={"enable_external_access": "false"}) as connection:
         connection.execute("set TimeZone = 'UTC'")
         connection.register("raw_rows", rows)
-        parameters = {"load_id": "content", "booked_at": BOOKED_AT}
+        parameters = {"load_ids": ["content"], "booked_at": [BOOKED_AT]}
         table = connection.sql(f"select * from ({query}) order by line", params=parameters).to_arrow_table()
     rows = table.to_pylist()
     reasons = {row["reason"] for row in rows} - {None, "blank"}

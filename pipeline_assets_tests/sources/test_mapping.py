@@ -47,7 +47,7 @@ def test_good_rows_satisfy_the_contract():
     with duckdb.connect() as connection:
         connection.execute("set TimeZone = 'UTC'")
         connection.register("raw_rows", pa.table({"line": pa.array([1], pa.int64()), "raw": [row(price="1.5")]}))
-        parameters = {"load_id": "content", "booked_at": BOOKED_AT}
+        parameters = {"load_ids": ["content"], "booked_at": [BOOKED_AT]}
         frame = pl.from_arrow(connection.sql(query, params=parameters).to_arrow_table())
     assert isinstance(frame, pl.DataFrame)
     StagedEvents.validate(frame.select(StagedEvents.column_names()))

@@ -3,6 +3,7 @@
 import gzip
 import io
 import os
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
@@ -10,12 +11,13 @@ import duckdb
 import polars as pl
 import pytest
 
-from pipeline_assets.ledger.files import Load, StagedFile
-from pipeline_assets.parquet_files import duckdb_path, parquet_relation, scan_parquet
+from pipeline_assets.ledger.catalogue import LakeFile
+from pipeline_assets.ledger.files import Booking, StagedFile
 from pipeline_assets.settings import Settings
 from pipeline_assets.staging.landing import scan
 from pipeline_assets.staging.loading import SourceLoader
 from pipeline_assets.staging.staged import scan_staged
+from pipeline_assets.storage.parquet import duckdb_path, parquet_relation, scan_parquet
 from pipeline_assets_tests.formats.landed import Bookings, declare
 from pipeline_assets_tests.staging.names import ODD_BYTES, ODD_FOLDER, ODD_NAMES
 
@@ -49,12 +51,20 @@ class ByName(Bookings):
 
     def __init__(self) -> None:
         super().__init__()
-        self.named: dict[str, Load] = {}
+        self.named: dict[str, list[StagedFile]] = {}
 
-    def book(self, source: str, path: str, stamp: str, load: Load) -> None:
+    def book(
+        self, source: str, bookings: Sequence[Booking], lake: Sequence[LakeFile] = (), *, run_id: str = ""
+    ) -> list[Booking]:
         """Remember it."""
-        super().book(source, path, stamp, load)
-        self.named[path] = load
+        files = {file.day: file for file in lake}
+        for each in bookings:
+            assert each.load is not None
+            self.named[each.path] = [
+                StagedFile(source, each.content, each.load.rules, day, rows, files[day])
+                for day, rows in each.load.days.items()
+            ]
+        return super().book(source, bookings, lake, run_id=run_id)
 
 
 @pytest.mark.parametrize("kind", CONTENTS)
@@ -81,9 +91,13 @@ def test_a_file_of_any_name_in_any_folder_gives_its_own_rows(tmp_path: Path, kin
     assert {outcome.result for outcome in summary.outcomes} == {"loaded"}
     assert len(ledger.named) == len(expected)
     for file in found:
-        load = ledger.named[file.name]
-        staged = [StagedFile(source.name, load.content, load.rules, day, rows) for day, rows in load.days.items()]
-        rows = scan_staged(settings.lake_dir, staged).select("event_id", "event_date", "anonymous_id").collect().rows()
+        # All of them are in one file of the lake, and each has its own row in it.
+        rows = (
+            scan_staged(settings.lake_dir, ledger.named[file.name])
+            .select("event_id", "event_date", "anonymous_id")
+            .collect()
+            .rows()
+        )
         assert rows == [(expected[file.path], DAY, "1.2.3.4" if kind == "common_log" else "v")]
 
 

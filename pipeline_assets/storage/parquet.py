@@ -1,7 +1,8 @@
 """Parquet files by their names, and never by a pattern or by what a folder above them happens to be called.
 
-DuckDB and Polars both expand `*`, `?` and `[…]` in a path, and both may take a folder `key=value` anywhere above a file
-for a column. Everything that reads the lake goes through here, where a name stands for itself.
+Everything that reads the lake goes through here. A file is named as `Store.locate` says: by an absolute path or a URL
+of an object store, and a name stands for itself. (DuckDB and Polars both expand `*`, `?` and `[…]` in a path, and both
+may take a folder `key=value` anywhere above a file for a column.)
 """
 
 import atexit
@@ -15,6 +16,11 @@ from typing import Any
 
 import duckdb
 import polars as pl
+import pyarrow.parquet as pq
+
+from pipeline_assets.storage.access import Access
+from pipeline_assets.storage.duckdb_files import RemoteFiles
+from pipeline_assets.storage.opening import open_location, remote_scheme
 
 # DuckDB takes the first three for patterns, and the last for another way to write a slash.
 _SPECIAL = frozenset("*?[\\")
@@ -50,14 +56,61 @@ def is_plain(path: str | Path) -> bool:
     return not any(map(_is_odd, Path(path).parts))
 
 
-def parquet_relation(connection: duckdb.DuckDBPyConnection, paths: Sequence[str | Path]) -> duckdb.DuckDBPyRelation:
-    """The rows of Parquet files, with the columns that are in them and no others."""
-    return connection.from_parquet([duckdb_path(path) for path in paths], hive_partitioning=False)
+def duckdb_paths(connection: duckdb.DuckDBPyConnection, files: Iterable[str | Path]) -> list[str]:
+    """How to write files so that DuckDB reads these and no others, through a connection that is made able to.
+
+    Args:
+        connection: which reads them.
+        files: absolute paths and URLs.
+    """
+    paths = []
+    for file in files:
+        scheme = remote_scheme(file)
+        if scheme is None:
+            paths.append(duckdb_path(file))
+        else:
+            if not connection.filesystem_is_registered(scheme):
+                connection.register_filesystem(RemoteFiles(scheme))
+            paths.append(str(file))
+    return paths
 
 
-def scan_parquet(paths: Iterable[str | Path], **options: Any) -> pl.LazyFrame:
-    """The same with Polars; `options` are those of `polars.scan_parquet`."""
-    return pl.scan_parquet([Path(path) for path in paths], glob=False, hive_partitioning=False, **options)
+def parquet_relation(connection: duckdb.DuckDBPyConnection, files: Sequence[str | Path]) -> duckdb.DuckDBPyRelation:
+    """The rows of Parquet files, with the columns that are in them and no others.
+
+    Args:
+        connection: which reads them.
+        files: absolute paths and URLs.
+    """
+    return connection.from_parquet(duckdb_paths(connection, files), hive_partitioning=False)
+
+
+def scan_parquet(files: Iterable[str | Path], **options: Any) -> pl.LazyFrame:
+    """The same with Polars.
+
+    Args:
+        files: absolute paths and URLs, all of one store.
+        **options: those of `polars.scan_parquet`.
+    """
+    # Polars takes a text for a URL where it looks like one, and a path never.
+    chosen: list[Any] = []
+    schemes = set()
+    for file in files:
+        scheme = remote_scheme(file)
+        schemes.add(scheme)
+        chosen.append(Path(file) if scheme is None else str(file))
+    access = {} if schemes <= {None} else Access(str(next(iter(schemes - {None})))).polars_options()
+    return pl.scan_parquet(chosen, glob=False, hive_partitioning=False, **access, **options)
+
+
+def read_metadata(file: str | Path) -> pq.FileMetaData:
+    """The footer of a Parquet file.
+
+    Raises:
+        FileNotFoundError: it is not there.
+    """
+    with open_location(file) as opened:
+        return pq.read_metadata(opened)
 
 
 def _is_odd(part: str) -> bool:
