@@ -10,7 +10,7 @@ from dagster_duckdb import DuckDBResource
 
 from pipeline_assets.analyses.declaration import Analysis
 from pipeline_assets.asset_keys import staging_key, table_key
-from pipeline_assets.assets.staging import staging_assets
+from pipeline_assets.assets.staging import staged_days_asset, staging_assets
 from pipeline_assets.assets.tables import table_asset
 from pipeline_assets.checks.events import events_checks
 from pipeline_assets.checks.grouping import grouped
@@ -122,6 +122,7 @@ def build_defs(
         **(resource_overrides or {}),
     }
     core = dg.Definitions(
+        assets=[staged_days_asset(sorted(platform.sources), settings, days)],
         jobs=[
             load_job(staging, namespace),
             build_job([table_key(name, namespace) for name in platform.model.tables], namespace),

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import dagster as dg
 from dagster_duckdb import DuckDBResource
 
-from pipeline_assets.asset_keys import table_key
+from pipeline_assets.asset_keys import staged_days_key, table_key
 from pipeline_assets.assets.building import claimed, table_arguments
 from pipeline_assets.built import Built
 from pipeline_assets.contracts.tables import STAGED, Table
@@ -31,13 +31,9 @@ def table_asset(
     table = derived.table
     namespace = settings.namespace
     # The step reads what its claim lists, which Dagster's way of loading inputs before it could not.
-    deps: list[dg.AssetDep | dg.AssetKey] = []
-    for each in derived.reads:
-        if each.table is STAGED:
-            deps += made_of[STAGED.name]
-        else:
-            key = table_key(each.table.name, namespace)
-            deps.append(dg.AssetDep(key, partition_mapping=_mapping(each, table)))
+    keys = {each.table.name: table_key(each.table.name, namespace) for each in derived.reads}
+    keys[STAGED.name] = staged_days_key(namespace)
+    deps = [dg.AssetDep(keys[each.table.name], partition_mapping=_mapping(each, table)) for each in derived.reads]
 
     @dg.asset(**table_arguments(table, settings, version=version, made_of=made_of, days=days, deps=deps))
     @with_resources_of(namespace)
