@@ -8,6 +8,8 @@ READY := .venv/.ready
 # environment of its own, so that `make demo` and `make test` install none of them. To add one: the extra in
 # pyproject.toml, a marker of its name for its tests beside `ui`, its name here; then `make lock` and `make test-<extra>`.
 HEAVY := ui
+# The other extras, which .venv has.
+LIGHT := dev s3
 SPACE := $(subst ,, )
 
 .DEFAULT_GOAL := help
@@ -67,7 +69,7 @@ $(HEAVY:%=test-%): test-%: .venv-%/.ready
 #: test-newest-<extra>: ## the same with the newest versions that pyproject.toml allows
 $(HEAVY:%=test-newest-%): test-newest-%: $(READY)
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-newest-$*
-	$(BIN)/uv pip install --quiet --python .venv-newest-$*/bin/python --upgrade --editable ".[dev,$*]"
+	$(BIN)/uv pip install --quiet --python .venv-newest-$*/bin/python --upgrade --editable ".[dev,s3,$*]"
 	.venv-newest-$*/bin/python -m pytest -m $*
 
 lint: $(READY) ## ruff, ty, and who imports whom
@@ -79,7 +81,7 @@ lint: $(READY) ## ruff, ty, and who imports whom
 bench: $(READY) ## compare with plain DuckDB, Polars and COPY on 2 million events
 	$(BIN)/python -m benchmarks
 
-LOCK := $(BIN)/uv pip compile pyproject.toml --extra dev --universal --generate-hashes --no-emit-index-url \
+LOCK := $(BIN)/uv pip compile pyproject.toml $(LIGHT:%=--extra %) --universal --generate-hashes --no-emit-index-url \
 	--no-emit-find-links --quiet
 
 lock: $(READY) ## renew requirements.lock, and requirements-<extra>.lock of every heavy extra, from pyproject.toml

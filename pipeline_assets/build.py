@@ -8,14 +8,15 @@ from typing import Any
 import dagster as dg
 from dagster_duckdb import DuckDBResource
 
-from pipeline_assets.analyses.declaration import Analysis
 from pipeline_assets.asset_keys import staging_key, table_key
 from pipeline_assets.assets.staging import staged_days_asset, staging_assets
 from pipeline_assets.assets.tables import table_asset
-from pipeline_assets.checks.events import events_checks
+from pipeline_assets.checks.events import account_checks
 from pipeline_assets.checks.grouping import grouped
-from pipeline_assets.checks.marts import table_checks
+from pipeline_assets.checks.identifiers import events_have_sessions
+from pipeline_assets.checks.tables import table_checks
 from pipeline_assets.components.loading import Declarations, declared
+from pipeline_assets.declarations.analyses import Analysis
 from pipeline_assets.io_managers.lake import LakeIOManager
 from pipeline_assets.io_managers.marts import MartsIOManager
 from pipeline_assets.jobs import build_job, load_job
@@ -71,23 +72,25 @@ def build_defs(
     settings = settings or (platform.settings if platform else Settings.from_environment())
     declarations = Declarations(settings, defs_module).require()
     if platform is None:
-        platform = Platform(settings, declarations.sources, declarations.analyses, read_copy(settings.lake_dir))
+        remembered = read_copy(open_store(settings.lake_url, hasty=True))
+        platform = Platform(settings, declarations.sources, declarations.analyses, remembered)
         _tell_doubts(platform)
+    tables = platform.tables
     namespace = settings.namespace
     staging = [staging_key(source, namespace) for source in sorted(platform.sources)]
-    made_of = {"staging": staging} | {name: [table_key(name, namespace)] for name in platform.model.tables}
-    checks = [*events_checks(), *table_checks(platform.model)]
+    made_of = {"staging": staging} | {name: [table_key(name, namespace)] for name in tables}
+    checks = [*account_checks(), *table_checks(tables)]
+    if "visitor_days" in tables:
+        checks.append(events_have_sessions())
     days = daily_partitions(settings)
     built: set[dg.AssetKey] = set()
 
     def table(name: str) -> dg.Definitions:
-        key = table_key(name, namespace)
-        built.add(key)
-        arguments = {"version": platform.recipes[name].version, "made_of": made_of, "days": days}
+        built.add(table_key(name, namespace))
         with warnings.catch_warnings():
             # Single-run backfills are in beta; the lock pins the version they were tried with.
             warnings.simplefilter("ignore", dg.BetaWarning)
-            asset = table_asset(platform.model.derived[name], settings, **arguments)
+            asset = table_asset(tables[name], settings, tables=tables, made_of=made_of, days=days)
         of_table = [check for check in checks if check.spec.asset_key == table_key(name)]
         return dg.Definitions(assets=[asset], asset_checks=grouped(of_table, namespace))
 
@@ -99,10 +102,11 @@ def build_defs(
         if isinstance(declared, Source):
             return source(declared.name) if declared.name in platform.sources else dg.Definitions()
         # What is no table of its own is part of others; and a deployment need not make all tables.
-        return table(declared.name) if declared.name in platform.model.derived else dg.Definitions()
+        has_table = any(declared.name == each.name for each in platform.analyses.tables)
+        return table(declared.name) if has_table and declared.name in tables else dg.Definitions()
 
     of_components = declarations.definitions(component)
-    others = [table(name) for name in platform.model.tables if table_key(name, namespace) not in built]
+    others = [table(name) for name in tables if table_key(name, namespace) not in built]
     # Those that count as last declared.
     others += [source(name) for name in platform.sources if staging_key(name, namespace) not in built]
     resources = {
@@ -123,10 +127,7 @@ def build_defs(
     }
     core = dg.Definitions(
         assets=[staged_days_asset(sorted(platform.sources), settings, days)],
-        jobs=[
-            load_job(staging, namespace),
-            build_job([table_key(name, namespace) for name in platform.model.tables], namespace),
-        ],
+        jobs=[load_job(staging, namespace), build_job([table_key(name, namespace) for name in tables], namespace)],
         sensors=[each.definition(namespace) for each in (new_files, stale_days, silent_sources, unmatched_files)],
         executor=executor,
         resources={resource_key(name, namespace): resource for name, resource in resources.items()},

@@ -10,7 +10,7 @@ from pipeline_assets.settings import PROJECT_ROOT
 PROJECT = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text())
 EXTRAS: dict[str, list[str]] = PROJECT["project"]["optional-dependencies"]
 MAKEFILE = (PROJECT_ROOT / "Makefile").read_text()
-HEAVY = re.search(r"^HEAVY := (.*)$", MAKEFILE, re.MULTILINE)[1].split()  # ty: ignore[not-subscriptable]
+HEAVY, LIGHT = (re.findall(rf"^{kind} := (.*)$", MAKEFILE, re.MULTILINE)[0].split() for kind in ("HEAVY", "LIGHT"))
 LOCKS = ["requirements.lock", *(f"requirements-{extra}.lock" for extra in HEAVY)]
 
 
@@ -26,8 +26,11 @@ def packages(requirements: list[str]) -> set[str]:
     return {re.sub(r"[-_.]+", "-", match[0]).lower() for match in found if match}
 
 
-def test_every_extra_but_that_of_developers_has_a_lock_a_marker_and_an_environment() -> None:
-    assert set(EXTRAS) == {"dev", *HEAVY}
+NEEDED = packages([*PROJECT["project"]["dependencies"], *(each for extra in LIGHT for each in EXTRAS[extra])])
+
+
+def test_every_heavy_extra_has_a_lock_a_marker_and_an_environment() -> None:
+    assert set(EXTRAS) == {*LIGHT, *HEAVY}
     assert {path.name for path in PROJECT_ROOT.glob("requirements*.lock")} == set(LOCKS)
     markers = {marker.partition(":")[0] for marker in PROJECT["tool"]["pytest"]["ini_options"]["markers"]}
     assert markers >= set(HEAVY)
@@ -43,11 +46,10 @@ def test_a_lock_has_hashes_for_every_package_and_names_no_host(name: str) -> Non
 
 def test_what_is_set_up_by_default_has_what_runs_and_tests_it_and_nothing_heavy() -> None:
     found = locked("requirements.lock").keys()
-    assert packages([*PROJECT["project"]["dependencies"], *EXTRAS["dev"]]) <= found
+    assert found >= NEEDED
     assert not {package for extra in HEAVY for package in packages(EXTRAS[extra])} & found
 
 
 @pytest.mark.parametrize("extra", HEAVY)
 def test_the_lock_of_an_extra_has_all_that_its_tests_need(extra: str) -> None:
-    found = locked(f"requirements-{extra}.lock").keys()
-    assert packages([*PROJECT["project"]["dependencies"], *EXTRAS["dev"], *EXTRAS[extra]]) <= found
+    assert locked(f"requirements-{extra}.lock").keys() >= NEEDED | packages(EXTRAS[extra])

@@ -15,7 +15,7 @@ from pipeline_assets.settings import Settings, SettingsError
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-    from pipeline_assets.analyses.loading import Analyses
+    from pipeline_assets.declarations.analyses import Analyses
     from pipeline_assets.platform import Platform
     from pipeline_assets.refresh import Refresh
     from pipeline_assets.sources.declaration import Source
@@ -167,8 +167,8 @@ def current_refresh(*, demo: bool = False, quiet: bool = False) -> Generator[tup
 
 def readable(settings: Settings) -> "tuple[list[Source], Analyses, list[str]]":
     """The sources and analyses in which there is no mistake, and the mistakes in the others."""
-    from pipeline_assets.analyses.loading import Analyses
     from pipeline_assets.components.loading import Declarations
+    from pipeline_assets.declarations.analyses import Analyses
     from pipeline_assets.declarations.problems import DeclarationError
 
     try:

@@ -15,9 +15,10 @@ from typing import Any
 
 import dagster as dg
 
-from pipeline_assets.analyses.declaration import Analysis
-from pipeline_assets.analyses.loading import PACKAGE, Analyses, read_analyses
+from pipeline_assets.analyses.loading import PACKAGE, read_analyses
+from pipeline_assets.analyses.own import make_importable
 from pipeline_assets.components.declaring import PIPELINE, DeclaringComponent, DefsModule, PipelineTree
+from pipeline_assets.declarations.analyses import Analyses, Analysis
 from pipeline_assets.declarations.problems import DeclarationError
 from pipeline_assets.declarations.yaml_files import DEFS_DIR, FILE_NAMES, Document, declaring_folder, documents
 from pipeline_assets.settings import Settings
@@ -57,6 +58,9 @@ class Declarations:
         self._is_pipeline = any(each.type == PIPELINE for each in beside)
         self.mistakes = _pipeline_mistakes(self._folder, found)
         found = self._with_templates(found)
+        if any(isinstance(each, Document) and each.type == f"{PACKAGE}.Table" for each in found):
+            # Where a team may have its own tables, beside the packages that are installed.
+            make_importable(self._importable())
         sources, of_sources = read_sources(found)
         self.analyses, analyses, of_analyses = read_analyses(found)
         self.sources = [declared.value for declared in sources]
@@ -92,6 +96,10 @@ class Declarations:
         with _without_its_own_warnings():
             # The folder's only: what Dagster adds for a whole project could be merged with no other project.
             return self._tree.build_defs(self._folder)
+
+    def _importable(self) -> list[Path]:
+        project = (self._project / "src", self._project) if self._project else ()
+        return [*project, *([self._folder] if self._folder != DEFS_DIR else [])]
 
     @cached_property
     def _module(self) -> DefsModule:

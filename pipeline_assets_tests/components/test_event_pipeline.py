@@ -63,12 +63,13 @@ def refusal(project: Path) -> str:
 def test_it_brings_all_that_is_declared_below_it_and_python_files_beside_that(new_project: Callable[..., Path]) -> None:
     project = new_project()
     add_pipeline(project)
-    expected = {"events", "sessions", "weekly", "acme/staging/clicks", "acme/events", "acme/sessions"}
+    expected = {"events", "sessions", "weekly", "acme/staging/clicks", "acme/staged_days"}
+    expected |= {"acme/events", "acme/sessions"}
     assert load(project) == expected
     (project / ".env").write_text("PIPELINE_DEFS_DIR=pipelined/defs/clickstream\nPIPELINE_TABLES=sessions\n")
     # Only where it stands does the command line find it, as Dagster does.
     found = build_defs(Settings.for_project(project)).resolve_asset_graph().get_all_asset_keys()
-    without_namespace = {"events", "sessions", "staging/clicks", "weekly"}
+    without_namespace = {"events", "sessions", "staging/clicks", "staged_days", "weekly"}
     assert {key.to_user_string() for key in found} == without_namespace | {"acme/sessions"}
 
 
@@ -78,7 +79,7 @@ def test_what_its_file_says_of_its_assets_holds_for_all_of_them(new_project: Cal
     file.write_text(f"{PIPELINE}post_processing:\n  assets: [{{attributes: {{tags: {{team: growth}}}}}}]\n")
     specs = dg.load_from_defs_folder(path_within_project=project).resolve_all_asset_specs()
     tagged = {spec.key.to_user_string() for spec in specs if spec.tags.get("team") == "growth"}
-    assert tagged == {"weekly", "acme/staging/clicks", "acme/events", "acme/sessions"}
+    assert tagged == {"weekly", "acme/staging/clicks", "acme/staged_days", "acme/events", "acme/sessions"}
 
 
 def test_settings_that_name_another_folder_are_refused_with_what_to_put_into_the_file(

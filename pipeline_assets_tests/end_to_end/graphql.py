@@ -1,6 +1,7 @@
 """What the UI is told of a deployment: Dagster's GraphQL, asked in this process."""
 
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
@@ -17,10 +18,11 @@ LOADED: dg.Definitions
 class _Here(WorkspaceLoadTarget):
     def create_origins(self) -> list[InProcessCodeLocationOrigin]:
         target = LoadableTargetOrigin(executable_path=sys.executable, module_name=__name__, attribute="LOADED")
-        return [InProcessCodeLocationOrigin(target, location_name="here")]
+        origin = InProcessCodeLocationOrigin(target, location_name="here")  # ty: ignore[abstract-class-instantiation]
+        return [origin]
 
 
-def ask(definitions: dg.Definitions, instance: dg.DagsterInstance, query: str, **variables: Any) -> dict[str, Any]:
+def ask(definitions: dg.Definitions, instance: dg.DagsterInstance, query: str, **variables: Any) -> Mapping[str, Any]:
     """The answer to a query about a code location."""
     globals()["LOADED"] = definitions
     with WorkspaceProcessContext(instance, _Here()) as workspace:
