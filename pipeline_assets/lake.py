@@ -18,11 +18,19 @@ from pipeline_assets.contracts.columns import contract_schema
 from pipeline_assets.ledger.catalogue import LakeFile
 from pipeline_assets.planning import UNPARTITIONED
 from pipeline_assets.private import make_file, make_folder
+from pipeline_assets.scratch import own_folder
+from pipeline_assets.settings import Settings
+from pipeline_assets.storage.opening import open_store
 from pipeline_assets.storage.parquet import scan_parquet
 from pipeline_assets.storage.store import Store
 
 # Of more files of one asset a listing costs less than to ask for each.
 _ASKED_ONE_BY_ONE = 64
+
+
+def open_lake(settings: Settings) -> "Lake":
+    """The lake of a deployment; nothing is asked or made yet."""
+    return Lake(open_store(settings.lake_url), own_folder(settings))
 
 
 class Lake:
@@ -63,16 +71,32 @@ class Lake:
         Raises:
             StoreError: the store refused.
         """
-        folder = table if day == UNPARTITIONED else f"{table}/{day.isoformat()}"
         draft = make_folder(self._drafts) / f"{uuid.uuid4().hex}.parquet"
         try:
             data = rows.to_arrow(compat_level=pl.CompatLevel.oldest())
             pq.write_table(data, make_file(draft), compression="zstd", compression_level=1)
-            name = f"{folder}/{draft.name}"
-            size = self.store.put(name, draft).size
+            return self.put(draft, table, day, rows.height, statistics)
         finally:
             draft.unlink(missing_ok=True)
-        return LakeFile(name, table, day, rows.height, size, statistics=statistics)
+
+    def put(
+        self, draft: Path, asset: str, day: date, rows: int, statistics: Mapping[str, float] | None = None
+    ) -> LakeFile:
+        """Put a local Parquet file into the store, under a name that nothing else ever has; nobody lists it yet.
+
+        Args:
+            draft: the file, which is moved.
+            asset: what it is of.
+            day: the day of its rows; `UNPARTITIONED` of a table without partitions.
+            rows: how many it has.
+            statistics: numbers of the rows to list with the file.
+
+        Raises:
+            StoreError: the store refused.
+        """
+        folder = asset if day == UNPARTITIONED else f"{asset}/{day.isoformat()}"
+        name = f"{folder}/{uuid.uuid4().hex}.parquet"
+        return LakeFile(name, asset, day, rows, self.store.put(name, draft).size, statistics=statistics)
 
     def lost(self, files: Iterable[LakeFile]) -> list[LakeFile]:
         """Those of some listed files that the store does not have, or has with another size."""

@@ -4,7 +4,6 @@ Assets, checks, sensors and the command line all work through it. No Dagster her
 """
 
 import logging
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime
@@ -20,7 +19,7 @@ from pipeline_assets.analyses.loading import Analyses
 from pipeline_assets.contracts.tables import EVENTS, Table
 from pipeline_assets.declarations.problems import DeclarationError
 from pipeline_assets.identity import deployment_engine
-from pipeline_assets.lake import Lake
+from pipeline_assets.lake import Lake, open_lake
 from pipeline_assets.ledger.builds import BuildLedger, Claim
 from pipeline_assets.ledger.catalogue import Catalogue, DayFiles, Snapshot
 from pipeline_assets.ledger.declarations import DeclarationLedger, Memory
@@ -31,15 +30,15 @@ from pipeline_assets.leftovers import Leftover, built_tables, mark_tables, remov
 from pipeline_assets.model import Model
 from pipeline_assets.planning import UNPARTITIONED, Spec, Staleness
 from pipeline_assets.postgres import server_url
+from pipeline_assets.scratch import own_folder
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.sources.mapping import rules_version
 from pipeline_assets.sources.raw_columns import Drift, KnownColumns, MissingColumn, drift, missing_columns
-from pipeline_assets.staging.housekeeping import spill_folder
-from pipeline_assets.staging.landing import LandingFile, Listing, scan
+from pipeline_assets.staging.landing import LandingFile, Listing
+from pipeline_assets.staging.landings import Landing, open_landing
 from pipeline_assets.staging.loading import SourceLoader, pending_files
 from pipeline_assets.staging.staged import lost_files
-from pipeline_assets.storage.opening import open_store
 from pipeline_assets.undeclared import SOURCE, Declaration, declarations, in_force, missing, write_copy
 
 logger = logging.getLogger(__name__)
@@ -112,14 +111,19 @@ class Platform:
         return Catalogue(self.engine)
 
     @cached_property
+    def where_files_land(self) -> Landing:
+        """Where new files are dropped."""
+        return open_landing(self.settings)
+
+    @cached_property
     def lake(self) -> Lake:
         """The files themselves."""
-        return Lake(open_store(self.settings.lake_url), self.spill_folder)
+        return open_lake(self.settings)
 
     @property
     def spill_folder(self) -> Path:
         """A folder of this process for what does not fit into memory or is not whole yet."""
-        return spill_folder(self.settings.scratch_dir)
+        return own_folder(self.settings)
 
     @property
     def recipes(self) -> Mapping[str, Spec]:
@@ -247,11 +251,10 @@ class Platform:
         """
         booked, rules = self.files.booked(source), self.rules(source)
         found = pending_files(
-            self.settings.landing_dir,
+            self.where_files_land,
             self.sources[source].path,
             booked,
             rules,
-            follow_links=self.settings.follow_links,
         )
         if self.is_declared(source):
             return found
@@ -260,7 +263,7 @@ class Platform:
             [
                 file
                 for file, last in known
-                if last.rules != rules and (file.stamp == last.stamp or file.content() == last.content)
+                if last.rules != rules and (file.stamp == last.stamp or _content(file) == last.content)
             ],
             [],
         )
@@ -271,9 +274,8 @@ class Platform:
 
     def quality(self, source: str) -> Quality:
         """How much of a source's files is broken, and which."""
-        landing = self.settings.landing_dir
         bound = self.sources[source].bounds.quarantined
-        return quality(self.engine, source, bound, is_there=lambda path: os.path.lexists(landing / path))
+        return quality(self.engine, source, bound, is_there=self.where_files_land.has)
 
     def known_columns(self, source: str) -> KnownColumns:
         """What is remembered of the raw columns of a source's files."""
@@ -306,8 +308,7 @@ class Platform:
         return [name for name in self._in_landing("**/*") if name not in taken]
 
     def _in_landing(self, pattern: str) -> list[str]:
-        landing = self.settings.landing_dir
-        return [file.name for file in scan(landing, pattern, follow_links=self.settings.follow_links).files]
+        return [file.name for file in self.where_files_land.scan(pattern).files]
 
     def unknown_event_names(self) -> dict[str, list[UnknownName]]:
         """The names of events that declarations ask for and that never occurred, by table."""
@@ -318,7 +319,7 @@ class Platform:
     def restage_lost(self, source: str) -> int:
         """Have files of a source read again whose staged rows count but have gone from the lake; how many."""
         staged = self.files.staged_files([source], date.min, date.max)
-        lost = {file.content for file in lost_files(self.settings.lake_dir, staged)}
+        lost = {file.content for file in lost_files(self.lake, staged)}
         if lost:
             logger.warning("%s: the lake has lost the staged rows of %s files; they are read again.", source, len(lost))
             self.files.read_again(source, lost)
@@ -330,7 +331,7 @@ class Platform:
         Raises:
             LostRowsError: some are not. Their files are pending now.
         """
-        gone = lost_files(self.settings.lake_dir, staged)
+        gone = lost_files(self.lake, staged)
         if not gone:
             return
         first = gone[0]
@@ -416,3 +417,10 @@ class Platform:
                     f"size, the first of them {gone[0].name}. They are stale now: `pipeline-assets refresh`, or the "
                     "sensor, makes them again."
                 )
+
+
+def _content(file: LandingFile) -> str:
+    try:
+        return file.content()
+    finally:
+        file.release()

@@ -17,9 +17,11 @@ from pipeline_assets.metadata import column_schema
 from pipeline_assets.platform import Platform
 from pipeline_assets.progress import Progress
 from pipeline_assets.resources import with_resources_of
+from pipeline_assets.scratch import remove_leftovers
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.declaration import Source
-from pipeline_assets.staging.housekeeping import remove_spilled, remove_uncounted, write_views
+from pipeline_assets.staging.housekeeping import remove_uncounted, write_views
+from pipeline_assets.storage.store import StoreError
 
 _NAMED_FILES = 20
 
@@ -107,13 +109,13 @@ def _freshness_policy(source: Source) -> dg.FreshnessPolicy | None:
 
 def tidy_up(platform: Platform, source: str, log: Logger) -> None:
     """Renew the views and remove what no longer counts. Nothing depends on either, so a failure is only told."""
-    lake = platform.settings.lake_dir
+    lake = platform.lake.store
     staged = platform.staged_files(date.min, date.max)
     try:
         write_views(lake, staged)
         remove_uncounted(lake, source, platform.files)
-        remove_spilled(platform.settings.scratch_dir)
-    except (OSError, DuckDBError) as error:
+        remove_leftovers(platform.settings)
+    except (OSError, StoreError, DuckDBError) as error:
         log.warning("The staging folder could not be tidied up (%s); the next load tries again.", type(error).__name__)
 
 

@@ -4,7 +4,6 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import dagster as dg
-import pyarrow.parquet as pq
 import sqlalchemy as sa
 from dagster_duckdb import DuckDBResource
 
@@ -16,7 +15,7 @@ from pipeline_assets.checks.results import checked_days, result
 from pipeline_assets.contracts.tables import EVENTS
 from pipeline_assets.ledger.schema import event_days
 from pipeline_assets.platform import Platform
-from pipeline_assets.storage.parquet import parquet_relation
+from pipeline_assets.storage.parquet import parquet_relation, read_metadata
 
 # Days before the run's that are searched for ids beyond the window of deduplication.
 _REPEATS_DAYS = 7
@@ -75,7 +74,7 @@ def events_checks() -> list[Check]:
         for file in platform.staged_files(days[0], days[-1]) if days else []:
             landed[file.event_date] = landed.get(file.event_date, 0) + file.rows
         stored = {
-            day: sum(pq.read_metadata(path).num_rows for path in platform.lake.paths(files))
+            day: sum(read_metadata(path).num_rows for path in platform.lake.paths(files))
             for day, files in platform.listed(EVENTS, days).items()
         }
         e = event_days.c

@@ -7,6 +7,7 @@ from pathlib import Path
 import dataframely as dy
 import pyarrow.parquet as pq
 
+from pipeline_assets.storage.opening import open_location
 from pipeline_assets.storage.parquet import scan_parquet
 
 
@@ -24,7 +25,7 @@ class Footers:
     files: int
     rows: int
     nulls: int
-    differing: dict[Path, list[str]]
+    differing: dict[str | Path, list[str]]
 
     @property
     def keep_contract(self) -> bool:
@@ -32,7 +33,7 @@ class Footers:
         return not self.differing and self.nulls == 0
 
 
-def read_footers(paths: Iterable[Path], contract: type[dy.Schema], *, beside: Collection[str] = ()) -> Footers:
+def read_footers(paths: Iterable[str | Path], contract: type[dy.Schema], *, beside: Collection[str] = ()) -> Footers:
     """Hold files against a contract: names and types of the columns in any order, nulls in required columns.
 
     Args:
@@ -44,7 +45,7 @@ def read_footers(paths: Iterable[Path], contract: type[dy.Schema], *, beside: Co
     expected = {name: column.dtype for name, column in columns.items()}
     required = {name for name, column in columns.items() if not column.nullable}
     files = rows = nulls = 0
-    differing: dict[Path, list[str]] = {}
+    differing: dict[str | Path, list[str]] = {}
     for path in paths:
         files += 1
         found = dict(scan_parquet([path]).collect_schema())
@@ -53,7 +54,7 @@ def read_footers(paths: Iterable[Path], contract: type[dy.Schema], *, beside: Co
         if wrong:
             differing[path] = sorted(wrong)
             continue
-        with pq.ParquetFile(path) as file:
+        with open_location(path) as opened, pq.ParquetFile(opened) as file:
             rows += file.metadata.num_rows
             nulls += _nulls(file, required)
     return Footers(files, rows, nulls, differing)

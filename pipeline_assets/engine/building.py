@@ -190,7 +190,7 @@ class Building:
         if table is STAGED:
             wanted = set(days or ())
             frame = scan_staged(
-                platform.settings.lake_dir,
+                platform.lake,
                 [file for file in self.claim.staged if days is None or file.event_date in wanted],
             )
         elif table.store == "lake":

@@ -7,35 +7,31 @@ count and accounts for each file by itself. A crash leaves files that no list na
 """
 
 import logging
-import os
-import uuid
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import date
-from pathlib import Path
 
 import duckdb
 import pyarrow.parquet as pq
 
+from pipeline_assets.lake import open_lake
 from pipeline_assets.ledger.catalogue import LakeFile
 from pipeline_assets.ledger.files import BookedFile, Booking, FileLedger, Load, staging_asset
 from pipeline_assets.ledger.looks import Observer
-from pipeline_assets.private import make_folder, protect
+from pipeline_assets.scratch import own_folder
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.access_logs import advice
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.sources.mapping import rules_version
-from pipeline_assets.staging.landing import LandingFile, Listing, fsync_folder, scan
+from pipeline_assets.staging.landing import LandingFile, Listing
+from pipeline_assets.staging.landings import Landing, open_landing
 from pipeline_assets.staging.reading import UnreadableError
 from pipeline_assets.staging.writing import Group, Member, Writer, unquoted
+from pipeline_assets.storage.store import StoreError, UnreachableError
 
 logger = logging.getLogger(__name__)
-
-DRAFTS = ".tmp"
-"""Folder of a source's staged files in which they are written before they are put into the lake."""
 
 # Two groups at a time: one is read while the other is written. DuckDB's own threads share the cores between them.
 _WORKERS = 2
@@ -97,19 +93,16 @@ class LoadSummary:
         return sum(outcome.quarantined for outcome in self.outcomes)
 
 
-def pending_files(
-    landing: Path, pattern: str, booked: Mapping[str, BookedFile], rules: str, *, follow_links: bool = False
-) -> Listing:
+def pending_files(landing: Landing, pattern: str, booked: Mapping[str, BookedFile], rules: str) -> Listing:
     """Files whose newest content has not been booked under the current rules, and what in landing is refused.
 
     Args:
-        landing: landing folder.
+        landing: where files are dropped.
         pattern: the source's glob pattern.
         booked: the newest booking of every path.
         rules: version of the source's declaration.
-        follow_links: whether symbolic links may leave landing.
     """
-    found = scan(landing, pattern, follow_links=follow_links)
+    found = landing.scan(pattern)
     files = [
         file
         for file in found.files
@@ -160,7 +153,9 @@ class SourceLoader:
         self._settings = settings
         self._ledger = ledger
         self._database = database
-        self._drafts = settings.lake_dir / "staging" / source.name / DRAFTS
+        self._drafts = own_folder(settings)
+        self._lake = open_lake(settings)
+        self._landing = open_landing(settings)
         self._observer = observer
         self._run_id = run_id
         self._idle: list[Writer] = []
@@ -172,6 +167,9 @@ class SourceLoader:
         Args:
             files: the files, as `pending_files` lists them.
             report: called for every file when its group is done.
+
+        Raises:
+            UnreachableError: landing or the lake is in an object store that gives no answer.
         """
         summary = LoadSummary()
         waiting = deque(groups([_Task(file) for file in files]))
@@ -198,12 +196,17 @@ class SourceLoader:
     def _load_group(self, tasks: list[_Task]) -> _Done:
         try:
             return self._attempt(tasks)
+        except UnreachableError:
+            raise
         except Exception as error:
             # One file must not keep the others from being loaded: the one that does is found by halving.
             if len(tasks) > 1:
                 half = len(tasks) // 2
                 return _Done(left=[tasks[:half], tasks[half:]])
             return _Done([self._failed(tasks[0].file, error)])
+        finally:
+            for task in tasks:
+                task.file.release()
 
     def _failed(self, file: LandingFile, error: Exception) -> Outcome:
         if isinstance(error, FileNotFoundError):
@@ -221,7 +224,9 @@ class SourceLoader:
         for task in tasks:
             try:
                 read[task.file.name] = task.file.content()
-            except OSError as error:
+            except UnreachableError:
+                raise
+            except (OSError, StoreError) as error:
                 done.outcomes.append(self._failed(task.file, error))
         known = self._ledger.known(self._source.name, set(read.values()), self.rules)
         for task in tasks:
@@ -285,15 +290,14 @@ class SourceLoader:
     def _again(self, tasks: Iterable[_Task], done: _Done) -> None:
         """Leave files to be loaded as they are now, unless that was tried often enough."""
         again: list[_Task] = []
-        landing, follow_links = self._settings.landing_dir, self._settings.follow_links
         for task in tasks:
             if task.attempt == _ATTEMPTS:
                 logger.warning("%s changes while it is read; it stays pending", task.file.name)
                 done.outcomes.append(Outcome(task.file.name, "busy"))
                 continue
             try:
-                file = LandingFile.at(task.file.path, landing, follow_links=follow_links)
-            except OSError as error:
+                file = self._landing.again(task.file)
+            except (OSError, StoreError) as error:
                 done.outcomes.append(self._failed(task.file, error))
             else:
                 again.append(_Task(file, task.attempt + 1))
@@ -349,7 +353,9 @@ class SourceLoader:
         """Put the Parquet files with the rows of some members into the lake, one of each day."""
         days = sorted(set().union(*(member.days for member in staged if member.error is None)))
         return [
-            put_staged(self._settings.lake_dir, self._source.name, day, writer.merged(group.parts[day])) for day in days
+            self._lake.put(part, staging_asset(self._source.name), day, pq.read_metadata(part).num_rows)
+            for day in days
+            for part in [writer.merged(group.parts[day])]
         ]
 
 
@@ -371,24 +377,3 @@ def groups(tasks: Sequence[_Task]) -> list[list[_Task]]:
             found.append([task])
             size, is_open = task.file.size, True
     return found
-
-
-def put_staged(lake: Path, source: str, day: date, part: Path) -> LakeFile:
-    """Put a Parquet file with staged rows of a day into the lake, durably, under a name that nothing else ever has.
-
-    Args:
-        lake: the lake's folder.
-        source: the source.
-        day: the day.
-        part: the file, which is moved.
-    """
-    asset = staging_asset(source)
-    name = f"{asset}/{day.isoformat()}/{uuid.uuid4()}.parquet"
-    file = LakeFile(name, asset, day, pq.read_metadata(part).num_rows, part.stat().st_size)
-    final = lake / name
-    make_folder(final.parent)
-    with part.open("rb") as written:
-        os.fsync(written.fileno())
-    protect(part.replace(final))
-    fsync_folder(final.parent)
-    return file

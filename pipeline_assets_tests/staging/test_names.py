@@ -11,6 +11,7 @@ import duckdb
 import polars as pl
 import pytest
 
+from pipeline_assets.lake import open_lake
 from pipeline_assets.ledger.catalogue import LakeFile
 from pipeline_assets.ledger.files import Booking, StagedFile
 from pipeline_assets.settings import Settings
@@ -93,7 +94,7 @@ def test_a_file_of_any_name_in_any_folder_gives_its_own_rows(tmp_path: Path, kin
     for file in found:
         # All of them are in one file of the lake, and each has its own row in it.
         rows = (
-            scan_staged(settings.lake_dir, ledger.named[file.name])
+            scan_staged(open_lake(settings), ledger.named[file.name])
             .select("event_id", "event_date", "anonymous_id")
             .collect()
             .rows()
