@@ -36,14 +36,14 @@ def open_lake(settings: Settings) -> "Lake":
 class Lake:
     """The lake.
 
-    Args:
+    Attributes:
         store: its bytes.
-        drafts: a folder of this process, in which files are written before the store has them.
+        drafts: a folder of this process, in which files are written before the store has them; who writes makes it.
     """
 
     def __init__(self, store: Store, drafts: Path) -> None:
         self.store = store
-        self._drafts = drafts
+        self.drafts = drafts
 
     def paths(self, files: Iterable[LakeFile]) -> list[str]:
         """Where listed files are, for DuckDB and pyarrow."""
@@ -71,7 +71,7 @@ class Lake:
         Raises:
             StoreError: the store refused.
         """
-        draft = make_folder(self._drafts) / f"{uuid.uuid4().hex}.parquet"
+        draft = make_folder(self.drafts) / f"{uuid.uuid4().hex}.parquet"
         try:
             data = rows.to_arrow(compat_level=pl.CompatLevel.oldest())
             pq.write_table(data, make_file(draft), compression="zstd", compression_level=1)

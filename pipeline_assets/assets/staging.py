@@ -6,6 +6,8 @@ from logging import Logger
 import dagster as dg
 from dagster_duckdb import DuckDBResource
 from duckdb import Error as DuckDBError
+from polars.exceptions import PolarsError
+from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline_assets.asset_keys import staging_key
 from pipeline_assets.checks.grouping import grouped
@@ -21,6 +23,7 @@ from pipeline_assets.scratch import remove_leftovers
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.staging.housekeeping import remove_uncounted, write_views
+from pipeline_assets.staging.merging import MergeError, merge_small_files
 from pipeline_assets.storage.store import StoreError
 
 _NAMED_FILES = 20
@@ -68,7 +71,7 @@ def staging_assets(source: Source, settings: Settings, *, declared: bool = True)
             with progress.track(f"staging {source.name}", len(files), context.log, names) as advance:
                 summary = loader.load(files, report=lambda outcome: advance(outcome.name))
         if summary.loads:
-            tidy_up(platform, source.name, context.log)
+            tidy_up(platform, source.name, context.log, context.run.run_id)
         if failed := [outcome.name for outcome in summary.outcomes if outcome.result == "failed"]:
             raise dg.Failure(
                 f"{len(failed)} of {len(files)} files could not be loaded and stay pending; the others are loaded. "
@@ -107,13 +110,19 @@ def _freshness_policy(source: Source) -> dg.FreshnessPolicy | None:
     return None if hours is None else dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=hours))
 
 
-def tidy_up(platform: Platform, source: str, log: Logger) -> None:
-    """Renew the views and remove what no longer counts. Nothing depends on either, so a failure is only told."""
-    lake = platform.lake.store
-    staged = platform.staged_files(date.min, date.max)
+def tidy_up(platform: Platform, source: str, log: Logger, run_id: str = "") -> None:
+    """Merge small files, renew the views and remove what no longer counts.
+
+    Nothing depends on any of it, so a failure is only told.
+    """
+    lake = platform.lake
     try:
-        write_views(lake, staged)
-        remove_uncounted(lake, source, platform.files)
+        merge_small_files(source, lake, platform.files, run_id=run_id)
+    except (OSError, StoreError, MergeError, PolarsError, SQLAlchemyError) as error:
+        log.warning("Small staged files could not be merged (%s); the next load tries again.", type(error).__name__)
+    try:
+        write_views(lake.store, platform.staged_files(date.min, date.max))
+        remove_uncounted(lake.store, source, platform.files)
         remove_leftovers(platform.settings)
     except (OSError, StoreError, DuckDBError) as error:
         log.warning("The staging folder could not be tidied up (%s); the next load tries again.", type(error).__name__)

@@ -257,6 +257,27 @@ class FileLedger:
                 _drop_unused(connection, old)
         return exchanged
 
+    def days_of_small_files(self, source: str, small_rows: int, settled: timedelta, most: int) -> list[date]:
+        """The days on which a source has several small staged files that are worth to be merged, in order.
+
+        Args:
+            source: the source.
+            small_rows: a file with fewer rows is small.
+            settled: so old all of them are on such a day,
+            most: or there are more than so many.
+        """
+        f = lake_files.c
+        is_settled = sa.func.max(f.added_at) <= sa.func.now() - settled
+        query = (
+            sa.select(f.day)
+            .where(f.asset == staging_asset(source), _LISTED, f.rows < small_rows)
+            .group_by(f.day)
+            .having(sa.func.count() > sa.case((is_settled, 1), else_=most))
+            .order_by(f.day)
+        )
+        with self._engine.connect() as connection:
+            return list(connection.execute(query).scalars())
+
     def staged_files(self, sources: Iterable[str], first: date, last: date) -> list[StagedFile]:
         """See `staged_files`."""
         with self._engine.connect() as connection:

@@ -73,7 +73,7 @@ def test_a_table_that_reads_a_lost_day_fails_and_names_it(built: Deployment) -> 
 
 def test_every_load_restores_staged_files_that_are_lost(built: Deployment) -> None:
     before = built.everything()
-    for path in built.settings.lake_dir.glob("staging/clicks/event_date=2026-03-0[23]/*.parquet"):
+    for path in built.settings.lake_dir.glob("staging/clicks/2026-03-0[23]/*.parquet"):
         path.unlink()
     result = built.definitions.resolve_job_def(LOAD_JOB).execute_in_process(
         instance=built.instance, run_config=QUIET, raise_on_error=False
@@ -88,7 +88,7 @@ def test_lost_staged_rows_whose_file_is_gone_too_are_named_and_nothing_is_built_
     built: Deployment,
 ) -> None:
     before = built.everything()
-    (staged,) = built.settings.lake_dir.glob("staging/clicks/event_date=2026-03-03/*.parquet")
+    (staged,) = built.settings.lake_dir.glob("staging/clicks/2026-03-03/*.parquet")
     staged.unlink()
     (built.settings.landing_dir / "clicks/03.jsonl").unlink()
     built.deliver("clicks/late.jsonl", on(3, hour=20))
