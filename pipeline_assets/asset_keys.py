@@ -3,7 +3,7 @@
 import dagster as dg
 
 from pipeline_assets.namespace import PLAIN, Namespace
-from pipeline_assets.planning import Stretch
+from pipeline_assets.planning import BuildRequest
 
 
 def table_key(table: str, namespace: Namespace = PLAIN) -> dg.AssetKey:
@@ -16,6 +16,6 @@ def staging_key(source: str, namespace: Namespace = PLAIN) -> dg.AssetKey:
     return dg.AssetKey(namespace.asset("staging", source))
 
 
-def stretch_keys(stretch: Stretch, namespace: Namespace) -> list[dg.AssetKey]:
-    """The assets to build in a stretch."""
-    return [table_key(table, namespace) for table in stretch.tables]
+def requested_keys(request: BuildRequest, namespace: Namespace) -> list[dg.AssetKey]:
+    """The assets that a request is for."""
+    return [table_key(table, namespace) for table in request.tables]

@@ -1,14 +1,16 @@
-"""Cut the work of a range of days into batches that fit in memory.
+"""Cut the work of some days into batches that fit in memory.
 
-Small days are taken together; a day with more rows than the budget is cut by key. Every transform is complete for a
-key (a visitor, an event id), so the union of the batches is the result for the whole range.
+Small days are taken together, however far apart they lie; a day with more rows than the budget is cut by key. Every
+transform is complete for a key (a visitor, an event id), so the union of the batches is the result for all days.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 
 import polars as pl
+
+from pipeline_assets.planning import days_around
 
 # Rows of about 50 columns; a batch of this size needs about 1 GB at the peak.
 ROW_BUDGET = 500_000
@@ -16,11 +18,20 @@ ROW_BUDGET = 500_000
 
 @dataclass(frozen=True)
 class Batch:
-    """Contiguous days, and the share of their keys to take: those in bucket `bucket` of `buckets`."""
+    """Some days in order, and the share of their keys to take: those in bucket `bucket` of `buckets`."""
 
     days: tuple[date, ...]
     bucket: int = 0
     buckets: int = 1
+
+    def __str__(self) -> str:
+        """The days, for people."""
+        first, last = self.days[0], self.days[-1]
+        return f"{first} to {last}"
+
+    def reads(self, before: int, after: int) -> list[date]:
+        """The days that are read of an input of which so many days around each day are needed."""
+        return days_around(self.days, before, after)
 
     def select(self, frame: pl.LazyFrame, *key: str) -> pl.LazyFrame:
         """The rows of this batch's bucket; `key` are the columns that must stay together."""
@@ -33,30 +44,31 @@ class Batch:
 def batches(
     days: Sequence[date], rows: Mapping[date, int], budget: int = ROW_BUDGET, *, around: int = 0
 ) -> Iterator[Batch]:
-    """Cut contiguous days into batches of about `budget` rows.
+    """Cut days into batches of about `budget` rows.
 
     Args:
-        days: contiguous days in order.
+        days: days in order.
         rows: rows of each day of the input; 0 where a day is not named.
         budget: rows a batch may hold.
-        around: days before and after those of a batch that are read with them.
+        around: days before and after each of those of a batch that are read with them.
     """
-
-    def size(first: date, last: date) -> int:
-        span = (last - first).days + 2 * around + 1
-        return sum(rows.get(first + timedelta(days=offset - around), 0) for offset in range(span))
-
     together: list[date] = []
+    # Days up to this one are among those that the batch reads.
+    reached, size = date.min, 0
     for day in days:
-        if together and size(together[0], day) > budget:
+        near = days_around([day], around, around)
+        alone = sum(rows.get(other, 0) for other in near)
+        more = sum(rows.get(other, 0) for other in near if other > reached)
+        if together and size + more > budget:
             yield Batch(tuple(together))
-            together = []
-        alone = size(day, day)
+            together, size, more = [], 0, alone
         if alone > budget:
             buckets = -(-alone // budget)
             for bucket in range(buckets):
                 yield Batch((day,), bucket, buckets)
+            reached, size = date.min, 0
         else:
             together.append(day)
+            reached, size = near[-1], size + more
     if together:
         yield Batch(tuple(together))

@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import IO, Any
 
@@ -168,13 +168,11 @@ class PlannedRun(DagsterRun):
     def get_resolved_partitions_subset_for_events(
         self, partitions_def: dg.PartitionsDefinition | None
     ) -> PartitionsSubset | None:
-        """The days that the tags ask for, whether or not they are among the known ones."""
+        """The days that the tags ask for, whether or not they are among the known ones or in a row."""
         days = tagged_days(self.tags)
         if not days or not isinstance(partitions_def, dg.TimeWindowPartitionsDefinition):
             return super().get_resolved_partitions_subset_for_events(partitions_def)
-        first, last = (partitions_def.time_window_for_partition_key(day.isoformat()) for day in (days[0], days[-1]))
-        window = dg.TimeWindow(first.start, last.end)
-        return partitions_def.get_partition_subset_in_time_window(window).to_serializable_subset()
+        return partitions_def.subset_with_partition_keys(map(date.isoformat, days)).to_serializable_subset()
 
 
 class _Runs(_Pooled, LockingRuns):

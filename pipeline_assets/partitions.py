@@ -1,6 +1,6 @@
 """Daily partitions in the reporting time zone, and the days a run is about."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from functools import cached_property
 
@@ -12,13 +12,19 @@ from dagster._core.storage.tags import (
     PARTITION_NAME_TAG,
 )
 
-from pipeline_assets.planning import UNPARTITIONED, Stretch
+from pipeline_assets.planning import UNPARTITIONED, BuildRequest, spans_of
 from pipeline_assets.settings import Settings
 from pipeline_assets.shown_days import Span, shown_days
 
-DAYS_TAG = "days"
+SUMMARY_TAG = "days"
+"""Tag of a run that says in words which days it is about."""
+DAYS_TAG = "pipeline/days"
+"""Tag of a run for days that are not all in a row: its spans of days, separated by commas."""
 ONLY_STALE_TAG = "pipeline/only_stale"
 """Tag of a run in which each table builds only those of the run's days that are stale for it."""
+
+_RANGE_TAGS = (ASSET_PARTITION_RANGE_START_TAG, ASSET_PARTITION_RANGE_END_TAG)
+_SPAN = "/"
 
 
 class _Days(dg.DailyPartitionsDefinition):
@@ -88,19 +94,43 @@ def day_range(first: date, last: date) -> list[date]:
     return [first + timedelta(days=offset) for offset in range((last - first).days + 1)]
 
 
-def range_tags(stretch: Stretch) -> dict[str, str]:
-    """Run tags that ask for what is stale in a stretch in a single run, and show its days in the list of runs."""
-    tags = {DAYS_TAG: str(stretch), ONLY_STALE_TAG: "true"}
-    if stretch.first != UNPARTITIONED:
-        tags[ASSET_PARTITION_RANGE_START_TAG] = stretch.first.isoformat()
-        tags[ASSET_PARTITION_RANGE_END_TAG] = stretch.last.isoformat()
+def request_tags(request: BuildRequest) -> dict[str, str]:
+    """Run tags that ask for what is stale on some days in a single run, and show its days in the list of runs.
+
+    Dagster knows runs for one partition or for a range of them, and executes no asset with partitions in any other.
+    Days with others between them have a tag of ours beside the range.
+    """
+    tags = {SUMMARY_TAG: str(request), ONLY_STALE_TAG: "true"}
+    if not request.days:
+        return tags
+    tags |= dict(zip(_RANGE_TAGS, (str(request.days[0]), str(request.days[-1])), strict=True))
+    spans = spans_of(request.days)
+    if len(spans) > 1:
+        tags[DAYS_TAG] = ",".join(_SPAN.join(map(date.isoformat, sorted({*span}))) for span in spans)
     return tags
 
 
 def tagged_days(tags: Mapping[str, str]) -> list[date]:
-    """The days a run with these tags is about; none if it has no partition."""
-    first = tags.get(ASSET_PARTITION_RANGE_START_TAG) or tags.get(PARTITION_NAME_TAG)
-    last = tags.get(ASSET_PARTITION_RANGE_END_TAG) or tags.get(PARTITION_NAME_TAG)
-    if not first or not last:
-        return []
-    return day_range(date.fromisoformat(first), date.fromisoformat(last))
+    """The days a run with these tags is about, in order; none if it has no partition."""
+    spans: list[str] = []
+    if partition := tags.get(PARTITION_NAME_TAG):
+        spans = [partition]
+    elif apart := tags.get(DAYS_TAG):
+        spans = apart.split(",")
+    elif _RANGE_TAGS[0] in tags:
+        spans = [_SPAN.join(tags[name] for name in _RANGE_TAGS)]
+    ends = ([date.fromisoformat(day) for day in span.split(_SPAN)] for span in spans)
+    return [day for first, *last in ends for day in day_range(first, *last or [first])]
+
+
+def record_only(context: dg.OutputContext, days: Iterable[date]) -> None:
+    """Have Dagster record that a step has materialized these days and no others of its run.
+
+    Dagster records every partition of the run for every asset of it. A table of a run need not build all of its days:
+    the others would be events that say nothing, once for every table and day, and would make days look new that are
+    not. There is no public means: it asks the output which partitions it has once the IO manager is done.
+    """
+    keys = [day.isoformat() for day in sorted(days) if day != UNPARTITIONED]
+    if not keys:
+        return
+    context._asset_partitions_subset = context.asset_partitions_def.subset_with_partition_keys(keys)

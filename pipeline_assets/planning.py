@@ -11,7 +11,7 @@ read it depend on its revisions of their days, and on nothing else of it. Pure: 
 import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from functools import cached_property
 from typing import Protocol
@@ -22,9 +22,7 @@ UNPARTITIONED = date.min
 BUILDING = "building"
 """Booked in place of a fingerprint while a day is being built; equal to none."""
 _ABSENT = "-"
-# Days without anything that two stale days of one run may lie apart.
-_BRIDGED_DAYS = 31
-LONGEST_STRETCH = 366
+MOST_DAYS = 366
 """Days of one run at most: each day's file stays open until the run publishes all of them."""
 
 Fingerprints = Mapping[str, Mapping[date, str]]
@@ -87,27 +85,27 @@ class Planned:
 
 
 @dataclass(frozen=True)
-class Stretch:
-    """A range of days to build in one run.
+class BuildRequest:
+    """What to build in one run.
 
     Attributes:
-        first: first day; `UNPARTITIONED` where only tables without partitions are to be built.
-        last: last day.
-        stale: how many of the days are stale.
-        tables: what to build, in the order of the specs. A table without partitions is not among them as long as
-            days outside of the stretch are to be built before it, and neither is what follows from it.
+        days: any days, in order; none where only tables without partitions are to be built.
+        tables: tables, in the order of the specs. A table without partitions is not among them as long as other days
+            are to be built before it, and neither is what follows from it.
     """
 
-    first: date
-    last: date
-    stale: int
-    tables: tuple[str, ...] = ()
+    days: tuple[date, ...]
+    tables: tuple[str, ...]
 
     def __str__(self) -> str:
         """The days."""
-        if self.first == UNPARTITIONED:
+        spans = spans_of(self.days)
+        if not spans:
             return "tables without partitions"
-        return f"{self.first}" if self.first == self.last else f"{self.first} to {self.last}"
+        first, last = self.days[0], self.days[-1]
+        if len(spans) > 1:
+            return f"{len(self.days)} days from {first} to {last}"
+        return f"{first}" if first == last else f"{first} to {last}"
 
 
 @dataclass(frozen=True)
@@ -117,13 +115,11 @@ class Staleness:
     Attributes:
         specs: every table, inputs before the tables that read them.
         tables: the stale days of every table; `UNPARTITIONED` for one without partitions.
-        present: all days that have rows or were ever built.
         wanted: fingerprint of what a table should be built from on a stale day.
     """
 
     specs: Sequence[Spec]
     tables: Mapping[str, set[date]]
-    present: set[date]
     wanted: Mapping[tuple[str, date], str] = field(default_factory=dict)
 
     @property
@@ -139,83 +135,84 @@ class Staleness:
             found[spec.name] = {spec.name}.union(*(found.get(needed.table, set()) for needed in spec.inputs))
         return found
 
-    def asked_of(self, stretch: Stretch) -> list[tuple[str, date, str]]:
-        """What building a stretch is to achieve: its stale tables and days, and the fingerprints they should have."""
+    def asked_of(self, request: BuildRequest) -> list[tuple[str, date, str]]:
+        """What a request is to achieve: its stale tables and days, and the fingerprints they should have."""
+        chosen = {*request.days, UNPARTITIONED}
         return [
             (table, day, self.wanted[table, day])
-            for table in stretch.tables
-            for day in sorted(self.tables[table])
-            if day == UNPARTITIONED or stretch.first <= day <= stretch.last
+            for table in request.tables
+            for day in sorted(self.tables[table] & chosen)
         ]
 
-    def stretches(self) -> list[Stretch]:
-        """Ranges of days to build, one run each, oldest first; together they hold every stale day of every table.
+    def requests(self, *, farthest: int | None = None) -> list[BuildRequest]:
+        """What to build, one run each, oldest days first; together they hold every stale day of every table.
 
-        Days that nothing is known of are bridged (building an empty day costs less than another run), but no day that
-        is up to date. Tables that must wait for other stretches are left to a later call.
+        However far apart the days lie, they are one run, up to `MOST_DAYS` of them. Tables without partitions that read
+        days of several requests are left to a later call.
+
+        Args:
+            farthest: days that a day of a run may lie from the one before it at most, if there is a limit.
         """
-        stale = self.days
-        found: list[Stretch] = []
-        joins = False
-        for day in sorted(self.present):
-            if day not in stale:
-                joins = False
-            elif (
-                joins
-                and (day - found[-1].last).days <= _BRIDGED_DAYS
-                and (day - found[-1].first).days < LONGEST_STRETCH
-            ):
-                found[-1] = Stretch(found[-1].first, day, found[-1].stale + 1)
-            else:
-                found.append(Stretch(day, day, 1))
-                joins = True
-        chosen = [self._with_tables(stretch) for stretch in found or [Stretch(UNPARTITIONED, UNPARTITIONED, 0)]]
-        return [stretch for stretch in chosen if stretch.tables]
+        parts: list[list[date]] = [[]]
+        for day in sorted(self.days):
+            last = parts[-1]
+            if len(last) == MOST_DAYS or (last and farthest is not None and (day - last[-1]).days > farthest):
+                parts.append([])
+            parts[-1].append(day)
+        return self._requests(parts)
 
-    def halves(self, stretch: Stretch) -> list[Stretch]:
-        """The stretch cut in two, so that one bad day does not keep the others from being built; none of a day."""
-        days = (stretch.last - stretch.first).days
-        if not days:
+    def halves(self, request: BuildRequest) -> list[BuildRequest]:
+        """The request cut in two, so that one bad day does not keep the others from being built; none of a day."""
+        if len(request.days) < 2:
             return []
-        middle = stretch.first + timedelta(days=days // 2)
-        halves = (
-            self._with_tables(Stretch(first, last, len([day for day in self.days if first <= day <= last])))
-            for first, last in ((stretch.first, middle), (middle + timedelta(days=1), stretch.last))
-        )
-        return [half for half in halves if half.tables]
+        middle = (len(request.days) + 1) // 2
+        return self._requests([request.days[:middle], request.days[middle:]])
 
-    def within(self, stretch: Stretch, first: date, last: date | None) -> Stretch | None:
-        """The part of a stretch that is not before a day and not after another; None where nothing is to be built."""
-        if stretch.first == UNPARTITIONED:
-            return stretch
-        begin, end = max(stretch.first, first), stretch.last if last is None else min(stretch.last, last)
-        if begin > end:
-            return None
-        part = self._with_tables(Stretch(begin, end, len([day for day in self.days if begin <= day <= end])))
-        return part if part.tables else None
+    def within(self, request: BuildRequest, first: date, last: date | None) -> BuildRequest | None:
+        """The part of a request that is not before a day and not after another; None where nothing is to be built."""
+        days = [day for day in request.days if first <= day and (last is None or day <= last)]
+        if len(days) == len(request.days):
+            return request
+        found = self._requests([days]) if days else []
+        return found[0] if found else None
 
-    def _with_tables(self, stretch: Stretch) -> Stretch:
-        """The stretch with what can be built in it."""
-        elsewhere = {
-            table
-            for table, days in self.tables.items()
-            if any(day != UNPARTITIONED and not stretch.first <= day <= stretch.last for day in days)
-        }
+    def _requests(self, parts: Iterable[Sequence[date]]) -> list[BuildRequest]:
+        """A request for each part of the stale days, where anything can be built in it."""
+        found = (BuildRequest(tuple(days), self._buildable({*days, UNPARTITIONED})) for days in parts)
+        return [request for request in found if request.tables]
 
-        def is_stale(table: str) -> bool:
-            return UNPARTITIONED in self.tables[table] or any(
-                stretch.first <= day <= stretch.last for day in self.tables[table]
-            )
+    def _buildable(self, days: set[date]) -> tuple[str, ...]:
+        """The tables that are stale on some days, and wait for no other day."""
+        elsewhere = {table for table, stale in self.tables.items() if not stale <= days}
 
         def must_wait(table: str) -> bool:
             return any(
-                UNPARTITIONED in self.tables[needed] and any(below in elsewhere for below in self._ancestors[needed])
+                UNPARTITIONED in self.tables[needed] and not elsewhere.isdisjoint(self._ancestors[needed])
                 for needed in self._ancestors[table]
                 if needed in self.tables
             )
 
-        tables = [spec.name for spec in self.specs if is_stale(spec.name) and not must_wait(spec.name)]
-        return replace(stretch, tables=tuple(tables))
+        names = (spec.name for spec in self.specs)
+        return tuple(name for name in names if self.tables[name] & days and not must_wait(name))
+
+
+def spans_of(days: Iterable[date]) -> list[tuple[date, date]]:
+    """Days as spans of days in a row: the first and the last day of each, in order."""
+    found: list[tuple[date, date]] = []
+    for day in sorted(set(days)):
+        if found and found[-1][1] + timedelta(days=1) == day:
+            found[-1] = found[-1][0], day
+        else:
+            found.append((day, day))
+    return found
+
+
+def days_around(days: Iterable[date], before: int, after: int) -> list[date]:
+    """Some days and so many before and after each of them, in order."""
+    found = (range(first.toordinal() - before, last.toordinal() + after + 1) for first, last in spans_of(days))
+    # No day lies before the first or after the last one that there is.
+    known = range(date.min.toordinal(), date.max.toordinal() + 1)
+    return [date.fromordinal(number) for number in sorted(set().union(*found)) if number in known]
 
 
 def combined(spec: Spec, day: date, days: Iterable[date], known: Fingerprints, revised: Fingerprints) -> str:
@@ -289,7 +286,7 @@ def compared(
         for spec in specs
     }
     wanted = {(table, day): plan[table][day] for table, days in stale.items() for day in days}
-    return Staleness(specs, stale, present, wanted)
+    return Staleness(specs, stale, wanted)
 
 
 def made_of(specs: Iterable[Spec], table: str) -> list[Spec]:

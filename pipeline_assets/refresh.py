@@ -15,7 +15,7 @@ from dagster._core.execution.api import execute_run
 from dagster._core.execution.job_execution_result import JobExecutionResult
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
-from pipeline_assets.asset_keys import staging_key, stretch_keys
+from pipeline_assets.asset_keys import requested_keys, staging_key
 from pipeline_assets.checks.declared import report_leftovers
 from pipeline_assets.code_location import job_origin
 from pipeline_assets.hints import hints
@@ -24,10 +24,10 @@ from pipeline_assets.ledger.quality import Quality
 from pipeline_assets.ledger.summary import SourceSummary, is_silent, summarise
 from pipeline_assets.leftovers import Leftover
 from pipeline_assets.locks import turn
-from pipeline_assets.partitions import range_tags
-from pipeline_assets.planning import Stretch
+from pipeline_assets.partitions import request_tags
+from pipeline_assets.planning import BuildRequest
 from pipeline_assets.platform import Platform
-from pipeline_assets.runs import surely_under_way
+from pipeline_assets.runs import farthest_days, surely_under_way
 from pipeline_assets.settings import PROJECT_ROOT
 from pipeline_assets.staging.landing import Listing, Refused
 from pipeline_assets.waiting import Wait, WaitedTooLong
@@ -36,8 +36,8 @@ _WAIT_SECONDS = 1.0
 # A load of years takes hours; one that takes longer than this hangs.
 _WAIT_LIMIT_SECONDS = 24 * 60 * 60
 _INTERRUPTIONS = ("DagsterExecutionInterruptedError", "KeyboardInterrupt")
-MOST_FAILURES = 8
-"""Failed builds after which failing stretches are no longer cut in two."""
+MOST_FAILURES = 10
+"""Failed builds after which failing ones are no longer cut in two: so many find one bad day among `MOST_DAYS`."""
 
 
 @dataclass
@@ -46,7 +46,7 @@ class RefreshReport:
 
     Attributes:
         loads: load runs made.
-        stretches: stretches of days built, one run each.
+        builds: what was built, one run each.
         failed_runs: ids of runs that failed, a blocking check among the reasons.
         failures: why their steps failed.
         failed_checks: failed checks of this refresh's runs, blocking or not.
@@ -62,7 +62,7 @@ class RefreshReport:
     """
 
     loads: int = 0
-    stretches: list[Stretch] = field(default_factory=list)
+    builds: list[BuildRequest] = field(default_factory=list)
     failed_runs: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     failed_checks: list[dg.AssetCheckEvaluation] = field(default_factory=list)
@@ -79,7 +79,7 @@ class RefreshReport:
     @property
     def idle(self) -> bool:
         """Whether there was nothing to do."""
-        return not self.loads and not self.stretches
+        return not self.loads and not self.builds
 
     @property
     def exit_code(self) -> int:
@@ -167,27 +167,28 @@ class Refresh:
         report.refused = list(dict.fromkeys(refused for listing in landing.values() for refused in listing.refused))
 
     def _build(self, report: RefreshReport) -> None:
-        tried: set[Stretch] = set()
-        failed: set[tuple[date, date]] = set()
+        tried: set[BuildRequest] = set()
+        failed: set[tuple[date, ...]] = set()
+        farthest = farthest_days(self._instance)
         staleness = self._platform.staleness()
-        todo = staleness.stretches()
+        todo = staleness.requests(farthest=farthest)
         while todo:
-            stretch = todo.pop(0)
-            tried.add(stretch)
-            report.stretches.append(stretch)
+            request = todo.pop(0)
+            tried.add(request)
+            report.builds.append(request)
             self._platform.plan(staleness)
-            keys = stretch_keys(stretch, self._namespace)
-            if not self._execute(BUILD_JOB, report, selection=keys, tags=range_tags(stretch)):
-                failed.add((stretch.first, stretch.last))
+            keys = requested_keys(request, self._namespace)
+            if not self._execute(BUILD_JOB, report, selection=keys, tags=request_tags(request)):
+                failed.add(request.days)
                 # One bad day must not keep the others from being built. Where everything fails, days are not the cause.
                 if len(failed) < MOST_FAILURES:
-                    todo = [*staleness.halves(stretch), *todo]
+                    todo = [*staleness.halves(request), *todo]
             if not todo:
                 # Whatever came up meanwhile: files that were loaded by others, days whose inputs changed under a run,
-                # tables that had to wait for other stretches, days of which a table without partitions says otherwise.
+                # tables that read days of several runs, days of which a table without partitions says otherwise.
                 staleness = self._platform.staleness()
-                found = [new for new in staleness.stretches() if new not in tried]
-                todo = [new for new in found if (new.first, new.last) not in failed]
+                found = [new for new in staleness.requests(farthest=farthest) if new not in tried]
+                todo = [new for new in found if new.days not in failed]
         # Computed after the last run, or nothing was stale to begin with.
         report.stale_days = len(set().union(*staleness.tables.values()))
 

@@ -34,7 +34,7 @@ from dagster._core.storage.db_io_manager import (
     TableSlice,
 )
 
-from pipeline_assets.contracts.columns import contract_schema
+from pipeline_assets.columns import contract_schema
 from pipeline_assets.figures import Figure, PartitionFigures
 from pipeline_assets.io_managers.describing import DescribesPartitions, describe_partitions
 from pipeline_assets.io_managers.frames import (
@@ -738,11 +738,11 @@ class PolarsTypeHandler(DbTypeHandler[Frames]):
             one = len(context.asset_partition_keys) == 1
             return {"dagster/partition_row_count" if one else "rows": rows}
         (dimension,) = table_slice.partition_dimensions or []
-        if isinstance(definition, dg.TimeWindowPartitionsDefinition) and isinstance(
-            dimension.partitions, dg.TimeWindow
-        ):
-            # A subclass may have narrowed the window.
-            keys = definition.get_partition_keys_in_time_window(dimension.partitions)
+        if isinstance(definition, dg.TimeWindowPartitionsDefinition):
+            # A subclass may have chosen some of the window's.
+            keys = dimension.partitions
+            if isinstance(keys, dg.TimeWindow):
+                keys = definition.get_partition_keys_in_time_window(keys)
             return {_PARTITIONS: {key: figures.of(definition.start_time_for_partition_key(key).date()) for key in keys}}
         return {_PARTITIONS: {key: figures.of(key) for key in context.asset_partition_keys}}
 

@@ -10,18 +10,17 @@ on a day (who a visitor is, when a session began) may change with any other day.
 are built again, it books a revision for every day: a digest of what it says of that day.
 """
 
-import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB, insert
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 
 from pipeline_assets.day_counts import DayCounts
 from pipeline_assets.ledger.catalogue import Snapshot, snapshot
-from pipeline_assets.ledger.files import StagedFile, staged_files
+from pipeline_assets.ledger.files import StagedFile
 from pipeline_assets.ledger.schema import IDENTIFIERS, builds, event_days, revisions
 from pipeline_assets.planning import (
     BUILDING,
@@ -32,15 +31,15 @@ from pipeline_assets.planning import (
     Window,
     combined,
     compared,
+    days_around,
     digest,
     made_of,
+    spans_of,
 )
 
 _TEXTS = ARRAY(sa.Text)
-
-Figures = Mapping[str, float]
-"""Numbers of a day that the UI shows, by name."""
-
+_Among = Callable[[sa.ColumnElement[date]], sa.ColumnElement[bool]]
+"""Whether a column is one of some days."""
 
 LONGEST_RUN = timedelta(days=1)
 """From the claim of a table's days to its end. What takes longer is not published: see `catalogue.GRACE`."""
@@ -118,35 +117,29 @@ class BuildLedger:
         specs = list(self._specs.values() if of is None else made_of(self._specs.values(), of))
         names = [spec.name for spec in specs]
         with self._engine.connect() as connection:
-            booked = self._booked(connection, names, self._since, until)
-            revised = self._revised(connection, names, self._since, until)
+            booked = self._booked(connection, names, _between(self._since, until))
+            revised = self._revised(connection, names, _between(self._since, until))
         # Days to come cannot be built yet; until they can, they are no input of their neighbours either.
         files = {day: text for day, text in staged_fingerprints(staged).items() if self._since <= day <= until}
         return compared(specs, files, booked, revised, lost or {})
 
-    def _booked(
-        self, connection: sa.Connection, tables: Iterable[str], first: date, last: date
-    ) -> dict[str, dict[date, str]]:
+    def _booked(self, connection: sa.Connection, tables: Iterable[str], days: _Among) -> dict[str, dict[date, str]]:
         """What some tables were built from on some days; `BUILDING` where a claim was not confirmed."""
         b = builds.c
         found: dict[str, dict[date, str]] = {table: {} for table in tables}
         inputs = sa.case((b.state == "built", b.inputs), else_=BUILDING)
-        query = sa.select(b.asset, b.day, inputs).where(
-            b.asset.in_(found), sa.or_(b.day == UNPARTITIONED, b.day.between(first, last))
-        )
+        query = sa.select(b.asset, b.day, inputs).where(b.asset.in_(found), sa.or_(b.day == UNPARTITIONED, days(b.day)))
         for asset, day, text in connection.execute(query):
             found[asset][day] = text
         return found
 
-    def _revised(
-        self, connection: sa.Connection, tables: Iterable[str], first: date, last: date
-    ) -> dict[str, dict[date, str]]:
+    def _revised(self, connection: sa.Connection, tables: Iterable[str], days: _Among) -> dict[str, dict[date, str]]:
         """What those of some tables that have no partitions say of some days."""
         r = revisions.c
         found: dict[str, dict[date, str]] = {
             table: {} for table in tables if table != STAGING and not self._specs[table].is_daily
         }
-        query = sa.select(r.asset, r.day, r.revision).where(r.asset.in_(found), r.day.between(first, last))
+        query = sa.select(r.asset, r.day, r.revision).where(r.asset.in_(found), days(r.day))
         for asset, day, text in connection.execute(query):
             found[asset][day] = text
         return found
@@ -173,18 +166,11 @@ class BuildLedger:
                 sa.update(builds).where(b.asset == table, b.day.in_(list(days))).values(state="building")
             )
 
-    def event_rows(self, first: date, last: date) -> dict[date, int]:
-        """Events of the days `first` to `last`, both included."""
-        e = event_days.c
-        query = sa.select(e.event_date, e.events).where(e.event_date.between(first, last))
-        with self._engine.connect() as connection:
-            return {row.event_date: row.events for row in connection.execute(query)}
-
-    def event_counts(self, first: date, last: date) -> dict[date, dict[str, int]]:
-        """Where the landed rows of the days `first` to `last` went, both included."""
+    def event_counts(self, days: Collection[date]) -> dict[date, dict[str, int]]:
+        """Where the landed rows of some days went."""
         e = event_days.c
         names = ("landed", "duplicates", "conflicts", "excluded")
-        query = sa.select(e.event_date, *(e[name] for name in names)).where(e.event_date.between(first, last))
+        query = sa.select(e.event_date, *(e[name] for name in names)).where(e.event_date == _any_of(days))
         with self._engine.connect() as connection:
             return {day: dict(zip(names, numbers, strict=True)) for day, *numbers in connection.execute(query)}
 
@@ -194,7 +180,13 @@ class BuildLedger:
             return connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
 
     def claim(
-        self, table: str, days: Sequence[date], run_id: str, *, sources: Collection[str] = (), until: date = date.max
+        self,
+        table: str,
+        days: Sequence[date],
+        run_id: str,
+        *,
+        staged: Callable[[sa.Connection, date, date], list[StagedFile]] = lambda *_: [],
+        until: date = date.max,
     ) -> Claim:
         """Announce that a run builds some days, and take the lists of what it is to read of them.
 
@@ -202,26 +194,32 @@ class BuildLedger:
 
         Args:
             table: the table to build.
-            days: the days to build; `[UNPARTITIONED]` for a table without partitions.
+            days: the days to build, any; `[UNPARTITIONED]` for a table without partitions.
             run_id: the run; the latest claim of a day wins.
-            sources: whose staged files count, where the table reads staging.
+            staged: gives the staged files that count, from one day to another, where the table reads staging.
             until: the current day; days to come are no input of any.
         """
         spec = self._specs[table]
         needed = [each.table for each in spec.inputs if each.table != STAGING]
-        first, last = self._since, until
+        near = _between(self._since, until)
         if spec.is_daily:
-            first = max(first, min(days) - timedelta(days=max(each.before for each in spec.inputs)))
-            last = min(last, max(days) + timedelta(days=max(each.after for each in spec.inputs)))
+            before, after = (max(getattr(each, side) for each in spec.inputs) for side in ("before", "after"))
+            near = _any_day(self._known(days_around(days, before, after), until))
         with self._engine.begin() as connection:
             # The lists last: whatever is published after the fingerprints were read counts as touched since.
             since = connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
-            built = self._booked(connection, needed, first, last)
-            revised = self._revised(connection, needed, first, last)
-            staged = self._staged(connection, spec, sources, first, last)
-            files = self._files(connection, needed, days if spec.is_daily else None, spec, (first, last))
+            built = self._booked(connection, needed, near)
+            revised = self._revised(connection, needed, near)
+            read = [
+                file
+                for each in spec.inputs
+                if each.table == STAGING
+                for first, last in spans_of(self._known(days_around(days, each.before, each.after), until))
+                for file in staged(connection, first, last)
+            ]
+            files = self._files(connection, spec, days, until)
             existing = sorted(set().union(*built.values()) - {UNPARTITIONED})
-            known = {**built, STAGING: staged_fingerprints(staged)}
+            known = {**built, STAGING: staged_fingerprints(read)}
             reading = None
             if not spec.is_daily and not revised:
                 inputs = {name: {str(day): text for day, text in built[name].items()} for name in needed}
@@ -238,8 +236,6 @@ class BuildLedger:
                         "read_since": since,
                         "claimed_at": sa.func.clock_timestamp(),
                         "reading": reading,
-                        # Of what is there now; what will be there is not known yet.
-                        "figures": None,
                     }
                     for day in days
                 ]
@@ -249,62 +245,37 @@ class BuildLedger:
                 claim.on_conflict_do_update(
                     index_elements=["asset", "day"],
                     set_={
-                        name: new[name]
-                        for name in ("inputs", "state", "run_id", "read_since", "claimed_at", "reading", "figures")
+                        name: new[name] for name in ("inputs", "state", "run_id", "read_since", "claimed_at", "reading")
                     },
                 )
             )
-        return Claim(table, tuple(days), run_id, None if changed is None else frozenset(changed), files, tuple(staged))
+        return Claim(table, tuple(days), run_id, None if changed is None else frozenset(changed), files, tuple(read))
 
-    def _staged(
-        self, connection: sa.Connection, spec: Spec, sources: Collection[str], first: date, last: date
-    ) -> list[StagedFile]:
-        """The staged files that a table reads, if it reads any."""
-        if all(each.table != STAGING for each in spec.inputs):
-            return []
-        return staged_files(connection, sources, first, last)
+    def _known(self, days: Iterable[date], until: date) -> list[date]:
+        """Those of some days that can be read at all."""
+        return [day for day in days if self._since <= day <= until]
 
-    def _files(
-        self,
-        connection: sa.Connection,
-        needed: Sequence[str],
-        days: Sequence[date] | None,
-        spec: Spec,
-        within: tuple[date, date],
-    ) -> Snapshot:
-        """The listed files that a table reads of its inputs; days of an input that are not in `within` are none."""
-        first, last = within
-        wanted: dict[str, set[date] | None] = {}
+    def _files(self, connection: sa.Connection, spec: Spec, days: Sequence[date], until: date) -> Snapshot:
+        """The listed files that a table reads of its inputs."""
+        wanted: dict[str, Sequence[date] | None] = {}
         for each in spec.inputs:
-            if each.table not in needed:
+            if each.table == STAGING:
                 continue
             if not self._specs[each.table].is_daily:
-                wanted[each.table] = {UNPARTITIONED}
-            elif days is None:
-                wanted[each.table] = None
+                wanted[each.table] = [UNPARTITIONED]
             else:
-                offsets = range(-each.before, each.after + 1)
-                near = {day + timedelta(days=offset) for day in days for offset in offsets}
-                wanted[each.table] = {day for day in near if first <= day <= last}
+                near = self._known(days_around(days, each.before, each.after), until)
+                wanted[each.table] = near if spec.is_daily else None
         found = snapshot(connection, wanted)
         return {
-            name: {day: files for day, files in of.items() if day == UNPARTITIONED or first <= day <= last}
+            name: {day: files for day, files in of.items() if day == UNPARTITIONED or self._since <= day <= until}
             for name, of in found.items()
         }
-
-    def figures(self, table: str, first: date, last: date) -> dict[date, Figures]:
-        """The numbers that are booked of the days `first` to `last`, both included; days without any are left out."""
-        b = builds.c
-        query = sa.select(b.day, b.figures).where(
-            b.asset == table, b.day.between(first, last), b.state == "built", b.figures.is_not(None)
-        )
-        with self._engine.connect() as connection:
-            return {row.day: row.figures for row in connection.execute(query)}
 
     def revisions(self, table: str) -> dict[date, str]:
         """What a table without partitions says of each day."""
         with self._engine.connect() as connection:
-            return self._revised(connection, [table], date.min, date.max)[table]
+            return self._revised(connection, [table], _between(date.min, date.max))[table]
 
 
 def _changed_days(connection: sa.Connection, table: str, reading: Mapping[str, Any]) -> set[date] | None:
@@ -323,9 +294,7 @@ def _changed_days(connection: sa.Connection, table: str, reading: Mapping[str, A
     return {date.fromisoformat(day) for day in changed}
 
 
-def confirmation(
-    spec: Spec, days: Collection[date], run_id: str, figures: Mapping[date, Figures] | None = None
-) -> sa.UpdateBase:
+def confirmation(spec: Spec, days: Collection[date], run_id: str) -> sa.UpdateBase:
     """The statement that confirms a claim; run it in the transaction that publishes the rows.
 
     A day stays stale if another run has touched one of its inputs since this run began to read them. The statement
@@ -335,7 +304,6 @@ def confirmation(
         spec: the table.
         days: the days that were claimed.
         run_id: the run.
-        figures: numbers of each day, by name, to be booked with it.
     """
     b, i = builds.c, builds.alias("input").c
 
@@ -350,9 +318,6 @@ def confirmation(
         i.run_id != run_id,
         sa.func.greatest(i.claimed_at, i.built_at) >= b.read_since,
     )
-    # One value however many days there are, and a text, for that any driver binds.
-    numbers = sa.literal(json.dumps({str(day): dict(of) for day, of in (figures or {}).items()}), sa.Text)
-    of_day = sa.cast(numbers, JSONB).op("->")(sa.func.to_char(b.day, "YYYY-MM-DD"))
     return (
         sa.update(builds)
         .where(b.asset == spec.name, b.day == _any_of(days), b.run_id == run_id)
@@ -360,7 +325,6 @@ def confirmation(
             state=sa.case((touched, "building"), else_="built"),
             built_at=sa.func.now(),
             first_built_at=sa.func.coalesce(b.first_built_at, sa.func.now()),
-            figures=of_day,
         )
         .returning(sa.cast(sa.extract("epoch", sa.func.clock_timestamp() - b.claimed_at), sa.Float))
     )
@@ -389,6 +353,14 @@ def require_all(table: str, days: Sequence[date], ages: Sequence[float]) -> None
             f"{table}: to build it took more than {LONGEST_RUN.total_seconds() / 3600:.0f} hours, after which files "
             "that were read or written may be removed. Nothing was published. Build fewer days at a time."
         )
+
+
+def _between(first: date, last: date) -> _Among:
+    return lambda column: column.between(first, last)
+
+
+def _any_day(days: Collection[date]) -> _Among:
+    return lambda column: column == _any_of(days)
 
 
 def _any_of(days: Collection[date]) -> sa.ColumnElement[Any]:

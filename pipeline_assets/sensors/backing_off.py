@@ -13,7 +13,7 @@ INPUTS_TAG = "pipeline/inputs"
 _LONGEST = timedelta(hours=1)
 # 2^6 minutes are over an hour already, so older runs need not be counted.
 _COUNTED = 7
-_MOST_FAILURES = 8
+_MOST_FAILURES = 10
 _FINISHED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 
 

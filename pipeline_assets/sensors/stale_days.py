@@ -4,27 +4,27 @@ from datetime import date, timedelta
 
 import dagster as dg
 
-from pipeline_assets.asset_keys import stretch_keys, table_key
+from pipeline_assets.asset_keys import requested_keys, table_key
 from pipeline_assets.checks.declared import report_leftovers
-from pipeline_assets.contracts.tables import EVENTS
 from pipeline_assets.jobs import BUILD_JOB, LOAD_JOB, job_name
 from pipeline_assets.namespace import Namespace
-from pipeline_assets.partitions import range_tags
+from pipeline_assets.partitions import request_tags
 from pipeline_assets.platform import Platform
-from pipeline_assets.runs import storage_locks, under_way
+from pipeline_assets.runs import farthest_days, storage_locks, under_way
 from pipeline_assets.sensors.backing_off import INPUTS_TAG, few_failures, inputs_digest, must_wait
 from pipeline_assets.sensors.declaring import sensor
+from pipeline_assets.tables.spec import EVENTS
 
 
 @sensor(
     job_name=BUILD_JOB,
     minimum_interval_seconds=10,
-    description="Asks for a build of the oldest stretch of days whose tables are not built from what is there now.",
+    description="Asks for a build of the days whose tables are not built from what is there now.",
 )
 def stale_days(
     context: dg.SensorEvaluationContext, platform: dg.ResourceParam[Platform]
 ) -> dg.SensorResult | dg.SkipReason:
-    """Request one run for the oldest stretch of stale days that was not asked for in vain a moment ago."""
+    """Request one run for the stale days, the oldest first, that were not asked for in vain a moment ago."""
     namespace = platform.settings.namespace
     load, build = job_name(LOAD_JOB, namespace), job_name(BUILD_JOB, namespace)
     # Building while files are loading would build the same days twice.
@@ -33,33 +33,33 @@ def stale_days(
     # That something is no longer declared makes no day stale, so that no run would tell.
     report_leftovers(context.instance, platform.leftovers(), namespace)
     staleness = platform.staleness()
-    todo = staleness.stretches()
+    todo = staleness.requests(farthest=farthest_days(context.instance))
     if not todo:
         return dg.SkipReason("Every day is built from what is there now.")
     reason = dg.SkipReason()
     known = _known_days(context, namespace)
     while todo:
-        stretch = todo.pop(0)
+        request = todo.pop(0)
         if known is not None:
-            possible = staleness.within(stretch, *known)
-            if possible != stretch:
+            possible = staleness.within(request, *known)
+            if possible != request:
                 reason = dg.SkipReason(
-                    f"{stretch}: Dagster knows some of these days only when the code location is loaded again, which "
+                    f"{request}: Dagster knows some of these days only when the code location is loaded again, which "
                     "somebody has to do (Reload, on its page Deployment); `pipeline-assets refresh` builds them too."
                 )
             if possible is None:
                 continue
-            stretch = possible
-        digest = inputs_digest([stretch.first, stretch.last, *staleness.asked_of(stretch)])
+            request = possible
+        digest = inputs_digest([*request.days, *staleness.asked_of(request)])
         waiting = must_wait(context.instance, build, digest)
         if waiting is None:
-            tags = {**range_tags(stretch), INPUTS_TAG: digest}
-            request = dg.RunRequest(asset_selection=stretch_keys(stretch, namespace), tags=tags)
-            return dg.SensorResult(run_requests=[request])
-        # One bad day must not keep the others from being built: its half without it is asked for, then other stretches.
+            tags = {**request_tags(request), INPUTS_TAG: digest}
+            run = dg.RunRequest(asset_selection=requested_keys(request, namespace), tags=tags)
+            return dg.SensorResult(run_requests=[run])
+        # One bad day must not keep the others from being built: its half without it is asked for, then other days.
         reason = waiting
         if few_failures(context.instance, build):
-            todo = staleness.halves(stretch) + todo
+            todo = staleness.halves(request) + todo
     return reason
 
 
@@ -71,7 +71,7 @@ def _known_days(context: dg.SensorEvaluationContext, namespace: Namespace) -> tu
     """
     if storage_locks(context.instance) or context.repository_def is None:
         return None
-    days = context.repository_def.asset_graph.get(table_key(EVENTS.name, namespace)).partitions_def
+    days = context.repository_def.asset_graph.get(table_key(EVENTS, namespace)).partitions_def
     if not isinstance(days, dg.TimeWindowPartitionsDefinition):
         return None
     return days.start.date(), days.end.date() - timedelta(days=1) if days.end else None

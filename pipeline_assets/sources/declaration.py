@@ -11,12 +11,13 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from pipeline_assets.contracts.staged_events import StagedEvents
 from pipeline_assets.declarations.durations import CalendarDays, Hours, Minutes
 from pipeline_assets.declarations.session_limits import DEFAULT_TIMEOUT, LONGEST_TIMEOUT
+from pipeline_assets.declarations.values import Sql
 from pipeline_assets.sources.access_logs import NAMED_FORMATS, LogFormat, LogFormatError, log_format
 from pipeline_assets.sources.dialect import Dialect
 from pipeline_assets.sources.formats import READY_FORMATS, ReadyFormat, RecordFormat
+from pipeline_assets.sources.staged_events import StagedEvents
 
 PLAIN_FORMATS: tuple[RecordFormat, ...] = ("jsonl", "json_array", "csv", "tsv", "parquet", "access_log")
 """Formats of which only the records are known: what they mean is up to the declaration."""
@@ -53,13 +54,6 @@ TIME_FORMATS = ("iso8601", "epoch_s", "epoch_ms", "epoch_us")
 _MINUTE = timedelta(minutes=1)
 
 
-def _expression(value: Any) -> Any:
-    # YAML reads `consent: true` and `revenue: 0` as a boolean and a number; as SQL they are meant literally.
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value) if isinstance(value, int | float) else value
-
-
 def _literal(value: Any) -> Any:
     # YAML reads null, true and 0 as something else than the texts that programs send.
     if value is None or isinstance(value, bool):
@@ -73,7 +67,6 @@ def _known_format(value: str) -> str:
     return value
 
 
-Sql = Annotated[str, BeforeValidator(_expression), Field(min_length=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 

@@ -17,8 +17,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from pipeline_assets.code_version import code_version
-from pipeline_assets.contracts.columns import money
-from pipeline_assets.contracts.staged_events import EVENT_TYPES, StagedEvents
+from pipeline_assets.columns import money
 from pipeline_assets.declarations.expressions import Expression, Path, choosing, parse
 from pipeline_assets.settings import MAX_RECORD_BYTES
 from pipeline_assets.sources.access_logs import (
@@ -41,6 +40,7 @@ from pipeline_assets.sources.encodings import UTF_8, canonical
 from pipeline_assets.sources.formats import READY_FORMATS, ReadyFormat
 from pipeline_assets.sources.limits import LONGEST_ID, LONGEST_RAW
 from pipeline_assets.sources.no_ids import IDENTIFIERS, no_ids_of, which_no_id
+from pipeline_assets.sources.staged_events import EVENT_TYPES, StagedEvents
 from pipeline_assets.sources.tabular import may_hold_json, object_sql
 from pipeline_assets.sources.times import ISO_8601, microseconds
 from pipeline_assets.sql import identifier, literal

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline_assets.contracts.staged_events import EVENT_TYPES
 from pipeline_assets.declarations.problems import suggestion
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.sources.formats import READY_FORMATS
 from pipeline_assets.sources.formats.web_requests import request_mapping
+from pipeline_assets.sources.staged_events import EVENT_TYPES
 from pipeline_assets.sql import literal
 from pipeline_assets.starting import values
 from pipeline_assets.starting.columns import Columns, Part, column_sql

@@ -8,7 +8,6 @@ import pytest
 import typer.testing
 
 from pipeline_assets.cli import app
-from pipeline_assets.lake_paths import lake_path
 from pipeline_assets.undeclared import read_copy
 from pipeline_assets_tests.end_to_end.deployment import CLICKS, Deployment, differences
 from pipeline_assets_tests.end_to_end.test_files import click
@@ -53,7 +52,7 @@ def test_a_new_database_adopts_the_lake_and_nothing_of_what_the_old_one_had_buil
     (built.settings.landing_dir / "clicks/1.jsonl").unlink()
     assert read_copy(built.platform.lake.store)
     # Of a retention that is no longer declared.
-    forgotten = lake_path(built.settings.lake_dir, "retention_days", "activity_date", "2026-03-01")
+    forgotten = built.settings.lake_dir / "retention_days/2026-03-01/part.parquet"
     forgotten.parent.mkdir(parents=True)
     forgotten.touch()
     revived = Deployment(replace(built.settings, postgres_url=new_database()), built.instance)

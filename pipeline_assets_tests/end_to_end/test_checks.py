@@ -9,9 +9,9 @@ import polars as pl
 import pytest
 import sqlalchemy as sa
 
-from pipeline_assets.contracts.tables import EVENTS
 from pipeline_assets.declarations.yaml_files import DEFS_DIR
 from pipeline_assets.jobs import LOAD_JOB
+from pipeline_assets.tables.spec import EVENTS
 from pipeline_assets_tests.end_to_end.deployment import CHECKS_JOB, CLICKS, QUIET, Deployment
 from pipeline_assets_tests.end_to_end.test_files import click
 
@@ -61,7 +61,7 @@ def test_a_load_that_is_booked_between_the_build_and_the_check_does_not_fail_it(
 
 
 def test_a_day_whose_file_lacks_an_event_is_out_of_balance(built: Deployment) -> None:
-    path = only_file(built, "events/*/part.parquet")
+    (path,) = built.lake_files(EVENTS)
     pl.read_parquet(path, hive_partitioning=False).head(1).write_parquet(path)
     found = evaluation(built, "events", "days_balance")
     assert not found.passed
@@ -86,7 +86,7 @@ def test_an_event_that_refuses_and_keeps_an_identifier_is_an_error(deployment: D
     deployment.declare("clicks", WITH_CONSENT)
     deployment.deliver("clicks/a.jsonl", click(1, ok=False))
     deployment.refreshed()
-    path = only_file(deployment, "events/*/part.parquet")
+    (path,) = deployment.lake_files(EVENTS)
     pl.read_parquet(path, hive_partitioning=False).with_columns(pl.lit("v1").alias(column)).write_parquet(path)
     found = evaluation(deployment, "events", "consent_denied")
     assert (found.passed, found.severity, found.blocking) == (False, dg.AssetCheckSeverity.ERROR, False)

@@ -264,5 +264,5 @@ def test_a_touched_file_changes_nothing(new_deployment: NewDeployment) -> None:
     before = deployment.everything()
     path.touch()
     report = deployment.refresh()
-    assert (report.loads, report.stretches) == (1, [])
+    assert (report.loads, report.builds) == (1, [])
     assert differences(deployment.everything(), before) == {}

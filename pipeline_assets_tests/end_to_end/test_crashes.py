@@ -15,8 +15,9 @@ import polars as pl
 import pytest
 
 from pipeline_assets.demo.generator import Demo, DemoConfig, Faults, build_demo
-from pipeline_assets.io_managers.booked import BookedPostgresIOManager
-from pipeline_assets.io_managers.lake import _Draft
+from pipeline_assets.engine.building import Building
+from pipeline_assets.io_managers.marts import MartsIOManager
+from pipeline_assets.lake import Lake
 from pipeline_assets.ledger.files import FileLedger
 from pipeline_assets.postgres import leave_server
 from pipeline_assets.settings import Settings
@@ -205,7 +206,7 @@ def test_a_refresh_whose_server_is_killed_ends_and_says_so_and_the_next_one_give
     clean_run: CleanRun, data_dir: Path
 ) -> None:
     prepare(data_dir, clean_run.demo, clean_run.empty)
-    process = start_refresh(data_dir, Point(BookedPostgresIOManager, "before_commit", 1, kills_postgres=True))
+    process = start_refresh(data_dir, Point(MartsIOManager, "before_commit", 1, kills_postgres=True))
     process.join()
     assert process.exitcode == 1
     log = (data_dir / "refresh.log").read_text()
@@ -221,9 +222,10 @@ def test_a_refresh_whose_server_is_killed_ends_and_says_so_and_the_next_one_give
 POINTS = {
     "files are in the lake but not booked": Point(FileLedger, "book", 2),
     "a group of files is booked but its successor is not": Point(SourceLoader, "_told", 2),
-    "some days of the events have appeared and others have not": Point(_Draft, "publish", 2),
-    "rows of the first table are sent but not committed": Point(BookedPostgresIOManager, "before_commit", 1),
-    "rows of the last table are sent but not committed": Point(BookedPostgresIOManager, "before_commit", 3),
+    "files of some days of the events are written and others are not": Point(Lake, "write", 2),
+    "all files of the events are written and none is listed": Point(Building, "built", 1),
+    "rows of the first table are sent but not committed": Point(MartsIOManager, "before_commit", 1),
+    "rows of the last table are sent but not committed": Point(MartsIOManager, "before_commit", 3),
 }
 
 
@@ -242,7 +244,7 @@ def test_a_refresh_killed_between_two_steps_that_count_together_and_run_again_gi
 
 
 # What a table without partitions says of other tables' days must count together with its rows.
-WHO_IS_WHOM = Point(BookedPostgresIOManager, "before_commit", 4)
+WHO_IS_WHOM = Point(MartsIOManager, "before_commit", 4)
 
 
 @pytest.mark.exhaustive

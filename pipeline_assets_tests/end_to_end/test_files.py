@@ -12,10 +12,10 @@ import polars as pl
 import pytest
 
 from pipeline_assets.assets.staging import staging_key
-from pipeline_assets.contracts.tables import EVENTS
 from pipeline_assets.jobs import LOAD_JOB
 from pipeline_assets.sources.limits import LONGEST_RAW
 from pipeline_assets.staging.landing import LandingFile
+from pipeline_assets.tables.spec import EVENTS
 from pipeline_assets_tests.end_to_end.deployment import CLICKS, QUIET, Deployment
 from pipeline_assets_tests.staging.names import ODD_FOLDER
 
@@ -136,7 +136,7 @@ def test_a_touched_file_is_not_loaded_again(clicks: Deployment) -> None:
     (before,) = clicks.settings.lake_dir.glob("staging/clicks/*/*.parquet")
     written = before.stat().st_mtime_ns
     path.touch()
-    assert clicks.refreshed().stretches == []
+    assert clicks.refreshed().builds == []
     assert before.stat().st_mtime_ns == written
     assert clicks.value("select count(*) from ledger.files") == 1
     assert clicks.refresh().idle

@@ -7,6 +7,7 @@ import dagster as dg
 import pytest
 
 from pipeline_assets.jobs import BUILD_JOB
+from pipeline_assets.tables.spec import EVENTS
 from pipeline_assets_tests.end_to_end.deployment import CLICKS, Deployment
 from pipeline_assets_tests.end_to_end.test_sensors import on
 
@@ -47,7 +48,7 @@ def test_a_late_file_rebuilds_its_day_and_the_neighbours_that_look_at_it_and_lea
     built: Deployment,
 ) -> None:
     before = bookings(built)
-    files = {path: path.stat().st_mtime_ns for path in built.settings.lake_dir.glob("events/*/part.parquet")}
+    files = set(built.lake_files(EVENTS))
     built.deliver("clicks/late.jsonl", on(LATE, hour=20))
     report = built.refreshed()
     around = march(LATE - 1, LATE, LATE + 1, LATE + 2)
@@ -56,25 +57,32 @@ def test_a_late_file_rebuilds_its_day_and_the_neighbours_that_look_at_it_and_lea
         "events": march(LATE, LATE + 1),
         **dict.fromkeys(("sessions", "page_views", "daily_activity"), around),
     }
-    assert [(stretch.first, stretch.last) for stretch in report.stretches] == [(min(around), max(around))]
-    untouched = {path for path in files if path.stat().st_mtime_ns == files[path]}
-    assert len(untouched) == len(DAYS) - 2
+    assert [sorted(build.days) for build in report.builds] == [sorted(around)]
+    assert len(files & set(built.lake_files(EVENTS))) == len(DAYS) - 2
     assert built.sql("select events::int from marts.daily_activity where activity_date = '2026-03-06'") == [(2,)]
 
 
-def test_late_files_of_days_far_apart_are_two_builds_and_the_days_between_stay(built: Deployment) -> None:
+def test_late_files_of_days_far_apart_are_one_build_and_the_days_between_stay(built: Deployment) -> None:
     before = bookings(built)
     built.deliver("clicks/late.jsonl", on(1, 12, hour=20))
     report = built.refreshed()
     assert rebuilt(built, before)["sessions"] == march(1, 2, 3, 11, 12)
-    assert len(report.stretches) == 2
+    days = {date(2026, 3, day) for day in (1, 2, 3, 11, 12)}
+    assert [set(build.days) for build in report.builds] == [days]
+    (run,) = built.instance.get_run_records(dg.RunsFilter(job_name=BUILD_JOB), limit=1)
+    for event_type in (dg.DagsterEventType.ASSET_MATERIALIZATION, dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED):
+        events = built.instance.get_records_for_run(run.dagster_run.run_id, of_type=event_type).records
+        recorded = [
+            event.asset_event.partition for event in events if event.asset_event and event.asset_event.partition
+        ]
+        assert {date.fromisoformat(day) for day in recorded} <= set(march(1, 2, 3, 11, 12))
 
 
 def test_a_late_repeat_of_known_content_rebuilds_nothing(built: Deployment) -> None:
     before = bookings(built)
     built.deliver("clicks/again.jsonl", on(LATE))
     report = built.refreshed()
-    assert (report.loads, report.stretches) == (1, [])
+    assert (report.loads, report.builds) == (1, [])
     assert rebuilt(built, before) == {}
 
 
@@ -124,8 +132,8 @@ def test_a_late_file_before_a_silent_day_builds_and_checks_just_the_days_it_make
 def test_a_check_is_about_the_days_that_its_run_has_built(built: Deployment) -> None:
     built.deliver("clicks/late.jsonl", on(LATE, hour=20))
     report = built.refreshed()
-    (stretch,) = report.stretches
-    assert (stretch.first, stretch.last) == (date(2026, 3, LATE - 1), date(2026, 3, LATE + 2))
+    (build,) = report.builds
+    assert set(build.days) == set(march(LATE - 1, LATE, LATE + 1, LATE + 2))
     runs = built.instance.get_run_records(dg.RunsFilter(job_name=BUILD_JOB), limit=1)
     key = dg.AssetCheckKey(dg.AssetKey("events"), "days_balance")
     latest = built.instance.event_log_storage.get_latest_asset_check_execution_by_key([key])[key]

@@ -1,26 +1,35 @@
 """Files of the lake that are lost are noticed and made again, and an older build never takes the place of a newer."""
 
-from collections.abc import Callable, Sequence
-from datetime import date
+from collections.abc import Callable
+from datetime import date, timedelta
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
-from pipeline_assets.contracts.tables import EVENTS
-from pipeline_assets.io_managers.lake import _Draft
+from pipeline_assets.engine.building import Building
 from pipeline_assets.jobs import BUILD_JOB, LOAD_JOB
-from pipeline_assets.ledger.builds import BuildLedger
+from pipeline_assets.ledger import builds as booking
+from pipeline_assets.ledger.catalogue import exchange
 from pipeline_assets.platform import LostRowsError
-from pipeline_assets.postgres import connect
+from pipeline_assets.tables.spec import EVENTS
 from pipeline_assets_tests.end_to_end.deployment import CLICKS, QUIET, Deployment, differences
 from pipeline_assets_tests.end_to_end.test_sensors import on
 
 DAYS = range(1, 6)
+Harm = Callable[[Path], object]
 
 
 def part(deployment: Deployment, day: int) -> Path:
-    return deployment.settings.lake_dir / f"events/event_date=2026-03-{day:02}/part.parquet"
+    (path,) = deployment.lake_files(EVENTS, date(2026, 3, day))
+    return path
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+HARMS = pytest.mark.parametrize("harm", [Path.unlink, truncate], ids=["missing", "truncated"])
 
 
 @pytest.fixture
@@ -32,12 +41,34 @@ def built(deployment: Deployment) -> Deployment:
     return deployment
 
 
-def test_a_lost_file_of_events_is_stale_and_made_again_and_no_table_loses_a_row(built: Deployment) -> None:
+def build(deployment: Deployment, table: str, first: int, last: int) -> dg.ExecuteInProcessResult:
+    """Build some days of a table by hand."""
+    tags = {
+        "dagster/asset_partition_range_start": f"2026-03-{first:02}",
+        "dagster/asset_partition_range_end": f"2026-03-{last:02}",
+    }
+    return deployment.definitions.resolve_job_def(BUILD_JOB).execute_in_process(
+        instance=deployment.instance,
+        asset_selection=[dg.AssetKey(table)],
+        tags=tags,
+        run_config=QUIET,
+        raise_on_error=False,
+    )
+
+
+def failure(result: dg.ExecuteInProcessResult) -> str:
+    (event,) = (event for event in result.all_events if event.is_step_failure)
+    return str(event.step_failure_data.error)
+
+
+@HARMS
+def test_a_lost_file_of_events_is_stale_and_made_again_and_no_table_loses_a_row(built: Deployment, harm: Harm) -> None:
     before = built.everything()
-    part(built, 3).unlink()
+    lost = part(built, 3)
+    harm(lost)
     assert built.platform.staleness().tables["events"] == {date(2026, 3, 3)}
-    with pytest.raises(LostRowsError, match="lost the rows of 1 days, the first of them 2026-03-03"):
-        built.platform.lake_files(EVENTS, [date(2026, 3, 3)])
+    with pytest.raises(LostRowsError, match=f"1 listed files are missing or have another size.*{lost.name}"):
+        built.platform.listed(EVENTS, [date(2026, 3, 3)])
     # A late file has the neighbours of its day built again, which read the lost one.
     built.deliver("clicks/late.jsonl", on(4, hour=20))
     built.refreshed()
@@ -57,18 +88,17 @@ def test_a_refresh_after_a_loss_makes_the_same_rows_again(built: Deployment) -> 
     assert built.refreshed().idle
 
 
-def test_a_table_that_reads_a_lost_day_fails_and_names_it(built: Deployment) -> None:
-    part(built, 3).unlink()
-    result = built.definitions.resolve_job_def(BUILD_JOB).execute_in_process(
-        instance=built.instance,
-        asset_selection=[dg.AssetKey("sessions")],
-        partition_key="2026-03-03",
-        run_config=QUIET,
-        raise_on_error=False,
-    )
+@HARMS
+def test_a_table_that_reads_a_lost_day_fails_and_names_the_file_and_its_day_is_stale(
+    built: Deployment, harm: Harm
+) -> None:
+    lost = part(built, 3)
+    harm(lost)
+    result = build(built, "sessions", 3, 3)
     assert not result.success
-    (failure,) = (event for event in result.all_events if event.is_step_failure)
-    assert "2026-03-03" in str(failure.step_failure_data.error)
+    assert f"2026-03-03/{lost.name}" in failure(result)
+    stale = "select asset, day from ledger.builds where state = 'building' order by asset"
+    assert built.sql(stale) == [("events", date(2026, 3, 3)), ("sessions", date(2026, 3, 3))]
 
 
 def test_every_load_restores_staged_files_that_are_lost(built: Deployment) -> None:
@@ -101,39 +131,89 @@ def test_lost_staged_rows_whose_file_is_gone_too_are_named_and_nothing_is_built_
     assert built.is_settled()
 
 
-def test_a_build_that_loses_its_claim_while_it_publishes_puts_no_further_file_in_place(
-    built: Deployment, new_deployment: Callable[..., Deployment], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("table", ["events", "sessions"])
+def test_an_older_build_that_ends_after_a_newer_one_publishes_nothing(
+    built: Deployment, monkeypatch: pytest.MonkeyPatch, table: str
 ) -> None:
-    clean = new_deployment()
-    clean.declare("clicks", CLICKS)
-    for each in (built, clean):
-        for day in DAYS:
-            each.deliver(f"clicks/{day:02}.jsonl", on(day))
-            each.deliver(f"clicks/more{day:02}.jsonl", on(day, hour=20))
-    clean.refreshed()
-    published: list[Path] = []
-    doubted: list[tuple[int, str, int]] = []
-    publish, build_again = _Draft.publish, BuildLedger.build_again
+    """Two builds of the same days race: the one that claimed them first comes to its commit last."""
+    build_days = Building.built
+    newer: list[dg.ExecuteInProcessResult] = []
 
-    def publishing(draft: _Draft) -> None:
-        publish(draft)
-        published.append(draft._path)
-        if len(published) == 2:
-            # The server goes away for a moment: whoever claims these days now is not kept from them any more.
-            with connect(built.settings.postgres_url or "", autocommit=True) as connection:
-                connection.execute("""
-                    select pg_terminate_backend(pid) from pg_stat_activity
-                    where state = 'idle in transaction' and datname = current_database()
-                """)
+    def overtaken(building: Building, *, only_changed: bool) -> object:
+        made = build_days(building, only_changed=only_changed)
+        if building.claim.days[0] == date(2026, 3, 2):
+            newer.append(build(built, table, 3, 3))
+        return made
 
-    def doubting(ledger: BuildLedger, table: str, days: Sequence[date]) -> None:
-        doubted.append((len(published), table, len(days)))
-        build_again(ledger, table, days)
-
-    monkeypatch.setattr(_Draft, "publish", publishing)
-    monkeypatch.setattr(BuildLedger, "build_again", doubting)
-    assert built.refresh().failed_runs
-    assert doubted == [(2, "events", len(DAYS))]
-    built.refresh()
+    before = built.everything()
+    monkeypatch.setattr(Building, "built", overtaken)
+    result = build(built, table, 2, 4)
+    assert newer[0].success
+    assert not result.success
+    assert "another run has begun to build some of the days 2026-03-02 to 2026-03-04" in failure(result)
+    assert differences(built.everything(), before) == {}
+    query = "select day from ledger.builds where asset = :table and run_id = :run and state = 'built'"
+    assert built.sql(query, table=table, run=newer[0].run_id) == [(date(2026, 3, 3),)]
+    assert built.sql(query, table=table, run=result.run_id) == []
+    monkeypatch.undo()
+    built.refreshed()
     assert built.is_settled()
-    assert differences(built.everything(), clean.everything()) == {}
+    assert differences(built.everything(), before) == {}
+
+
+def test_what_is_written_counts_only_when_it_is_published(built: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = built.everything()
+    listed = built.lake_files(EVENTS)
+
+    def failing(*_: object) -> None:
+        raise ZeroDivisionError
+
+    # In the last statement but those that follow the exchange of the lists.
+    monkeypatch.setattr("pipeline_assets.io_managers.lake.book_identifiers", failing)
+    assert not build(built, "events", 1, 5).success
+    assert built.lake_files(EVENTS) == listed
+    assert differences(built.everything(), before) == {}
+    assert len(list((built.settings.lake_dir / "events").rglob("*.parquet"))) == 2 * len(listed)
+
+
+def test_a_step_that_fails_leaves_no_file_that_nobody_will_ever_list(
+    built: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = built.lake_files(EVENTS)
+
+    def failing(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("pipeline_assets.engine.rows.LakeRows.finish", failing)
+    assert not build(built, "events", 1, 5).success
+    assert sorted((built.settings.lake_dir / "events").rglob("*.parquet")) == sorted(listed)
+
+
+def test_a_build_that_took_longer_than_files_are_kept_for_is_not_published(
+    built: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = built.everything()
+    monkeypatch.setattr(booking, "LONGEST_RUN", timedelta(0))
+    for table in ("events", "sessions"):
+        result = build(built, table, 1, 5)
+        assert not result.success
+        assert "Nothing was published. Build fewer days at a time." in failure(result)
+    monkeypatch.undo()
+    assert differences(built.everything(), before) == {}
+    built.refreshed()
+    assert built.is_settled()
+
+
+def test_a_day_without_events_is_built_and_has_no_file(built: Deployment) -> None:
+    assert build(built, "events", 6, 6).success
+    assert date(2026, 3, 6) in built.platform.builds.built_days("events")
+    assert built.lake_files(EVENTS, date(2026, 3, 6)) == []
+    assert built.platform.listed(EVENTS, [date(2026, 3, 6), date(2026, 3, 20)]) == {}
+
+
+def test_a_file_is_listed_for_its_own_day_and_table_only(built: Deployment) -> None:
+    (file,) = built.platform.catalogue.files("events", [date(2026, 3, 1)])[date(2026, 3, 1)]
+    with built.platform.engine.begin() as connection:
+        for asset, day in (("events", date(2026, 3, 2)), ("sessions", date(2026, 3, 1))):
+            with pytest.raises(ValueError, match="is of none of the days"):
+                exchange(connection, asset, [day], [file], "run")

@@ -14,7 +14,7 @@ from dagster import AssetCheckKey, AssetKey
 from pipeline_assets import retiring as retiring_module
 from pipeline_assets.analyses.loading import declared_analyses
 from pipeline_assets.declarations.problems import DeclarationError
-from pipeline_assets.io_managers.booked import BookedLakeIOManager
+from pipeline_assets.io_managers.lake import LakeIOManager
 from pipeline_assets.jobs import BUILD_JOB
 from pipeline_assets.ledger.declarations import DeclarationLedger
 from pipeline_assets.leftovers import LeftoverError
@@ -246,14 +246,14 @@ def test_a_retired_source_was_never_there(new_deployment: NewDeployment) -> None
         return made
 
     both, never = loaded(*names), loaded(*(name for name in names if name != APP))
-    had = both.platform.model.tables
+    had = both.platform.tables
     undeclare(both, APP)
     before = both.everything()
     assert both.refresh().exit_code == 5
-    assert both.platform.model.tables.keys() == had.keys()
+    assert both.platform.tables.keys() == had.keys()
     assert differences(both.everything(), before) == {}
     assert retire(both, APP) == 0
-    assert both.platform.model.tables.keys() == never.platform.model.tables.keys() < had.keys()
+    assert both.platform.tables.keys() == never.platform.tables.keys() < had.keys()
     assert differences(both.everything(), never.everything()) == {}
     assert both.is_settled()
     assert failing_checks(both) == failing_checks(never) == []
@@ -265,7 +265,7 @@ def test_a_retired_source_was_never_there(new_deployment: NewDeployment) -> None
 STEPS = [
     (DeclarationLedger, "begin_retiring"),
     (Platform, "settle"),
-    (BookedLakeIOManager, "commit"),
+    (LakeIOManager, "handle_output"),
     (retiring_module, "remove_folder"),
     (retiring_module, "write_views"),
     (DeclarationLedger, "finish_retiring"),

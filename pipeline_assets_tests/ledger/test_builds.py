@@ -1,6 +1,7 @@
 """Which days are stale, and that no overtaken or killed run can make a day look current."""
 
-from datetime import date, timedelta
+from collections.abc import Callable
+from datetime import date
 
 import pytest
 import sqlalchemy as sa
@@ -15,7 +16,7 @@ from pipeline_assets.ledger.builds import (
 from pipeline_assets.ledger.catalogue import LakeFile
 from pipeline_assets.ledger.files import StagedFile
 from pipeline_assets.ledger.migrate import migrate
-from pipeline_assets.planning import STAGING, UNPARTITIONED, Input, Planned, Staleness
+from pipeline_assets.planning import STAGING, UNPARTITIONED, Input, Planned
 from pipeline_assets.postgres import sqlalchemy_url
 
 RECIPES = [
@@ -43,18 +44,25 @@ def staged(*days: int, content: str = "c") -> list[StagedFile]:
     ]
 
 
+def those_of(files: list[StagedFile]) -> Callable[[sa.Connection, date, date], list[StagedFile]]:
+    return lambda _, first, last: [file for file in files if first <= file.event_date <= last]
+
+
 def build(engine: sa.Engine, recipes: list[Planned], files: list[StagedFile], days: list[date]) -> None:
     ledger = BuildLedger(engine, recipes)
     for recipe in recipes:
-        wanted = [file for file in files if days[0] - timedelta(days=1) <= file.event_date <= days[-1]]
-        ledger.claim(recipe.name, days, wanted if recipe.name == "events" else [], "run")
+        ledger.claim(recipe.name, days, "run", staged=those_of(files))
         confirm(engine, recipe.name, days, "run")
+
+
+def confirmed(connection: sa.Connection, recipe: Planned, days: list[date], run: str) -> list[float]:
+    return list(connection.execute(confirmation(recipe, days, run)).scalars())
 
 
 def confirm(engine: sa.Engine, table: str, days: list[date], run: str) -> None:
     recipe = next(recipe for recipe in RECIPES if recipe.name == table)
     with engine.begin() as connection:
-        require_all(table, days, len(connection.execute(confirmation(recipe, days, run)).all()))
+        require_all(table, days, confirmed(connection, recipe, days, run))
 
 
 def test_a_day_is_stale_until_every_table_was_built_from_what_is_there(engine: sa.Engine) -> None:
@@ -107,14 +115,14 @@ def test_days_to_come_are_not_stale_and_do_not_keep_their_neighbours_stale(engin
 def test_a_killed_run_leaves_its_days_stale_even_if_the_inputs_return_to_what_was_built(engine: sa.Engine) -> None:
     build(engine, RECIPES, staged(1), march(1))
     ledger = BuildLedger(engine, RECIPES)
-    ledger.claim("events", march(1), staged(1, content="other"), "killed")
+    ledger.claim("events", march(1), "killed", staged=those_of(staged(1, content="other")))
     assert ledger.staleness(staged(1), until=LAST).tables["events"] == set(march(1))
 
 
 def test_an_overtaken_run_may_not_publish(engine: sa.Engine) -> None:
     ledger = BuildLedger(engine, RECIPES)
-    ledger.claim("events", march(1, 2), staged(1, 2), "first")
-    ledger.claim("events", march(2), staged(2, content="late"), "second")
+    ledger.claim("events", march(1, 2), "first", staged=those_of(staged(1, 2)))
+    ledger.claim("events", march(2), "second", staged=those_of(staged(2, content="late")))
     with pytest.raises(OvertakenError, match="2026-03-01 to 2026-03-02"):
         confirm(engine, "events", march(1, 2), "first")
     confirm(engine, "events", march(2), "second")
@@ -123,10 +131,9 @@ def test_an_overtaken_run_may_not_publish(engine: sa.Engine) -> None:
 def test_a_run_whose_inputs_were_rebuilt_while_it_read_them_leaves_its_days_stale(engine: sa.Engine) -> None:
     build(engine, RECIPES, staged(1, 2, 3), march(1, 2, 3))
     ledger = BuildLedger(engine, RECIPES)
-    began = ledger.now()
-    ledger.claim("events", march(3), staged(2, 3), "other")
+    ledger.claim("sessions", march(1, 2, 3), "slow")
+    ledger.claim("events", march(3), "other", staged=those_of(staged(2, 3)))
     confirm(engine, "events", march(3), "other")
-    ledger.claim("sessions", march(1, 2, 3), [], "slow", read_since=began)
     confirm(engine, "sessions", march(1, 2, 3), "slow")
     assert ledger.staleness(staged(1, 2, 3), until=LAST).tables == {"events": set(), "sessions": set(march(2, 3))}
 
@@ -136,38 +143,6 @@ def test_days_before_the_first_day_are_not_asked_for(engine: sa.Engine) -> None:
     newer = [Planned("events", "2", RECIPES[0].inputs), RECIPES[1]]
     found = BuildLedger(engine, newer, since=date(2026, 3, 2)).staleness(staged(2, 3), until=LAST)
     assert found.tables["events"] == set(march(2, 3))
-
-
-def staleness(stale: list[date], present: list[date]) -> Staleness:
-    return Staleness(RECIPES[:1], {"events": set(stale)}, set(present))
-
-
-def test_a_stretch_is_cut_in_halves_down_to_days() -> None:
-    found = staleness(march(1, 2, 3, 4, 5), march(1, 2, 3, 4, 5))
-    (whole,) = found.stretches()
-    assert [(half.first.day, half.last.day, half.stale) for half in found.halves(whole)] == [(1, 3, 3), (4, 5, 2)]
-    (day,) = staleness(march(1), march(1)).stretches()
-    assert found.halves(day) == []
-
-
-def test_a_stretch_has_a_bounded_number_of_days() -> None:
-    days = [date(2020, 1, 1) + timedelta(days=offset) for offset in range(1000)]
-    found = staleness(days, days).stretches()
-    assert [(stretch.last - stretch.first).days + 1 for stretch in found] == [366, 366, 268]
-
-
-def stretches(stale: list[date], present: list[date]) -> list[tuple[int, int, int]]:
-    found = staleness(stale, present).stretches()
-    return [(stretch.first.day, stretch.last.day, stretch.stale) for stretch in found]
-
-
-def test_stale_days_next_to_each_other_are_built_in_one_run() -> None:
-    assert stretches(march(3, 1, 2, 7), march(1, 2, 3, 5, 7)) == [(1, 3, 3), (7, 7, 1)]
-
-
-def test_days_without_anything_do_not_cut_a_run_in_two_but_days_up_to_date_do() -> None:
-    assert stretches(march(1, 4), march(1, 4)) == [(1, 4, 2)]
-    assert stretches(march(1, 4), march(1, 2, 4)) == [(1, 1, 1), (4, 4, 1)]
 
 
 # --- Tables without partitions ------------------------------------------------------------------------
@@ -187,23 +162,24 @@ def run(
     recipes: list[Planned] = MODEL,
     since: date = date.min,
 ) -> list[str]:
-    """Build what the first stretch asks for; what it was."""
+    """Build what the first request asks for; what it was."""
     ledger = BuildLedger(engine, recipes, since=since)
-    stretch = ledger.staleness(files, until=LAST).stretches()[0]
+    stale = ledger.staleness(files, until=LAST)
+    request = stale.requests()[0]
     name = f"run {ledger.now()}"
     for recipe in recipes:
-        if recipe.name not in stretch.tables:
+        if recipe.name not in request.tables:
             continue
         days = [UNPARTITIONED]
         if recipe.is_daily:
-            days = [stretch.first + timedelta(days=number) for number in range((stretch.last - stretch.first).days + 1)]
-        ledger.claim(recipe.name, days, files if recipe.name == "events" else [], name, until=LAST)
+            days = [day for day in request.days if day in stale.tables[recipe.name]]
+        ledger.claim(recipe.name, days, name, staged=those_of(files), until=LAST)
         with engine.begin() as connection:
-            require_all(recipe.name, days, len(connection.execute(confirmation(recipe, days, name)).all()))
+            require_all(recipe.name, days, confirmed(connection, recipe, days, name))
             if recipe.name == "identities":
                 for statement in book_revisions("identities", revised):
                     connection.execute(statement)
-    return [str(stretch), *stretch.tables]
+    return [str(request), *request.tables]
 
 
 def test_a_table_without_partitions_is_stale_as_soon_as_any_day_of_its_inputs_is(engine: sa.Engine) -> None:
@@ -234,16 +210,25 @@ def test_only_the_days_are_stale_of_which_a_table_without_partitions_says_someth
     assert ledger.staleness(staged(1, 2), until=LAST).tables["person_days"] == {first}
 
 
-def test_a_table_without_partitions_waits_until_every_stretch_of_its_inputs_is_built(engine: sa.Engine) -> None:
+def test_late_days_far_apart_and_the_tables_without_partitions_that_read_them_are_one_run(engine: sa.Engine) -> None:
     days = staged(1, 2, 3, 4, 5, 6, 7)
     run(engine, days, {})
     late = [*days, *staged(1, 7, content="late")]
-    assert run(engine, late, {}) == ["2026-03-01 to 2026-03-03", "events", "sessions"]
     assert run(engine, late, {}) == [
-        "2026-03-06 to 2026-03-07", "events", "sessions", "identities", "person_days", "users",
+        "5 days from 2026-03-01 to 2026-03-07", "events", "sessions", "identities", "person_days", "users",
     ]  # fmt: skip
-    assert run(engine, late, {})[1:] == ["person_days"]
     assert not any(BuildLedger(engine, MODEL).staleness(late, until=LAST).tables.values())
+
+
+def test_a_claim_and_its_confirmation_touch_no_day_between_those_of_the_run(engine: sa.Engine) -> None:
+    files = staged(1, 2, 3, 4, 5)
+    build(engine, RECIPES, files, march(1, 2, 3, 4, 5))
+    ledger = BuildLedger(engine, RECIPES)
+    ledger.claim("events", march(3), "other", staged=those_of(files))
+    ledger.claim("events", march(1, 5), "apart", staged=those_of(files))
+    confirm(engine, "events", march(1, 5), "apart")
+    assert ledger.built_by("events", "apart") == march(1, 5)
+    assert ledger.staleness(files, until=LAST).tables["events"] == set(march(3))
 
 
 def test_a_new_version_of_a_table_without_partitions_alone_asks_for_no_day(engine: sa.Engine) -> None:
@@ -256,12 +241,11 @@ def test_a_new_version_of_a_table_without_partitions_alone_asks_for_no_day(engin
 def test_a_table_without_partitions_stays_stale_if_an_input_was_rebuilt_while_it_was_made(engine: sa.Engine) -> None:
     run(engine, staged(1, 2), {})
     ledger = BuildLedger(engine, MODEL)
-    began = ledger.now()
-    ledger.claim("events", march(2), staged(2), "other")
+    identities = MODEL[2]
+    ledger.claim("identities", [UNPARTITIONED], "slow", until=LAST)
+    ledger.claim("events", march(2), "other", staged=those_of(staged(2)))
     with engine.begin() as connection:
         connection.execute(confirmation(MODEL[0], march(2), "other"))
-    identities = MODEL[2]
-    ledger.claim("identities", [UNPARTITIONED], [], "slow", read_since=began, until=LAST)
     with engine.begin() as connection:
         connection.execute(confirmation(identities, [UNPARTITIONED], "slow"))
     assert ledger.staleness(staged(1, 2), until=LAST).tables["identities"] == {UNPARTITIONED}
@@ -275,10 +259,10 @@ def test_a_table_without_partitions_reads_nothing_before_the_first_day(engine: s
     assert not any(later.staleness(staged(2, 3), until=LAST).tables.values())
 
 
-def claim_people(engine: sa.Engine, recipe: Planned, name: str, *, finish: bool = True) -> set[date] | None:
+def claim_people(engine: sa.Engine, recipe: Planned, name: str, *, finish: bool = True) -> frozenset[date] | None:
     """Claim a table without partitions that reads sessions, and confirm it; the days that its inputs changed on."""
     recipes = [*RECIPES, recipe]
-    changed = BuildLedger(engine, recipes).claim(recipe.name, [UNPARTITIONED], [], name, until=LAST)
+    changed = BuildLedger(engine, recipes).claim(recipe.name, [UNPARTITIONED], name, until=LAST).changed
     if finish:
         with engine.begin() as connection:
             connection.execute(confirmation(recipe, [UNPARTITIONED], name))
@@ -303,7 +287,7 @@ def test_a_claim_of_a_table_without_partitions_tells_on_which_days_its_inputs_ch
 def test_a_day_that_somebody_is_building_may_have_changed_every_time(engine: sa.Engine) -> None:
     build(engine, RECIPES, staged(1, 2), march(1, 2))
     claim_people(engine, PEOPLE, "first")
-    BuildLedger(engine, RECIPES).claim("sessions", march(2), [], "other")
+    BuildLedger(engine, RECIPES).claim("sessions", march(2), "other")
     assert claim_people(engine, PEOPLE, "second") == set(march(2))
     assert claim_people(engine, PEOPLE, "third") == set(march(2))
     build(engine, RECIPES, staged(1, 2), march(2))
@@ -325,8 +309,8 @@ def test_a_day_that_is_no_longer_read_has_changed(engine: sa.Engine) -> None:
     build(engine, RECIPES, staged(1, 2), march(1, 2))
     claim_people(engine, PEOPLE, "first")
     later = BuildLedger(engine, [*RECIPES, PEOPLE], since=march(2)[0])
-    assert later.claim("people", [UNPARTITIONED], [], "later", until=LAST) == set(march(1))
+    assert later.claim("people", [UNPARTITIONED], "later", until=LAST).changed == set(march(1))
 
 
 def test_a_claim_of_days_tells_nothing_of_changes(engine: sa.Engine) -> None:
-    assert BuildLedger(engine, RECIPES).claim("sessions", march(1), [], "run") is None
+    assert BuildLedger(engine, RECIPES).claim("sessions", march(1), "run").changed is None
