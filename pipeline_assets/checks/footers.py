@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 import dataframely as dy
 import pyarrow.parquet as pq
@@ -25,7 +24,7 @@ class Footers:
     files: int
     rows: int
     nulls: int
-    differing: dict[str | Path, list[str]]
+    differing: dict[str, list[str]]
 
     @property
     def keep_contract(self) -> bool:
@@ -33,7 +32,7 @@ class Footers:
         return not self.differing and self.nulls == 0
 
 
-def read_footers(paths: Iterable[str | Path], contract: type[dy.Schema], *, beside: Collection[str] = ()) -> Footers:
+def read_footers(paths: Iterable[str], contract: type[dy.Schema], *, beside: Collection[str] = ()) -> Footers:
     """Hold files against a contract: names and types of the columns in any order, nulls in required columns.
 
     Args:
@@ -45,7 +44,7 @@ def read_footers(paths: Iterable[str | Path], contract: type[dy.Schema], *, besi
     expected = {name: column.dtype for name, column in columns.items()}
     required = {name for name, column in columns.items() if not column.nullable}
     files = rows = nulls = 0
-    differing: dict[str | Path, list[str]] = {}
+    differing: dict[str, list[str]] = {}
     for path in paths:
         files += 1
         found = dict(scan_parquet([path]).collect_schema())
