@@ -4,6 +4,7 @@ import hashlib
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -15,6 +16,9 @@ from pipeline_assets.storage.objects import ObjectStore
 from pipeline_assets.storage.opening import open_store
 from pipeline_assets.storage.store import Store
 from pipeline_assets_tests.storage.object_store import put_raw
+
+if TYPE_CHECKING:
+    from obstore import ObjectMeta
 
 NAMES = st.sampled_from(
     ["a", "b", "a.txt", "b.txt", "_a", "_day=1", "day=1", ".a", "_SUCCESS", "x.tmp", ".tmp", "x.part", "[1]", "é", "**"]
@@ -112,8 +116,8 @@ def test_an_object_that_is_replaced_while_it_is_fetched_is_not_mixed(s3: str, tm
     class Replacing(ObjectStore):
         """Somebody else replaces the object when a piece of it was read."""
 
-        def _range(self, *arguments: object) -> bytes:
-            piece = super()._range(*arguments)  # ty: ignore[invalid-argument-type]
+        def _range(self, name: str, meta: "ObjectMeta", start: int, end: int) -> bytes:
+            piece = super()._range(name, meta, start, end)
             store.delete(["s/1"])
             store.put("s/1", b"b" * 20_000_000)
             return piece
