@@ -24,12 +24,12 @@ from pipeline_assets.partitions import daily_partitions
 from pipeline_assets.platform import Platform
 from pipeline_assets.progress import LoggedProgress
 from pipeline_assets.resources import platform_resource, resource_key
-from pipeline_assets.scratch import own_folder
 from pipeline_assets.sensors.alarms import silent_sources, unmatched_files
 from pipeline_assets.sensors.new_files import new_files
 from pipeline_assets.sensors.stale_days import stale_days
 from pipeline_assets.settings import Settings
 from pipeline_assets.staging.looking import peek
+from pipeline_assets.staging.scratch import spill_folder
 from pipeline_assets.storage.opening import open_store
 from pipeline_assets.storage_urls import parse_place
 from pipeline_assets.undeclared import read_copy
@@ -90,7 +90,7 @@ def build_defs(
                 "autoinstall_known_extensions": False,
                 "autoload_known_extensions": False,
                 # What does not fit into memory is written there, and would be in the working folder.
-                "temp_directory": str(own_folder(settings)),
+                "temp_directory": str(spill_folder(settings.scratch_dir)),
             },
         ),
         "progress": LoggedProgress(),

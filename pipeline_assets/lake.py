@@ -18,9 +18,6 @@ from pipeline_assets.columns import contract_schema
 from pipeline_assets.ledger.catalogue import LakeFile
 from pipeline_assets.planning import UNPARTITIONED
 from pipeline_assets.private import make_file, make_folder
-from pipeline_assets.scratch import own_folder
-from pipeline_assets.settings import Settings
-from pipeline_assets.storage.opening import open_store
 from pipeline_assets.storage.parquet import scan_parquet
 from pipeline_assets.storage.store import Store
 
@@ -28,22 +25,17 @@ from pipeline_assets.storage.store import Store
 _ASKED_ONE_BY_ONE = 64
 
 
-def open_lake(settings: Settings) -> "Lake":
-    """The lake of a deployment; nothing is asked or made yet."""
-    return Lake(open_store(settings.lake_url), own_folder(settings))
-
-
 class Lake:
     """The lake.
 
-    Attributes:
+    Args:
         store: its bytes.
-        drafts: a folder of this process, in which files are written before the store has them; who writes makes it.
+        drafts: a folder of this process, in which files are written before the store has them.
     """
 
     def __init__(self, store: Store, drafts: Path) -> None:
         self.store = store
-        self.drafts = drafts
+        self._drafts = drafts
 
     def paths(self, files: Iterable[LakeFile]) -> list[str]:
         """Where listed files are, for DuckDB and pyarrow."""
@@ -71,7 +63,7 @@ class Lake:
         Raises:
             StoreError: the store refused.
         """
-        draft = make_folder(self.drafts) / f"{uuid.uuid4().hex}.parquet"
+        draft = make_folder(self._drafts) / f"{uuid.uuid4().hex}.parquet"
         try:
             data = rows.to_arrow(compat_level=pl.CompatLevel.oldest())
             pq.write_table(data, make_file(draft), compression="zstd", compression_level=1)
@@ -82,14 +74,14 @@ class Lake:
     def put(
         self, draft: Path, asset: str, day: date, rows: int, statistics: Mapping[str, float] | None = None
     ) -> LakeFile:
-        """Put a local Parquet file into the store, under a name that nothing else ever has; nobody lists it yet.
+        """Put a Parquet file that somebody else has written into the store, likewise.
 
         Args:
-            draft: the file, which is moved.
-            asset: what it is of.
-            day: the day of its rows; `UNPARTITIONED` of a table without partitions.
-            rows: how many it has.
-            statistics: numbers of the rows to list with the file.
+            draft: the file; it may be moved.
+            asset: the table of its rows, or `staging/<source>`.
+            day: their day.
+            rows: their number.
+            statistics: numbers of them to list with the file.
 
         Raises:
             StoreError: the store refused.

@@ -17,7 +17,7 @@ from pipeline_assets.analyses.event_names import UnknownName, never_occurred
 from pipeline_assets.declarations.analyses import Analyses
 from pipeline_assets.declarations.problems import DeclarationError
 from pipeline_assets.identity import deployment_engine
-from pipeline_assets.lake import Lake, open_lake
+from pipeline_assets.lake import Lake
 from pipeline_assets.ledger.builds import BuildLedger, Claim
 from pipeline_assets.ledger.catalogue import Catalogue, DayFiles, Snapshot
 from pipeline_assets.ledger.declarations import DeclarationLedger, Memory
@@ -28,7 +28,6 @@ from pipeline_assets.leftovers import Leftover, built_tables, mark_tables, remov
 from pipeline_assets.planning import UNPARTITIONED, Staleness, spans_of
 from pipeline_assets.postgres import server_url
 from pipeline_assets.registry import Tables, collect
-from pipeline_assets.scratch import own_folder
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.sources.mapping import rules_version
@@ -36,7 +35,9 @@ from pipeline_assets.sources.raw_columns import Drift, KnownColumns, MissingColu
 from pipeline_assets.staging.landing import LandingFile, Listing
 from pipeline_assets.staging.landings import Landing, open_landing
 from pipeline_assets.staging.loading import SourceLoader, pending_files
+from pipeline_assets.staging.scratch import spill_folder
 from pipeline_assets.staging.staged import lost_files
+from pipeline_assets.storage.opening import open_store
 from pipeline_assets.tables.declarations import Declarations
 from pipeline_assets.undeclared import SOURCE, Declaration, declarations, in_force, missing, write_copy
 
@@ -122,12 +123,12 @@ class Platform:
     @cached_property
     def lake(self) -> Lake:
         """The files themselves."""
-        return open_lake(self.settings)
+        return Lake(open_store(self.settings.lake_url), self.spill_folder)
 
     @property
     def spill_folder(self) -> Path:
         """A folder of this process for what does not fit into memory or is not whole yet."""
-        return own_folder(self.settings)
+        return spill_folder(self.settings.scratch_dir)
 
     @cached_property
     def builds(self) -> BuildLedger:

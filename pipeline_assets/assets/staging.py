@@ -18,12 +18,12 @@ from pipeline_assets.metadata import column_schema
 from pipeline_assets.platform import Platform
 from pipeline_assets.progress import Progress
 from pipeline_assets.resources import with_resources_of
-from pipeline_assets.scratch import remove_leftovers
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.sources.staged_events import StagedEvents
 from pipeline_assets.staging.housekeeping import remove_uncounted, write_views
 from pipeline_assets.staging.merging import MergeError, merge_small_files
+from pipeline_assets.staging.scratch import remove_spilled
 from pipeline_assets.storage.store import StoreError
 
 _NAMED_FILES = 20
@@ -115,15 +115,15 @@ def tidy_up(platform: Platform, source: str, log: Logger, run_id: str = "") -> N
 
     Nothing depends on any of it, so a failure is only told.
     """
-    lake = platform.lake
+    store = platform.lake.store
     try:
-        merge_small_files(source, lake, platform.files, run_id=run_id)
+        merge_small_files(source, platform.lake, platform.files, platform.settings.scratch_dir, run_id=run_id)
     except (OSError, StoreError, MergeError, PolarsError, SQLAlchemyError) as error:
         log.warning("Small staged files could not be merged (%s); the next load tries again.", type(error).__name__)
     try:
-        write_views(lake.store, platform.staged_files(date.min, date.max))
-        remove_uncounted(lake.store, source, platform.files)
-        remove_leftovers(platform.settings)
+        write_views(store, platform.staged_files(date.min, date.max))
+        remove_uncounted(store, source, platform.files)
+        remove_spilled(platform.settings.scratch_dir)
     except (OSError, StoreError, DuckDBError) as error:
         log.warning("The staging folder could not be tidied up (%s); the next load tries again.", type(error).__name__)
 

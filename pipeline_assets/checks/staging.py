@@ -110,14 +110,13 @@ def staging_checks(source: Source, asset: dg.AssetKey) -> list[Check]:
     )
     def ledger_balances(platform: dg.ResourceParam[Platform]) -> dg.AssetCheckResult:
         found = summary(platform)
-        lake = platform.lake
         # A file that has left landing is not read again when the first day moves, and keeps its earlier days.
         files = platform.files.staged_files([source.name], date.min, date.max)
-        gone = lost_files(lake, files)
+        gone = lost_files(platform.lake, files)
         lost = {each.file.name for each in gone}
         held = {each.file.name: each.file for each in files}
         newest = [file for name, file in held.items() if name not in lost][-_FOOTERS:]
-        wrong = [file for file in newest if read_metadata(lake.store.locate(file.name)).num_rows != file.rows]
+        wrong = [file for file in newest if read_metadata(platform.lake.store.locate(file.name)).num_rows != file.rows]
         staged = sum(file.rows for file in files)
         balanced = found.lines == found.landed + found.quarantined + found.blank and found.landed == staged
         return result(

@@ -76,23 +76,23 @@ def _rows(lake: Path, files: Sequence[CountedFile]) -> str:
     return f"select {columns}, {day} from read_parquet([{listed}], hive_partitioning = false)"  # noqa: S608 - quoted paths
 
 
-def remove_uncounted(lake: Store, source: str, ledger: FileLedger) -> int:
+def remove_uncounted(store: Store, source: str, ledger: FileLedger) -> int:
     """Remove staged files of a source that no list names, after the catalogue's time of grace; how many.
 
     A file that a load has put into the lake and not booked yet is not among them: it is young. None that is old begins
     to count, for no name is used again.
 
     Args:
-        lake: the lake's store.
+        store: the lake's.
         source: the source.
         ledger: knows what counts, and when a file ceased to.
     """
     now = datetime.now(UTC)
-    old = [found.name for found in lake.list(f"{staging_asset(source)}/") if now - found.modified > GRACE]
+    old = [found.name for found in store.list(f"{staging_asset(source)}/") if now - found.modified > GRACE]
     if not old:
         return 0
     removed = sorted(set(old) - set(ledger.kept_names(source, GRACE)))
-    lake.delete(removed)
+    store.delete(removed)
     return len(removed)
 
 

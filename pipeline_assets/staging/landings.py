@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Protocol
 
 from pipeline_assets.private import make_file, make_folder
-from pipeline_assets.scratch import own_folder
 from pipeline_assets.settings import Settings
 from pipeline_assets.staging.landing import (
     ANY_FOLDERS,
@@ -34,6 +33,7 @@ from pipeline_assets.staging.landing import (
     scan,
     table_with_a_log,
 )
+from pipeline_assets.staging.scratch import spill_folder
 from pipeline_assets.storage.opening import open_store
 from pipeline_assets.storage.store import InvalidNameError, ReplacedError, Stat, Store
 from pipeline_assets.storage_urls import Remote, parse_place
@@ -74,7 +74,7 @@ def open_landing(settings: Settings) -> Landing:
     """The landing of a deployment; nothing is asked yet."""
     place = parse_place(settings.landing_url)
     if isinstance(place, Remote):
-        return RemoteLanding(open_store(settings.landing_url), own_folder(settings))
+        return RemoteLanding(open_store(settings.landing_url), spill_folder(settings.scratch_dir))
     return LocalLanding(place, follow_links=settings.follow_links)
 
 

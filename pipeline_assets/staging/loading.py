@@ -15,27 +15,32 @@ from dataclasses import dataclass, field, replace
 
 import duckdb
 import pyarrow.parquet as pq
+from sqlalchemy.exc import OperationalError
 
-from pipeline_assets.lake import open_lake
+from pipeline_assets.lake import Lake
 from pipeline_assets.ledger.catalogue import LakeFile
 from pipeline_assets.ledger.files import BookedFile, Booking, FileLedger, Load, staging_asset
 from pipeline_assets.ledger.looks import Observer
-from pipeline_assets.scratch import own_folder
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.access_logs import advice
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.sources.mapping import rules_version
+from pipeline_assets.sources.records.cutting import UnreadableError
 from pipeline_assets.staging.landing import LandingFile, Listing
 from pipeline_assets.staging.landings import Landing, open_landing
-from pipeline_assets.staging.reading import UnreadableError
+from pipeline_assets.staging.scratch import spill_folder
 from pipeline_assets.staging.writing import Group, Member, Writer, unquoted
+from pipeline_assets.storage.opening import open_store
 from pipeline_assets.storage.store import StoreError, UnreachableError
+from pipeline_assets.waiting import WaitedTooLong
 
 logger = logging.getLogger(__name__)
 
 # Two groups at a time: one is read while the other is written. DuckDB's own threads share the cores between them.
 _WORKERS = 2
 _ATTEMPTS = 3
+# What fails like this fails for every file: the lake or the ledger cannot be reached, or a disk is full.
+_OF_NO_FILE = (StoreError, OSError, OperationalError, WaitedTooLong)
 # A crash costs what was read of a group, and a file of the group waits for the others.
 _GROUP_FILES = 500
 _GROUP_BYTES = 32 << 20
@@ -153,8 +158,7 @@ class SourceLoader:
         self._settings = settings
         self._ledger = ledger
         self._database = database
-        self._drafts = own_folder(settings)
-        self._lake = open_lake(settings)
+        self._lake = Lake(open_store(settings.lake_url), spill_folder(settings.scratch_dir))
         self._landing = open_landing(settings)
         self._observer = observer
         self._run_id = run_id
@@ -200,10 +204,10 @@ class SourceLoader:
             raise
         except Exception as error:
             # One file must not keep the others from being loaded: the one that does is found by halving.
-            if len(tasks) > 1:
+            if len(tasks) > 1 and not isinstance(error, _OF_NO_FILE):
                 half = len(tasks) // 2
                 return _Done(left=[tasks[:half], tasks[half:]])
-            return _Done([self._failed(tasks[0].file, error)])
+            return _Done([self._failed(task.file, error) for task in tasks])
         finally:
             for task in tasks:
                 task.file.release()
@@ -297,6 +301,8 @@ class SourceLoader:
                 continue
             try:
                 file = self._landing.again(task.file)
+            except UnreachableError:
+                raise
             except (OSError, StoreError) as error:
                 done.outcomes.append(self._failed(task.file, error))
             else:
@@ -341,7 +347,7 @@ class SourceLoader:
         try:
             writer = self._idle.pop()
         except IndexError:
-            writer = Writer(self._source, self._settings, self._database, self._drafts)
+            writer = Writer(self._source, self._settings, self._database)
         try:
             yield writer
         except BaseException:
@@ -351,12 +357,12 @@ class SourceLoader:
 
     def _publish(self, writer: Writer, group: Group, staged: Sequence[Member]) -> list[LakeFile]:
         """Put the Parquet files with the rows of some members into the lake, one of each day."""
-        days = sorted(set().union(*(member.days for member in staged if member.error is None)))
-        return [
-            self._lake.put(part, staging_asset(self._source.name), day, pq.read_metadata(part).num_rows)
-            for day in days
-            for part in [writer.merged(group.parts[day])]
-        ]
+        asset = staging_asset(self._source.name)
+        lake: list[LakeFile] = []
+        for day in sorted(set().union(*(member.days for member in staged if member.error is None))):
+            part = writer.merged(group.parts[day])
+            lake.append(self._lake.put(part, asset, day, pq.read_metadata(part).num_rows))
+        return lake
 
 
 def groups(tasks: Sequence[_Task]) -> list[list[_Task]]:

@@ -18,6 +18,7 @@ from pipeline_assets.ledger.migrate import migrate
 from pipeline_assets.postgres import sqlalchemy_url
 from pipeline_assets.sources.staged_events import StagedEvents
 from pipeline_assets.staging.housekeeping import remove_uncounted, write_views
+from pipeline_assets.staging.scratch import remove_spilled, spill_folder
 from pipeline_assets.storage.local import LocalStore
 from pipeline_assets.storage.opening import open_store
 
@@ -46,6 +47,17 @@ def ledger(postgres_url: str) -> Iterator[FileLedger]:
     migrate(engine)
     yield FileLedger(engine)
     engine.dispose()
+
+
+def test_what_killed_processes_have_spilled_is_removed_after_a_day(tmp_path: Path) -> None:
+    young, old = spill_folder(tmp_path), tmp_path / ".spilled-0"
+    for folder, age in ((young, timedelta()), (old, timedelta(hours=25))):
+        folder.mkdir()
+        (folder / "duckdb_temp_storage_DEFAULT-0.tmp").write_text("personal")
+        written = time.time() - age.total_seconds()
+        os.utime(folder, (written, written))
+    remove_spilled(tmp_path)
+    assert list(tmp_path.iterdir()) == [young]
 
 
 def test_the_views_show_exactly_the_rows_that_count(tmp_path: Path) -> None:
