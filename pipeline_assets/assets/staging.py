@@ -159,16 +159,16 @@ def tidy_up(platform: Platform, source: str, log: Logger, run_id: str = "") -> N
 
     Nothing depends on any of it, so a failure is only told.
     """
-    lake = platform.settings.lake_dir
+    store = platform.lake.store
     try:
         merge_small_files(source, platform.lake, platform.files, platform.settings.scratch_dir, run_id=run_id)
     except (OSError, StoreError, MergeError, PolarsError, SQLAlchemyError) as error:
         log.warning("Small staged files could not be merged (%s); the next load tries again.", type(error).__name__)
     try:
-        write_views(lake, platform.staged_files(date.min, date.max))
-        remove_uncounted(lake, source, platform.files)
+        write_views(store, platform.staged_files(date.min, date.max))
+        remove_uncounted(store, source, platform.files)
         remove_spilled(platform.settings.scratch_dir)
-    except (OSError, DuckDBError) as error:
+    except (OSError, StoreError, DuckDBError) as error:
         log.warning("The staging folder could not be tidied up (%s); the next load tries again.", type(error).__name__)
 
 

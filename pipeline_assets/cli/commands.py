@@ -77,23 +77,26 @@ def demo() -> None:
     from pipeline_assets.demo.findings import findings
     from pipeline_assets.demo.generator import build_demo, read_truth, unfinished, write_truth
     from pipeline_assets.demo.report import behaviour_report
+    from pipeline_assets.storage.opening import open_store
 
     with current_refresh(demo=True) as (platform, refresher):
-        landing = platform.settings.landing_dir
+        landing = open_store(platform.settings.landing_url)
         planted = platform.settings.demo_truth
         if config := unfinished(planted, datetime.now(UTC)):
             first_day, last_day = config.all_days[0], config.all_days[-1]
             console.print(f"Generating sample files of {first_day:%d %b %Y} to {last_day:%d %b %Y} in {landing} …")
             generated = build_demo(config)
             write_truth(replace(generated.truth, delivered=False), planted)
-            generated.write(landing)
+            for file in generated.files:
+                file.put(landing)
             first = refresher.run()
             if first.exit_code:
                 print_report(platform, first)
                 raise typer.Exit(first.exit_code)
             console.print("Two weeks are loaded. Now files arrive late:")
-            for path in generated.write_late_files(landing):
-                console.print(f"  {path.relative_to(landing)}")
+            for file in generated.late_files:
+                file.put(landing)
+                console.print(f"  {file.path}")
             write_truth(generated.truth, planted)
         report = refresher.run()
         print_report(platform, report)
