@@ -4,7 +4,6 @@ Assets, checks, sensors and the command line all work through it. No Dagster her
 """
 
 import logging
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from functools import cached_property
@@ -37,8 +36,9 @@ from pipeline_assets.sources.declaration import Source
 from pipeline_assets.sources.mapping import rules_version
 from pipeline_assets.sources.raw_columns import Drift, KnownColumns, MissingColumn, drift, missing_columns
 from pipeline_assets.staging.landing import LandingFile, Listing
+from pipeline_assets.staging.landings import Landing, open_landing
 from pipeline_assets.staging.loading import SourceLoader
-from pipeline_assets.staging.pending import Landing, Unclaimed
+from pipeline_assets.staging.pending import Looker, Unclaimed
 from pipeline_assets.staging.scratch import spill_folder
 from pipeline_assets.staging.staged import lost_files
 from pipeline_assets.storage.opening import open_store
@@ -121,6 +121,11 @@ class Platform:
     def catalogue(self) -> Catalogue:
         """Which files of the lake count."""
         return Catalogue(self.engine)
+
+    @cached_property
+    def where_files_land(self) -> Landing:
+        """Where new files are dropped."""
+        return open_landing(self.settings)
 
     @cached_property
     def lake(self) -> Lake:
@@ -255,9 +260,8 @@ class Platform:
         return FullLooks(self.engine, self.settings.full_look)
 
     @cached_property
-    def _landing(self) -> Landing:
-        memory = FolderMemory(self.engine)
-        return Landing(self.settings.landing_dir, self.settings.follow_links, self.files, memory, self.full_looks)
+    def _looker(self) -> Looker:
+        return Looker(self.where_files_land, self.files, FolderMemory(self.engine), self.full_looks)
 
     def landing(self, source: str, *, seconds: float | None = None) -> Listing:
         """The files of a source whose newest content has not been booked under its current declaration.
@@ -272,7 +276,7 @@ class Platform:
         Raises:
             TooLongError: it would take longer.
         """
-        return self._landing.pending(
+        return self._looker.pending(
             source,
             self.sources[source].path,
             self.rules(source),
@@ -286,9 +290,8 @@ class Platform:
 
     def quality(self, source: str) -> Quality:
         """How much of a source's files is broken, and which."""
-        landing = self.settings.landing_dir
         bound = self.sources[source].bounds.quarantined
-        return quality(self.engine, source, bound, is_there=lambda path: os.path.lexists(landing / path))
+        return quality(self.engine, source, bound, is_there=self.where_files_land.has)
 
     def known_columns(self, source: str) -> KnownColumns:
         """What is remembered of the raw columns of a source's files."""
@@ -312,7 +315,7 @@ class Platform:
 
     def unclaimed(self) -> Unclaimed:
         """The files in landing that no source takes."""
-        return self._landing.unclaimed([source.path for name, source in self.sources.items() if self.is_declared(name)])
+        return self._looker.unclaimed([source.path for name, source in self.sources.items() if self.is_declared(name)])
 
     def unknown_event_names(self) -> dict[str, list[UnknownName]]:
         """The names of events that declarations ask for and that never occurred, by table."""

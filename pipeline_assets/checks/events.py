@@ -1,7 +1,6 @@
 """Checks of what the ledger, landing and the declarations say of `events`; those of its rows are in its spec."""
 
 import dagster as dg
-import pyarrow.parquet as pq
 import sqlalchemy as sa
 from dagster_duckdb import DuckDBResource
 
@@ -12,7 +11,7 @@ from pipeline_assets.checks.results import checked_days, result
 from pipeline_assets.ledger.counting import staged_rows
 from pipeline_assets.ledger.schema import event_days
 from pipeline_assets.platform import Platform
-from pipeline_assets.storage.parquet import parquet_relation
+from pipeline_assets.storage.parquet import parquet_relation, read_metadata
 from pipeline_assets.tables.spec import EVENTS
 
 _SHOWN_FILES = 5
@@ -51,7 +50,7 @@ def account_checks() -> list[Check]:
         days = checked_days(context, platform, EVENTS)
         landed = dict.fromkeys(days, 0) | staged_rows(platform.engine, platform.sources, days)
         stored = {
-            day: sum(pq.read_metadata(path).num_rows for path in platform.lake.paths(files))
+            day: sum(read_metadata(path).num_rows for path in platform.lake.paths(files))
             for day, files in platform.listed(EVENTS, days).items()
         }
         e = event_days.c

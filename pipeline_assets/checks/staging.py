@@ -150,9 +150,10 @@ def staging_checks(source: Source, asset: dg.AssetKey) -> list[Check]:
     )
     def contract(platform: dg.ResourceParam[Platform]) -> dg.AssetCheckResult:
         files = platform.files.last_staged(source.name, _FOOTERS)
-        paths = sorted({platform.settings.lake_dir / each.file.name for each in files})
         # That a file is missing is told by `ledger_balances`.
-        found = read_footers([path for path in paths if path.exists()], StagedEvents, beside=_BESIDE)
+        lost = {each.file.name for each in lost_files(platform.lake, files)}
+        held = [name for name in dict.fromkeys(each.file.name for each in files) if name not in lost]
+        found = read_footers([platform.lake.store.locate(name) for name in held], StagedEvents, beside=_BESIDE)
         wrong = sorted({name for names in found.differing.values() for name in names})
         return result(
             found.keep_contract,

@@ -187,6 +187,14 @@ def count_contents(engine: sa.Engine, sources: Iterable[str]) -> int:
         return connection.execute(query.where(d.source.in_(list(sources)))).scalar_one()
 
 
+def source_fingerprint(engine: sa.Engine, source: str) -> str:
+    """Fingerprint of all that is staged of a source, and of the declarations that read it."""
+    d = staged_days.c
+    query = sa.select(d.day, d.fingerprint).where(d.source == source).order_by(d.day)
+    with engine.connect() as connection:
+        return digest([f"{day}:{int(fingerprint)}" for day, fingerprint in connection.execute(query)])
+
+
 def booked_fingerprints(engine: sa.Engine, sources: Iterable[str], first: date, last: date) -> dict[date, str]:
     """Fingerprint of what is staged of each of the days `first` to `last`, both included, as `fingerprints` has it."""
     d = staged_days.c

@@ -6,10 +6,12 @@ import re
 import stat
 from dataclasses import dataclass, field
 from io import FileIO
-from pathlib import Path, PurePath
+from pathlib import Path, PurePath, PurePosixPath
 
 # Suffixes under which uploaders keep unfinished files; they are renamed when complete.
 _UNFINISHED = (".tmp", ".part", ".partial", ".crdownload", ".inprogress", "._COPYING_")
+ANY_FOLDERS = "**"
+_WILD = re.compile(r"[*?\[]")
 LEAVES = (
     "is a symbolic link that leaves landing; move or copy what it points to into landing, "
     "or set PIPELINE_FOLLOW_LINKS=true"
@@ -25,6 +27,8 @@ _KINDS = {
 }
 # PostgreSQL's indexes hold 2,704 bytes; the ledger's have the source's name and the digest of the content beside it.
 _LONGEST_NAME = 2000
+# Folders in which tables keep which of their files count: the others are of earlier versions, or were deleted.
+TABLE_LOGS = {"_delta_log": "Delta Lake", ".hoodie": "Apache Hudi"}
 
 
 class RefusedError(OSError):
@@ -57,6 +61,19 @@ def is_unfinished(name: str) -> bool:
     """Whether a file is called like an unfinished upload."""
     point = name.rfind(".")
     return point > 0 and name[point:] in _UNFINISHED
+
+
+def is_wild(part: str) -> bool:
+    """Whether a part of a pattern matches more than one name."""
+    return bool(_WILD.search(part))
+
+
+def parts_of(pattern: str) -> list[str]:
+    """The parts of a pattern: no `**` follows another, which means the same, and none is the last."""
+    parts = PurePosixPath(pattern).parts
+    before = ["", *parts]
+    found = [part for part, last in zip(parts, before, strict=False) if (part, last) != (ANY_FOLDERS, ANY_FOLDERS)]
+    return [*found, "*"] if found and found[-1] == ANY_FOLDERS else found
 
 
 def is_passed_over(path: PurePath) -> bool:
@@ -128,6 +145,9 @@ class LandingFile:
         """SHA-256 of the bytes, hex."""
         with open_regular(self.path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
+
+    def release(self) -> None:
+        """Nobody reads the file any more."""
 
 
 @dataclass
@@ -202,9 +222,23 @@ def reason_against(status: os.stat_result, name: str) -> str | None:
     """Why what has this status and name is not read; None if it is."""
     if not stat.S_ISREG(status.st_mode):
         return _kind(status)
+    return reason_against_name(name)
+
+
+def reason_against_name(name: str) -> str | None:
+    """Why what has this name is not read; None if it is."""
     if (length := len(name.encode())) > _LONGEST_NAME:
         return f"has a path of {length} bytes, and the ledger takes {_LONGEST_NAME}; give its folders shorter names"
     return None
+
+
+def table_with_a_log(name: str, kind: str) -> Doubtful:
+    """What is told of a folder that is a table of some kind."""
+    return Doubtful(
+        name,
+        f"is a table of {kind}: every file in it is read, those too that the table has replaced or deleted; "
+        "deliver an export of the table, or only ever append to it",
+    )
 
 
 def stamp_of(status: os.stat_result) -> str:

@@ -12,12 +12,12 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from pipeline_assets.ledger.files import BookedFile, FileLedger
 from pipeline_assets.ledger.full_looks import UNCLAIMED, FullLooks, Look, landing_part
 from pipeline_assets.ledger.seen_folders import SETTLED_AFTER, FolderMemory, SeenFolder
-from pipeline_assets.staging.landing import Listing
+from pipeline_assets.staging.landing import LandingFile, Listing
+from pipeline_assets.staging.landings import Landing, LocalLanding
 from pipeline_assets.staging.walking import RECENT_SECONDS, Folder, Found, walk
 
 # Files that the ledger is asked of at a time.
@@ -41,19 +41,19 @@ class Unclaimed:
 
 
 @dataclass(frozen=True)
-class Landing:
-    """Landing as a local folder, and what is remembered of it.
+class Looker:
+    """Looks into landing, and remembers what it has seen.
+
+    In an object store every name is listed every time: there are no folders whose times tell that nothing has changed.
 
     Attributes:
-        folder: where it is; it need not exist.
-        follow_links: whether symbolic links may leave it.
+        landing: where files are dropped.
         files: knows what is booked.
         memory: knows the folders that were seen.
         full_looks: knows when everything has to be looked at.
     """
 
-    folder: Path
-    follow_links: bool
+    landing: Landing
     files: FileLedger
     memory: FolderMemory
     full_looks: FullLooks
@@ -74,19 +74,24 @@ class Landing:
         Raises:
             TooLongError: it would take longer. What has been found by then is forgotten.
         """
-        look = self.full_looks.begin(landing_part(source))
-        asked = _digest(pattern, rules, self.follow_links, known_only)
-        before = self.memory.seen(source, asked)
         wanted = _has_been_loaded(rules) if known_only else _anything
+        if not isinstance(self.landing, LocalLanding):
+            return self._listed(source, pattern, rules, wanted, known_only=known_only)
+        folder, follow_links = self.landing.folder, self.landing.follow_links
+        look = self.full_looks.begin(landing_part(source))
+        asked = _digest(pattern, rules, follow_links, known_only)
+        before = self.memory.seen(source, asked)
         found = Listing()
         seen: list[SeenFolder] = []
         known = {} if look.is_full else before
-        folders = walk(self.folder, [pattern], follow_links=self.follow_links, seen=known, seconds=seconds)
+        folders = walk(folder, [pattern], follow_links=follow_links, seen=known, seconds=seconds)
         for batch in _batches(folders):
             stamps = {file.name: file.stamp for folder in batch for file in folder.files}
             booked = self.files.not_as_booked(source, rules, stamps)
             for folder in batch:
-                pending = [file for file in folder.files if file.name in booked and wanted(file, booked[file.name])]
+                pending = [
+                    file for file in folder.files if file.name in booked and wanted(file.file(), booked[file.name])
+                ]
                 found.files += [file.file() for file in pending]
                 if not known_only:
                     found.refused += folder.refused
@@ -97,19 +102,34 @@ class Landing:
             self.full_looks.done(look)
         return found.in_order()
 
+    def _listed(self, source: str, pattern: str, rules: str, wanted: "_Wanted", *, known_only: bool) -> Listing:
+        """What is pending of all that is there."""
+        found = self.landing.scan(pattern)
+        files: list[LandingFile] = []
+        for start in range(0, len(found.files), _BATCH):
+            some = found.files[start : start + _BATCH]
+            booked = self.files.not_as_booked(source, rules, {file.name: file.stamp for file in some})
+            files += [file for file in some if file.name in booked and wanted(file, booked[file.name])]
+        return Listing(files) if known_only else Listing(files, found.refused, found.doubtful)
+
     def unclaimed(self, patterns: Sequence[str]) -> Unclaimed:
         """The files that none of some patterns leads to; hidden and unfinished ones are nobody's business.
 
         Args:
             patterns: those of all declared sources.
         """
+        if not isinstance(self.landing, LocalLanding):
+            taken = {file.name for pattern in patterns for file in self.landing.scan(pattern).files}
+            names = sorted(file.name for file in self.landing.scan(_ANYTHING).files if file.name not in taken)
+            return Unclaimed(len(names), names[:_NAMED])
+        where, follow_links = self.landing.folder, self.landing.follow_links
         look = self.full_looks.begin(UNCLAIMED)
-        asked = _digest(sorted(patterns), self.follow_links)
+        asked = _digest(sorted(patterns), follow_links)
         before = self.memory.seen(_NOBODY, asked)
         count, named = 0, []
         seen: list[SeenFolder] = []
         known = {} if look.is_full else before
-        for folder in walk(self.folder, [_ANYTHING, *patterns], follow_links=self.follow_links, seen=known):
+        for folder in walk(where, [_ANYTHING, *patterns], follow_links=follow_links, seen=known):
             if folder.seen is not None:
                 count += folder.seen.unclaimed
                 named += folder.seen.named
@@ -130,15 +150,23 @@ class Landing:
         return Unclaimed(count, sorted(named)[:_NAMED])
 
 
-def _anything(_file: Found, _booked: BookedFile | None) -> bool:
+_Wanted = Callable[[LandingFile, BookedFile | None], bool]
+
+
+def _anything(_file: LandingFile, _booked: BookedFile | None) -> bool:
     return True
 
 
-def _has_been_loaded(rules: str) -> Callable[[Found, BookedFile | None], bool]:
-    def wanted(file: Found, booked: BookedFile | None) -> bool:
+def _has_been_loaded(rules: str) -> _Wanted:
+    def wanted(file: LandingFile, booked: BookedFile | None) -> bool:
         if booked is None or booked.rules == rules:
             return False
-        return file.stamp == booked.stamp or file.file().content() == booked.content
+        if file.stamp == booked.stamp:
+            return True
+        try:
+            return file.content() == booked.content
+        finally:
+            file.release()
 
     return wanted
 

@@ -21,33 +21,34 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple
 
 from pipeline_assets.ledger.seen_folders import SeenFolder
 from pipeline_assets.staging.landing import (
+    ANY_FOLDERS,
     LEAVES,
+    TABLE_LOGS,
     Doubtful,
     LandingFile,
     Listing,
     Refused,
     is_hidden,
     is_unfinished,
+    is_wild,
     is_within,
     ledger_name,
+    parts_of,
     reason_against,
     stamp_of,
+    table_with_a_log,
 )
 
 RECENT_SECONDS = 24 * 60 * 60
 """How long after it was last written to a file is looked at again although its folder has not changed."""
 
-ANY_FOLDERS = "**"
-_WILD = re.compile(r"[*?\[]")
 _CIRCLE = "is a symbolic link that leads in a circle; remove it"
 _NOTHING = "is a symbolic link to nothing; remove it, and deliver the file itself"
-# Folders in which tables keep which of their files count: the others are of earlier versions, or were deleted.
-_TABLE_LOGS = {"_delta_log": "Delta Lake", ".hoodie": "Apache Hudi"}
 # Names between two looks at the clock.
 _TIMED = 1000
 
@@ -111,13 +112,7 @@ class Folder:
 
     def told(self) -> Doubtful | None:
         """What is told of it to people, if it is a table."""
-        if self.doubtful is None:
-            return None
-        return Doubtful(
-            self.name,
-            f"is a table of {self.doubtful}: every file in it is read, those too that the table has replaced or "
-            "deleted; deliver an export of the table, or only ever append to it",
-        )
+        return None if self.doubtful is None else table_with_a_log(self.name, self.doubtful)
 
 
 def scan(landing: Path, pattern: str, *, follow_links: bool = False) -> Listing:
@@ -161,19 +156,6 @@ def walk(
     return _Walk(landing, routes, seen or {}, follow_links=follow_links, deadline=deadline).visit(
         os.fspath(landing), "", routes.beginning, ()
     )
-
-
-def parts_of(pattern: str) -> list[str]:
-    """The parts of a pattern: no `**` follows another, which means the same, and none is the last."""
-    parts = PurePosixPath(pattern).parts
-    before = ["", *parts]
-    found = [part for part, last in zip(parts, before, strict=False) if (part, last) != (ANY_FOLDERS, ANY_FOLDERS)]
-    return [*found, "*"] if found and found[-1] == ANY_FOLDERS else found
-
-
-def is_wild(part: str) -> bool:
-    """Whether a part of a pattern matches more than one name."""
-    return bool(_WILD.search(part))
 
 
 def some_files(landing: Path, pattern: str, *, most: int, names: int) -> tuple[list[Path], bool]:
@@ -385,8 +367,8 @@ class _Walk:
             return {}
         names = {}
         for entry in listed:
-            if entry.name in _TABLE_LOGS:
-                folder.doubtful = _TABLE_LOGS[entry.name]
+            if entry.name in TABLE_LOGS:
+                folder.doubtful = TABLE_LOGS[entry.name]
             if step := moves.step(entry.name):
                 names[entry.name] = (entry, step)
         into = self._take(folder, path, below, names)

@@ -22,7 +22,7 @@ from pipeline_assets.ledger.seen_folders import FolderMemory
 from pipeline_assets.postgres import sqlalchemy_url
 from pipeline_assets.staging import pending
 from pipeline_assets.staging.landing import LandingFile
-from pipeline_assets.staging.pending import Landing, Unclaimed
+from pipeline_assets.staging.pending import Looker, Unclaimed
 from pipeline_assets.staging.walking import TooLongError, scan
 
 SOURCE = "web"
@@ -54,9 +54,9 @@ class Deployment:
         self.rules = "r1"
 
     @property
-    def landing(self) -> Landing:
+    def landing(self) -> Looker:
         """As another process has it each time."""
-        return Landing(self.folder, False, self.ledger, self.memory, self.looks)
+        return Looker(LocalLanding(self.folder), self.ledger, self.memory, self.looks)
 
     def look(self, pattern: str) -> list[LandingFile]:
         return self.landing.pending(SOURCE, pattern, self.rules).files
