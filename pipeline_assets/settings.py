@@ -57,6 +57,7 @@ class Settings:
         follow_links: whether symbolic links in landing may leave it.
         max_record_bytes: the longest line, CSV record, element of a JSON array or row of a Parquet file that is read;
             a longer one goes to quarantine.
+        history_days: days for which everything of Dagster's runs is kept; 0 for ever. See `history`.
         namespace: what its schemas and asset keys begin with, which tells it from others in the same database.
         project_dir: absolute folder of the project these are the settings of; None for settings of nobody's project.
     """
@@ -71,6 +72,7 @@ class Settings:
     tables: tuple[str, ...] = ()
     follow_links: bool = False
     max_record_bytes: int = MAX_RECORD_BYTES
+    history_days: int = 30
     namespace: Namespace = PLAIN
     project_dir: Path | None = None
 
@@ -199,6 +201,7 @@ class Settings:
     def _read(cls, folder: Path, environment: Mapping[str, str]) -> "Settings":
         variables = _Variables(folder, environment)
         data_dir = variables.get("PIPELINE_DATA_DIR", variables.path) or folder / "data"
+        history_days = variables.get("PIPELINE_HISTORY_DAYS", _days)
         return cls(
             data_dir=data_dir,
             landing_url=variables.get("PIPELINE_LANDING_URL", variables.place) or str(data_dir / "landing"),
@@ -211,6 +214,7 @@ class Settings:
             tables=variables.get("PIPELINE_TABLES", _names) or (),
             follow_links=variables.get("PIPELINE_FOLLOW_LINKS", _flag) or False,
             max_record_bytes=variables.get("PIPELINE_MAX_RECORD_BYTES", _record_bytes) or MAX_RECORD_BYTES,
+            history_days=cls.history_days if history_days is None else history_days,
             project_dir=folder,
         )
 
@@ -316,6 +320,12 @@ def _record_bytes(value: str) -> int:
     if found is None or found[2] not in _UNITS or not least <= int(found[1]) * _UNITS[found[2]] <= most:
         raise ValueError(f"{value!r} is no size from 1KiB to 1GiB, such as 32MiB.")
     return int(found[1]) * _UNITS[found[2]]
+
+
+def _days(value: str) -> int:
+    if not value.strip().isdecimal():
+        raise ValueError(f"{value!r} is no number of days, such as 30.")
+    return int(value)
 
 
 def _timezone(value: str) -> str:
