@@ -6,11 +6,12 @@ from logging import Logger
 import dagster as dg
 from dagster_duckdb import DuckDBResource
 from duckdb import Error as DuckDBError
+from polars.exceptions import PolarsError
+from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline_assets.asset_keys import staging_key
 from pipeline_assets.checks.grouping import grouped
 from pipeline_assets.checks.staging import staging_checks, worst_files
-from pipeline_assets.contracts.staged_events import StagedEvents
 from pipeline_assets.ledger.files import Load
 from pipeline_assets.ledger.summary import summarise
 from pipeline_assets.metadata import column_schema
@@ -19,7 +20,11 @@ from pipeline_assets.progress import Progress
 from pipeline_assets.resources import with_resources_of
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.declaration import Source
-from pipeline_assets.staging.housekeeping import remove_spilled, remove_uncounted, write_views
+from pipeline_assets.sources.staged_events import StagedEvents
+from pipeline_assets.staging.housekeeping import remove_uncounted, write_views
+from pipeline_assets.staging.merging import MergeError, merge_small_files
+from pipeline_assets.staging.scratch import remove_spilled
+from pipeline_assets.storage.store import StoreError
 
 _NAMED_FILES = 20
 
@@ -66,7 +71,7 @@ def staging_assets(source: Source, settings: Settings, *, declared: bool = True)
             with progress.track(f"staging {source.name}", len(files), context.log, names) as advance:
                 summary = loader.load(files, report=lambda outcome: advance(outcome.name))
         if summary.loads:
-            tidy_up(platform, source.name, context.log)
+            tidy_up(platform, source.name, context.log, context.run.run_id)
         if failed := [outcome.name for outcome in summary.outcomes if outcome.result == "failed"]:
             raise dg.Failure(
                 f"{len(failed)} of {len(files)} files could not be loaded and stay pending; the others are loaded. "
@@ -105,12 +110,18 @@ def _freshness_policy(source: Source) -> dg.FreshnessPolicy | None:
     return None if hours is None else dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=hours))
 
 
-def tidy_up(platform: Platform, source: str, log: Logger) -> None:
-    """Renew the views and remove what no longer counts. Nothing depends on either, so a failure is only told."""
+def tidy_up(platform: Platform, source: str, log: Logger, run_id: str = "") -> None:
+    """Merge small files, renew the views and remove what no longer counts.
+
+    Nothing depends on any of it, so a failure is only told.
+    """
     lake = platform.settings.lake_dir
-    staged = platform.staged_files(date.min, date.max)
     try:
-        write_views(lake, staged)
+        merge_small_files(source, platform.lake, platform.files, platform.settings.scratch_dir, run_id=run_id)
+    except (OSError, StoreError, MergeError, PolarsError, SQLAlchemyError) as error:
+        log.warning("Small staged files could not be merged (%s); the next load tries again.", type(error).__name__)
+    try:
+        write_views(lake, platform.staged_files(date.min, date.max))
         remove_uncounted(lake, source, platform.files)
         remove_spilled(platform.settings.scratch_dir)
     except (OSError, DuckDBError) as error:

@@ -19,6 +19,7 @@ from pipeline_assets.ledger import catalogue
 from pipeline_assets.ledger.catalogue import LakeFile
 from pipeline_assets.ledger.schema import contents, files, lake_files, quarantine, schema_of, staged
 from pipeline_assets.locks import take_turn
+from pipeline_assets.sources.records.refused_lines import QuarantinedLine
 
 # A booking takes a second or two, however large the files are.
 _LOCK_LIMIT_SECONDS = 10 * 60
@@ -31,28 +32,6 @@ LONGEST_RAW = 64 << 10
 
 class LedgerError(RuntimeError):
     """A booking that would not balance; nothing of it was written."""
-
-
-@dataclass(frozen=True)
-class QuarantinedLine:
-    """A line that could not be loaded, as it was read.
-
-    Attributes:
-        line: number of the line or record.
-        reason: why.
-        raw: the line, or its beginning.
-        length: bytes of the whole line; by default those of `raw`.
-    """
-
-    line: int
-    reason: str
-    raw: bytes
-    length: int = -1
-
-    def __post_init__(self) -> None:
-        """Take the line for whole where nothing else is said."""
-        if self.length < 0:
-            object.__setattr__(self, "length", len(self.raw))
 
 
 @dataclass(frozen=True)
@@ -256,6 +235,27 @@ class FileLedger:
                 connection.execute(sa.update(staged).where(*unchanged).values(file=number))
                 _drop_unused(connection, old)
         return exchanged
+
+    def days_of_small_files(self, source: str, small_rows: int, settled: timedelta, most: int) -> list[date]:
+        """The days on which a source has several small staged files that are worth to be merged, in order.
+
+        Args:
+            source: the source.
+            small_rows: a file with fewer rows is small.
+            settled: so old all of them are on such a day,
+            most: or there are more than so many.
+        """
+        f = lake_files.c
+        is_settled = sa.func.max(f.added_at) <= sa.func.now() - settled
+        query = (
+            sa.select(f.day)
+            .where(f.asset == staging_asset(source), _LISTED, f.rows < small_rows)
+            .group_by(f.day)
+            .having(sa.func.count() > sa.case((is_settled, 1), else_=most))
+            .order_by(f.day)
+        )
+        with self._engine.connect() as connection:
+            return list(connection.execute(query).scalars())
 
     def staged_files(self, sources: Iterable[str], first: date, last: date) -> list[StagedFile]:
         """See `staged_files`."""

@@ -129,7 +129,8 @@ def test_staged_rows_that_have_gone_from_the_lake_are_staged_again(run: Run, lan
     (staged,) = (tmp_path / "data" / "lake" / "staging" / "clicks").glob("*/*.parquet")
     staged.unlink()
     assert run("refresh")[0] == 0
-    assert staged.exists()
+    (again,) = staged.parents[1].glob("*/*.parquet")
+    assert again != staged
 
 
 def test_a_typo_in_a_declaration_stops_what_writes_and_is_told_by_what_reads(run: Run, declaration: Path) -> None:

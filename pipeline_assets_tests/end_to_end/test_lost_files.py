@@ -7,12 +7,12 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from pipeline_assets.contracts.tables import EVENTS
 from pipeline_assets.engine.building import Building
 from pipeline_assets.jobs import BUILD_JOB, LOAD_JOB
 from pipeline_assets.ledger import builds as booking
 from pipeline_assets.ledger.catalogue import exchange
 from pipeline_assets.platform import LostRowsError
+from pipeline_assets.tables.spec import EVENTS
 from pipeline_assets_tests.end_to_end.deployment import CLICKS, QUIET, Deployment, differences
 from pipeline_assets_tests.end_to_end.test_sensors import on
 
@@ -103,7 +103,7 @@ def test_a_table_that_reads_a_lost_day_fails_and_names_the_file_and_its_day_is_s
 
 def test_every_load_restores_staged_files_that_are_lost(built: Deployment) -> None:
     before = built.everything()
-    for path in built.settings.lake_dir.glob("staging/clicks/event_date=2026-03-0[23]/*.parquet"):
+    for path in built.settings.lake_dir.glob("staging/clicks/2026-03-0[23]/*.parquet"):
         path.unlink()
     result = built.definitions.resolve_job_def(LOAD_JOB).execute_in_process(
         instance=built.instance, run_config=QUIET, raise_on_error=False
@@ -118,7 +118,7 @@ def test_lost_staged_rows_whose_file_is_gone_too_are_named_and_nothing_is_built_
     built: Deployment,
 ) -> None:
     before = built.everything()
-    (staged,) = built.settings.lake_dir.glob("staging/clicks/event_date=2026-03-03/*.parquet")
+    (staged,) = built.settings.lake_dir.glob("staging/clicks/2026-03-03/*.parquet")
     staged.unlink()
     (built.settings.landing_dir / "clicks/03.jsonl").unlink()
     built.deliver("clicks/late.jsonl", on(3, hour=20))

@@ -30,7 +30,7 @@ def web_server(deployment: Deployment) -> Generator[Ask]:
     """What answers the UI's queries about a deployment."""
     global shown  # noqa: PLW0603
     shown = deployment.definitions
-    origin = InProcessCodeLocationOrigin(
+    origin = InProcessCodeLocationOrigin(  # ty: ignore[abstract-class-instantiation] - a record, whose fields they are
         LoadableTargetOrigin(module_name=__name__, attribute="shown"), location_name="deployment"
     )
     with WorkspaceProcessContext(deployment.instance, InProcessWorkspaceLoadTarget(origin)) as process:

@@ -261,7 +261,7 @@ def test_a_folder_of_samples_is_one_source_called_like_it_without_what_is_hidden
     folder = Path("../exports")
     (folder / "a").mkdir(parents=True)
     (folder / "a" / "part-1.jsonl").write_text(CLICKS)
-    (folder / "part-2.jsonl").write_text(CLICKS.replace('"u', '"v'))
+    (folder / "part-2.jsonl").write_text(CLICKS.replace("10:00", "11:00"))
     (folder / "_SUCCESS").write_text("")
     code, out, _ = run("shop", "--sample", str(folder), "--source", "web")
     assert code == 0
