@@ -1,7 +1,7 @@
 """Staged rows to clean events: ids, exclusions, duplicates, enrichment.
 
 Decisions about duplicates are taken on a few narrow columns of all rows; only then are the rows themselves read,
-a day at a time, so that memory depends on the size of a day and not on the number of days.
+a large day or some small ones at a time, so that memory does not depend on the number of days.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
