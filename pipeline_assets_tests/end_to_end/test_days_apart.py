@@ -76,7 +76,7 @@ def test_a_run_is_planned_for_its_days_and_none_between(clicks: Deployment, monk
     clicks.refreshed()
     (run,) = clicks.instance.get_run_records(dg.RunsFilter(job_name=BUILD_JOB))
     planned = recorded(clicks, run.dagster_run.run_id, dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED)
-    assert planned == dict.fromkeys(TABLES, [day.isoformat() for day in APART])
+    assert planned == {key: [day.isoformat() for day in APART] for key in TABLES}
 
 
 def test_a_partition_a_range_and_a_backfill_asked_for_by_hand_are_built_whole(clicks: Deployment) -> None:
@@ -84,7 +84,7 @@ def test_a_partition_a_range_and_a_backfill_asked_for_by_hand_are_built_whole(cl
     kind = dg.DagsterEventType.ASSET_MATERIALIZATION
     one = by_hand(clicks, *TABLES, **{PARTITION_NAME_TAG: "2020-02-29"})
     assert one.success
-    assert recorded(clicks, one.run_id, kind) == dict.fromkeys(TABLES, ["2020-02-29"])
+    assert recorded(clicks, one.run_id, kind) == {key: ["2020-02-29"] for key in TABLES}
     days = {ASSET_PARTITION_RANGE_START_TAG: "2026-02-27", ASSET_PARTITION_RANGE_END_TAG: "2026-03-02"}
     whole = ["2026-02-27", "2026-02-28", "2026-03-01", "2026-03-02"]
     # Dagster's daemon makes one run of a backfill of assets with a policy of single runs, for the range it tags.
