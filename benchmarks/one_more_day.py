@@ -150,7 +150,7 @@ def measure_days(
                     _deliver([file], settings)
                     before = last_event(url)
                     run(history.side, REFRESH, settings)
-                    history.tables.append(table_times(url, build_platform(settings).model.tables, before))
+                    history.tables.append(table_times(url, build_platform(settings).tables, before))
     return measured
 
 

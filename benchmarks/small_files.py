@@ -14,9 +14,9 @@ from benchmarks.comparisons import SOURCE, rows_in_lake, rows_in_table, settings
 from benchmarks.measuring import REFRESH, Part, Side, run, verdict
 from benchmarks.steps import STAGING, TableTime, last_event, table_times
 from pipeline_assets.build import build_platform
-from pipeline_assets.contracts.tables import EVENTS
 from pipeline_assets.demo.bulk import write_bulk
 from pipeline_assets.postgres import leave_server, server_url
+from pipeline_assets.tables.spec import EVENTS
 
 RATIO_TARGET = 1.5
 DAY = date(2026, 3, 2)
@@ -106,8 +106,8 @@ def _refresh(console: Console, work: Path, files: int, events: int) -> Delivery:
         before = last_event(url)
         with console.status(f"Refresh of {files} files"):
             run(delivery.side, REFRESH, settings)
-        delivery.tables = table_times(url, build_platform(settings).model.tables, before)
-        delivery.rows[EVENTS.name] = rows_in_lake(settings.lake_dir / EVENTS.name)
+        delivery.tables = table_times(url, build_platform(settings).tables, before)
+        delivery.rows[EVENTS] = rows_in_lake(settings.lake_dir / EVENTS)
         with psycopg.connect(url) as connection:
             for table in ("sessions", "page_views"):
                 delivery.rows[table] = rows_in_table(connection, "marts", table)

@@ -13,10 +13,10 @@ from benchmarks.comparisons import SOURCE, rows_in_lake, rows_in_table, settings
 from benchmarks.measuring import MEMORY_TARGET, REFRESH, Side, run, verdict
 from benchmarks.steps import STAGING, TableTime, last_event, table_times
 from pipeline_assets.build import build_platform
-from pipeline_assets.contracts.tables import Table
 from pipeline_assets.demo.bulk import BulkSummary
 from pipeline_assets.postgres import leave_server, server_url
 from pipeline_assets.settings import Settings
+from pipeline_assets.tables.spec import TableSpec
 
 
 @dataclass
@@ -74,22 +74,22 @@ def measure_model(console: Console, work: Path, bulk: BulkSummary, share: float)
         for path in files:
             os.link(path, work / landing / SOURCE / path.name)
     settings = settings_of(work, "model", landing)
-    model = build_platform(settings).model
+    tables = build_platform(settings).tables
     url = server_url(settings)
     try:
         before = last_event(url)
         measured = WholeModel(0, Side("pipeline-assets refresh"))
         with console.status("The whole model"):
             run(measured.side, REFRESH, settings)
-        measured.tables = table_times(url, model.tables, before)
-        measured.rows = _rows(settings, url, list(model.tables.values()))
+        measured.tables = table_times(url, tables, before)
+        measured.rows = _rows(settings, url, list(tables.values()))
         measured.events = measured.rows["events"]
     finally:
         leave_server(settings)
     return measured
 
 
-def _rows(settings: Settings, url: str, tables: list[Table]) -> dict[str, int]:
+def _rows(settings: Settings, url: str, tables: list[TableSpec]) -> dict[str, int]:
     with psycopg.connect(url) as connection:
         return {
             table.name: rows_in_lake(settings.lake_dir / table.name)

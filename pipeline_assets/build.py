@@ -11,9 +11,10 @@ from dagster_duckdb import DuckDBResource
 from pipeline_assets.asset_keys import staging_key, table_key
 from pipeline_assets.assets.staging import staging_assets
 from pipeline_assets.assets.tables import table_asset
-from pipeline_assets.checks.events import events_checks
+from pipeline_assets.checks.events import account_checks
 from pipeline_assets.checks.grouping import grouped
-from pipeline_assets.checks.marts import table_checks
+from pipeline_assets.checks.identifiers import events_have_sessions
+from pipeline_assets.checks.tables import table_checks
 from pipeline_assets.components.loading import component_definitions, declared
 from pipeline_assets.io_managers.lake import LakeIOManager
 from pipeline_assets.io_managers.marts import MartsIOManager
@@ -70,19 +71,15 @@ def build_defs(
     if platform is None:
         platform = build_platform(settings)
         _tell_doubts(platform)
-    model = platform.model
+    tables = platform.tables
     namespace = settings.namespace
     staging = [staging_key(source, namespace) for source in sorted(platform.sources)]
-    made_of = {"staging": staging} | {name: [table_key(name, namespace)] for name in model.tables}
+    made_of = {"staging": staging} | {name: [table_key(name, namespace)] for name in tables}
     with warnings.catch_warnings():
         # Single-run backfills are in beta; the lock pins the version they were tried with.
         warnings.simplefilter("ignore", dg.BetaWarning)
-        versions = {name: recipe.version for name, recipe in model.recipes.items()}
         days = daily_partitions(settings)
-        tables = [
-            table_asset(derived, settings, version=versions[name], made_of=made_of, days=days)
-            for name, derived in model.derived.items()
-        ]
+        assets = [table_asset(spec, settings, tables=tables, made_of=made_of, days=days) for spec in tables.values()]
     resources = {
         "platform": platform_resource(platform),
         "duckdb": DuckDBResource(
@@ -99,10 +96,13 @@ def build_defs(
         "marts": MartsIOManager(platform),
         **(resource_overrides or {}),
     }
+    checks = [*account_checks(), *table_checks(tables)]
+    if "visitor_days" in tables:
+        checks.append(events_have_sessions())
     core = dg.Definitions(
-        assets=tables,
-        asset_checks=grouped([*events_checks(), *table_checks(model)], namespace),
-        jobs=[load_job(staging, namespace), build_job([table.key for table in tables], namespace)],
+        assets=assets,
+        asset_checks=grouped(checks, namespace),
+        jobs=[load_job(staging, namespace), build_job([asset.key for asset in assets], namespace)],
         sensors=[each.definition(namespace) for each in (new_files, stale_days, silent_sources, unmatched_files)],
         executor=executor,
         resources={resource_key(name, namespace): resource for name, resource in resources.items()},

@@ -18,7 +18,6 @@ from psycopg.errors import LockNotAvailable
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-from pipeline_assets.contracts.tables import EVENTS
 from pipeline_assets.ledger.catalogue import drop
 from pipeline_assets.ledger.migrate import migrate
 from pipeline_assets.ledger.schema import builds, deployment, files, schema_of, staged
@@ -29,6 +28,7 @@ from pipeline_assets.schemas import has_table
 from pipeline_assets.settings import Settings
 from pipeline_assets.storage.opening import open_store
 from pipeline_assets.storage.store import Store, StoreError
+from pipeline_assets.tables.spec import EVENTS
 
 MARKER = "deployment.json"
 """Name of the marker in the lake's folder."""
@@ -250,7 +250,7 @@ def _other_lake(connection: sa.Connection, known: _Known, settings: Settings) ->
         return None
     s, lake = staged.c, open_store(settings.lake_url)
     if not _exists(connection, files) or connection.execute(sa.select(files).limit(1)).first() is None:
-        if not any(found for name in (STAGING, EVENTS.name) for found in lake.list(f"{name}/")):
+        if not any(found for name in (STAGING, EVENTS) for found in lake.list(f"{name}/")):
             return None
         return (
             f"is new, but the lake {lake} holds files that another one lists.\nPoint PIPELINE_POSTGRES_URL at the "

@@ -14,7 +14,7 @@ import dataframely as dy
 import polars as pl
 import pyarrow.parquet as pq
 
-from pipeline_assets.contracts.columns import contract_schema
+from pipeline_assets.columns import contract_schema
 from pipeline_assets.ledger.catalogue import LakeFile
 from pipeline_assets.planning import UNPARTITIONED
 from pipeline_assets.private import make_file, make_folder

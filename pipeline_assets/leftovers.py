@@ -11,12 +11,12 @@ from datetime import date, datetime
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
-from pipeline_assets.contracts.tables import EVENTS, Table
 from pipeline_assets.ledger.catalogue import drop, forget
 from pipeline_assets.ledger.schema import builds, event_days, revisions, schema_of
 from pipeline_assets.namespace import MARTS
 from pipeline_assets.planning import UNPARTITIONED
 from pipeline_assets.storage.store import Store
+from pipeline_assets.tables.spec import EVENTS, TableSpec
 
 _MARK = "\n\nFROZEN: "
 
@@ -117,7 +117,7 @@ def remove_files(engine: sa.Engine, store: Store, asset: str) -> None:
         forget(connection, asset)
 
 
-def remove_days_before(engine: sa.Engine, tables: Iterable[Table], first: date) -> list[date]:
+def remove_days_before(engine: sa.Engine, tables: Iterable[TableSpec], first: date) -> list[date]:
     """Remove the days before the first one from some tables and from the ledger's builds; which days there were."""
     daily = {table.name: table for table in tables if table.partition_column is not None}
     b = builds.c
@@ -138,7 +138,7 @@ def remove_days_before(engine: sa.Engine, tables: Iterable[Table], first: date) 
                 connection.execute(sa.delete(sa.table(name, column, schema=schema)).where(column < first))
         connection.execute(sa.delete(builds).where(b.asset.in_(touched), *early))
         connection.execute(sa.delete(revisions).where(revisions.c.day < first))
-        if EVENTS.name in touched:
+        if EVENTS in touched:
             connection.execute(sa.delete(event_days).where(event_days.c.event_date < first))
     return sorted({day for _, day in days})
 

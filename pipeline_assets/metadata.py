@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import dagster as dg
 import dataframely as dy
 
-from pipeline_assets.contracts.columns import type_name
+from pipeline_assets.columns import type_name
 
 
 def column_schema(contract: type[dy.Schema]) -> dg.TableSchema:

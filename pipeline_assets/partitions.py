@@ -19,7 +19,7 @@ from pipeline_assets.shown_days import Span, shown_days
 SUMMARY_TAG = "days"
 """Tag of a run that says in words which days it is about."""
 DAYS_TAG = "pipeline/days"
-"""Tag of a run for days that are not all in a row: spans of days, separated by commas."""
+"""Tag of a run for days that are not all in a row: its spans of days, separated by commas."""
 ONLY_STALE_TAG = "pipeline/only_stale"
 """Tag of a run in which each table builds only those of the run's days that are stale for it."""
 
@@ -97,26 +97,28 @@ def day_range(first: date, last: date) -> list[date]:
 def request_tags(request: BuildRequest) -> dict[str, str]:
     """Run tags that ask for what is stale on some days in a single run, and show its days in the list of runs.
 
-    Dagster's own tags know one partition or a range of them; days with others between them have a tag of ours. So no
-    part of Dagster takes the days between for days of the run, neither its list of runs nor the events that plan it.
+    Dagster knows runs for one partition or for a range of them, and executes no asset with partitions in any other.
+    Days with others between them have a tag of ours beside the range.
     """
     tags = {SUMMARY_TAG: str(request), ONLY_STALE_TAG: "true"}
+    if not request.days:
+        return tags
+    tags |= dict(zip(_RANGE_TAGS, (str(request.days[0]), str(request.days[-1])), strict=True))
     spans = spans_of(request.days)
-    if len(spans) == 1:
-        tags |= dict(zip(_RANGE_TAGS, map(date.isoformat, spans[0]), strict=True))
-    elif spans:
+    if len(spans) > 1:
         tags[DAYS_TAG] = ",".join(_SPAN.join(map(date.isoformat, sorted({*span}))) for span in spans)
     return tags
 
 
 def tagged_days(tags: Mapping[str, str]) -> list[date]:
     """The days a run with these tags is about, in order; none if it has no partition."""
+    spans: list[str] = []
     if partition := tags.get(PARTITION_NAME_TAG):
         spans = [partition]
+    elif apart := tags.get(DAYS_TAG):
+        spans = apart.split(",")
     elif _RANGE_TAGS[0] in tags:
         spans = [_SPAN.join(tags[name] for name in _RANGE_TAGS)]
-    else:
-        spans = list(filter(None, tags.get(DAYS_TAG, "").split(",")))
     ends = ([date.fromisoformat(day) for day in span.split(_SPAN)] for span in spans)
     return [day for first, *last in ends for day in day_range(first, *last or [first])]
 

@@ -144,14 +144,21 @@ class Staleness:
             for day in sorted(self.tables[table] & chosen)
         ]
 
-    def requests(self) -> list[BuildRequest]:
+    def requests(self, *, farthest: int | None = None) -> list[BuildRequest]:
         """What to build, one run each, oldest days first; together they hold every stale day of every table.
 
         However far apart the days lie, they are one run, up to `MOST_DAYS` of them. Tables without partitions that read
         days of several requests are left to a later call.
+
+        Args:
+            farthest: days that a day of a run may lie from the one before it at most, if there is a limit.
         """
-        days = sorted(self.days)
-        parts = [days[start : start + MOST_DAYS] for start in range(0, len(days), MOST_DAYS)] or [[]]
+        parts: list[list[date]] = [[]]
+        for day in sorted(self.days):
+            last = parts[-1]
+            if len(last) == MOST_DAYS or (last and farthest is not None and (day - last[-1]).days > farthest):
+                parts.append([])
+            parts[-1].append(day)
         return self._requests(parts)
 
     def halves(self, request: BuildRequest) -> list[BuildRequest]:

@@ -6,7 +6,6 @@ Assets, checks, sensors and the command line all work through it. No Dagster her
 import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from datetime import date, datetime
 from functools import cached_property
 from pathlib import Path
@@ -16,8 +15,7 @@ import duckdb
 import sqlalchemy as sa
 
 from pipeline_assets.analyses.event_names import UnknownName, never_occurred
-from pipeline_assets.analyses.loading import Analyses
-from pipeline_assets.contracts.tables import Table
+from pipeline_assets.declarations.analyses import Analyses
 from pipeline_assets.declarations.problems import DeclarationError
 from pipeline_assets.identity import deployment_engine
 from pipeline_assets.lake import Lake
@@ -28,9 +26,9 @@ from pipeline_assets.ledger.files import FileLedger, StagedFile, staged_files
 from pipeline_assets.ledger.looks import Observer, known_columns, known_event_names
 from pipeline_assets.ledger.quality import Quality, quality
 from pipeline_assets.leftovers import Leftover, built_tables, mark_tables, remove_days_before
-from pipeline_assets.model import Model
-from pipeline_assets.planning import UNPARTITIONED, Spec, Staleness, spans_of
+from pipeline_assets.planning import UNPARTITIONED, Staleness, spans_of
 from pipeline_assets.postgres import server_url
+from pipeline_assets.registry import Tables, collect
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.sources.mapping import rules_version
@@ -40,6 +38,7 @@ from pipeline_assets.staging.loading import SourceLoader, pending_files
 from pipeline_assets.staging.scratch import spill_folder
 from pipeline_assets.staging.staged import lost_files
 from pipeline_assets.storage.opening import open_store
+from pipeline_assets.tables.declarations import Declarations
 from pipeline_assets.undeclared import SOURCE, Declaration, declarations, in_force, missing, write_copy
 
 logger = logging.getLogger(__name__)
@@ -101,10 +100,15 @@ class Platform:
         return FileLedger(self.engine)
 
     @cached_property
-    def model(self) -> Model:
+    def tables(self) -> Tables:
         """Every table, and how it is made."""
         frozen = [each.name for each in self.undeclared if not each.counts]
-        return Model.of(list(self.sources.values()), self.analyses, self.settings, frozen=frozen)
+        return collect(
+            self._declaring(list(self.sources.values()), self.analyses), only=self.settings.tables, frozen=frozen
+        )
+
+    def _declaring(self, sources: Iterable[Source], analyses: Analyses) -> Declarations:
+        return Declarations(tuple(sources), analyses, self.settings.timezone)
 
     @cached_property
     def catalogue(self) -> Catalogue:
@@ -121,15 +125,10 @@ class Platform:
         """A folder of this process for what does not fit into memory or is not whole yet."""
         return spill_folder(self.settings.scratch_dir)
 
-    @property
-    def recipes(self) -> Mapping[str, Spec]:
-        """How every table is made, as the ledger knows it."""
-        return self.model.recipes
-
     @cached_property
     def builds(self) -> BuildLedger:
         """What was built from it."""
-        return BuildLedger(self.engine, list(self.recipes.values()), since=self.settings.first_day)
+        return BuildLedger(self.engine, list(self.tables.values()), since=self.settings.first_day)
 
     @classmethod
     def current(cls, settings: Settings, sources: Sequence[Source], analyses: Analyses) -> "Platform":
@@ -185,7 +184,7 @@ class Platform:
                 "with. Nothing was written. Reload the code location (in the UI: Deployment), or restart the process."
             )
         mark_tables(self.engine, {left.name: left.what for left in self.leftovers(memory) if left.is_table})
-        remove_days_before(self.engine, self.model.tables.values(), self.settings.first_day)
+        remove_days_before(self.engine, self.tables.values(), self.settings.first_day)
         # Of one run at a time is enough: they exclude each other.
         self._settled = {known for known in self._settled if known.startswith(f"{run_id}/")} | {key}
 
@@ -204,9 +203,9 @@ class Platform:
                 continue
             found.append(Leftover(each.noun, each.name, what, memory.seen.get(each.key), is_table=not each.counts))
         found += [Leftover(each.noun, each.name, "being retired; not all of it is removed") for each in memory.retiring]
-        if rest := built - self.model.tables.keys() - {left.name for left in found}:
+        if rest := built - self.tables.keys() - {left.name for left in found}:
             everything = in_force(*self._declared, filter(Declaration.is_readable, undeclared), thaw=True)
-            asked = Model.of(everything.sources, everything.analyses, replace(self.settings, tables=())).tables
+            asked = collect(self._declaring(everything.sources, everything.analyses))
             for name in sorted(rest):
                 what = "not asked for by PIPELINE_TABLES" if name in asked else "nothing declares it any more"
                 found.append(Leftover("table", name, f"{what}; frozen", is_table=True, wanted=name in asked))
@@ -316,7 +315,8 @@ class Platform:
     def unknown_event_names(self) -> dict[str, list[UnknownName]]:
         """The names of events that declarations ask for and that never occurred, by table."""
         known = known_event_names(self.engine)
-        found = {table: never_occurred(names, known) for table, names in self.model.event_names.items()}
+        asked = {name: spec.event_names for name, spec in self.tables.items()}
+        found = {table: never_occurred(names, known) for table, names in asked.items()}
         return {table: names for table, names in found.items() if names}
 
     def restage_lost(self, source: str) -> int:
@@ -373,7 +373,7 @@ class Platform:
     def lost_days(self) -> dict[str, set[date]]:
         """The days of every table of which a listed file is not in the lake, or not as it was written."""
         found: dict[str, set[date]] = {}
-        for name, table in self.model.tables.items():
+        for name, table in self.tables.items():
             if table.store == "lake":
                 listed = self.catalogue.files(name)
                 gone = self.lake.lost(file for files in listed.values() for file in files)
@@ -381,24 +381,24 @@ class Platform:
                     found[name] = {file.day for file in gone}
         return found
 
-    def listed(self, table: Table, days: Iterable[date]) -> DayFiles:
+    def listed(self, table: str, days: Iterable[date]) -> DayFiles:
         """The files that hold a table's rows of some days; days without rows, or never built, have none.
 
         Nor have days before the platform's first.
 
         Args:
-            table: a table in the lake.
+            table: name of a table in the lake.
             days: the days wanted; `[UNPARTITIONED]` of a table without partitions.
 
         Raises:
             LostRowsError: see `require`.
         """
         wanted = [day for day in days if day == UNPARTITIONED or day >= self.settings.first_day]
-        found = self.catalogue.files(table.name, wanted)
-        self.require({table.name: found})
+        found = self.catalogue.files(table, wanted)
+        self.require({table: found})
         return found
 
-    def lake_paths(self, table: Table, days: Iterable[date]) -> list[str]:
+    def lake_paths(self, table: str, days: Iterable[date]) -> list[str]:
         """The same as paths, for DuckDB and pyarrow."""
         return self.lake.paths(file for files in self.listed(table, days).values() for file in files)
 

@@ -27,7 +27,7 @@ from pipeline_assets.locks import turn
 from pipeline_assets.partitions import request_tags
 from pipeline_assets.planning import BuildRequest
 from pipeline_assets.platform import Platform
-from pipeline_assets.runs import surely_under_way
+from pipeline_assets.runs import farthest_days, surely_under_way
 from pipeline_assets.settings import PROJECT_ROOT
 from pipeline_assets.staging.landing import Listing, Refused
 from pipeline_assets.waiting import Wait, WaitedTooLong
@@ -169,8 +169,9 @@ class Refresh:
     def _build(self, report: RefreshReport) -> None:
         tried: set[BuildRequest] = set()
         failed: set[tuple[date, ...]] = set()
+        farthest = farthest_days(self._instance)
         staleness = self._platform.staleness()
-        todo = staleness.requests()
+        todo = staleness.requests(farthest=farthest)
         while todo:
             request = todo.pop(0)
             tried.add(request)
@@ -186,7 +187,7 @@ class Refresh:
                 # Whatever came up meanwhile: files that were loaded by others, days whose inputs changed under a run,
                 # tables that read days of several runs, days of which a table without partitions says otherwise.
                 staleness = self._platform.staleness()
-                found = [new for new in staleness.requests() if new not in tried]
+                found = [new for new in staleness.requests(farthest=farthest) if new not in tried]
                 todo = [new for new in found if new.days not in failed]
         # Computed after the last run, or nothing was stale to begin with.
         report.stale_days = len(set().union(*staleness.tables.values()))

@@ -5,30 +5,31 @@ its own tables and files go, and last the ledger forgets it. Killed anywhere in 
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date
 
 import dagster as dg
 import sqlalchemy as sa
 
-from pipeline_assets.analyses.loading import Analyses
 from pipeline_assets.asset_keys import staging_key, table_key
 from pipeline_assets.build import build_defs
 from pipeline_assets.checks.declared import report_leftovers
-from pipeline_assets.contracts.tables import EVENTS
+from pipeline_assets.declarations.analyses import Analyses
 from pipeline_assets.declarations.problems import suggestion
 from pipeline_assets.declarations.yaml_files import declaring_folder
 from pipeline_assets.ledger.declarations import DeclarationLedger
 from pipeline_assets.ledger.schema import files
 from pipeline_assets.ledger.summary import summarise
 from pipeline_assets.leftovers import built_tables, remove_files, remove_table, rows_of
-from pipeline_assets.model import Model
 from pipeline_assets.planning import STAGING
 from pipeline_assets.platform import Platform
 from pipeline_assets.refresh import Refresh, RefreshReport
+from pipeline_assets.registry import Tables, collect
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.staging.housekeeping import write_views
+from pipeline_assets.tables.declarations import Declarations
+from pipeline_assets.tables.spec import EVENTS
 from pipeline_assets.undeclared import CONVERSION, SOURCE, Declaration, declarations, in_force, missing, write_copy
 
 
@@ -108,7 +109,7 @@ class Retiring:
                 f"The {still.noun} '{name}' is declared: remove its declaration first (its folder with defs.yaml in "
                 f"{declaring_folder(self.settings)}), then run this again."
             )
-        unasked = built_tables(self._engine) - self._model(gone).keys()
+        unasked = built_tables(self._engine) - self._tables(gone).keys()
         if name in unasked and kind in (None, "table"):
             return Retirement("table", name, None, (name,), (self._rows(name),))
         known = sorted({each.name for each in gone} | unasked)
@@ -149,11 +150,11 @@ class Retiring:
         report_leftovers(self.instance, report.leftovers, namespace)
         return report
 
-    def _model(self, undeclared: Collection[Declaration]) -> dict[str, object]:
+    def _tables(self, undeclared: Collection[Declaration]) -> Tables:
         """The tables there would be if some declarations counted too and all tables were asked for."""
         readable = [each for each in undeclared if each.is_readable()]
         counting = in_force(self.sources, self.analyses, readable, thaw=True)
-        return dict(Model.of(counting.sources, counting.analyses, replace(self.settings, tables=())).tables)
+        return collect(Declarations(counting.sources, counting.analyses, self.settings.timezone))
 
     def _planned(self, declaration: Declaration, *, begun: bool) -> Retirement:
         others = [
@@ -161,7 +162,7 @@ class Retiring:
             for each in missing(declarations(self.sources, self.analyses), self._ledger.memory().remembered)
             if each.key != declaration.key
         ]
-        tables = set(self._model([*others, declaration])) - set(self._model(others))
+        tables = set(self._tables([*others, declaration])) - set(self._tables(others))
         if not declaration.counts:
             tables.add(declaration.name)
         built = tables & (built_tables(self._engine) | {declaration.name})
@@ -169,7 +170,7 @@ class Retiring:
         if declaration.kind == CONVERSION:
             rows = rows_of(self._engine, "conversions", "conversion = :name", {"name": declaration.name})
             counts.append(f"{rows:,} rows of conversions")
-        counts += [self._rows(table) for table in sorted(built - {EVENTS.name})]
+        counts += [self._rows(table) for table in sorted(built - {EVENTS})]
         return Retirement(
             declaration.noun, declaration.name, declaration, tuple(sorted(tables)), tuple(counts), begun=begun
         )

@@ -20,6 +20,7 @@ _EXECUTED = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
 _LAUNCHING = timedelta(seconds=30)
 # The longest time from when the resources of a run go to when its end is recorded.
 _ENDING_SECONDS = 5.0
+_BRIDGED_DAYS = 31
 GONE = "The process that executed it is gone."
 
 
@@ -101,6 +102,15 @@ def executed_by(instance: dg.DagsterInstance, run_ids: Iterable[str], url: str) 
         return dict.fromkeys(run_ids)
     storage = instance.run_storage
     return executing(storage.postgres_url if isinstance(storage, LockingRuns) else url, run_ids)
+
+
+def farthest_days(instance: dg.DagsterInstance) -> int | None:
+    """Days that a day of a run may lie from the one before it; None for any.
+
+    Our own storage plans a run for just its days (`dagster_storage.PlannedRun`). Any other writes an event for every
+    table and day from the first to the last.
+    """
+    return None if storage_locks(instance) else _BRIDGED_DAYS
 
 
 def storage_locks(instance: dg.DagsterInstance) -> bool:

@@ -9,10 +9,10 @@ from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 
-from pipeline_assets.contracts.tables import EVENTS
 from pipeline_assets.identity import glance
 from pipeline_assets.ledger.schema import builds, files, staged
 from pipeline_assets.settings import Settings, SettingsError
+from pipeline_assets.tables.spec import EVENTS
 
 DORMANT = timedelta(days=31)
 """A deployment whose last booked day is older holds history: its days end there."""
@@ -73,7 +73,7 @@ def booked_days(connection: sa.Connection, first: date, last: date) -> tuple[dat
         .join_from(staged, files, (files.c.source == s.source) & (files.c.content == s.content))
         .where(files.c.state == "active")
     )
-    days = sa.union_all(landed, sa.select(b.day).where(b.asset == EVENTS.name)).subquery().c
+    days = sa.union_all(landed, sa.select(b.day).where(b.asset == EVENTS)).subquery().c
     query = sa.select(sa.func.min(days.day), sa.func.max(days.day)).where(days.day.between(first, last))
     found = connection.execute(query).one()
     return None if found[0] is None else (found[0], found[1])
@@ -82,7 +82,7 @@ def booked_days(connection: sa.Connection, first: date, last: date) -> tuple[dat
 def _in_lake(settings: Settings, today: date) -> tuple[date, date] | None:
     """The same by the files of the lake: good enough to show, and no reader of rows takes it for more."""
     try:
-        keys = [folder.name for folder in (settings.lake_dir / EVENTS.name).iterdir()]
+        keys = [folder.name for folder in (settings.lake_dir / EVENTS).iterdir()]
     except (OSError, SettingsError):
         return None
     days = [day for day in map(_day, keys) if day is not None and settings.first_day <= day <= today]

@@ -5,7 +5,7 @@ from there:
 
 - A source, a conversion, channels and currencies have their part in tables that others share. They count as they were
   last declared.
-- A funnel, a retention, paths and an attribution have a table of their own. It is frozen: it stays as it is.
+- A funnel, a retention, paths, an attribution and a team's own table have a table. It is frozen: it stays as it is.
 
 `pipeline-assets retire` ends that. Pure values here, and the copy of the ledger's memory in the lake, from which the
 code location knows without a database which assets there are.
@@ -22,7 +22,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from pipeline_assets.analyses.checking import KINDS
-from pipeline_assets.analyses.declaration import (
+from pipeline_assets.analyses.own import find
+from pipeline_assets.declarations.analyses import (
+    Analyses,
     Analysis,
     Attribution,
     Channels,
@@ -31,19 +33,19 @@ from pipeline_assets.analyses.declaration import (
     Funnel,
     Paths,
     Retention,
+    Table,
 )
-from pipeline_assets.analyses.loading import Analyses
 from pipeline_assets.declarations.problems import DeclarationError
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.storage.store import Store, StoreError
 
 SOURCE = "EventSource"
 CONVERSION = "Conversion"
-WITH_TABLE = frozenset({"Funnel", "Retention", "Paths", "Attribution"})
+WITH_TABLE = frozenset({"Funnel", "Retention", "Paths", "Attribution", "Table"})
 """Kinds of analyses with a table of their own, which has their name."""
 ONCE = frozenset({"Channels", "Currencies"})
 """Kinds of which a deployment has one at most."""
-NOUNS = ("source", *(kind.lower() for kind in KINDS), "table")
+NOUNS = tuple(dict.fromkeys(("source", *(kind.lower() for kind in KINDS), "table")))
 """What can be retired, in words."""
 
 # Copies are numbered, for what is in a store is never written over. The first name is that of earlier versions.
@@ -107,8 +109,10 @@ class Declaration:
     def is_readable(self) -> bool:
         """Whether this version can read it."""
         try:
-            self.value()
-        except DeclarationError:
+            value = self.value()
+            if isinstance(value, Table):
+                find(value.spec)
+        except (DeclarationError, LookupError):
             return False
         return True
 
@@ -201,6 +205,7 @@ def in_force(
         paths=_merged(analyses.paths, values, Paths),
         conversions=_merged(analyses.conversions, values, Conversion),
         attributions=_merged(analyses.attributions, values, Attribution),
+        own=_merged(analyses.own, values, Table),
         channels=analyses.channels or next((each for each in values if isinstance(each, Channels)), None),
         currencies=analyses.currencies or next((each for each in values if isinstance(each, Currencies)), None),
     )

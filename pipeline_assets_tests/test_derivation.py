@@ -1,6 +1,6 @@
 """Tables that fall into groups: made again in part they are what they would be made again as a whole."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from datetime import date, datetime, timedelta
 from datetime import time as clock
 from decimal import Decimal
@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline_assets.analyses.loading import Analyses
-from pipeline_assets.derivation import Derived, Groups, build_part, build_whole
-from pipeline_assets.model import Model
-from pipeline_assets.settings import Settings
-from pipeline_assets.transforms.orders import build_order_days
-from pipeline_assets.transforms.person_days import identity_revisions
+from pipeline_assets.derivation import build_part, build_whole
+from pipeline_assets.registry import collect
+from pipeline_assets.tables.declarations import Declarations
+from pipeline_assets.tables.identities import identity_revisions
+from pipeline_assets.tables.order_days import build_order_days
+from pipeline_assets.tables.spec import IncrementalKey, TableSpec
 from pipeline_assets_tests.transforms.commerce_events import shop_events
 from pipeline_assets_tests.transforms.frames import NOON, Row, event, events_frame
 from pipeline_assets_tests.transforms.identity_reference import (
@@ -32,21 +32,19 @@ DAY = timedelta(days=1)
 
 
 @pytest.fixture(scope="module")
-def tables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Derived]:
+def tables() -> Mapping[str, TableSpec]:
     """How every table of an empty deployment is made."""
-    return dict(Model.of([], Analyses(), Settings.for_data_dir(tmp_path_factory.mktemp("data"))).derived)
+    return collect(Declarations(timezone="Europe/Berlin"))
 
 
 def midnight(day: date) -> datetime:
     return datetime.combine(day, clock(), BERLIN)
 
 
-def rows_of_groups(
-    derived: Derived, table: pl.DataFrame, days: Collection[date]
-) -> Callable[[pl.Series], pl.DataFrame]:
+def rows_of_groups(spec: TableSpec, table: pl.DataFrame, days: Collection[date]) -> Callable[[pl.Series], pl.DataFrame]:
     """The rows of all groups with a row of a seed, or with one that may be made of rows on some days."""
-    assert derived.groups is not None
-    groups: Groups = derived.groups
+    assert spec.incremental is not None
+    groups: IncrementalKey = spec.incremental
 
     def found(seeds: pl.Series) -> pl.DataFrame:
         wanted = set(seeds.to_list())
@@ -61,28 +59,28 @@ def rows_of_groups(
     return found
 
 
-def on_days(frame: pl.DataFrame, derived: Derived, days: Collection[date]) -> pl.LazyFrame:
-    """The rows of a table's only input on some days."""
-    (reads,) = derived.reads
-    return frame.lazy().filter(pl.col(reads.table.partition_column or "").is_in(list(days)))
+def on_days(frame: pl.DataFrame, days: Collection[date]) -> pl.LazyFrame:
+    """The rows of an input on some days."""
+    return frame.lazy().filter(pl.col("activity_date").is_in(list(days)))
 
 
 def assert_part_makes_the_whole(
-    derived: Derived, before: pl.DataFrame, after: pl.DataFrame, changed: Collection[date]
+    spec: TableSpec, before: pl.DataFrame, after: pl.DataFrame, changed: Collection[date]
 ) -> None:
-    (source,) = (reads.table.name for reads in derived.reads)
-    was, wanted = (build_whole(derived, {source: frame.lazy()}) for frame in (before, after))
+    (source,) = (reads.table for reads in spec.inputs)
+    was, wanted = (build_whole(spec, {source: frame.lazy()}) for frame in (before, after))
     part = build_part(
-        derived,
+        spec,
         {source: after.lazy()},
-        {source: on_days(after, derived, changed)},
+        {source: on_days(after, changed)},
         changed=changed,
-        rows_of_groups=rows_of_groups(derived, was.rows, changed),
+        rows_of_groups=rows_of_groups(spec, was.rows, changed),
         revisions=was.revisions or {},
+        day_columns={source: "activity_date"},
     )
     assert part is not None
     assert part.existing is not None
-    key = derived.table.contract.primary_key()
+    key = spec.contract.primary_key()
     result = pl.concat([was.rows.join(part.existing, on=key, how="anti"), part.rows])
     assert result.sort(key).equals(wanted.rows.sort(key))
     assert part.revisions == wanted.revisions
@@ -101,7 +99,7 @@ def differing_days(frame: pl.DataFrame, other: pl.DataFrame, day: str) -> set[da
 @given(visitor_days(most=24), visitor_days(most=24), st.randoms(use_true_random=False))
 @settings(max_examples=60, deadline=None)
 def test_people_made_again_for_the_days_that_changed_are_the_people_of_all_days(
-    tables: dict[str, Derived], rows: list[Row], others: list[Row], random: Random
+    tables: Mapping[str, TableSpec], rows: list[Row], others: list[Row], random: Random
 ) -> None:
     days = sorted({row["activity_date"] for row in (*rows, *others)})
     changed = set(random.sample(days, random.randrange(len(days) + 1)))
@@ -119,7 +117,7 @@ def test_people_made_again_for_the_days_that_changed_are_the_people_of_all_days(
 @given(shop_events(), shop_events(), st.randoms(use_true_random=False))
 @settings(max_examples=60, deadline=None)
 def test_orders_made_again_for_the_days_that_changed_are_the_orders_of_all_days(
-    tables: dict[str, Derived], rows: list[Row], others: list[Row], random: Random
+    tables: Mapping[str, TableSpec], rows: list[Row], others: list[Row], random: Random
 ) -> None:
     days = sorted({row["event_date"] for row in (*rows, *others)})
     changed = set(random.sample(days, random.randrange(len(days) + 1)))
@@ -129,7 +127,7 @@ def test_orders_made_again_for_the_days_that_changed_are_the_orders_of_all_days(
     assert_part_makes_the_whole(tables["orders"], before, after, changed)
 
 
-def test_only_the_groups_of_the_days_that_changed_are_made_again(tables: dict[str, Derived]) -> None:
+def test_only_the_groups_of_the_days_that_changed_are_made_again(tables: Mapping[str, TableSpec]) -> None:
     rows = [visitor_day(NOON + day * DAY, anonymous_id=name) for day, name in enumerate("abcd")]
     before, after = visitor_days_frame(rows), visitor_days_frame([*rows, visitor_day(NOON + 4 * DAY, anonymous_id="b")])
     identities = tables["identities"]
@@ -139,10 +137,11 @@ def test_only_the_groups_of_the_days_that_changed_are_made_again(tables: dict[st
     part = build_part(
         identities,
         {"visitor_days": after.lazy()},
-        {"visitor_days": on_days(after, identities, days)},
+        {"visitor_days": on_days(after, days)},
         changed=days,
         rows_of_groups=rows_of_groups(identities, was, days),
         revisions=told,
+        day_columns={"visitor_days": "activity_date"},
     )
     assert part is not None
     assert part.existing is not None
@@ -150,7 +149,7 @@ def test_only_the_groups_of_the_days_that_changed_are_made_again(tables: dict[st
 
 
 def test_an_anonymous_id_that_reads_like_the_visitor_of_a_user_is_made_again_with_it(
-    tables: dict[str, Derived],
+    tables: Mapping[str, TableSpec],
 ) -> None:
     user, namesake = (
         visitor_day(anonymous_id=None, user_id="u"),
@@ -163,7 +162,7 @@ def test_an_anonymous_id_that_reads_like_the_visitor_of_a_user_is_made_again_wit
 
 
 def test_a_row_without_events_that_names_two_components_is_told_by_both_though_only_one_was_there_on_the_day(
-    tables: dict[str, Derived],
+    tables: Mapping[str, TableSpec],
 ) -> None:
     later = [
         visitor_day(NOON + DAY, anonymous_id=None, user_id="u"),
@@ -176,7 +175,7 @@ def test_a_row_without_events_that_names_two_components_is_told_by_both_though_o
 
 @pytest.mark.parametrize("lost", [0, 1, 2])
 def test_what_has_lost_its_rows_on_a_day_is_made_again_though_nothing_there_names_it_any_more(
-    tables: dict[str, Derived], lost: int
+    tables: Mapping[str, TableSpec], lost: int
 ) -> None:
     days = [NOON + day * DAY for day in range(3)]
     seen = [visitor_day(day, user_id="u", events=number + 1) for number, day in enumerate(days)]

@@ -17,9 +17,10 @@ from pipeline_assets.components.loading import declared
 from pipeline_assets.declarations.yaml_files import DEFS_DIR
 from pipeline_assets.io_managers.postgres import declared_table, quoted
 from pipeline_assets.ledger.migrate import migrate
-from pipeline_assets.model import Model
 from pipeline_assets.postgres import connect
+from pipeline_assets.registry import collect
 from pipeline_assets.settings import Settings
+from pipeline_assets.tables.declarations import Declarations
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -168,14 +169,15 @@ def test_every_query_can_be_asked(postgres_url: str, tmp_path: Path) -> None:
         if re.search(r"components\.(?!Channels|Currencies)\w+", block.text):
             declare(block, folder)
     settings = Settings.for_data_dir(tmp_path, defs_dir=folder)
-    model = Model.of(*declared(settings), settings)
+    sources, analyses = declared(settings)
+    tables = collect(Declarations(tuple(sources), analyses))
     engine = sa.create_engine(postgres_url.replace("postgresql://", "postgresql+psycopg://"))
     migrate(engine)
     engine.dispose()
     wrong = []
     with connect(postgres_url, autocommit=True) as connection:
         connection.execute("create schema marts")
-        for table in model.tables.values():
+        for table in tables.values():
             columns = declared_table(pl.Schema(), table.contract).columns
             listed = ", ".join(f"{quoted(column.name)} {column.type}" for column in columns)
             connection.execute(f"create table {quoted('marts', table.name)} ({listed})")  # ty: ignore[no-matching-overload]

@@ -111,6 +111,16 @@ def test_a_run_has_a_bounded_number_of_days() -> None:
     assert {request.tables for request in found} == {("events",)}
 
 
+@given(stale(), st.integers(1, 400))
+def test_where_days_may_not_lie_far_apart_they_are_several_runs(found: Staleness, farthest: int) -> None:
+    requests = found.requests(farthest=farthest)
+    assert {day for request in requests for day in request.days} <= found.days
+    for request in requests:
+        assert all((later - earlier).days <= farthest for earlier, later in pairwise(request.days))
+    for earlier, later in pairwise(request for request in requests if request.days):
+        assert (later.days[0] - earlier.days[-1]).days > farthest
+
+
 def test_a_run_says_its_days() -> None:
     assert str(BuildRequest((), ("users",))) == "tables without partitions"
     assert str(BuildRequest((*march(1),), ("events",))) == "2026-03-01"

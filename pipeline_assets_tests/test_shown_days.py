@@ -11,10 +11,10 @@ from dagster._core.definitions.partitions.snap import PartitionsSnap
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline_assets.contracts.tables import EVENTS
 from pipeline_assets.partitions import daily_partitions
 from pipeline_assets.settings import Settings
 from pipeline_assets.shown_days import DORMANT, NOTHING_YET, Span, shown_days, span
+from pipeline_assets.tables.spec import EVENTS
 
 TODAY = date(2026, 6, 15)
 DAYS = st.dates(date(2010, 1, 1), TODAY)
@@ -45,8 +45,8 @@ def test_where_the_server_is_down_the_lake_tells_and_no_server_is_started(tmp_pa
     settings = Settings.for_data_dir(tmp_path, timezone=timezone)
     days = [date(2026, 3, day) for day in (2, 3, 5)]
     for day in [*days, date(2009, 1, 1)]:
-        (settings.lake_dir / EVENTS.name / day.isoformat()).mkdir(parents=True)
-    (settings.lake_dir / EVENTS.name / "event_date=never").mkdir()
+        (settings.lake_dir / EVENTS / day.isoformat()).mkdir(parents=True)
+    (settings.lake_dir / EVENTS / "event_date=never").mkdir()
     assert shown_days(settings) == Span(days[0], days[-1])
     partitions = daily_partitions(settings)
     assert in_ui(partitions) == [f"2026-03-0{day}" for day in range(2, 6)]

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline_assets.analyses.checking import KINDS
-from pipeline_assets.analyses.loading import Analyses, load_analyses
+from pipeline_assets.analyses.loading import load_analyses
+from pipeline_assets.declarations.analyses import Analyses
 from pipeline_assets.declarations.problems import DeclarationError
 from pipeline_assets.sources.declaration import FORMATS, Source
 from pipeline_assets.sources.loading import load_sources

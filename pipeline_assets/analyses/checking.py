@@ -11,7 +11,8 @@ from typing import Any
 
 import polars as pl
 
-from pipeline_assets.analyses.declaration import (
+from pipeline_assets.analyses.own import table_problems
+from pipeline_assets.declarations.analyses import (
     Attribution,
     Channels,
     Conversion,
@@ -20,12 +21,13 @@ from pipeline_assets.analyses.declaration import (
     Paths,
     Retention,
     Selector,
+    Table,
 )
-from pipeline_assets.analyses.event_columns import EVENT_COLUMNS
 from pipeline_assets.declarations.binding import binding_error, empty_relation, in_words, result_type
 from pipeline_assets.declarations.expressions import Expression, ExpressionError, parse
 from pipeline_assets.declarations.problems import Location, Problem, suggestion
 from pipeline_assets.declarations.yaml_files import Kind
+from pipeline_assets.tables.event_columns import EVENT_COLUMNS
 
 _ROWS = empty_relation(EVENT_COLUMNS)
 _NUMBERS = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|BIGNUM|DECIMAL\(.*\)|FLOAT|DOUBLE|VARCHAR|JSON")
@@ -199,7 +201,9 @@ CONVERSION = Kind(Conversion, "conversion", conversion_problems)
 ATTRIBUTION = Kind(Attribution, "attribution", attribution_problems, _stand_in)
 CHANNELS = Kind(Channels, "channels declaration", channels_problems, _stand_in)
 CURRENCIES = Kind(Currencies, "currencies declaration", currencies_problems, _stand_in)
+TABLE = Kind(Table, "table", table_problems, _stand_in)
 KINDS: dict[str, Kind[Any]] = {
-    kind.model.__name__: kind for kind in (FUNNEL, RETENTION, PATHS, CONVERSION, ATTRIBUTION, CHANNELS, CURRENCIES)
+    kind.model.__name__: kind
+    for kind in (FUNNEL, RETENTION, PATHS, CONVERSION, ATTRIBUTION, CHANNELS, CURRENCIES, TABLE)
 }
 """Name of the component -> what it declares."""

@@ -1,12 +1,13 @@
 """Reads the declared analyses of a deployment; every mistake is reported with file, line, column and a suggestion."""
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from pipeline_assets.analyses.checking import KINDS
-from pipeline_assets.analyses.declaration import (
+from pipeline_assets.analyses.own import make_importable
+from pipeline_assets.declarations.analyses import (
+    Analyses,
     Analysis,
     Attribution,
     Channels,
@@ -15,87 +16,21 @@ from pipeline_assets.analyses.declaration import (
     Funnel,
     Paths,
     Retention,
-    Selector,
+    Table,
 )
-from pipeline_assets.contracts.tables import TABLES
 from pipeline_assets.declarations.problems import DeclarationError, Problem, suggestion
-from pipeline_assets.declarations.yaml_files import Declared, declaring_folder, documents, read
+from pipeline_assets.declarations.yaml_files import DEFS_DIR, Declared, declaring_folder, documents, read
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.declaration import Source
+from pipeline_assets.tables.fixed import fixed_tables
 
 PACKAGE = "pipeline_assets.components"
 """The components are named below it in YAML, e.g. `type: pipeline_assets.components.Funnel`."""
-
-STANDARD_TABLES = frozenset(
-    {
-        *TABLES,
-        "supplied_session_days",
-        "supplied_sessions",
-        "visitor_days",
-        "identities",
-        "person_days",
-        "active_users",
-        "visitors",
-        "users",
-        "pages",
-        "campaigns",
-        "products",
-        "order_days",
-        "orders",
-        "revenue",
-        "conversions",
-        "retention_days",
-    }
-)
-"""Names no analysis may have."""
 
 _OTHERS = ("EventSource", "EventPipeline")
 _ONCE = (Channels, Currencies)
 
 A = TypeVar("A", bound=Analysis)
-
-
-@dataclass(frozen=True)
-class Analyses:
-    """The declared analyses of a deployment, each kind sorted by name."""
-
-    funnels: tuple[Funnel, ...] = ()
-    retentions: tuple[Retention, ...] = ()
-    paths: tuple[Paths, ...] = ()
-    conversions: tuple[Conversion, ...] = ()
-    attributions: tuple[Attribution, ...] = ()
-    channels: Channels | None = None
-    currencies: Currencies | None = None
-
-    @property
-    def tables(self) -> tuple[Funnel | Retention | Paths | Attribution, ...]:
-        """Those that have a table of their own, sorted by name."""
-        found = (*self.funnels, *self.retentions, *self.paths, *self.attributions)
-        return tuple(sorted(found, key=lambda analysis: analysis.name))
-
-    @property
-    def event_names(self) -> dict[str, list[str]]:
-        """The names of events that are asked for, by the table that asks."""
-        asked: dict[str, list[Selector]] = {funnel.name: list(funnel.steps) for funnel in self.funnels}
-        asked |= {retention.name: [retention.cohort, retention.returning] for retention in self.retentions}
-        if self.conversions:
-            asked["conversions"] = list(self.conversions)
-        named = {
-            table: [name for selector in selectors for name in selector.event or ()]
-            for table, selectors in asked.items()
-        }
-        return {table: list(dict.fromkeys(names)) for table, names in named.items() if names}
-
-    def conversion(self, name: str) -> Conversion:
-        """The conversion of a name.
-
-        Raises:
-            KeyError: there is none.
-        """
-        for conversion in self.conversions:
-            if conversion.name == name:
-                return conversion
-        raise KeyError(name)
 
 
 def declared_analyses(settings: Settings) -> Analyses:
@@ -104,7 +39,11 @@ def declared_analyses(settings: Settings) -> Analyses:
     Raises:
         DeclarationError: with every mistake in every file; also if the folder does not exist.
     """
-    return load_analyses(declaring_folder(settings))
+    folder = declaring_folder(settings)
+    project = settings.project_dir
+    # Where a team may have its own tables, beside the packages that are installed.
+    make_importable([*((project / "src", project) if project else ()), *((folder,) if folder != DEFS_DIR else ())])
+    return load_analyses(folder)
 
 
 def load_analyses(*folders: Path) -> Analyses:
@@ -150,6 +89,7 @@ def read_analyses(*folders: Path) -> tuple[Analyses, list[str]]:
         paths=_sorted(analyses, Paths),
         conversions=_sorted(analyses, Conversion),
         attributions=_sorted(analyses, Attribution),
+        own=_sorted(analyses, Table),
         channels=next(iter(_sorted(analyses, Channels)), None),
         currencies=next(iter(_sorted(analyses, Currencies)), None),
     )
@@ -166,7 +106,7 @@ def properties_without_source(analyses: Analyses, sources: Collection[Source]) -
     known = {source.property or source.name for source in sources}
     found = {
         analysis.name: tuple(name for name in analysis.properties if name not in known)
-        for analysis in (*analyses.tables, *analyses.conversions)
+        for analysis in (*analyses.of_properties, *analyses.conversions)
     }
     return {name: properties for name, properties in sorted(found.items()) if properties}
 
@@ -183,7 +123,7 @@ def _name_mistakes(found: Sequence[Declared]) -> Iterator[str]:
         if not name:
             continue
         earlier = first.setdefault(name, declared)
-        if name in STANDARD_TABLES:
+        if name in fixed_tables():
             message = f"'{name}' is a table of the standard model; give the analysis another `name:`"
             yield document.at(Problem(("name",), message))
         elif earlier is not declared:
@@ -196,7 +136,7 @@ def _without_mistakes(found: Sequence[Declared]) -> list[Analysis]:
     for declared in found:
         value = declared.value
         once = isinstance(value, _ONCE)
-        if declared.sound and (once or (value.name and value.name not in STANDARD_TABLES)):
+        if declared.sound and (once or (value.name and value.name not in fixed_tables())):
             first.setdefault((type(value).__name__, "") if once else ("", value.name), value)
     conversions = {value.name for value in first.values() if isinstance(value, Conversion)}
     return [value for value in first.values() if not isinstance(value, Attribution) or value.conversion in conversions]

@@ -7,7 +7,6 @@ from typing import Any
 import dagster as dg
 
 from pipeline_assets.asset_keys import table_key
-from pipeline_assets.contracts.tables import Table
 from pipeline_assets.ledger.builds import Claim
 from pipeline_assets.metadata import column_lineage, column_schema
 from pipeline_assets.partitions import ONLY_STALE_TAG, tagged_days
@@ -15,13 +14,13 @@ from pipeline_assets.planning import UNPARTITIONED
 from pipeline_assets.platform import Platform
 from pipeline_assets.resources import resource_key
 from pipeline_assets.settings import Settings
+from pipeline_assets.tables.spec import TableSpec
 
 
 def table_arguments(
-    table: Table,
+    table: TableSpec,
     settings: Settings,
     *,
-    version: str,
     made_of: Mapping[str, Sequence[dg.AssetKey]],
     days: dg.DailyPartitionsDefinition,
     **arguments: Any,
@@ -31,7 +30,6 @@ def table_arguments(
     Args:
         table: the table.
         settings: the deployment's.
-        version: of its recipe.
         made_of: the assets that its column lineage may name, by the name that contracts use.
         days: the partitions of daily tables.
         arguments: further ones.
@@ -54,14 +52,14 @@ def table_arguments(
         "group_name": settings.namespace.named(table.group),
         "kinds": {"polars", "parquet" if table.store == "lake" else "postgres"},
         "io_manager_key": resource_key(table.store, settings.namespace),
-        "code_version": version,
+        "code_version": table.version,
         "metadata": metadata,
         **daily,
         **arguments,
     }
 
 
-def claimed(context: dg.AssetExecutionContext, platform: Platform, table: Table) -> Claim:
+def claimed(context: dg.AssetExecutionContext, platform: Platform, table: TableSpec) -> Claim:
     """The days this run builds of a table, claimed in the ledger before anything of their inputs is read."""
     run_id = context.run.run_id
     platform.settle(run_id, building=True)
@@ -69,7 +67,7 @@ def claimed(context: dg.AssetExecutionContext, platform: Platform, table: Table)
     return platform.claim(table.name, days, run_id)
 
 
-def run_days(context: dg.AssetExecutionContext, platform: Platform, table: Table) -> list[date]:
+def run_days(context: dg.AssetExecutionContext, platform: Platform, table: TableSpec) -> list[date]:
     """The days this run builds of a table, in order.
 
     All of its partitions, or of a run that was asked for what is stale, those that are stale for the table: no other

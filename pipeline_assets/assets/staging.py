@@ -12,7 +12,6 @@ from sqlalchemy.exc import SQLAlchemyError
 from pipeline_assets.asset_keys import staging_key
 from pipeline_assets.checks.grouping import grouped
 from pipeline_assets.checks.staging import staging_checks, worst_files
-from pipeline_assets.contracts.staged_events import StagedEvents
 from pipeline_assets.ledger.files import Load
 from pipeline_assets.ledger.summary import summarise
 from pipeline_assets.metadata import column_schema
@@ -21,6 +20,7 @@ from pipeline_assets.progress import Progress
 from pipeline_assets.resources import with_resources_of
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.declaration import Source
+from pipeline_assets.sources.staged_events import StagedEvents
 from pipeline_assets.staging.housekeeping import remove_uncounted, write_views
 from pipeline_assets.staging.merging import MergeError, merge_small_files
 from pipeline_assets.staging.scratch import remove_spilled

@@ -8,38 +8,38 @@ from dagster_duckdb import DuckDBResource
 from pipeline_assets.asset_keys import table_key
 from pipeline_assets.assets.building import claimed, table_arguments
 from pipeline_assets.built import Built
-from pipeline_assets.contracts.tables import STAGED, Table
-from pipeline_assets.derivation import Derived, Reads
 from pipeline_assets.engine.building import Building
 from pipeline_assets.io_managers.marts import MartsIOManager
 from pipeline_assets.partitions import ONLY_STALE_TAG
+from pipeline_assets.planning import STAGING
 from pipeline_assets.platform import Platform
 from pipeline_assets.progress import Progress
+from pipeline_assets.registry import Tables
 from pipeline_assets.resources import with_resources_of
 from pipeline_assets.settings import Settings
+from pipeline_assets.tables.spec import Input, TableSpec
 
 
 def table_asset(
-    derived: Derived,
+    spec: TableSpec,
     settings: Settings,
     *,
-    version: str,
+    tables: Tables,
     made_of: Mapping[str, Sequence[dg.AssetKey]],
     days: dg.DailyPartitionsDefinition,
 ) -> dg.AssetsDefinition:
     """The asset of a table; see `table_arguments`."""
-    table = derived.table
     namespace = settings.namespace
     # The step reads what its claim lists, which Dagster's way of loading inputs before it could not.
     deps: list[dg.AssetDep | dg.AssetKey] = []
-    for each in derived.reads:
-        if each.table is STAGED:
-            deps += made_of[STAGED.name]
+    for each in spec.inputs:
+        if each.table == STAGING:
+            deps += made_of[STAGING]
         else:
-            key = table_key(each.table.name, namespace)
-            deps.append(dg.AssetDep(key, partition_mapping=_mapping(each, table)))
+            key = table_key(each.table, namespace)
+            deps.append(dg.AssetDep(key, partition_mapping=_mapping(each, spec, tables)))
 
-    @dg.asset(**table_arguments(table, settings, version=version, made_of=made_of, days=days, deps=deps))
+    @dg.asset(**table_arguments(spec, settings, made_of=made_of, days=days, deps=deps))
     @with_resources_of(namespace)
     def asset(
         context: dg.AssetExecutionContext,
@@ -50,11 +50,11 @@ def table_asset(
     ) -> Built:
         building = Building(
             platform,
-            derived,
-            claimed(context, platform, table),
+            spec,
+            claimed(context, platform, spec),
             marts=marts,
             database=duckdb.get_connection,
-            track=lambda batches: progress.track(table.name, batches, context.log),
+            track=lambda batches: progress.track(spec.name, batches, context.log),
         )
         # Whoever asks for the table itself, not for what is stale, gets all of it anew.
         return building.built(only_changed=ONLY_STALE_TAG in context.run.tags)
@@ -62,10 +62,10 @@ def table_asset(
     return asset
 
 
-def _mapping(each: Reads, table: Table) -> dg.PartitionMapping | None:
-    if each.table.partition_column is None:
+def _mapping(each: Input, table: TableSpec, tables: Tables) -> dg.PartitionMapping | None:
+    if not tables[each.table].is_daily:
         return None
-    if table.partition_column is None:
+    if not table.is_daily:
         return dg.AllPartitionMapping()
     if each.before or each.after:
         # Before the first day shown, and after the current one, there is nothing to read and nothing amiss.

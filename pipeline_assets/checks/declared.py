@@ -7,10 +7,10 @@ import dagster as dg
 from pipeline_assets.asset_keys import table_key
 from pipeline_assets.checks.grouping import Check, asset_check
 from pipeline_assets.checks.results import result
-from pipeline_assets.contracts.tables import EVENTS
 from pipeline_assets.leftovers import Leftover
 from pipeline_assets.namespace import Namespace
 from pipeline_assets.platform import Platform
+from pipeline_assets.tables.spec import EVENTS
 
 NAME = "everything_is_declared"
 
@@ -19,7 +19,7 @@ def declared_check() -> Check:
     """The check, a warning of `events`."""
 
     @asset_check(
-        asset=EVENTS.name,
+        asset=EVENTS,
         name=NAME,
         description="Sources, analyses and tables that are there although they are no longer declared. Sources, "
         "conversions, channels and currencies count as last declared, the tables of other analyses are frozen. Declare "
@@ -35,7 +35,7 @@ def report_leftovers(instance: dg.DagsterInstance, leftovers: Sequence[Leftover]
     """Let the check say what is found now, without a run, if it says something else: undeclaring starts no run."""
     found = _found(leftovers)
     now = dg.AssetCheckEvaluation(
-        asset_key=table_key(EVENTS.name, namespace),
+        asset_key=table_key(EVENTS, namespace),
         check_name=NAME,
         passed=found.passed,
         severity=found.severity,

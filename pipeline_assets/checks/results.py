@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from datetime import date
-from typing import TypeVar
 
 import dagster as dg
 
@@ -12,8 +11,6 @@ from pipeline_assets.platform import Platform
 
 # Of shares and hours; more of them say nothing.
 _DIGITS = 4
-
-Key = TypeVar("Key")
 
 
 def checked_days(context: dg.AssetCheckExecutionContext, platform: Platform, table: str) -> list[date]:
@@ -39,24 +36,6 @@ def result(
         severity=dg.AssetCheckSeverity.WARN if warn else dg.AssetCheckSeverity.ERROR,
         description=description or None,
         metadata=_readable(numbers),
-    )
-
-
-def compared(
-    expected: Mapping[Key, object], actual: Mapping[Key, object], what: str, **also: object
-) -> dg.AssetCheckResult:
-    """Passes where both sides are equal; names the first difference, and shows further numbers."""
-    differing = sorted(str(key) for key in expected.keys() | actual.keys() if expected.get(key) != actual.get(key))
-    numbers: dict[str, object] = {"compared": len(expected.keys() | actual.keys()), "differing": len(differing)}
-    if differing:
-        first = next(key for key in expected.keys() | actual.keys() if str(key) == differing[0])
-        numbers |= {
-            "first_difference": differing[0],
-            "expected": str(expected.get(first)),
-            "actual": str(actual.get(first)),
-        }
-    return result(
-        not differing, numbers | also, description=f"{what}: {len(differing)} of {numbers['compared']} differ"
     )
 
 

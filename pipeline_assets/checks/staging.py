@@ -8,13 +8,13 @@ import dagster as dg
 from pipeline_assets.checks.footers import read_footers
 from pipeline_assets.checks.grouping import Check, asset_check
 from pipeline_assets.checks.results import result
-from pipeline_assets.contracts.staged_events import StagedEvents
 from pipeline_assets.hints import DRIFT
 from pipeline_assets.ledger.quality import LATELY, BookedLines
 from pipeline_assets.ledger.summary import SourceSummary, is_silent, summarise
 from pipeline_assets.platform import Platform
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.sources.raw_columns import in_words
+from pipeline_assets.sources.staged_events import StagedEvents
 from pipeline_assets.staging.staged import lost_files
 from pipeline_assets.storage.parquet import read_metadata
 

@@ -264,8 +264,8 @@ def adopt(
     """
     from pipeline_assets.components.loading import declared
     from pipeline_assets.identity import adopt, found
-    from pipeline_assets.model import LAKE_TABLES
     from pipeline_assets.platform import Platform
+    from pipeline_assets.tables.fixed import fixed_tables
     from pipeline_assets.undeclared import write_copy
 
     with current_settings() as settings:
@@ -274,7 +274,7 @@ def adopt(
         if not yes and not typer.confirm("Remove the tables in this lake, and build them again from this ledger?"):
             raise typer.Exit(1)
         # Those too that only what is no longer declared had asked for: the ledger may know nothing of them.
-        adopt(settings, [table.name for table in LAKE_TABLES])
+        adopt(settings, sorted({*fixed_tables(), *platform.tables}))
         # The lake may remember the declarations of another ledger.
         write_copy(platform.lake.store, platform.memory().remembered)
         console.print("They are one deployment now. Build it: pipeline-assets refresh")

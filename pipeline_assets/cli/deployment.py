@@ -15,7 +15,7 @@ from pipeline_assets.settings import Settings, SettingsError
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-    from pipeline_assets.analyses.loading import Analyses
+    from pipeline_assets.declarations.analyses import Analyses
     from pipeline_assets.platform import Platform
     from pipeline_assets.refresh import Refresh
     from pipeline_assets.sources.declaration import Source
@@ -167,7 +167,8 @@ def current_refresh(*, demo: bool = False, quiet: bool = False) -> Generator[tup
 
 def readable(settings: Settings) -> "tuple[list[Source], Analyses, list[str]]":
     """The sources and analyses in which there is no mistake, and the mistakes in the others."""
-    from pipeline_assets.analyses.loading import Analyses, read_analyses
+    from pipeline_assets.analyses.loading import read_analyses
+    from pipeline_assets.declarations.analyses import Analyses
     from pipeline_assets.declarations.yaml_files import declaring_folder
     from pipeline_assets.sources.loading import DeclarationError, read_sources
 

@@ -118,18 +118,18 @@ def status_document(platform: "Platform", mistakes: Sequence[str] = ()) -> dict[
         )
     stale = platform.staleness().tables
     tables = []
-    for name, recipe in platform.recipes.items():
+    for name, spec in platform.tables.items():
         days = [day for day in platform.builds.built_days(name) if day != UNPARTITIONED]
         tables.append(
             {
                 "table": name,
-                "daily": recipe.is_daily,
+                "daily": spec.is_daily,
                 "built": bool(platform.builds.built_days(name)),
-                "days_built": len(days) if recipe.is_daily else None,
-                "first_day": days[0] if recipe.is_daily and days else None,
-                "last_day": days[-1] if recipe.is_daily and days else None,
+                "days_built": len(days) if spec.is_daily else None,
+                "first_day": days[0] if spec.is_daily and days else None,
+                "last_day": days[-1] if spec.is_daily and days else None,
                 "stale": bool(stale[name]),
-                "stale_days": len(stale[name]) if recipe.is_daily else None,
+                "stale_days": len(stale[name]) if spec.is_daily else None,
             }
         )
     return {

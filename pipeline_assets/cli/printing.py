@@ -280,9 +280,9 @@ def print_status(platform: "Platform", *, leftovers: bool = True) -> None:
     table = Table("table", title="Tables", title_justify="left")
     for heading in ("days built", "first day", "last day", "stale days"):
         table.add_column(heading, justify="right")
-    for name, recipe in platform.recipes.items():
+    for name, spec in platform.tables.items():
         days = platform.builds.built_days(name)
-        if not recipe.is_daily:
+        if not spec.is_daily:
             table.add_row(name, "whole" if days else "", "", "", "stale" if stale[name] else "0")
             continue
         table.add_row(

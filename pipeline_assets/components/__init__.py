@@ -8,6 +8,7 @@ from pipeline_assets.components.analyses import (
     Funnel,
     Paths,
     Retention,
+    Table,
 )
 from pipeline_assets.components.event_pipeline import EventPipeline
 from pipeline_assets.components.event_source import EventSource
@@ -22,4 +23,5 @@ __all__ = [
     "Funnel",
     "Paths",
     "Retention",
+    "Table",
 ]

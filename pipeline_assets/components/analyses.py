@@ -1,4 +1,4 @@
-"""The components behind the YAML of analyses: their attributes are the models of `analyses.declaration`."""
+"""The components behind the YAML of analyses: their attributes are the models of `declarations.analyses`."""
 
 from typing import Any, ClassVar
 
@@ -6,8 +6,8 @@ import dagster as dg
 from dagster.components.scaffold.scaffold import scaffold_with
 from pydantic import BaseModel
 
-from pipeline_assets.analyses import declaration
 from pipeline_assets.components.declaring import settings_of
+from pipeline_assets.declarations import analyses as declaration
 
 
 class AnalysisScaffolder(dg.Scaffolder):
@@ -58,6 +58,12 @@ class AttributionScaffolder(AnalysisScaffolder):
     example: ClassVar = {"conversion": "purchase", "by": "person", "lookback_days": 30}
 
 
+class TableScaffolder(AnalysisScaffolder):
+    """Writes the name of a table of one's own to start from."""
+
+    example: ClassVar = {"spec": "my_package.tables.my_table:my_table"}
+
+
 class ChannelsScaffolder(AnalysisScaffolder):
     """Writes channels to start from."""
 
@@ -96,7 +102,7 @@ class AnalysisComponent(dg.Component):
         return cls(analysis.model_copy(update={"name": analysis.name or context.path.name}))
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
-        """Nothing of its own: what a table of the model depends on is known where all declarations are, see `model`."""
+        """Nothing of its own: what a table depends on is known where all declarations are, see `registry`."""
         settings_of(context)
         return dg.Definitions()
 
@@ -134,6 +140,13 @@ class Attribution(AnalysisComponent):
     """Which visits a conversion is owed to, by up to eight models whose credits add up to its value."""
 
     model = declaration.Attribution
+
+
+@scaffold_with(TableScaffolder)
+class Table(AnalysisComponent):
+    """A table of the team's own, made in its own package: `spec` says where its TableSpec is."""
+
+    model = declaration.Table
 
 
 @scaffold_with(ChannelsScaffolder)

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import dagster as dg
 
-from pipeline_assets.analyses.loading import Analyses, declared_analyses
+from pipeline_assets.analyses.loading import declared_analyses
 from pipeline_assets.components.declaring import PIPELINE, DefsModule, PipelineTree
+from pipeline_assets.declarations.analyses import Analyses
 from pipeline_assets.declarations.problems import DeclarationError
 from pipeline_assets.declarations.yaml_files import DEFS_DIR, FILE_NAMES, Document, declaring_folder, documents
 from pipeline_assets.settings import Settings

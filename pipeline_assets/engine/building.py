@@ -12,30 +12,31 @@ from duckdb import DuckDBPyConnection
 
 from pipeline_assets.batching import Batch, batches
 from pipeline_assets.built import Built
-from pipeline_assets.contracts.tables import EVENTS, STAGED, Table
 from pipeline_assets.day_counts import DayCounts
-from pipeline_assets.derivation import Counted, Derived, Groups, Reads, build_part, build_whole
+from pipeline_assets.derivation import build_part, build_whole
 from pipeline_assets.engine.rows import LakeRows, MartRows, Rows
 from pipeline_assets.ledger.builds import Claim
 from pipeline_assets.ledger.catalogue import LakeFile
 from pipeline_assets.ledger.looks import MOST_EVENT_NAMES
+from pipeline_assets.planning import STAGING
 from pipeline_assets.platform import Platform
 from pipeline_assets.staging.staged import scan_staged
+from pipeline_assets.tables.spec import EVENTS, Counted, IncrementalKey, Input, TableSpec
 
 
 class Marts(Protocol):
     """Rows of tables in PostgreSQL."""
 
-    def rows_of_days(self, table: Table, days: Collection[date] | None, *, columns: Sequence[str]) -> pl.DataFrame:
+    def rows_of_days(self, table: TableSpec, days: Collection[date] | None, *, columns: Sequence[str]) -> pl.DataFrame:
         """The rows of some days of a table, or all rows; see `io_managers.marts`."""
         ...
 
-    def rows_among(self, table: Table, column: str, values: pl.Series, *, columns: Sequence[str]) -> pl.DataFrame:
+    def rows_among(self, table: TableSpec, column: str, values: pl.Series, *, columns: Sequence[str]) -> pl.DataFrame:
         """The rows of a table with one of some values."""
         ...
 
     def rows_of_groups(
-        self, table: Table, groups: Groups, seeds: pl.Series, days: Collection[date]
+        self, table: TableSpec, groups: IncrementalKey, seeds: pl.Series, days: Collection[date]
     ) -> pl.DataFrame | None:
         """The rows of all groups of a table that some values or days have a part in."""
         ...
@@ -47,7 +48,7 @@ class Building:
 
     Attributes:
         platform: the deployment.
-        derived: the table.
+        spec: the table.
         claim: what is built, and the lists of what is read.
         marts: rows of tables in PostgreSQL.
         database: a connection of DuckDB, for inputs of which a query takes few rows.
@@ -55,7 +56,7 @@ class Building:
     """
 
     platform: Platform
-    derived: Derived
+    spec: TableSpec
     claim: Claim
     marts: Marts
     database: Callable[[], AbstractContextManager[DuckDBPyConnection]]
@@ -74,7 +75,7 @@ class Building:
         """
         self.platform.require(self.claim.files)
         self.platform.require_staged(self.claim.staged)
-        table, platform = self.derived.table, self.platform
+        table, platform = self.spec, self.platform
         rows = (
             LakeRows(table, self.claim, platform.lake)
             if table.store == "lake"
@@ -90,25 +91,25 @@ class Building:
     # --- Daily tables ---------------------------------------------------------------------------------
 
     def _daily(self, rows: Rows) -> Built:
-        derived = self.derived
+        spec = self.spec
         names: set[str] = set()
         counts: dict[date, DayCounts] = {}
         tallies: dict[date, Mapping[str, int]] = {}
         work = self._work()
         with ExitStack() as stack:
             advance = stack.enter_context(self.track(len(work)))
-            by_query = any(each.select for each in derived.reads)
+            by_query = any(each.select for each in spec.inputs)
             connection = stack.enter_context(self.database()) if by_query else None
             for batch in work:
-                made = derived.build(self._inputs(batch, connection), batch.days)
+                made = spec.build(self._inputs(batch, connection), batch.days, spec.parameters)
                 if isinstance(made, Counted):
                     for day, of_batch in made.counts.items():
                         counts[day] = counts.get(day, DayCounts()) + of_batch
                 else:
-                    tallies |= derived.tally(made, batch.days) if derived.tally else {}
+                    tallies |= spec.counts(made, batch.days) if spec.counts else {}
                 for frame in made.frames if isinstance(made, Counted) else [made]:
-                    if derived.names and len(names) < MOST_EVENT_NAMES:
-                        names.update(frame[derived.names].drop_nulls().unique().cast(pl.String))
+                    if spec.event_name_column and len(names) < MOST_EVENT_NAMES:
+                        names.update(frame[spec.event_name_column].drop_nulls().unique().cast(pl.String))
                     rows.add(frame)
                 advance(str(batch))
         return self._of_claim(counts=counts, tallies=tallies, event_names=frozenset(names))
@@ -118,80 +119,81 @@ class Building:
 
     def _work(self) -> list[Batch]:
         """The days in batches that fit into memory."""
-        derived, days = self.derived, self.claim.days
-        if not derived.key:
-            step = derived.days_at_once
+        spec, days = self.spec, self.claim.days
+        if not spec.batch_key:
+            step = spec.days_at_once
             return [Batch(tuple(days[start : start + step])) for start in range(0, len(days), step)]
-        cut = next(each for each in derived.reads if _is_cut(each))
+        cut = next(each for each in spec.inputs if _is_cut(each))
         around = 0 if cut.earlier else max(cut.before, cut.after)
         rows: dict[date, int] = {}
-        for file in self.claim.staged if cut.table is STAGED else ():
+        for file in self.claim.staged if cut.table == STAGING else ():
             rows[file.event_date] = rows.get(file.event_date, 0) + file.rows
-        for day, files in self.claim.files.get(cut.table.name, {}).items():
+        for day, files in self.claim.files.get(cut.table, {}).items():
             rows[day] = sum(file.rows for file in files)
-        return list(batches(days, rows, derived.rows_at_once, around=around))
+        return list(batches(days, rows, spec.rows_at_once, around=around))
 
     def _inputs(self, batch: Batch, connection: DuckDBPyConnection | None) -> dict[str, pl.LazyFrame]:
         """What the transform reads for a batch."""
-        derived = self.derived
+        spec = self.spec
         found: dict[str, pl.LazyFrame] = {}
-        for each in derived.reads:
-            if each.among:
+        for each in spec.inputs:
+            if each.lookup:
                 continue
             days = batch.reads(each.before, each.after)
             if each.select:
                 assert connection is not None  # noqa: S101
-                paths = self.platform.lake.paths(self._files(each.table, days))
-                found[each.table.name] = each.select(connection, paths, days[0], days[-1]).lazy()
+                paths = self.platform.lake.paths(self._files(self._table(each), days))
+                found[each.table] = each.select(connection, paths, days, spec.parameters).lazy()
                 continue
             if each.earlier:
                 earlier = self._frame(each, sorted({*days} - {*batch.days}))
-                found[each.earlier] = batch.select(earlier, *derived.key)
+                found[each.earlier] = batch.select(earlier, *spec.batch_key)
                 days = batch.days
             frame = self._frame(each, days)
-            found[each.table.name] = batch.select(frame, *derived.key) if derived.key and _is_cut(each) else frame
-        for each in derived.reads:
-            if each.among:
-                values = each.among.values(found)
-                read = self.marts.rows_among(each.table, each.among.column, values, columns=each.columns)
-                found[each.table.name] = read.lazy()
+            found[each.table] = batch.select(frame, *spec.batch_key) if spec.batch_key and _is_cut(each) else frame
+        for each in spec.inputs:
+            if each.lookup:
+                values = each.lookup.values(found)
+                read = self.marts.rows_among(self._table(each), each.lookup.column, values, columns=each.columns)
+                found[each.table] = read.lazy()
         return found
 
     # --- Tables without partitions --------------------------------------------------------------------
 
     def _whole(self, rows: Rows, *, only_changed: bool) -> Built:
-        derived, claim = self.derived, self.claim
+        spec, claim = self.spec, self.claim
         with self.track(1) as advance:
-            inputs = {each.table.name: self._frame(each, None) for each in derived.reads}
+            inputs = {each.table: self._frame(each, None) for each in spec.inputs}
             part = None
-            if derived.groups is not None and claim.changed is not None and only_changed:
+            if spec.incremental is not None and claim.changed is not None and only_changed:
                 part = build_part(
-                    derived,
+                    spec,
                     inputs,
-                    {each.table.name: self._frame(each, sorted(claim.changed)) for each in derived.reads},
+                    {each.table: self._frame(each, sorted(claim.changed)) for each in spec.inputs},
                     changed=claim.changed,
-                    rows_of_groups=partial(
-                        self.marts.rows_of_groups, derived.table, derived.groups, days=claim.changed
-                    ),
-                    revisions=self.platform.builds.revisions(derived.table.name),
+                    rows_of_groups=partial(self.marts.rows_of_groups, spec, spec.incremental, days=claim.changed),
+                    revisions=self.platform.builds.revisions(spec.name),
+                    day_columns={
+                        each.table: column for each in spec.inputs if (column := self._table(each).partition_column)
+                    },
                 )
-            made = part or build_whole(derived, inputs)
+            made = part or build_whole(spec, inputs)
             rows.add(made.rows)
-            advance(derived.table.name)
+            advance(spec.name)
         return self._of_claim(replaces=made.existing, revisions=made.revisions)
 
     # --- Reading --------------------------------------------------------------------------------------
 
-    def _frame(self, each: Reads, days: Sequence[date] | None) -> pl.LazyFrame:
+    def _frame(self, each: Input, days: Sequence[date] | None) -> pl.LazyFrame:
         """The rows of an input's days, or of all days that the claim lists."""
-        table, platform = each.table, self.platform
-        if table is STAGED:
+        platform = self.platform
+        if each.table == STAGING:
             wanted = set(days or ())
             frame = scan_staged(
                 platform.lake,
                 [file for file in self.claim.staged if days is None or file.event_date in wanted],
             )
-        elif table.store == "lake":
+        elif (table := self._table(each)).store == "lake":
             frame = platform.lake.scan(self._files(table, days), table.contract)
         else:
             columns = each.columns or table.contract.column_names()
@@ -199,7 +201,10 @@ class Building:
             return self.marts.rows_of_days(table, of, columns=columns).lazy()
         return frame.select(each.columns) if each.columns else frame
 
-    def _files(self, table: Table, days: Sequence[date] | None) -> list[LakeFile]:
+    def _table(self, each: Input) -> TableSpec:
+        return self.platform.tables[each.table]
+
+    def _files(self, table: TableSpec, days: Sequence[date] | None) -> list[LakeFile]:
         """What the claim lists of an input's days, or all."""
         listed = self.claim.files[table.name]
         if days is None or table.partition_column is None:
@@ -207,6 +212,6 @@ class Building:
         return [file for day in days for file in listed.get(day, ())]
 
 
-def _is_cut(each: Reads) -> bool:
+def _is_cut(each: Input) -> bool:
     """Whether of an input a batch reads its share of the keys only."""
-    return each.table is EVENTS or each.table is STAGED
+    return each.table in (EVENTS, STAGING)

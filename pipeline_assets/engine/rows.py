@@ -12,13 +12,13 @@ from typing import Any, Protocol
 import polars as pl
 
 from pipeline_assets.built import HeldFrames
-from pipeline_assets.contracts.tables import Table
 from pipeline_assets.figures import PartitionFigures
 from pipeline_assets.io_managers.frames import ContractError, check_schema, checked
 from pipeline_assets.lake import Lake
 from pipeline_assets.ledger.builds import Claim
 from pipeline_assets.ledger.catalogue import LakeFile
 from pipeline_assets.planning import UNPARTITIONED
+from pipeline_assets.tables.spec import TableSpec
 
 
 class Rows(Protocol):
@@ -54,7 +54,7 @@ class LakeRows:
         lake: where the files go.
     """
 
-    def __init__(self, table: Table, claim: Claim, lake: Lake) -> None:
+    def __init__(self, table: TableSpec, claim: Claim, lake: Lake) -> None:
         self._table = table
         self._claim = claim
         self._lake = lake
@@ -104,7 +104,7 @@ class MartRows:
         folder: a folder of this process, for frames that are too large to be kept in memory.
     """
 
-    def __init__(self, table: Table, claim: Claim, folder: Path) -> None:
+    def __init__(self, table: TableSpec, claim: Claim, folder: Path) -> None:
         self._table = table
         self._claim = claim
         self._figures = PartitionFigures(table.figures)
@@ -127,7 +127,7 @@ class MartRows:
         self._frames.close()
 
 
-def _by_day(frame: pl.DataFrame, table: Table, claim: Claim) -> Iterator[tuple[date, pl.DataFrame]]:
+def _by_day(frame: pl.DataFrame, table: TableSpec, claim: Claim) -> Iterator[tuple[date, pl.DataFrame]]:
     """The rows of a frame by day; no day where there are none."""
     if frame.is_empty():
         return
@@ -140,7 +140,7 @@ def _by_day(frame: pl.DataFrame, table: Table, claim: Claim) -> Iterator[tuple[d
         yield day, rows
 
 
-def _require_claimed(days: pl.Series, table: Table, claim: Claim) -> None:
+def _require_claimed(days: pl.Series, table: TableSpec, claim: Claim) -> None:
     """Make sure that rows are of days that were claimed.
 
     Raises:
@@ -156,5 +156,5 @@ def _require_claimed(days: pl.Series, table: Table, claim: Claim) -> None:
         )
 
 
-def _figures(figures: PartitionFigures, table: Table, claim: Claim) -> dict[date, dict[str, int | float]]:
+def _figures(figures: PartitionFigures, table: TableSpec, claim: Claim) -> dict[date, dict[str, int | float]]:
     return {day: figures.of(day) for day in claim.days} if table.partition_column else {}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import dataframely as dy
 import polars as pl
 
-from pipeline_assets.contracts.keys import capped
+from pipeline_assets.key_texts import capped
 
 BATCH_ROWS = 250_000
 
@@ -91,7 +91,7 @@ def checked(frame: pl.DataFrame, contract: type[dy.Schema], table: str) -> pl.Da
 def storable(frame: pl.DataFrame, indexed: Collection[str] = ()) -> pl.DataFrame:
     """The frame without what PostgreSQL refuses to hold, so that no single value can stop a table for good.
 
-    U+0000 is taken out of texts, and texts of an index are cut as `contracts.keys` says. A table whose rows are grouped
+    U+0000 is taken out of texts, and texts of an index are cut as `key_texts` says. A table whose rows are grouped
     by a text has to do both before, else two rows may become one key; here is only the net below.
 
     Args:

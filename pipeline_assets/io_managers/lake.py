@@ -10,7 +10,6 @@ import dagster as dg
 import polars as pl
 
 from pipeline_assets.built import Built
-from pipeline_assets.contracts.tables import Table
 from pipeline_assets.io_managers.describing import describe_partitions
 from pipeline_assets.io_managers.frames import subset
 from pipeline_assets.ledger.builds import book_counts, book_identifiers, book_revisions, confirmation, require_all
@@ -20,6 +19,7 @@ from pipeline_assets.metadata import column_schema
 from pipeline_assets.partitions import record_only
 from pipeline_assets.planning import UNPARTITIONED
 from pipeline_assets.platform import Platform
+from pipeline_assets.tables.spec import TableSpec
 
 
 class LakeIOManager(dg.IOManager):
@@ -48,7 +48,7 @@ class LakeIOManager(dg.IOManager):
             )
         record_only(context, obj.days)
         with self._platform.engine.begin() as connection:
-            confirmed = confirmation(self._platform.recipes[obj.table], obj.days, obj.run_id)
+            confirmed = confirmation(self._platform.tables[obj.table], obj.days, obj.run_id)
             require_all(obj.table, obj.days, list(connection.execute(confirmed).scalars()))
             exchange(connection, obj.table, obj.days, obj.files, obj.run_id)
             book_counts(connection, obj.counts)
@@ -69,14 +69,14 @@ class LakeIOManager(dg.IOManager):
         days = [UNPARTITIONED]
         if context.has_asset_partitions:
             days = [date.fromisoformat(key) for key in context.asset_partition_keys]
-        listed = self._platform.listed(table, days)
+        listed = self._platform.listed(table.name, days)
         frame = self._platform.lake.scan((file for files in listed.values() for file in files), table.contract)
         if columns := (context.definition_metadata or {}).get("columns"):
             frame = frame.select(subset(columns, table.contract.column_names(), table.name))
         return frame.collect() if context.dagster_type.typing_type is pl.DataFrame else frame
 
-    def _table(self, key: dg.AssetKey) -> Table:
-        return self._platform.model.tables[key.path[-1]]
+    def _table(self, key: dg.AssetKey) -> TableSpec:
+        return self._platform.tables[key.path[-1]]
 
     def _describe(self, context: dg.OutputContext, built: Built) -> None:
         table = self._table(context.asset_key)

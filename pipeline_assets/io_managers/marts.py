@@ -16,15 +16,14 @@ from dagster._core.storage.db_io_manager import TableSlice
 from sqlalchemy.dialects.postgresql.asyncpg import dialect as numbered_parameters
 
 from pipeline_assets.built import Built
-from pipeline_assets.contracts.columns import contract_schema
-from pipeline_assets.contracts.tables import Table
-from pipeline_assets.derivation import Groups
+from pipeline_assets.columns import contract_schema
 from pipeline_assets.io_managers.frames import FrameStream
 from pipeline_assets.io_managers.postgres import PostgresClient, PostgresPolarsIOManager, TableError, quoted, read
 from pipeline_assets.ledger.builds import book_revisions, confirmation, require_all
 from pipeline_assets.namespace import MARTS
 from pipeline_assets.partitions import record_only
 from pipeline_assets.platform import Platform
+from pipeline_assets.tables.spec import IncrementalKey, TableSpec
 
 if TYPE_CHECKING:
     from adbc_driver_manager.dbapi import Connection, Cursor
@@ -40,7 +39,7 @@ class MartsIOManager(PostgresPolarsIOManager):
     _built: Built | None = None
 
     def __init__(self, platform: Platform) -> None:
-        tables = {name: table for name, table in platform.model.tables.items() if table.store == "marts"}
+        tables = {name: table for name, table in platform.tables.items() if table.store == "marts"}
         super().__init__(
             url=lambda: platform.postgres_url,
             schema=platform.settings.namespace.marts,
@@ -61,7 +60,6 @@ class MartsIOManager(PostgresPolarsIOManager):
                 f"{context.asset_key.to_user_string()} returned {type(obj).__name__}; the marts store tables of the "
                 "model only."
             )
-        record_only(context, obj.days)
         # One that knows what it publishes, so that this one keeps nothing of any run.
         publishing = copy.copy(self)
         publishing._built = obj
@@ -72,18 +70,18 @@ class MartsIOManager(PostgresPolarsIOManager):
         finally:
             obj.frames.close()
 
-    def rows_of_days(self, table: Table, days: Collection[date] | None, *, columns: Sequence[str]) -> pl.DataFrame:
+    def rows_of_days(self, table: TableSpec, days: Collection[date] | None, *, columns: Sequence[str]) -> pl.DataFrame:
         """See `rows_of_days`."""
         schema = self._platform.settings.namespace.marts
         return rows_of_days(self.client, table, days, columns=columns, schema=schema)
 
-    def rows_among(self, table: Table, column: str, values: pl.Series, *, columns: Sequence[str]) -> pl.DataFrame:
+    def rows_among(self, table: TableSpec, column: str, values: pl.Series, *, columns: Sequence[str]) -> pl.DataFrame:
         """See `rows_among`."""
         schema = self._platform.settings.namespace.marts
         return rows_among(self.client, table, column, values, columns=columns, schema=schema)
 
     def rows_of_groups(
-        self, table: Table, groups: Groups, seeds: pl.Series, days: Collection[date]
+        self, table: TableSpec, groups: IncrementalKey, seeds: pl.Series, days: Collection[date]
     ) -> pl.DataFrame | None:
         """See `rows_of_groups`."""
         settings = self._platform.settings
@@ -105,7 +103,7 @@ class MartsIOManager(PostgresPolarsIOManager):
         built = self._built
         assert built is not None  # noqa: S101
         schemas = self._platform.settings.namespace.schemas
-        confirmed = confirmation(self._platform.recipes[built.table], built.days, built.run_id)
+        confirmed = confirmation(self._platform.tables[built.table], built.days, built.run_id)
         with connection.cursor() as cursor:
             _execute(cursor, confirmed, schemas)
             require_all(built.table, built.days, [age for (age,) in cursor.fetchall()])
@@ -114,11 +112,13 @@ class MartsIOManager(PostgresPolarsIOManager):
 
     def partition_figures(
         self,
-        context: dg.OutputContext,  # noqa: ARG002
+        context: dg.OutputContext,
         written: Mapping[str, Mapping[str, int | float]],  # noqa: ARG002
     ) -> Mapping[str, Mapping[str, int | float]]:
-        """The figures of the days that were built."""
+        """The figures of the days that were built, which are recorded alone."""
         assert self._built is not None  # noqa: S101
+        # Not before: the base class asks for the range from the first to the last.
+        record_only(context, self._built.days)
         return {day.isoformat(): dict(of) for day, of in self._built.figures.items()}
 
 
@@ -135,7 +135,7 @@ def _execute(cursor: "Cursor", statement: sa.UpdateBase, schemas: Mapping[str, s
 
 def rows_of_days(
     client: PostgresClient,
-    table: Table,
+    table: TableSpec,
     days: Collection[date] | None,
     *,
     columns: Sequence[str],
@@ -162,7 +162,7 @@ def rows_of_days(
 
 def rows_among(
     client: PostgresClient,
-    table: Table,
+    table: TableSpec,
     column: str,
     values: pl.Series,
     *,
@@ -188,8 +188,8 @@ def rows_among(
 
 def rows_of_groups(
     client: PostgresClient,
-    table: Table,
-    groups: Groups,
+    table: TableSpec,
+    groups: IncrementalKey,
     seeds: pl.Series,
     days: Collection[date],
     *,
@@ -232,7 +232,7 @@ def rows_of_groups(
 def _rows(
     client: PostgresClient,
     schema: str,
-    table: Table,
+    table: TableSpec,
     condition: str,
     parameters: Sequence[object],
     *,
@@ -255,7 +255,7 @@ def _rows(
         )
 
 
-def _required(rows: pl.DataFrame | None, schema: str, table: Table) -> pl.DataFrame:
+def _required(rows: pl.DataFrame | None, schema: str, table: TableSpec) -> pl.DataFrame:
     if rows is None:
         raise TableError(f"{schema}.{table.name} does not exist. Materialize {table.name} first.")
     return rows

@@ -34,7 +34,7 @@ from dagster._core.storage.db_io_manager import (
     TableSlice,
 )
 
-from pipeline_assets.contracts.columns import contract_schema
+from pipeline_assets.columns import contract_schema
 from pipeline_assets.figures import Figure, PartitionFigures
 from pipeline_assets.io_managers.describing import DescribesPartitions, describe_partitions
 from pipeline_assets.io_managers.frames import (

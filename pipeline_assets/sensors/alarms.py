@@ -19,10 +19,10 @@ from pipeline_assets.checks.staging import (
     has_files_result,
     quarantined_result,
 )
-from pipeline_assets.contracts.tables import EVENTS
 from pipeline_assets.ledger.summary import summarise
 from pipeline_assets.platform import Platform
 from pipeline_assets.sensors.declaring import sensor
+from pipeline_assets.tables.spec import EVENTS
 
 
 @sensor(
@@ -55,7 +55,7 @@ def unmatched_files(context: dg.SensorEvaluationContext, platform: dg.ResourcePa
         for name, source in platform.sources.items()
         if platform.is_declared(name)
     }
-    events = dg.AssetCheckKey(table_key(EVENTS.name, namespace), EVERY_FILE_HAS_A_SOURCE)
+    events = dg.AssetCheckKey(table_key(EVENTS, namespace), EVERY_FILE_HAS_A_SOURCE)
     return _changed(context.cursor, {**found, events: every_file_has_a_source(platform)})
 
 

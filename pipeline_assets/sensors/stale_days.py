@@ -6,14 +6,14 @@ import dagster as dg
 
 from pipeline_assets.asset_keys import requested_keys, table_key
 from pipeline_assets.checks.declared import report_leftovers
-from pipeline_assets.contracts.tables import EVENTS
 from pipeline_assets.jobs import BUILD_JOB, LOAD_JOB, job_name
 from pipeline_assets.namespace import Namespace
 from pipeline_assets.partitions import request_tags
 from pipeline_assets.platform import Platform
-from pipeline_assets.runs import storage_locks, under_way
+from pipeline_assets.runs import farthest_days, storage_locks, under_way
 from pipeline_assets.sensors.backing_off import INPUTS_TAG, few_failures, inputs_digest, must_wait
 from pipeline_assets.sensors.declaring import sensor
+from pipeline_assets.tables.spec import EVENTS
 
 
 @sensor(
@@ -33,7 +33,7 @@ def stale_days(
     # That something is no longer declared makes no day stale, so that no run would tell.
     report_leftovers(context.instance, platform.leftovers(), namespace)
     staleness = platform.staleness()
-    todo = staleness.requests()
+    todo = staleness.requests(farthest=farthest_days(context.instance))
     if not todo:
         return dg.SkipReason("Every day is built from what is there now.")
     reason = dg.SkipReason()
@@ -71,7 +71,7 @@ def _known_days(context: dg.SensorEvaluationContext, namespace: Namespace) -> tu
     """
     if storage_locks(context.instance) or context.repository_def is None:
         return None
-    days = context.repository_def.asset_graph.get(table_key(EVENTS.name, namespace)).partitions_def
+    days = context.repository_def.asset_graph.get(table_key(EVENTS, namespace)).partitions_def
     if not isinstance(days, dg.TimeWindowPartitionsDefinition):
         return None
     return days.start.date(), days.end.date() - timedelta(days=1) if days.end else None

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import duckdb
 
-from pipeline_assets.contracts.staged_events import StagedEvents
 from pipeline_assets.ledger.catalogue import GRACE
 from pipeline_assets.ledger.files import FileLedger, StagedFile
 from pipeline_assets.private import protect
+from pipeline_assets.sources.staged_events import StagedEvents
 from pipeline_assets.sql import literal
 from pipeline_assets.staging.staged import CountedFile, counted_files
 from pipeline_assets.storage.parquet import duckdb_path

@@ -26,8 +26,8 @@ from pipeline_assets.settings import Settings
 from pipeline_assets.sources.access_logs import advice
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.sources.mapping import rules_version
+from pipeline_assets.sources.records.cutting import UnreadableError
 from pipeline_assets.staging.landing import LandingFile, Listing, scan
-from pipeline_assets.staging.reading import UnreadableError
 from pipeline_assets.staging.scratch import spill_folder
 from pipeline_assets.staging.writing import Group, Member, Writer, unquoted
 from pipeline_assets.storage.opening import open_store

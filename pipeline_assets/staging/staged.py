@@ -6,11 +6,11 @@ from datetime import date
 
 import polars as pl
 
-from pipeline_assets.contracts.columns import contract_schema
-from pipeline_assets.contracts.staged_events import StagedEvents
+from pipeline_assets.columns import contract_schema
 from pipeline_assets.lake import Lake
 from pipeline_assets.ledger.catalogue import LakeFile
 from pipeline_assets.ledger.files import StagedFile
+from pipeline_assets.sources.staged_events import StagedEvents
 from pipeline_assets.storage.parquet import scan_parquet
 
 

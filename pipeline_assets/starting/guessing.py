@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline_assets.contracts.staged_events import EVENT_TYPES
 from pipeline_assets.declarations.problems import suggestion
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.sources.formats import READY_FORMATS
 from pipeline_assets.sources.formats.web_requests import request_mapping
+from pipeline_assets.sources.staged_events import EVENT_TYPES
 from pipeline_assets.sql import literal
 from pipeline_assets.starting import values
 from pipeline_assets.starting.columns import Columns, Part, column_sql
@@ -128,10 +128,10 @@ class _Ready:
 
     def _wished(self, name: str, option: str) -> str:
         source = Source.model_validate({"path": "*", "format": self.sample.format, "mapping": {}})
-        if source.log is None:
+        if source.record_format.has_own_columns:
             return column_sql(Columns(self.sample).named(name, option).path)
-        if name not in source.log.fields:
-            there = source.log.fields
+        there = source.record_format.known_fields
+        if name not in there:
             raise SampleError(
                 f"{option} {name}: there is no such field{suggestion(name, there)}. There are: {', '.join(there)}"
             )

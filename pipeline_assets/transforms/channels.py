@@ -19,7 +19,7 @@ import polars as pl
 import yaml
 
 if TYPE_CHECKING:
-    from pipeline_assets.analyses.declaration import Channels
+    from pipeline_assets.declarations.analyses import Channels
 
 DIRECT = "(direct)"
 NO_MEDIUM = "(none)"

@@ -11,7 +11,7 @@ from decimal import Decimal
 
 import polars as pl
 
-from pipeline_assets.contracts.columns import money
+from pipeline_assets.columns import money
 
 MONEY = money("").dtype
 NO_CURRENCY = "(none)"

@@ -5,6 +5,8 @@ source's own count; by when it arrived; of events without an id of their own by 
 lines of a log stay in order; and by the id, so that there always is an order.
 """
 
+from collections.abc import Sequence
+
 import polars as pl
 
 ORDER_COLUMNS = ("occurred_at", "sequence", "received_at", "is_id_derived", "load_id", "line", "event_id")
@@ -27,3 +29,9 @@ def event_order() -> list[pl.Expr]:
         derived.then("line"),
         pl.col("event_id"),
     ]
+
+
+def first_known(in_order: pl.DataFrame, column: str, by: Sequence[str]) -> pl.DataFrame:
+    """The first value of a column that is not null, for each group that has one."""
+    named = in_order.filter(pl.col(column).is_not_null()).select(*by, column)
+    return named.unique(by, keep="first", maintain_order=True)

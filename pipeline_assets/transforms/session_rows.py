@@ -66,12 +66,12 @@ def session_rows(
     Inferred and supplied events of one visitor do not see each other.
 
     Args:
-        events: all events (`contracts.Events`) of `days`, of the day before and the day after each; of the
+        events: all events (`Events`) of `days`, of the day before and the day after each; of the
             max_session_days after each where a source is in supplied mode.
         days: session dates.
         timezone: see `assign_sessions`.
         rules: by source; `SessionRules()` for a source that is not named.
-        supplied: `contracts.SuppliedSessions`, at least the sessions that start on `days`; needed where a source is in
+        supplied: `SuppliedSessions`, at least the sessions that start on `days`; needed where a source is in
             supplied mode.
         columns: columns of events to keep.
 
@@ -109,12 +109,12 @@ def excluded_from_sessions(
     supplied id; `stray`: too long after the first event of the supplied id; supplied mode.
 
     Args:
-        events: all events (`contracts.Events`) of `days`, of the two days before and the day after each; where all
+        events: all events (`Events`) of `days`, of the two days before and the day after each; where all
             sources are in supplied mode those of `days`.
         days: event dates.
         timezone: see `assign_sessions`.
         rules: see `session_rows`.
-        supplied: `contracts.SuppliedSessions`, at least the sessions with events on `days`; see `session_rows`.
+        supplied: `SuppliedSessions`, at least the sessions with events on `days`; see `session_rows`.
         by: columns of events to count by.
 
     Returns:

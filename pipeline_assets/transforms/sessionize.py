@@ -17,7 +17,6 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from pipeline_assets.contracts.sessions import REASONS
 from pipeline_assets.declarations.session_limits import DEFAULT_TIMEOUT, LONGEST_SESSION_DAYS, LONGEST_TIMEOUT
 from pipeline_assets.transforms.ordering import ORDER_COLUMNS, event_order
 
@@ -27,6 +26,8 @@ SHORTEST_DAY = timedelta(hours=22)
 CAMPAIGN_MEMORY = timedelta(hours=4)
 """How long a campaign is remembered: naming the same one later counts as a change."""
 
+REASONS = ("inactivity", "day_filled", "midnight", "campaign", "supplied")
+"""Why a session starts or ends."""
 INACTIVITY = "inactivity"
 DAY_FILLED = "day_filled"
 MIDNIGHT = "midnight"
@@ -155,7 +156,7 @@ def assign_sessions(
     The first day of `events` may miss sessions that began before it, and the last one sessions that go on after it.
 
     Args:
-        events: complete days of events (`contracts.Events`); those without a visitor, and those of sources that supply
+        events: complete days of events (`Events`); those without a visitor, and those of sources that supply
             the ids of sessions, are left out.
         timezone: reporting time zone, in which event_date is a calendar day.
         rules: by source; `SessionRules()` for a source that is not named.

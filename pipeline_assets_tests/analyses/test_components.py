@@ -9,11 +9,11 @@ from dagster.components.scaffold.scaffold import NoParams, get_scaffolder
 from pydantic import BaseModel
 
 from pipeline_assets import components
-from pipeline_assets.analyses import declaration
 from pipeline_assets.analyses.checking import KINDS
 from pipeline_assets.analyses.loading import PACKAGE, load_analyses
 from pipeline_assets.components.analyses import AnalysisComponent
 from pipeline_assets.components.loading import component_definitions, declared
+from pipeline_assets.declarations import analyses as declaration
 from pipeline_assets.declarations.problems import DeclarationError
 from pipeline_assets.settings import Settings
 from pipeline_assets_tests.analyses.declaring import CONVERSION, FUNNEL, PATHS, declare

@@ -5,19 +5,26 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_assets.analyses.declaration import ATTRIBUTION_MODELS, Conversion, Currencies, Funnel, Rate, Selector
 from pipeline_assets.analyses.loading import (
-    STANDARD_TABLES,
-    Analyses,
     declared_analyses,
     load_analyses,
     properties_without_source,
+)
+from pipeline_assets.declarations.analyses import (
+    ATTRIBUTION_MODELS,
+    Analyses,
+    Conversion,
+    Currencies,
+    Funnel,
+    Rate,
+    Selector,
 )
 from pipeline_assets.declarations.durations import EXAMPLES
 from pipeline_assets.declarations.problems import DeclarationError
 from pipeline_assets.declarations.yaml_files import DEFS_DIR
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.declaration import Source
+from pipeline_assets.tables.fixed import fixed_tables
 from pipeline_assets_tests.analyses.declaring import (
     ATTRIBUTION,
     CHANNELS,
@@ -424,7 +431,7 @@ def test_two_analyses_of_one_name_are_refused_whatever_their_kind(tmp_path: Path
 
 @pytest.mark.parametrize("name", ["sessions", "orders", "conversions", "retention_days"])
 def test_no_analysis_may_have_the_name_of_a_standard_table(tmp_path: Path, name: str):
-    assert name in STANDARD_TABLES
+    assert name in fixed_tables()
     message = f"'{name}' is a table of the standard model; give the analysis another `name:`"
     assert mistakes(tmp_path, PATHS + f"  name: {name}\n") == [f"4:9: {message}"]
 

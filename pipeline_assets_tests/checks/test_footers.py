@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline_assets.checks.footers import read_footers
-from pipeline_assets.contracts.staged_events import StagedEvents
+from pipeline_assets.sources.staged_events import StagedEvents
 from pipeline_assets_tests.transforms.frames import staged, staged_frame
 
 STAGED = staged_frame([staged(1), staged(2)]).drop("event_date")

@@ -8,14 +8,14 @@ from pathlib import Path
 import duckdb
 import polars as pl
 
-from pipeline_assets.analyses.loading import Analyses
 from pipeline_assets.batching import Batch
-from pipeline_assets.contracts.tables import EVENTS, Table
-from pipeline_assets.derivation import Derived, Reads
-from pipeline_assets.model import Model
+from pipeline_assets.declarations.analyses import Analyses
+from pipeline_assets.registry import collect
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.declaration import Source
-from pipeline_assets.transforms.events import build_events
+from pipeline_assets.tables.declarations import Declarations
+from pipeline_assets.tables.events import build_events
+from pipeline_assets.tables.spec import EVENTS, Input, TableSpec
 from pipeline_assets_tests.end_to_end.random_traffic import Raw, lines_of
 from pipeline_assets_tests.sources.staging_rows import stage
 from pipeline_assets_tests.transforms.frames import STAGED_SCHEMA, days_between
@@ -49,7 +49,7 @@ class InMemory:
     def __init__(
         self, sources: Sequence[Source], analyses: Analyses, settings: Settings, events: pl.DataFrame, folder: Path
     ) -> None:
-        self.model = Model.of(sources, analyses, settings)
+        self.tables = collect(Declarations(tuple(sources), analyses, settings.timezone), only=settings.tables)
         self._events = events
         first, last = events["event_date"].min(), events["event_date"].max()
         assert isinstance(first, date)
@@ -65,14 +65,14 @@ class InMemory:
 
     def at_once(self) -> Tables:
         """All tables from everything at once."""
-        tables: Tables = {EVENTS.name: in_order(EVENTS, self._events)}
-        for name, derived in self._of_events():
-            inputs = {each.table.name: self._read(each, tables, self.days[0], self.days[-1]) for each in derived.reads}
-            tables[name] = in_order(derived.table, _built(derived, inputs, self.days))
+        tables: Tables = {EVENTS: in_order(self.tables[EVENTS], self._events)}
+        for name, spec in self._of_events():
+            inputs = {each.table: self._read(spec, each, tables, self.days[0], self.days[-1]) for each in spec.inputs}
+            tables[name] = in_order(spec, _built(spec, inputs, self.days))
         return tables
 
-    def _of_events(self) -> list[tuple[str, Derived]]:
-        return [(name, derived) for name, derived in self.model.derived.items() if derived.table is not EVENTS]
+    def _of_events(self) -> list[tuple[str, TableSpec]]:
+        return [(name, spec) for name, spec in self.tables.items() if name != EVENTS]
 
     def day_by_day(self, buckets: Callable[[], int] = lambda: 1) -> Tables:
         """All tables a day at a time, from exactly the days and columns that each declares to read.
@@ -80,51 +80,52 @@ class InMemory:
         Args:
             buckets: into how many parts of its visitors the next day is cut, where its table allows that.
         """
-        tables: Tables = {EVENTS.name: in_order(EVENTS, self._events)}
-        for name, derived in self._of_events():
-            whole = derived.table.partition_column is None
-            tables[name] = self._whole(derived, tables) if whole else self.days_of(derived, tables, buckets)
+        tables: Tables = {EVENTS: in_order(self.tables[EVENTS], self._events)}
+        for name, spec in self._of_events():
+            whole = spec.partition_column is None
+            tables[name] = self._whole(spec, tables) if whole else self.days_of(spec, tables, buckets)
         return tables
 
-    def days_of(self, derived: Derived, tables: Tables, buckets: Callable[[], int] = lambda: 1) -> pl.DataFrame:
+    def days_of(self, spec: TableSpec, tables: Tables, buckets: Callable[[], int] = lambda: 1) -> pl.DataFrame:
         """A daily table, a day at a time; see `day_by_day`."""
-        return in_order(derived.table, pl.concat(self._days(derived, tables, buckets)))
+        return in_order(spec, pl.concat(self._days(spec, tables, buckets)))
 
-    def _whole(self, derived: Derived, tables: Tables) -> pl.DataFrame:
-        inputs = {each.table.name: tables[each.table.name].lazy() for each in derived.reads}
-        return in_order(derived.table, _built(derived, inputs, ()))
+    def _whole(self, spec: TableSpec, tables: Tables) -> pl.DataFrame:
+        inputs = {each.table: tables[each.table].lazy() for each in spec.inputs}
+        return in_order(spec, _built(spec, inputs, ()))
 
-    def _days(self, derived: Derived, tables: Tables, buckets: Callable[[], int]) -> Iterator[pl.DataFrame]:
+    def _days(self, spec: TableSpec, tables: Tables, buckets: Callable[[], int]) -> Iterator[pl.DataFrame]:
         for day in self.days:
-            parts = buckets() if derived.key else 1
+            parts = buckets() if spec.batch_key else 1
             for bucket in range(parts):
                 batch = Batch((day,), bucket, parts)
-                inputs = {each.table.name: self._near(each, derived, batch, tables, day) for each in derived.reads}
-                rows = _built(derived, inputs, [day])
-                assert rows.filter(pl.col(derived.table.partition_column or "") != day).is_empty()
+                inputs = {each.table: self._near(each, spec, batch, tables, day) for each in spec.inputs}
+                rows = _built(spec, inputs, [day])
+                assert rows.filter(pl.col(spec.partition_column or "") != day).is_empty()
                 yield rows
 
-    def _near(self, each: Reads, derived: Derived, batch: Batch, tables: Tables, day: date) -> pl.LazyFrame:
-        rows = self._read(each, tables, day - each.before * _ONE_DAY, day + each.after * _ONE_DAY)
-        return batch.select(rows, *derived.key) if derived.key and each.table is EVENTS else rows
+    def _near(self, each: Input, spec: TableSpec, batch: Batch, tables: Tables, day: date) -> pl.LazyFrame:
+        rows = self._read(spec, each, tables, day - each.before * _ONE_DAY, day + each.after * _ONE_DAY)
+        return batch.select(rows, *spec.batch_key) if spec.batch_key and each.table == EVENTS else rows
 
-    def _read(self, each: Reads, tables: Tables, first: date, last: date) -> pl.LazyFrame:
+    def _read(self, spec: TableSpec, each: Input, tables: Tables, first: date, last: date) -> pl.LazyFrame:
         if each.select:
-            paths = [path for day, path in sorted(self._paths.items()) if first <= day <= last]
-            return each.select(self._connection, paths, first, last).lazy()
-        rows = tables[each.table.name].lazy()
-        if each.table.partition_column is not None:
-            rows = rows.filter(pl.col(each.table.partition_column).is_between(first, last))
+            days = [day for day in sorted(self._paths) if first <= day <= last]
+            paths = [self._paths[day] for day in days]
+            return each.select(self._connection, paths, days, spec.parameters).lazy()
+        rows = tables[each.table].lazy()
+        if column := self.tables[each.table].partition_column:
+            rows = rows.filter(pl.col(column).is_between(first, last))
         return rows.select(each.columns) if each.columns else rows
 
 
-def _built(derived: Derived, inputs: Mapping[str, pl.LazyFrame], days: Sequence[date]) -> pl.DataFrame:
-    rows = derived.build(inputs, days)
+def _built(spec: TableSpec, inputs: Mapping[str, pl.LazyFrame], days: Sequence[date]) -> pl.DataFrame:
+    rows = spec.build(inputs, days, spec.parameters)
     assert isinstance(rows, pl.DataFrame)
     return rows
 
 
-def in_order(table: Table, rows: pl.DataFrame) -> pl.DataFrame:
+def in_order(table: TableSpec, rows: pl.DataFrame) -> pl.DataFrame:
     """The rows in the order of `deployment.rows`, after making sure that they have the contract's columns."""
     assert rows.schema == table.contract.create_empty().schema, table.name
     day = [table.partition_column] if table.partition_column else []

@@ -10,8 +10,8 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from pipeline_assets.contracts.tables import DAILY_ACTIVITY, EVENTS
 from pipeline_assets.settings import Settings
+from pipeline_assets.tables.spec import EVENTS
 from pipeline_assets_tests.end_to_end.deployment import Deployment, books_balance
 
 ROOT = Path(__file__).parents[2]
@@ -133,7 +133,7 @@ def test_nearly_every_line_that_names_a_crawler_is_flagged_and_no_other_event_is
 
 
 def test_the_daily_figures_cover_exactly_the_four_days_of_the_log(loaded: Deployment) -> None:
-    activity = loaded.table(DAILY_ACTIVITY)
+    activity = loaded.table("daily_activity")
     assert [f"{day:%Y-%m-%d}" for day in activity["activity_date"]] == [f"2015-05-{day}" for day in range(17, 21)]
     assert activity["events"].sum() == loaded.value("select sum(events) from ledger.event_days")
 

@@ -21,4 +21,4 @@ def test_the_bar_of_every_table_is_full_when_all_is_done(new_deployment: Callabl
         definitions = build_defs(platform=deployment.platform, resource_overrides=shown)
         assert Refresh(deployment.platform, definitions, deployment.instance).run().exit_code == 0
         tasks = {task.description: task.finished for task in bars.tasks}
-    assert tasks == dict.fromkeys(["staging clicks", *deployment.platform.model.tables], True)
+    assert tasks == dict.fromkeys(["staging clicks", *deployment.platform.tables], True)

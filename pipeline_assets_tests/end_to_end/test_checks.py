@@ -9,9 +9,9 @@ import polars as pl
 import pytest
 import sqlalchemy as sa
 
-from pipeline_assets.contracts.tables import EVENTS
 from pipeline_assets.declarations.yaml_files import DEFS_DIR
 from pipeline_assets.jobs import LOAD_JOB
+from pipeline_assets.tables.spec import EVENTS
 from pipeline_assets_tests.end_to_end.deployment import CHECKS_JOB, CLICKS, QUIET, Deployment
 from pipeline_assets_tests.end_to_end.test_files import click
 

@@ -12,10 +12,10 @@ import polars as pl
 import pytest
 
 from pipeline_assets.assets.staging import staging_key
-from pipeline_assets.contracts.tables import EVENTS
 from pipeline_assets.jobs import LOAD_JOB
 from pipeline_assets.sources.limits import LONGEST_RAW
 from pipeline_assets.staging.landing import LandingFile
+from pipeline_assets.tables.spec import EVENTS
 from pipeline_assets_tests.end_to_end.deployment import CLICKS, QUIET, Deployment
 from pipeline_assets_tests.staging.names import ODD_FOLDER
 

@@ -12,11 +12,9 @@ from dagster_shared.check import CheckError
 from dagster_shared.record import as_dict
 
 from pipeline_assets.code_location import code_location_name
-from pipeline_assets.contracts.tables import BACKBONE, SESSIONS, Table
 from pipeline_assets.dagster_storage import PlannedRun
 from pipeline_assets.figures import ROWS
 from pipeline_assets.jobs import BUILD_JOB, LOAD_JOB
-from pipeline_assets.model import PRODUCTS
 from pipeline_assets.partitions import request_tags
 from pipeline_assets.planning import BuildRequest
 from pipeline_assets.shown_days import NOTHING_YET
@@ -31,7 +29,7 @@ def on(number: int, day: date) -> str:
 def shown(deployment: Deployment) -> set[tuple[str, ...]]:
     """The partitions of all daily tables as the UI has them from the loaded code location."""
     graph = deployment.definitions.resolve_asset_graph()
-    definitions = (graph.get(dg.AssetKey(table.name)).partitions_def for table in BACKBONE)
+    definitions = (graph.get(dg.AssetKey(table)).partitions_def for table in BACKBONE_TABLES)
     return {
         tuple(PartitionsSnap.from_def(each).get_partitions_definition().get_partition_keys())
         for each in definitions
@@ -39,10 +37,10 @@ def shown(deployment: Deployment) -> set[tuple[str, ...]]:
     }
 
 
-def records(deployment: Deployment, table: Table) -> dict[str, dict[str, object]]:
+def records(deployment: Deployment, table: str) -> dict[str, dict[str, object]]:
     """Numbers and texts of the latest materialization of every day."""
     found: dict[str, dict[str, object]] = {}
-    events = deployment.instance.fetch_materializations(dg.AssetKey(table.name), limit=1000).records
+    events = deployment.instance.fetch_materializations(dg.AssetKey(table), limit=1000).records
     for record in events:
         materialization = record.asset_materialization
         assert materialization is not None
@@ -96,15 +94,13 @@ def test_a_run_for_days_that_are_not_in_a_row_is_planned_for_no_other() -> None:
     planned = PlannedRun(**as_dict(run)).get_resolved_partitions_subset_for_events(known)
     assert planned is not None
     assert list(planned.get_partition_keys()) == [day.isoformat() for day in days]
-    # Another storage plans its tables, and no day of them.
-    assert run.get_resolved_partitions_subset_for_events(known) is None
 
 
 def test_every_day_of_a_run_says_what_is_there_and_how_to_ask_for_it(
     new_deployment: Callable[..., Deployment],
 ) -> None:
     # Products are made of their day's events alone, so that a run for the days around one has nothing to do for them.
-    deployment = new_deployment(tables=(*BACKBONE_TABLES, PRODUCTS.name))
+    deployment = new_deployment(tables=(*BACKBONE_TABLES, "products"))
     deployment.declare("clicks", CLICKS)
     days = [date(2026, 3, day) for day in range(1, 9)]
     deployment.deliver("clicks/a.jsonl", "".join(on(number, day) for number, day in enumerate(days)))
@@ -113,10 +109,10 @@ def test_every_day_of_a_run_says_what_is_there_and_how_to_ask_for_it(
     deployment.deliver("clicks/b.jsonl", on(100, days[3]))
     deployment.refreshed()
 
-    for table in (*BACKBONE, PRODUCTS):
-        found = records(deployment, table)
+    for table in (deployment.platform.tables[name] for name in (*BACKBONE_TABLES, "products")):
+        found = records(deployment, table.name)
         assert sorted(found) == [day.isoformat() for day in days]
-        rows = deployment.table(table)
+        rows = deployment.table(table.name)
         for day in days:
             of_day = rows.filter(pl.col(str(table.partition_column)) == day)
             said = found[day.isoformat()]
@@ -127,7 +123,7 @@ def test_every_day_of_a_run_says_what_is_there_and_how_to_ask_for_it(
                 query = str(said["Query"])
                 assert query.endswith(f"""WHERE "{table.partition_column}" = '{day}'""")
                 assert len(deployment.sql(query)) == of_day.height
-    assert records(deployment, BACKBONE[0])["2026-03-04"]["landed"] == 2
+    assert records(deployment, "events")["2026-03-04"]["landed"] == 2
 
 
 def test_runs_of_refresh_are_runs_of_the_code_location(deployment: Deployment) -> None:
@@ -145,7 +141,7 @@ def test_runs_of_refresh_are_runs_of_the_code_location(deployment: Deployment) -
 
 
 def test_the_first_day_shown_and_the_last_one_build_without_the_days_around_them(deployment: Deployment) -> None:
-    sessions = deployment.definitions.resolve_asset_graph().get(dg.AssetKey(SESSIONS.name))
+    sessions = deployment.definitions.resolve_asset_graph().get(dg.AssetKey("sessions"))
     assert sessions.partitions_def is not None
     definition = PartitionsSnap.from_def(sessions.partitions_def).get_partitions_definition()
     keys = definition.get_partition_keys()

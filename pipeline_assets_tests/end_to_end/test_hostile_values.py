@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline_assets.contracts.keys import LONGEST_KEY_TEXT, key_text, key_texts
-from pipeline_assets.contracts.staged_events import StagedEvents
+from pipeline_assets.key_texts import LONGEST_KEY_TEXT, key_text, key_texts
 from pipeline_assets.sources.declaration import MAPPABLE_COLUMNS
 from pipeline_assets.sources.no_ids import NO_IDS
+from pipeline_assets.sources.staged_events import StagedEvents
 from pipeline_assets_tests.end_to_end.deployment import Deployment
 from pipeline_assets_tests.end_to_end.random_traffic import APP, DECLARATIONS, SHOP
 
@@ -227,7 +227,7 @@ def test_no_value_of_a_file_or_an_expression_stops_a_table(deployment: Deploymen
     assert deployment.sql("select distinct currency from marts.revenue where upper(currency) = 'EUR'") == [("EUR",)]
     # Events of the future would have days of their own.
     assert deployment.sql("select distinct activity_date from marts.daily_activity") == [(DAY,)]
-    for name, table in deployment.platform.model.tables.items():
+    for name, table in deployment.platform.tables.items():
         for column in key_texts(table.contract) if table.store == "marts" else ():
             longest = f"select coalesce(max(octet_length({column})), 0) from marts.{name}"
             assert deployment.value(longest) <= LONGEST_KEY_TEXT

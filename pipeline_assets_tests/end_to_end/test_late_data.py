@@ -6,8 +6,8 @@ from datetime import date, timedelta
 import dagster as dg
 import pytest
 
-from pipeline_assets.contracts.tables import EVENTS
 from pipeline_assets.jobs import BUILD_JOB
+from pipeline_assets.tables.spec import EVENTS
 from pipeline_assets_tests.end_to_end.deployment import CLICKS, Deployment
 from pipeline_assets_tests.end_to_end.test_sensors import on
 

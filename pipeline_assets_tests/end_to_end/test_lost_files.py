@@ -7,12 +7,12 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from pipeline_assets.contracts.tables import EVENTS
 from pipeline_assets.engine.building import Building
 from pipeline_assets.jobs import BUILD_JOB, LOAD_JOB
 from pipeline_assets.ledger import builds as booking
 from pipeline_assets.ledger.catalogue import exchange
 from pipeline_assets.platform import LostRowsError
+from pipeline_assets.tables.spec import EVENTS
 from pipeline_assets_tests.end_to_end.deployment import CLICKS, QUIET, Deployment, differences
 from pipeline_assets_tests.end_to_end.test_sensors import on
 

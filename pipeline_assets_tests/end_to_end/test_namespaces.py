@@ -14,7 +14,6 @@ import typer.testing
 
 from pipeline_assets.build import build_defs
 from pipeline_assets.cli import app
-from pipeline_assets.contracts.tables import SESSIONS
 from pipeline_assets.dagster_storage import pipeline_instance
 from pipeline_assets.ledger.files import lock_source
 from pipeline_assets.namespace import PLAIN, Namespace
@@ -155,7 +154,7 @@ def test_two_deployments_fit_into_one_code_location(both: dict[Namespace, Deploy
 
 def test_lineage_and_table_names_are_those_of_the_namespace(both: dict[Namespace, Deployment]) -> None:
     for namespace, deployment in both.items():
-        key = dg.AssetKey([str(namespace), SESSIONS.name])
+        key = dg.AssetKey([str(namespace), "sessions"])
         lineage = deployment.definitions.resolve_asset_graph().get(key).metadata["dagster/column_lineage"]
         made_of = {dep.asset_key for deps in lineage.deps_by_column.values() for dep in deps}
         assert dg.AssetKey([str(namespace), "events"]) in made_of
@@ -209,7 +208,7 @@ def test_the_command_line_works_in_the_namespace(
     monkeypatch.setenv("PIPELINE_TABLES", ",".join(TABLES))
     monkeypatch.setenv("PIPELINE_NAMESPACE", "shop_eu")
     runner = typer.testing.CliRunner()
-    sessions = both[SHOP].table(SESSIONS).height
+    sessions = both[SHOP].table("sessions").height
     assert runner.invoke(app, ["sql", "select count(*) from shop_eu_marts.sessions"]).stdout == f"count\n{sessions}\n"
     refreshed = runner.invoke(app, ["refresh"])
     assert (refreshed.exit_code, refreshed.stdout.splitlines()[0][:13]) == (0, "Nothing to do")

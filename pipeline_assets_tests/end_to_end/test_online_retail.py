@@ -10,8 +10,8 @@ import duckdb
 import polars as pl
 import pytest
 
-from pipeline_assets.contracts.tables import EVENTS
 from pipeline_assets.settings import Settings
+from pipeline_assets.tables.spec import EVENTS
 from pipeline_assets_tests.end_to_end.deployment import Deployment, books_balance
 
 ROOT = Path(__file__).parents[2]

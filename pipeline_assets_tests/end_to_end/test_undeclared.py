@@ -246,14 +246,14 @@ def test_a_retired_source_was_never_there(new_deployment: NewDeployment) -> None
         return made
 
     both, never = loaded(*names), loaded(*(name for name in names if name != APP))
-    had = both.platform.model.tables
+    had = both.platform.tables
     undeclare(both, APP)
     before = both.everything()
     assert both.refresh().exit_code == 5
-    assert both.platform.model.tables.keys() == had.keys()
+    assert both.platform.tables.keys() == had.keys()
     assert differences(both.everything(), before) == {}
     assert retire(both, APP) == 0
-    assert both.platform.model.tables.keys() == never.platform.model.tables.keys() < had.keys()
+    assert both.platform.tables.keys() == never.platform.tables.keys() < had.keys()
     assert differences(both.everything(), never.everything()) == {}
     assert both.is_settled()
     assert failing_checks(both) == failing_checks(never) == []

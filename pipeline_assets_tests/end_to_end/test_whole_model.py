@@ -15,10 +15,11 @@ from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from pipeline_assets.analyses.loading import declared_analyses, load_analyses
-from pipeline_assets.contracts.tables import EVENTS
-from pipeline_assets.model import Model
+from pipeline_assets.registry import collect
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.loading import declared_sources, load_sources
+from pipeline_assets.tables.declarations import Declarations
+from pipeline_assets.tables.spec import EVENTS
 from pipeline_assets_tests.end_to_end.deployment import WHERE_FROM, Deployment, differences, failed
 from pipeline_assets_tests.end_to_end.in_memory import InMemory, Tables, differing_rows, events_of
 from pipeline_assets_tests.end_to_end.random_traffic import APP, DECLARATIONS, SHOP, Raw, declare, lines_of, moments
@@ -44,8 +45,7 @@ def whole(new_deployment: NewDeployment, tmp_path_factory: pytest.TempPathFactor
         folder = tmp_path_factory.mktemp("declared")
         declare(folder, names)
         declared = Settings.for_data_dir(folder, defs_dir=folder)
-        model = Model.of(declared_sources(declared), declared_analyses(declared), declared)
-        tables = tuple(model.tables)
+        tables = tuple(collect(Declarations(tuple(declared_sources(declared)), declared_analyses(declared))))
         return new_deployment(tables=tables, timezone=timezone, first_day=FIRST_DAY, defs_dir=folder)
 
     return make
@@ -61,7 +61,7 @@ def clean_batch(deployment: Deployment, traffic: Traffic, folder: Path) -> InMem
 def of_one_batch(deployment: Deployment, traffic: Traffic, folder: Path) -> Tables:
     """What `everything` should be of a deployment that got some traffic."""
     tables = clean_batch(deployment, traffic, folder).at_once()
-    return tables | {EVENTS.name: tables[EVENTS.name].drop(WHERE_FROM)}
+    return tables | {EVENTS: tables[EVENTS].drop(WHERE_FROM)}
 
 
 def explained(found: Tables, expected: Tables) -> dict[str, object]:
@@ -461,15 +461,15 @@ def test_at_the_edges_of_all_windows_a_day_needs_what_is_declared_and_not_a_day_
     expected = whole.at_once()
     assert explained(whole.day_by_day(), expected) == {}
     needless: list[tuple[str, str, str]] = []
-    for derived in whole.model.derived.values():
-        for reads, side in itertools.product(derived.reads, ("before", "after")):
+    for spec in whole.tables.values():
+        for reads, side in itertools.product(spec.inputs, ("before", "after")):
             less = getattr(reads, side) - 1
-            # That window has a test of its own.
-            if less < 0 or derived.table.name == "active_users":
+            # Those windows have tests of their own.
+            if less < 0 or spec.name in ("events", "active_users"):
                 continue
-            narrower = tuple(replace(each, **{side: less}) if each is reads else each for each in derived.reads)
-            if whole.days_of(replace(derived, reads=narrower), expected).equals(expected[derived.table.name]):
-                needless.append((derived.table.name, reads.table.name, side))
+            narrower = tuple(replace(each, **{side: less}) if each is reads else each for each in spec.inputs)
+            if whole.days_of(replace(spec, inputs=narrower), expected).equals(expected[spec.name]):
+                needless.append((spec.name, reads.table, side))
     assert needless == []
 
 

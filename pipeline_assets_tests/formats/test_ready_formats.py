@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_assets.contracts.staged_events import StagedEvents
 from pipeline_assets.sources.checking import find_problems
 from pipeline_assets.sources.declaration import MAPPABLE_COLUMNS, Source
 from pipeline_assets.sources.formats import READY_FORMATS
 from pipeline_assets.sources.loading import DeclarationError, load_sources
 from pipeline_assets.sources.mapping import rules_version
+from pipeline_assets.sources.staged_events import StagedEvents
 from pipeline_assets_tests.formats.landed import FIXTURES, declare, load, records
 
 DECLARED = """\

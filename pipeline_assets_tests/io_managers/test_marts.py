@@ -9,11 +9,10 @@ import dataframely as dy
 import polars as pl
 import pytest
 
-from pipeline_assets.contracts.tables import Table
-from pipeline_assets.derivation import Groups
 from pipeline_assets.io_managers.marts import rows_among, rows_of_groups
 from pipeline_assets.io_managers.postgres import PostgresClient, PostgresPolarsIOManager, TableError
 from pipeline_assets.namespace import MARTS
+from pipeline_assets.tables.spec import IncrementalKey, Input, TableSpec
 
 BERLIN = ZoneInfo("Europe/Berlin")
 # The clocks are turned on the 29th, whose day has 23 hours.
@@ -32,14 +31,14 @@ class People(dy.Schema):
     last_at = dy.Datetime(time_zone="UTC", time_unit="us", description="Last")
 
 
-PEOPLE = Table("people", People, None)
+def no_rows(*_: object) -> pl.DataFrame:
+    return People.create_empty()
 
 
-def no_rows(*_: object) -> dict[str, pl.LazyFrame]:
-    return {}
+PEOPLE = TableSpec(name="people", contract=People, inputs=(Input("events"),), build=no_rows)
 
 
-FAMILIES = Groups("family", "id", "first_at", "last_at", seeds=lambda _: pl.Series(), members=no_rows)
+FAMILIES = IncrementalKey("family", "id", "first_at", "last_at", seeds=lambda _: pl.Series(), members=lambda *_: {})
 
 
 def store(url: str, *rows: tuple[str, str, datetime, datetime]) -> None:

@@ -12,9 +12,9 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from pipeline_assets.contracts.keys import key_text
 from pipeline_assets.io_managers.frames import ContractError, FrameStream
 from pipeline_assets.io_managers.postgres import PostgresPolarsIOManager, TableError, execute
+from pipeline_assets.key_texts import key_text
 from pipeline_assets.postgres import connect
 
 DAYS = dg.DailyPartitionsDefinition(start_date="2024-01-01", end_date="2024-02-01")

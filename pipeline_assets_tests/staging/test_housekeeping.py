@@ -12,11 +12,11 @@ import polars as pl
 import pytest
 import sqlalchemy as sa
 
-from pipeline_assets.contracts.staged_events import StagedEvents
 from pipeline_assets.ledger.catalogue import LakeFile
 from pipeline_assets.ledger.files import Booking, FileLedger, Load, StagedFile
 from pipeline_assets.ledger.migrate import migrate
 from pipeline_assets.postgres import sqlalchemy_url
+from pipeline_assets.sources.staged_events import StagedEvents
 from pipeline_assets.staging.housekeeping import remove_uncounted, write_views
 from pipeline_assets.staging.scratch import remove_spilled, spill_folder
 

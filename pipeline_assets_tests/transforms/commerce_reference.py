@@ -67,7 +67,7 @@ def paid(events: Sequence[Row], days: Sequence[date]) -> list[Row]:
 
 
 def order_days(events: Sequence[Row], days: Sequence[date]) -> list[Row]:
-    """Rows per `contracts.OrderDays`."""
+    """Rows per `OrderDays`."""
     result = []
     rows = [row for row in paid(events, days) if row["order_id"] is not None]
     for key, own in groups(rows, "activity_date", "property", "order_id", "currency").items():
@@ -93,7 +93,7 @@ def order_days(events: Sequence[Row], days: Sequence[date]) -> list[Row]:
 
 
 def orders(events: Sequence[Row], days: Sequence[date], rates: Rates) -> list[Row]:
-    """Rows per `contracts.Orders`, from all events at once."""
+    """Rows per `Orders`, from all events at once."""
     result = []
     rows = [row for row in paid(events, days) if row["order_id"] is not None]
     for key, own in groups(rows, "property", "order_id", "currency").items():
@@ -138,7 +138,7 @@ def orders(events: Sequence[Row], days: Sequence[date], rates: Rates) -> list[Ro
 
 
 def revenue(events: Sequence[Row], days: Sequence[date], rates: Rates) -> list[Row]:
-    """Rows per `contracts.Revenue`."""
+    """Rows per `Revenue`."""
     result = []
     for key, own in groups(paid(events, days), "activity_date", "property", "currency").items():
         day, _, currency = key
@@ -172,7 +172,7 @@ def revenue(events: Sequence[Row], days: Sequence[date], rates: Rates) -> list[R
 
 
 def products(events: Sequence[Row], days: Sequence[date], rates: Rates) -> list[Row]:
-    """Rows per `contracts.Products`."""
+    """Rows per `Products`."""
     rows: list[Row] = []
     for event in in_order(events):
         words = " ".join(re.split(r"[\s_]+", (event["event_name"] or "").strip().lower()))

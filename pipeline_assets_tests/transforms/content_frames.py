@@ -6,7 +6,7 @@ from decimal import Decimal
 import polars as pl
 from hypothesis import strategies as st
 
-from pipeline_assets.contracts.page_views import PageViews
+from pipeline_assets.tables.page_views import PageViews
 from pipeline_assets_tests.transforms.frames import NOON, SESSION_SCHEMA, Row
 
 SESSIONS = pl.Schema({**SESSION_SCHEMA, "traffic_source": pl.String(), "traffic_medium": pl.String()})
@@ -15,7 +15,7 @@ TODAY = NOON.date()
 
 
 def session(session_id: str, **values: object) -> Row:
-    """A session of visitor v at shop, of those columns of `contracts.Sessions` that are read."""
+    """A session of visitor v at shop, of those columns of `Sessions` that are read."""
     row = dict.fromkeys(SESSIONS, None) | {
         "session_id": session_id,
         "session_date": TODAY,

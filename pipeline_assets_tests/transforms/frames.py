@@ -7,9 +7,9 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from pipeline_assets.contracts.events import Events
-from pipeline_assets.contracts.sessions import Sessions
-from pipeline_assets.contracts.staged_events import StagedEvents
+from pipeline_assets.sources.staged_events import StagedEvents
+from pipeline_assets.tables.events import Events
+from pipeline_assets.tables.sessions import Sessions
 
 Row = dict[str, Any]
 
@@ -27,7 +27,7 @@ NOON = utc("2026-03-10T12:00")
 
 
 def event(occurred_at: datetime, timezone: str = "UTC", **values: Any) -> Row:
-    """A row of `contracts.Events`: a tracked event of visitor v at shop."""
+    """A row of `Events`: a tracked event of visitor v at shop."""
     row = dict.fromkeys(EVENT_SCHEMA, None) | {
         "event_date": occurred_at.astimezone(ZoneInfo(timezone)).date(),
         "property": "shop",
@@ -47,7 +47,7 @@ def event(occurred_at: datetime, timezone: str = "UTC", **values: Any) -> Row:
 
 
 def events_frame(rows: Iterable[Row]) -> pl.DataFrame:
-    """A frame per `contracts.Events`."""
+    """A frame per `Events`."""
     return pl.DataFrame(list(rows), schema=EVENT_SCHEMA)
 
 

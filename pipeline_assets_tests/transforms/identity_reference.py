@@ -13,10 +13,9 @@ from zoneinfo import ZoneInfo
 import polars as pl
 from hypothesis import strategies as st
 
-from pipeline_assets.contracts.identities import Identities
-from pipeline_assets.contracts.visitor_days import VisitorDays
-from pipeline_assets.transforms.identities import build_identities
-from pipeline_assets.transforms.person_days import build_person_days
+from pipeline_assets.tables.identities import Identities, build_identities
+from pipeline_assets.tables.person_days import build_person_days
+from pipeline_assets.tables.visitor_days import VisitorDays
 from pipeline_assets_tests.transforms.frames import NOON, Row
 
 Node = tuple[str, str, str]
@@ -40,7 +39,7 @@ COUNTS = (
 
 
 def visitor_day(seen_at: datetime = NOON, timezone: str = "UTC", **values: Any) -> Row:
-    """A row of `contracts.VisitorDays`: one event of the anonymous visitor v at shop."""
+    """A row of `VisitorDays`: one event of the anonymous visitor v at shop."""
     row = dict.fromkeys(VISITOR_DAY_SCHEMA, None) | {
         "activity_date": seen_at.astimezone(ZoneInfo(timezone)).date(),
         "property": "shop",
@@ -57,12 +56,12 @@ def visitor_day(seen_at: datetime = NOON, timezone: str = "UTC", **values: Any) 
 
 
 def visitor_days_frame(rows: Iterable[Row]) -> pl.DataFrame:
-    """A frame per `contracts.VisitorDays`."""
+    """A frame per `VisitorDays`."""
     return pl.DataFrame(list(rows), schema=VISITOR_DAY_SCHEMA, orient="row")
 
 
 def person_days_frame(rows: Iterable[Row]) -> pl.DataFrame:
-    """A frame per `contracts.PersonDays`: the persons as they follow from these very visitor days."""
+    """A frame per `PersonDays`: the persons as they follow from these very visitor days."""
     frame = visitor_days_frame(rows)
     return build_person_days(frame, build_identities(frame), frame["activity_date"].to_list())
 
@@ -100,7 +99,7 @@ def first_day(rows: Iterable[Row]) -> date | None:
 
 
 def reference_identities(rows: Sequence[Row], largest: int) -> list[Row]:
-    """All rows of `contracts.Identities`, in order."""
+    """All rows of `Identities`, in order."""
     rows = [row for row in rows if row["events"] > 0]
     all_ids = set().union(*map(ids_of, rows))
     users = {node: {row["user_id"] for row in rows if node in ids_of(row)} - {None} for node in all_ids}
@@ -172,7 +171,7 @@ def same_visitor(row: Row, other: Row) -> bool:
 def identity(
     node: Node, head: Node, own: Sequence[Row], dated: Sequence[Row], component: set[Node], **values: Any
 ) -> Row:
-    """A row of `contracts.Identities` but for person_first_date; `own` and `dated` are its times and its days."""
+    """A row of `Identities` but for person_first_date; `own` and `dated` are its times and its days."""
     return {
         "property": node[0],
         "id_type": node[1],

@@ -105,7 +105,7 @@ def is_passive(own: Sequence[Row], place: int, rules: Rules) -> bool:
 
 
 def reference_sessions(rows: Sequence[Row], timezone: str, rules: Rules) -> tuple[list[Row], Excluded]:
-    """All sessions of all events, from the first to the last: rows per `contracts.Sessions` and their views.
+    """All sessions of all events, from the first to the last: rows per `Sessions` and their views.
 
     And the events of visitors that are in no session.
     """

@@ -12,7 +12,7 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pipeline_assets.analyses.declaration import ChannelRule, Channels
+from pipeline_assets.declarations.analyses import ChannelRule, Channels
 from pipeline_assets.settings import PROJECT_ROOT
 from pipeline_assets.transforms import channels
 from pipeline_assets.transforms.channels import (

@@ -5,13 +5,13 @@ from datetime import date
 
 import polars as pl
 
-from pipeline_assets.analyses.declaration import Funnel, Paths, Step
-from pipeline_assets.transforms.events import build_events
-from pipeline_assets.transforms.funnels import build_funnel
+from pipeline_assets.analyses.funnel import build_funnel
+from pipeline_assets.analyses.paths import build_paths
+from pipeline_assets.declarations.analyses import Funnel, Paths, Step
+from pipeline_assets.tables.events import build_events
+from pipeline_assets.tables.page_views import build_page_views
+from pipeline_assets.tables.sessions import build_sessions
 from pipeline_assets.transforms.ordering import event_order
-from pipeline_assets.transforms.page_views import build_page_views
-from pipeline_assets.transforms.paths import build_paths
-from pipeline_assets.transforms.sessions import build_sessions
 from pipeline_assets_tests.sources.staging_rows import source, stage
 from pipeline_assets_tests.transforms.frames import STAGED_SCHEMA, event, events_frame, utc
 

@@ -23,9 +23,10 @@ import pytest
 import sqlalchemy as sa
 
 from pipeline_assets.code_location import code_location_name
-from pipeline_assets.contracts.tables import DAILY_ACTIVITY, SESSIONS
 from pipeline_assets.jobs import BUILD_JOB, LOAD_JOB
 from pipeline_assets.partitions import day_range
+from pipeline_assets.registry import collect
+from pipeline_assets.tables.declarations import Declarations
 from pipeline_assets_tests.ui.dev_server import DevServer, dev_server, small_deployment
 
 try:
@@ -36,6 +37,7 @@ except ImportError:
     PLAYWRIGHT = False
 
 DAYS = 6
+SPECS = collect(Declarations())
 LIMIT_SECONDS = 180
 
 
@@ -233,11 +235,11 @@ def test_the_partitions_of_a_table_are_green_from_the_first_day_on(
     server: DevServer, page: "Page", keep: Callable[..., None]
 ) -> None:
     first_day = server.first_day.isoformat()
-    page.goto(f"{server.url}/assets/{SESSIONS.name}?view=partitions&partition={first_day}")
+    page.goto(f"{server.url}/assets/sessions?view=partitions&partition={first_day}")
     expect(page.get_by_text(f"Materialized ({DAYS})")).to_be_visible()
     expect(page.get_by_text("Failed (0)")).to_be_visible()
     expect(page.get_by_text("dagster/partition_row_count")).to_be_visible()
-    expect(page.get_by_text(f"marts.{SESSIONS.name}").first).to_be_visible()
+    expect(page.get_by_text("marts.sessions").first).to_be_visible()
     keep("partitions")
 
 
@@ -245,8 +247,8 @@ def test_the_partitions_of_a_table_are_green_from_the_first_day_on(
 def test_the_checks_of_a_table_have_passed_and_tell_their_numbers(
     server: DevServer, page: "Page", keep: Callable[..., None]
 ) -> None:
-    page.goto(f"{server.url}/assets/{SESSIONS.name}?view=checks&checkDetail=every_event_in_one_session")
-    names = checks_of(server, dg.AssetKey(SESSIONS.name))
+    page.goto(f"{server.url}/assets/sessions?view=checks&checkDetail=every_event_in_one_session")
+    names = checks_of(server, dg.AssetKey("sessions"))
     for name in names:
         expect(page.get_by_text(name, exact=True).first).to_be_visible()
     expect(page.get_by_text("Succeeded", exact=True)).to_have_count(len(names))
@@ -262,9 +264,9 @@ def test_the_checks_of_a_table_have_passed_and_tell_their_numbers(
 def test_the_columns_of_a_table_are_listed_with_descriptions_and_keys(
     server: DevServer, page: "Page", keep: Callable[..., None]
 ) -> None:
-    page.goto(f"{server.url}/assets/{SESSIONS.name}?view=overview")
+    page.goto(f"{server.url}/assets/sessions?view=overview")
     table = page.get_by_role("table").filter(has_text="Column name")
-    for name, column in SESSIONS.contract.columns().items():
+    for name, column in SPECS["sessions"].contract.columns().items():
         row = table.get_by_role("row").filter(has=page.get_by_text(name, exact=True))
         assert column.description
         expect(row.first).to_contain_text(column.description)
@@ -315,11 +317,11 @@ def test_the_figures_of_a_daily_table_are_plotted_by_day(
     server: DevServer, page: "Page", keep: Callable[..., None]
 ) -> None:
     page.set_viewport_size({"width": 1900, "height": 2600})
-    page.goto(f"{server.url}/assets/{DAILY_ACTIVITY.name}?view=overview")
+    page.goto(f"{server.url}/assets/daily_activity?view=overview")
     page.get_by_text("Plots", exact=True).click()
     expect(page.get_by_text("When graphing values by partition")).to_be_visible()
-    expect(page.locator("canvas")).to_have_count(len(DAILY_ACTIVITY.figures) + 1)
-    for figure in DAILY_ACTIVITY.figures:
+    expect(page.locator("canvas")).to_have_count(len(SPECS["daily_activity"].figures) + 1)
+    for figure in SPECS["daily_activity"].figures:
         # Once as a column, once above its plot.
         expect(page.get_by_text(figure.name, exact=True).nth(1)).to_be_visible()
     boxes = [box for plot in page.locator("canvas").all() if (box := plot.bounding_box())]
@@ -343,7 +345,7 @@ def test_a_job_lists_the_runs_of_refresh_beside_those_of_its_sensor(
 
 def days_shown(server: DevServer) -> dict[str, int]:
     """How many days of the sessions the UI knows, and how many of them are filled."""
-    sessions = f'{{path: ["{SESSIONS.name}"]}}'
+    sessions = f'{{path: ["{"sessions"}"]}}'
     query = f"{{assetNodes(assetKeys: [{sessions}]) {{partitionStats {{numPartitions numMaterialized}}}}}}"
     return server.ask(query)["assetNodes"][0]["partitionStats"]
 
