@@ -4,7 +4,6 @@ Assets, checks, sensors and the command line all work through it. No Dagster her
 """
 
 import logging
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from functools import cached_property
@@ -33,7 +32,8 @@ from pipeline_assets.settings import Settings
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.sources.mapping import rules_version
 from pipeline_assets.sources.raw_columns import Drift, KnownColumns, MissingColumn, drift, missing_columns
-from pipeline_assets.staging.landing import LandingFile, Listing, scan
+from pipeline_assets.staging.landing import LandingFile, Listing
+from pipeline_assets.staging.landings import Landing, open_landing
 from pipeline_assets.staging.loading import SourceLoader, pending_files
 from pipeline_assets.staging.scratch import spill_folder
 from pipeline_assets.staging.staged import lost_files
@@ -114,6 +114,11 @@ class Platform:
     def catalogue(self) -> Catalogue:
         """Which files of the lake count."""
         return Catalogue(self.engine)
+
+    @cached_property
+    def where_files_land(self) -> Landing:
+        """Where new files are dropped."""
+        return open_landing(self.settings)
 
     @cached_property
     def lake(self) -> Lake:
@@ -250,11 +255,10 @@ class Platform:
         """
         booked, rules = self.files.booked(source), self.rules(source)
         found = pending_files(
-            self.settings.landing_dir,
+            self.where_files_land,
             self.sources[source].path,
             booked,
             rules,
-            follow_links=self.settings.follow_links,
         )
         if self.is_declared(source):
             return found
@@ -263,7 +267,7 @@ class Platform:
             [
                 file
                 for file, last in known
-                if last.rules != rules and (file.stamp == last.stamp or file.content() == last.content)
+                if last.rules != rules and (file.stamp == last.stamp or _content(file) == last.content)
             ],
             [],
         )
@@ -274,9 +278,8 @@ class Platform:
 
     def quality(self, source: str) -> Quality:
         """How much of a source's files is broken, and which."""
-        landing = self.settings.landing_dir
         bound = self.sources[source].bounds.quarantined
-        return quality(self.engine, source, bound, is_there=lambda path: os.path.lexists(landing / path))
+        return quality(self.engine, source, bound, is_there=self.where_files_land.has)
 
     def known_columns(self, source: str) -> KnownColumns:
         """What is remembered of the raw columns of a source's files."""
@@ -309,8 +312,7 @@ class Platform:
         return [name for name in self._in_landing("**/*") if name not in taken]
 
     def _in_landing(self, pattern: str) -> list[str]:
-        landing = self.settings.landing_dir
-        return [file.name for file in scan(landing, pattern, follow_links=self.settings.follow_links).files]
+        return [file.name for file in self.where_files_land.scan(pattern).files]
 
     def unknown_event_names(self) -> dict[str, list[UnknownName]]:
         """The names of events that declarations ask for and that never occurred, by table."""
@@ -418,3 +420,10 @@ class Platform:
                     f"size, the first of them {gone[0].name}. They are stale now: `pipeline-assets refresh`, or the "
                     "sensor, makes them again."
                 )
+
+
+def _content(file: LandingFile) -> str:
+    try:
+        return file.content()
+    finally:
+        file.release()

@@ -3,7 +3,6 @@
 from datetime import date
 
 import dagster as dg
-import pyarrow.parquet as pq
 import sqlalchemy as sa
 from dagster_duckdb import DuckDBResource
 
@@ -13,7 +12,7 @@ from pipeline_assets.checks.identifiers import ids_across_properties
 from pipeline_assets.checks.results import checked_days, result
 from pipeline_assets.ledger.schema import event_days
 from pipeline_assets.platform import Platform
-from pipeline_assets.storage.parquet import parquet_relation
+from pipeline_assets.storage.parquet import parquet_relation, read_metadata
 from pipeline_assets.tables.spec import EVENTS
 
 _SHOWN_FILES = 5
@@ -54,7 +53,7 @@ def account_checks() -> list[Check]:
         for file in platform.staged_on(days):
             landed[file.event_date] = landed.get(file.event_date, 0) + file.rows
         stored = {
-            day: sum(pq.read_metadata(path).num_rows for path in platform.lake.paths(files))
+            day: sum(read_metadata(path).num_rows for path in platform.lake.paths(files))
             for day, files in platform.listed(EVENTS, days).items()
         }
         e = event_days.c

@@ -143,10 +143,11 @@ def staging_checks(source: Source, asset: dg.AssetKey) -> list[Check]:
     )
     def contract(platform: dg.ResourceParam[Platform]) -> dg.AssetCheckResult:
         files = platform.files.staged_files([source.name], platform.settings.first_day, date.max)
-        paths = {platform.settings.lake_dir / each.file.name for each in files}
         # That a file is missing is told by `ledger_balances`.
-        written = {path: path.stat().st_mtime_ns for path in paths if path.exists()}
-        found = read_footers(sorted(written, key=written.__getitem__)[-_FOOTERS:], StagedEvents, beside=_BESIDE)
+        lost = {each.file.name for each in lost_files(platform.lake, files)}
+        held = [name for name in dict.fromkeys(each.file.name for each in files) if name not in lost]
+        newest = [platform.lake.store.locate(name) for name in held[-_FOOTERS:]]
+        found = read_footers(newest, StagedEvents, beside=_BESIDE)
         wrong = sorted({name for names in found.differing.values() for name in names})
         return result(
             found.keep_contract,

@@ -77,23 +77,26 @@ def demo() -> None:
     from pipeline_assets.demo.findings import findings
     from pipeline_assets.demo.generator import build_demo, read_truth, unfinished, write_truth
     from pipeline_assets.demo.report import behaviour_report
+    from pipeline_assets.storage.opening import open_store
 
     with current_refresh(demo=True) as (platform, refresher):
-        landing = platform.settings.landing_dir
+        landing = open_store(platform.settings.landing_url)
         planted = platform.settings.demo_truth
         if config := unfinished(planted, datetime.now(UTC)):
             first_day, last_day = config.all_days[0], config.all_days[-1]
             console.print(f"Generating sample files of {first_day:%d %b %Y} to {last_day:%d %b %Y} in {landing} …")
             generated = build_demo(config)
             write_truth(replace(generated.truth, delivered=False), planted)
-            generated.write(landing)
+            for file in generated.files:
+                file.put(landing)
             first = refresher.run()
             if first.exit_code:
                 print_report(platform, first)
                 raise typer.Exit(first.exit_code)
             console.print("Two weeks are loaded. Now files arrive late:")
-            for path in generated.write_late_files(landing):
-                console.print(f"  {path.relative_to(landing)}")
+            for file in generated.late_files:
+                file.put(landing)
+                console.print(f"  {file.path}")
             write_truth(generated.truth, planted)
         report = refresher.run()
         print_report(platform, report)
@@ -260,21 +263,20 @@ def adopt(
 ) -> None:
     """Make this database and this lake one deployment again, after one was lost, restored or moved without the other.
 
-    Stop everything that uses one of them first. Tables in the lake are removed, and refresh builds all of them again.
+    Stop everything that uses one of them first. No table in the lake counts any more, and refresh builds all of them
+    again.
     """
     from pipeline_assets.components.loading import declared
     from pipeline_assets.identity import adopt, found
     from pipeline_assets.platform import Platform
-    from pipeline_assets.tables.fixed import fixed_tables
     from pipeline_assets.undeclared import write_copy
 
     with current_settings() as settings:
         platform = Platform(settings, *declared(settings))
         console.print(escaped(found(settings)))
-        if not yes and not typer.confirm("Remove the tables in this lake, and build them again from this ledger?"):
+        if not yes and not typer.confirm("Forget the tables in this lake, and build them again from this ledger?"):
             raise typer.Exit(1)
-        # Those too that only what is no longer declared had asked for: the ledger may know nothing of them.
-        adopt(settings, sorted({*fixed_tables(), *platform.tables}))
+        adopt(settings)
         # The lake may remember the declarations of another ledger.
         write_copy(platform.lake.store, platform.memory().remembered)
         console.print("They are one deployment now. Build it: pipeline-assets refresh")

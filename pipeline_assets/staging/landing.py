@@ -15,7 +15,7 @@ from pathlib import Path, PurePath, PurePosixPath
 
 # Suffixes under which uploaders keep unfinished files; they are renamed when complete.
 _UNFINISHED = (".tmp", ".part", ".partial", ".crdownload", ".inprogress", "._COPYING_")
-_ANY_FOLDERS = "**"
+ANY_FOLDERS = "**"
 _WILD = re.compile(r"[*?\[]")
 _LEAVES = (
     "is a symbolic link that leaves landing; move or copy what it points to into landing, "
@@ -34,7 +34,7 @@ _KINDS = {
 # PostgreSQL's indexes hold 2,704 bytes; the ledger's have the source's name and the digest of the content beside it.
 _LONGEST_NAME = 2000
 # Folders in which tables keep which of their files count: the others are of earlier versions, or were deleted.
-_TABLE_LOGS = {"_delta_log": "Delta Lake", ".hoodie": "Apache Hudi"}
+TABLE_LOGS = {"_delta_log": "Delta Lake", ".hoodie": "Apache Hudi"}
 
 
 class RefusedError(OSError):
@@ -61,6 +61,17 @@ def is_hidden(name: str) -> bool:
     `_common_metadata`, which Spark looks at, hold no rows.
     """
     return name.startswith(".") or (name.startswith("_") and "=" not in name)
+
+
+def is_unfinished(name: str) -> bool:
+    """Whether a file is called like an unfinished upload."""
+    point = name.rfind(".")
+    return point > 0 and name[point:] in _UNFINISHED
+
+
+def is_wild(part: str) -> bool:
+    """Whether a part of a pattern matches more than one name."""
+    return bool(_WILD.search(part))
 
 
 def is_passed_over(path: PurePath) -> bool:
@@ -133,6 +144,9 @@ class LandingFile:
         with open_regular(self.path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
+    def release(self) -> None:
+        """Nobody reads the file any more."""
+
 
 @dataclass
 class Listing:
@@ -164,7 +178,7 @@ def scan(landing: Path, pattern: str, *, follow_links: bool = False) -> Listing:
         follow_links: whether links may leave landing.
     """
     walk = _Walk(landing, follow_links=follow_links)
-    parts = _parts(pattern)
+    parts = parts_of(pattern)
     if parts:
         walk.visit(landing, parts, [])
     files = [walk.files[path] for path in sorted(walk.files)]
@@ -185,7 +199,7 @@ def some_files(landing: Path, pattern: str, *, most: int, names: int) -> tuple[l
         names: how many names of files and folders are looked at.
     """
     glance = _Glance(names)
-    found = list(itertools.islice(glance.files(landing, _parts(pattern)), most))
+    found = list(itertools.islice(glance.files(landing, parts_of(pattern)), most))
     return found, len(found) < most and glance.is_whole
 
 
@@ -200,9 +214,9 @@ class _Glance:
         if not parts:
             return
         part, *rest = parts
-        if part == _ANY_FOLDERS and rest:
+        if part == ANY_FOLDERS and rest:
             yield from self.files(folder, rest)
-        wanted, then = ("*", parts) if part == _ANY_FOLDERS else (part, rest)
+        wanted, then = ("*", parts) if part == ANY_FOLDERS else (part, rest)
         for path in self._named(folder, wanted):
             if is_hidden(path.name) and not wanted.startswith(path.name[0]):
                 continue
@@ -229,12 +243,12 @@ class _Glance:
                     yield folder / entry.name
 
 
-def _parts(pattern: str) -> list[str]:
+def parts_of(pattern: str) -> list[str]:
     """The parts of a pattern: no `**` follows another, which means the same, and none is the last."""
     parts = PurePosixPath(pattern).parts
     before = ["", *parts]
-    found = [part for part, last in zip(parts, before, strict=False) if (part, last) != (_ANY_FOLDERS, _ANY_FOLDERS)]
-    return [*found, "*"] if found and found[-1] == _ANY_FOLDERS else found
+    found = [part for part, last in zip(parts, before, strict=False) if (part, last) != (ANY_FOLDERS, ANY_FOLDERS)]
+    return [*found, "*"] if found and found[-1] == ANY_FOLDERS else found
 
 
 class _Walk:
@@ -274,7 +288,7 @@ class _Walk:
             return
         above = [*above, identity]
         part, *rest = parts
-        if part == _ANY_FOLDERS:
+        if part == ANY_FOLDERS:
             if rest:
                 self.visit(folder, rest, above[:-1])
             wanted, then = "*", parts
@@ -303,8 +317,8 @@ class _Walk:
         except OSError as error:
             self._refuse(folder, f"cannot be listed: {error.strerror}; nothing in it is loaded")
             return
-        for log in _TABLE_LOGS.keys() & names:
-            self._tell_of_table(folder, _TABLE_LOGS[log])
+        for log in TABLE_LOGS.keys() & names:
+            self._tell_of_table(folder, TABLE_LOGS[log])
         for name in filter(matches, names):
             yield folder / name
 
@@ -353,11 +367,7 @@ class _Walk:
         self.refused[path] = Refused(_name(path, self._landing), reason)
 
     def _tell_of_table(self, folder: Path, kind: str) -> None:
-        reason = (
-            f"is a table of {kind}: every file in it is read, those too that the table has replaced or deleted; "
-            "deliver an export of the table, or only ever append to it"
-        )
-        self.doubtful[folder] = Doubtful(_name(folder, self._landing), reason)
+        self.doubtful[folder] = table_with_a_log(_name(folder, self._landing), kind)
 
 
 def open_regular(path: Path) -> FileIO:
@@ -409,9 +419,23 @@ def _reason_against(status: os.stat_result, name: str) -> str | None:
     """Why what has this status and name is not read; None if it is."""
     if not stat.S_ISREG(status.st_mode):
         return _kind(status)
+    return reason_against_name(name)
+
+
+def reason_against_name(name: str) -> str | None:
+    """Why what has this name is not read; None if it is."""
     if (length := len(name.encode())) > _LONGEST_NAME:
         return f"has a path of {length} bytes, and the ledger takes {_LONGEST_NAME}; give its folders shorter names"
     return None
+
+
+def table_with_a_log(name: str, kind: str) -> Doubtful:
+    """What is told of a folder that is a table of some kind."""
+    return Doubtful(
+        name,
+        f"is a table of {kind}: every file in it is read, those too that the table has replaced or deleted; "
+        "deliver an export of the table, or only ever append to it",
+    )
 
 
 def _stamp(status: os.stat_result) -> str:

@@ -30,6 +30,7 @@ from pipeline_assets.settings import Settings
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.staging import loading, merging, writing
 from pipeline_assets.staging.landing import LandingFile
+from pipeline_assets.staging.landings import open_landing
 from pipeline_assets.staging.loading import LoadSummary, SourceLoader, pending_files
 from pipeline_assets.staging.merging import MergeError, merge_small_files
 from pipeline_assets.staging.staged import scan_staged
@@ -141,7 +142,7 @@ class Side:
     def pending(self) -> list[LandingFile]:
         rules = SourceLoader(self.source, self.settings, self.ledger, self.database).rules
         booked = self.ledger.booked(self.source.name)
-        return pending_files(self.settings.landing_dir, self.source.path, booked, rules).files
+        return pending_files(open_landing(self.settings), self.source.path, booked, rules).files
 
     def load(self, files: Sequence[LandingFile] | None = None) -> LoadSummary:
         loader = SourceLoader(self.source, self.settings, self.ledger, self.database)
