@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 
 from pipeline_assets.day_counts import DayCounts
+from pipeline_assets.digests import digest
 from pipeline_assets.ledger.catalogue import Snapshot, snapshot
 from pipeline_assets.ledger.files import StagedFile
 from pipeline_assets.ledger.schema import IDENTIFIERS, builds, event_days, revisions
@@ -32,7 +33,6 @@ from pipeline_assets.planning import (
     combined,
     compared,
     days_around,
-    digest,
     made_of,
     spans_of,
 )

@@ -416,12 +416,3 @@ def _reason_against(status: os.stat_result, name: str) -> str | None:
 
 def _stamp(status: os.stat_result) -> str:
     return f"{status.st_size}:{status.st_ino}:{status.st_mtime_ns}:{status.st_ctime_ns}"
-
-
-def fsync_folder(folder: Path) -> None:
-    """Make renames inside a folder survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
