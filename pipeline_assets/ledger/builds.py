@@ -80,7 +80,7 @@ def staged_fingerprints(staged: Iterable[StagedFile]) -> dict[date, str]:
     """Fingerprint of the staged files of each day."""
     by_day: dict[date, list[str]] = {}
     for file in staged:
-        by_day.setdefault(file.event_date, []).append(f"{file.source}/{file.content}/{file.rules}")
+        by_day.setdefault(file.event_date, []).append(f"{file.source}/{file.content}/{file.declaration_version}")
     return {day: digest(sorted(names)) for day, names in by_day.items()}
 
 

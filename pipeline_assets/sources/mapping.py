@@ -70,7 +70,9 @@ _OTHER_NUMBER = r"~?\s*[+-]?[\d.,]*\d[\d.,' \x{A0}\x{202F}]*"
 _NO_BREAK_SPACES = "\u00a0\u202f"
 
 
-def rules_version(source: Source, timezone: str, first_day: date, max_record_bytes: int = MAX_RECORD_BYTES) -> str:
+def declaration_version_of(
+    source: Source, timezone: str, first_day: date, max_record_bytes: int = MAX_RECORD_BYTES
+) -> str:
     """Version of all that decides how a file's rows are staged: 12 hex digits.
 
     Attributes that only choose files or act later (path, sessions, dedup_days, bounds) do not count.

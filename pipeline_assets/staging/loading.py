@@ -25,7 +25,7 @@ from pipeline_assets.ledger.looks import Observer
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.access_logs import advice
 from pipeline_assets.sources.declaration import Source
-from pipeline_assets.sources.mapping import rules_version
+from pipeline_assets.sources.mapping import declaration_version_of
 from pipeline_assets.sources.records.cutting import UnreadableError
 from pipeline_assets.staging.landing import LandingFile, Listing, scan
 from pipeline_assets.staging.scratch import spill_folder
@@ -99,22 +99,28 @@ class LoadSummary:
 
 
 def pending_files(
-    landing: Path, pattern: str, booked: Mapping[str, BookedFile], rules: str, *, follow_links: bool = False
+    landing: Path,
+    pattern: str,
+    booked: Mapping[str, BookedFile],
+    declaration_version: str,
+    *,
+    follow_links: bool = False,
 ) -> Listing:
-    """Files whose newest content has not been booked under the current rules, and what in landing is refused.
+    """Files whose newest content has not been booked under the current declaration, and what in landing is refused.
 
     Args:
         landing: landing folder.
         pattern: the source's glob pattern.
         booked: the newest booking of every path.
-        rules: version of the source's declaration.
+        declaration_version: version of the source's declaration.
         follow_links: whether symbolic links may leave landing.
     """
     found = scan(landing, pattern, follow_links=follow_links)
     files = [
         file
         for file in found.files
-        if (known := booked.get(file.name)) is None or (known.stamp, known.rules) != (file.stamp, rules)
+        if (known := booked.get(file.name)) is None
+        or (known.stamp, known.declaration_version) != (file.stamp, declaration_version)
     ]
     return Listing(files, found.refused, found.doubtful)
 
@@ -165,7 +171,9 @@ class SourceLoader:
         self._observer = observer
         self._run_id = run_id
         self._idle: list[Writer] = []
-        self.rules = rules_version(source, settings.timezone, settings.first_day, settings.max_record_bytes)
+        self.declaration_version = declaration_version_of(
+            source, settings.timezone, settings.first_day, settings.max_record_bytes
+        )
 
     def load(self, files: Sequence[LandingFile], report: Callable[[Outcome], None] | None = None) -> LoadSummary:
         """Load files, each group of small ones in one ledger transaction.
@@ -224,7 +232,7 @@ class SourceLoader:
                 read[task.file.name] = task.file.content()
             except OSError as error:
                 done.outcomes.append(self._failed(task.file, error))
-        known = self._ledger.known(self._source.name, set(read.values()), self.rules)
+        known = self._ledger.known(self._source.name, set(read.values()), self.declaration_version)
         for task in tasks:
             content = read.get(task.file.name)
             if content is None:
@@ -304,11 +312,11 @@ class SourceLoader:
     def _load_of(self, member: Member) -> Load:
         """The account of a file."""
         if member.error is not None:
-            return Load(member.content, self.rules, error=str(member.error))
+            return Load(member.content, self.declaration_version, error=str(member.error))
         tally = member.tally
         return Load(
             member.content,
-            self.rules,
+            self.declaration_version,
             lines=tally.lines,
             landed=member.days.total(),
             blank=member.blank + tally.skipped,

@@ -132,9 +132,9 @@ class Side:
                 target.write_bytes(made)
 
     def pending(self) -> list[LandingFile]:
-        rules = SourceLoader(self.source, self.settings, self.ledger, self.database).rules
+        version = SourceLoader(self.source, self.settings, self.ledger, self.database).declaration_version
         booked = self.ledger.booked(self.source.name)
-        return pending_files(self.settings.landing_dir, self.source.path, booked, rules).files
+        return pending_files(self.settings.landing_dir, self.source.path, booked, version).files
 
     def load(self, files: Sequence[LandingFile] | None = None) -> LoadSummary:
         loader = SourceLoader(self.source, self.settings, self.ledger, self.database)
