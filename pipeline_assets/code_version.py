@@ -10,7 +10,6 @@ that. What belongs here: finding and digesting code. What does not: what else ro
 """
 
 import ast
-import hashlib
 import importlib.util
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,6 +18,8 @@ from functools import cache, partial
 from pathlib import Path
 from types import FunctionType
 from typing import Any
+
+from pipeline_assets.digests import digest_of
 
 Definition = tuple[str, str]
 """A module and one of its names; all of the module where the name is empty."""
@@ -41,7 +42,7 @@ def code_version(*roots: Callable[..., Any] | str) -> str:
     own = sorted(_canonical(node) for function in functions for node in _written(function))
     own += sorted(repr(value) for function in functions for value in _closed_over(function) if _is_plain(value))
     parts = [f"{module}:{name}\n{_digest(module, name)}" for module, name in sorted(reached(*roots))]
-    return hashlib.sha256("\n".join([*own, *parts]).encode()).hexdigest()[:16]
+    return digest_of("\n".join([*own, *parts]).encode(), 16)
 
 
 def reached(*roots: Callable[..., Any] | str) -> set[Definition]:
@@ -251,7 +252,7 @@ def _digest(module: str, name: str) -> str:
     if name not in code.digests:
         statements = [*code.definitions[name], *code.other] if name else code.tree.body
         text = "\n".join(_canonical(statement) for statement in statements)
-        code.digests[name] = hashlib.sha256(text.encode()).hexdigest()
+        code.digests[name] = digest_of(text.encode())
     return code.digests[name]
 
 

@@ -140,9 +140,9 @@ class Side:
                 target.write_bytes(made)
 
     def pending(self) -> list[LandingFile]:
-        rules = SourceLoader(self.source, self.settings, self.ledger, self.database).rules
+        version = SourceLoader(self.source, self.settings, self.ledger, self.database).declaration_version
         files = scan(self.settings.landing_dir, self.source.path).files
-        new = self.ledger.not_as_booked(self.source.name, rules, {file.name: file.stamp for file in files})
+        new = self.ledger.not_as_booked(self.source.name, version, {file.name: file.stamp for file in files})
         return [file for file in files if file.name in new]
 
     def load(self, files: Sequence[LandingFile] | None = None) -> LoadSummary:
