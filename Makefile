@@ -36,7 +36,7 @@ test: $(READY) ## run the tests
 test-all: $(READY) ## all tests: those too that take or search for long or need Chromium; CRASH_SEED=n repeats a random one
 	$(BIN)/python -m pytest -m "" $(if $(CRASH_SEED),--crash-seed $(CRASH_SEED))
 
-NEWEST_TESTS := sources staging formats io_managers transforms/test_identities.py transforms/test_sessions.py \
+NEWEST_TESTS := sources staging formats io_managers tables/test_identities.py tables/test_sessions.py \
 	end_to_end/test_definitions.py end_to_end/test_access_logs.py
 
 test-newest: $(READY) ## a short test with the newest versions that pyproject.toml allows, in .venv-newest

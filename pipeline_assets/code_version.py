@@ -6,7 +6,7 @@ name, and so on. Code that a table does not use may change without its being bui
 docstrings, annotations of arguments and the layout. Whatever cannot be told apart counts as reached.
 
 The digest is made from the syntax tree, in a form that does not depend on the version of Python: workers may differ in
-that. What belongs here: finding and digesting code. What does not: what else rows depend on (see `derivation`).
+that. What belongs here: finding and digesting code. What does not: what else rows depend on (see `tables.spec`).
 """
 
 import ast
