@@ -27,8 +27,8 @@ from pipeline_assets.sensors.alarms import silent_sources, unmatched_files
 from pipeline_assets.sensors.new_files import new_files
 from pipeline_assets.sensors.stale_days import stale_days
 from pipeline_assets.settings import Settings
-from pipeline_assets.staging.housekeeping import spill_folder
 from pipeline_assets.staging.looking import peek
+from pipeline_assets.staging.scratch import spill_folder
 from pipeline_assets.storage.opening import open_store
 from pipeline_assets.undeclared import read_copy
 

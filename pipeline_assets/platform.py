@@ -33,9 +33,9 @@ from pipeline_assets.settings import Settings
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.sources.mapping import rules_version
 from pipeline_assets.sources.raw_columns import Drift, KnownColumns, MissingColumn, drift, missing_columns
-from pipeline_assets.staging.housekeeping import spill_folder
 from pipeline_assets.staging.landing import LandingFile, Listing, scan
 from pipeline_assets.staging.loading import SourceLoader, pending_files
+from pipeline_assets.staging.scratch import spill_folder
 from pipeline_assets.staging.staged import lost_files
 from pipeline_assets.storage.opening import open_store
 from pipeline_assets.tables.declarations import Declarations
@@ -322,7 +322,7 @@ class Platform:
     def restage_lost(self, source: str) -> int:
         """Have files of a source read again whose staged rows count but have gone from the lake; how many."""
         staged = self.files.staged_files([source], date.min, date.max)
-        lost = {file.content for file in lost_files(self.settings.lake_dir, staged)}
+        lost = {file.content for file in lost_files(self.lake, staged)}
         if lost:
             logger.warning("%s: the lake has lost the staged rows of %s files; they are read again.", source, len(lost))
             self.files.read_again(source, lost)
@@ -334,7 +334,7 @@ class Platform:
         Raises:
             LostRowsError: some are not. Their files are pending now.
         """
-        gone = lost_files(self.settings.lake_dir, staged)
+        gone = lost_files(self.lake, staged)
         if not gone:
             return
         first = gone[0]

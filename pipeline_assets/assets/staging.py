@@ -21,8 +21,10 @@ from pipeline_assets.resources import with_resources_of
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.sources.staged_events import StagedEvents
-from pipeline_assets.staging.housekeeping import remove_spilled, remove_uncounted, write_views
+from pipeline_assets.staging.housekeeping import remove_uncounted, write_views
 from pipeline_assets.staging.merging import MergeError, merge_small_files
+from pipeline_assets.staging.scratch import remove_spilled
+from pipeline_assets.storage.store import StoreError
 
 _NAMED_FILES = 20
 
@@ -115,8 +117,8 @@ def tidy_up(platform: Platform, source: str, log: Logger, run_id: str = "") -> N
     """
     lake = platform.settings.lake_dir
     try:
-        merge_small_files(source, lake, platform.files, run_id=run_id)
-    except (OSError, MergeError, PolarsError, SQLAlchemyError) as error:
+        merge_small_files(source, platform.lake, platform.files, platform.settings.scratch_dir, run_id=run_id)
+    except (OSError, StoreError, MergeError, PolarsError, SQLAlchemyError) as error:
         log.warning("Small staged files could not be merged (%s); the next load tries again.", type(error).__name__)
     try:
         write_views(lake, platform.staged_files(date.min, date.max))

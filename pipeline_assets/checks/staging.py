@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from datetime import date
 
 import dagster as dg
-import pyarrow.parquet as pq
 
 from pipeline_assets.checks.footers import read_footers
 from pipeline_assets.checks.grouping import Check, asset_check
@@ -17,6 +16,7 @@ from pipeline_assets.sources.declaration import Source
 from pipeline_assets.sources.raw_columns import in_words
 from pipeline_assets.sources.staged_events import StagedEvents
 from pipeline_assets.staging.staged import lost_files
+from pipeline_assets.storage.parquet import read_metadata
 
 # Staged files whose footers are read by one check, the newest ones; the others only have to exist.
 _FOOTERS = 200
@@ -110,14 +110,13 @@ def staging_checks(source: Source, asset: dg.AssetKey) -> list[Check]:
     )
     def ledger_balances(platform: dg.ResourceParam[Platform]) -> dg.AssetCheckResult:
         found = summary(platform)
-        lake = platform.settings.lake_dir
         # A file that has left landing is not read again when the first day moves, and keeps its earlier days.
         files = platform.files.staged_files([source.name], date.min, date.max)
-        gone = lost_files(lake, files)
+        gone = lost_files(platform.lake, files)
         lost = {each.file.name for each in gone}
         held = {each.file.name: each.file for each in files}
         newest = [file for name, file in held.items() if name not in lost][-_FOOTERS:]
-        wrong = [file for file in newest if pq.read_metadata(lake / file.name).num_rows != file.rows]
+        wrong = [file for file in newest if read_metadata(platform.lake.store.locate(file.name)).num_rows != file.rows]
         staged = sum(file.rows for file in files)
         balanced = found.lines == found.landed + found.quarantined + found.blank and found.landed == staged
         return result(

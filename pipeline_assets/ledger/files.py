@@ -19,6 +19,7 @@ from pipeline_assets.ledger import catalogue
 from pipeline_assets.ledger.catalogue import LakeFile
 from pipeline_assets.ledger.schema import contents, files, lake_files, quarantine, schema_of, staged
 from pipeline_assets.locks import take_turn
+from pipeline_assets.sources.records.refused_lines import QuarantinedLine
 
 # A booking takes a second or two, however large the files are.
 _LOCK_LIMIT_SECONDS = 10 * 60
@@ -31,28 +32,6 @@ LONGEST_RAW = 64 << 10
 
 class LedgerError(RuntimeError):
     """A booking that would not balance; nothing of it was written."""
-
-
-@dataclass(frozen=True)
-class QuarantinedLine:
-    """A line that could not be loaded, as it was read.
-
-    Attributes:
-        line: number of the line or record.
-        reason: why.
-        raw: the line, or its beginning.
-        length: bytes of the whole line; by default those of `raw`.
-    """
-
-    line: int
-    reason: str
-    raw: bytes
-    length: int = -1
-
-    def __post_init__(self) -> None:
-        """Take the line for whole where nothing else is said."""
-        if self.length < 0:
-            object.__setattr__(self, "length", len(self.raw))
 
 
 @dataclass(frozen=True)

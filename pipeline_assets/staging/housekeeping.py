@@ -1,8 +1,6 @@
 """Beside the staged files: views for people who explore them in SQL, and the removal of files that no longer count."""
 
 import logging
-import os
-import shutil
 import time
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
@@ -15,16 +13,12 @@ from pipeline_assets.ledger.files import FileLedger, StagedFile
 from pipeline_assets.private import protect
 from pipeline_assets.sources.staged_events import StagedEvents
 from pipeline_assets.sql import literal
-from pipeline_assets.staging.loading import DRAFTS
 from pipeline_assets.staging.staged import CountedFile, counted_files
 from pipeline_assets.storage.parquet import duckdb_path
 
 logger = logging.getLogger(__name__)
 
 VIEWS = "staging.duckdb"
-_SPILLED = ".spilled-"
-# What killed processes have left; nothing that is needed is written for so long.
-_KEEP = timedelta(days=1)
 
 
 def write_views(lake: Path, staged: Iterable[StagedFile]) -> Path:
@@ -78,7 +72,7 @@ def remove_uncounted(lake: Path, source: str, ledger: FileLedger) -> int:
     """Remove staged files of a source that no list names, after the catalogue's time of grace; how many.
 
     A file that a load has put into the lake and not booked yet is not among them: it is young. None that is old begins
-    to count, for no name is used again. What killed loads left behind is removed too, after a day.
+    to count, for no name is used again.
 
     Args:
         lake: the lake's folder.
@@ -94,25 +88,10 @@ def remove_uncounted(lake: Path, source: str, ledger: FileLedger) -> int:
             if path not in kept:
                 path.unlink(missing_ok=True)
                 removed += 1
-    for draft in (folder / DRAFTS).glob("*"):
-        if _is_old(draft):
-            shutil.rmtree(draft, ignore_errors=True)
     return removed
 
 
-def spill_folder(scratch: Path) -> Path:
-    """Where DuckDB writes what does not fit into memory: in this process's own folder, which it makes and removes."""
-    return scratch / f"{_SPILLED}{os.getpid()}"
-
-
-def remove_spilled(scratch: Path) -> None:
-    """Remove what killed processes have left of it, after a day: it may be personal data."""
-    for folder in scratch.glob(f"{_SPILLED}*"):
-        if _is_old(folder):
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _is_old(path: Path, age: timedelta = _KEEP) -> bool:
+def _is_old(path: Path, age: timedelta) -> bool:
     try:
         return time.time() - path.stat().st_mtime > age.total_seconds()
     except FileNotFoundError:

@@ -7,39 +7,40 @@ count and accounts for each file by itself. A crash leaves files that no list na
 """
 
 import logging
-import os
-import uuid
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import date
 from pathlib import Path
 
 import duckdb
 import pyarrow.parquet as pq
+from sqlalchemy.exc import OperationalError
 
+from pipeline_assets.lake import Lake
 from pipeline_assets.ledger.catalogue import LakeFile
 from pipeline_assets.ledger.files import BookedFile, Booking, FileLedger, Load, staging_asset
 from pipeline_assets.ledger.looks import Observer
-from pipeline_assets.private import make_folder, protect
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.access_logs import advice
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.sources.mapping import rules_version
-from pipeline_assets.staging.landing import LandingFile, Listing, fsync_folder, scan
-from pipeline_assets.staging.reading import UnreadableError
+from pipeline_assets.sources.records.cutting import UnreadableError
+from pipeline_assets.staging.landing import LandingFile, Listing, scan
+from pipeline_assets.staging.scratch import spill_folder
 from pipeline_assets.staging.writing import Group, Member, Writer, unquoted
+from pipeline_assets.storage.opening import open_store
+from pipeline_assets.storage.store import StoreError
+from pipeline_assets.waiting import WaitedTooLong
 
 logger = logging.getLogger(__name__)
-
-DRAFTS = ".tmp"
-"""Folder of a source's staged files in which they are written before they are put into the lake."""
 
 # Two groups at a time: one is read while the other is written. DuckDB's own threads share the cores between them.
 _WORKERS = 2
 _ATTEMPTS = 3
+# What fails like this fails for every file: the lake or the ledger cannot be reached, or a disk is full.
+_OF_NO_FILE = (StoreError, OSError, OperationalError, WaitedTooLong)
 # A crash costs what was read of a group, and a file of the group waits for the others.
 _GROUP_FILES = 500
 _GROUP_BYTES = 32 << 20
@@ -160,7 +161,7 @@ class SourceLoader:
         self._settings = settings
         self._ledger = ledger
         self._database = database
-        self._drafts = settings.lake_dir / "staging" / source.name / DRAFTS
+        self._lake = Lake(open_store(settings.lake_url), spill_folder(settings.scratch_dir))
         self._observer = observer
         self._run_id = run_id
         self._idle: list[Writer] = []
@@ -200,10 +201,10 @@ class SourceLoader:
             return self._attempt(tasks)
         except Exception as error:
             # One file must not keep the others from being loaded: the one that does is found by halving.
-            if len(tasks) > 1:
+            if len(tasks) > 1 and not isinstance(error, _OF_NO_FILE):
                 half = len(tasks) // 2
                 return _Done(left=[tasks[:half], tasks[half:]])
-            return _Done([self._failed(tasks[0].file, error)])
+            return _Done([self._failed(task.file, error) for task in tasks])
 
     def _failed(self, file: LandingFile, error: Exception) -> Outcome:
         if isinstance(error, FileNotFoundError):
@@ -337,7 +338,7 @@ class SourceLoader:
         try:
             writer = self._idle.pop()
         except IndexError:
-            writer = Writer(self._source, self._settings, self._database, self._drafts)
+            writer = Writer(self._source, self._settings, self._database)
         try:
             yield writer
         except BaseException:
@@ -347,10 +348,12 @@ class SourceLoader:
 
     def _publish(self, writer: Writer, group: Group, staged: Sequence[Member]) -> list[LakeFile]:
         """Put the Parquet files with the rows of some members into the lake, one of each day."""
-        days = sorted(set().union(*(member.days for member in staged if member.error is None)))
-        return [
-            put_staged(self._settings.lake_dir, self._source.name, day, writer.merged(group.parts[day])) for day in days
-        ]
+        asset = staging_asset(self._source.name)
+        lake: list[LakeFile] = []
+        for day in sorted(set().union(*(member.days for member in staged if member.error is None))):
+            part = writer.merged(group.parts[day])
+            lake.append(self._lake.put(part, asset, day, pq.read_metadata(part).num_rows))
+        return lake
 
 
 def groups(tasks: Sequence[_Task]) -> list[list[_Task]]:
@@ -371,24 +374,3 @@ def groups(tasks: Sequence[_Task]) -> list[list[_Task]]:
             found.append([task])
             size, is_open = task.file.size, True
     return found
-
-
-def put_staged(lake: Path, source: str, day: date, part: Path) -> LakeFile:
-    """Put a Parquet file with staged rows of a day into the lake, durably, under a name that nothing else ever has.
-
-    Args:
-        lake: the lake's folder.
-        source: the source.
-        day: the day.
-        part: the file, which is moved.
-    """
-    asset = staging_asset(source)
-    name = f"{asset}/{day.isoformat()}/{uuid.uuid4()}.parquet"
-    file = LakeFile(name, asset, day, pq.read_metadata(part).num_rows, part.stat().st_size)
-    final = lake / name
-    make_folder(final.parent)
-    with part.open("rb") as written:
-        os.fsync(written.fileno())
-    protect(part.replace(final))
-    fsync_folder(final.parent)
-    return file

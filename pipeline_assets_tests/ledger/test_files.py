@@ -9,11 +9,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy.exc import IntegrityError
 
-from pipeline_assets.ledger.files import Booking, FileLedger, LedgerError, Load, QuarantinedLine
+from pipeline_assets.ledger.files import Booking, FileLedger, LedgerError, Load
 from pipeline_assets.ledger.migrate import migrate
 from pipeline_assets.ledger.quarantine import quarantined
 from pipeline_assets.ledger.summary import summarise
 from pipeline_assets.postgres import sqlalchemy_url
+from pipeline_assets.sources.records.refused_lines import QuarantinedLine
 from pipeline_assets_tests.ledger.staged_rows import lake_files
 
 DAY = date(2026, 3, 1)

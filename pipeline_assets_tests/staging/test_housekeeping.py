@@ -17,7 +17,8 @@ from pipeline_assets.ledger.files import Booking, FileLedger, Load, StagedFile
 from pipeline_assets.ledger.migrate import migrate
 from pipeline_assets.postgres import sqlalchemy_url
 from pipeline_assets.sources.staged_events import StagedEvents
-from pipeline_assets.staging.housekeeping import remove_spilled, remove_uncounted, spill_folder, write_views
+from pipeline_assets.staging.housekeeping import remove_uncounted, write_views
+from pipeline_assets.staging.scratch import remove_spilled, spill_folder
 
 DAY = date(2026, 3, 1)
 
