@@ -6,7 +6,7 @@ name, and so on. Code that a table does not use may change without its being bui
 docstrings, annotations of arguments and the layout. Whatever cannot be told apart counts as reached.
 
 The digest is made from the syntax tree, in a form that does not depend on the version of Python: workers may differ in
-that. What belongs here: finding and digesting code. What does not: what else rows depend on (see `derivation`).
+that. What belongs here: finding and digesting code. What does not: what else rows depend on (see `tables.spec`).
 """
 
 import ast
@@ -121,7 +121,7 @@ def _defined(statement: ast.stmt) -> list[str]:
 
 
 def _imports(node: ast.AST, importer: str) -> dict[str, Definition]:
-    """What a piece of code imports from its own package, wherever it does."""
+    """What a piece of code imports from its own package and from this one, wherever it does."""
     found: dict[str, Definition] = {}
     for inner in ast.walk(node):
         if isinstance(inner, ast.Import | ast.ImportFrom):
@@ -130,19 +130,24 @@ def _imports(node: ast.AST, importer: str) -> dict[str, Definition]:
 
 
 def _imported(statement: ast.Import | ast.ImportFrom, importer: str) -> dict[str, Definition]:
-    package = importer.partition(".")[0]
     found: dict[str, Definition] = {}
     for alias in statement.names:
         if alias.name == "*" or (isinstance(statement, ast.ImportFrom) and statement.level):
             raise LookupError(f"{importer}, line {statement.lineno}: name what is imported, and the whole module")
         if isinstance(statement, ast.Import):
-            if alias.name.partition(".")[0] == package:
-                found[alias.asname or package] = (alias.name if alias.asname else package, "")
-        elif (statement.module or "").partition(".")[0] == package:
+            if _is_followed(alias.name, importer):
+                top = alias.name.partition(".")[0]
+                found[alias.asname or top] = (alias.name if alias.asname else top, "")
+        elif _is_followed(statement.module or "", importer):
             module = f"{statement.module}.{alias.name}"
             is_module = _is_module(module)
             found[alias.asname or alias.name] = (module, "") if is_module else (str(statement.module), alias.name)
     return found
+
+
+def _is_followed(module: str, importer: str) -> bool:
+    """Whether a module is of the importer's own package, or of this one: a team's table may use what is here."""
+    return module.partition(".")[0] in (importer.partition(".")[0], __name__.partition(".")[0])
 
 
 @cache

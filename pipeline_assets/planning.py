@@ -66,25 +66,6 @@ class Spec(Protocol):
 
 
 @dataclass(frozen=True)
-class Input:
-    """An input of a table: another table (or `staging`) and the days around a day that are read."""
-
-    table: str
-    before: int = 0
-    after: int = 0
-
-
-@dataclass(frozen=True)
-class Planned:
-    """A `Spec` and nothing else."""
-
-    name: str
-    version: str
-    inputs: tuple[Input, ...]
-    is_daily: bool = True
-
-
-@dataclass(frozen=True)
 class BuildRequest:
     """What to build in one run.
 

@@ -49,8 +49,8 @@ Select = Callable[[duckdb.DuckDBPyConnection, Sequence[str], Sequence[date], Any
 """The rows wanted of an input in the lake: from its Parquet files, of some days, by the parameters of the table."""
 
 _ON_THE_WAY = (
-    "pipeline_assets.derivation:build_part",
-    "pipeline_assets.derivation:build_whole",
+    "pipeline_assets.engine.incremental:build_part",
+    "pipeline_assets.engine.incremental:build_whole",
     "pipeline_assets.io_managers.frames:storable",
 )
 """What has a part in the rows of tables besides their functions: which groups are made again, and what is stored."""
