@@ -5,7 +5,7 @@ Assets, checks, sensors and the command line all work through it. No Dagster her
 
 import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 from functools import cached_property
 from pathlib import Path
@@ -81,8 +81,6 @@ class Platform:
         self.analyses = counting.analyses
         self.undeclared = counting.undeclared
         self._settled: set[str] = set()
-        self._stale: dict[str, Mapping[str, set[date]]] = {}
-        self._planned: Staleness | None = None
 
     @cached_property
     def postgres_url(self) -> str:
@@ -211,25 +209,13 @@ class Platform:
                 found.append(Leftover("table", name, f"{what}; frozen", is_table=True, wanted=name in asked))
         return found
 
-    def claim(self, table: str, days: Sequence[date], run_id: str) -> Claim:
+    def claim(self, table: str, days: Sequence[date], run_id: str, *, only_stale: bool = False) -> Claim:
         """Claim days of a table for a run, and take the lists of what it is to read; see `BuildLedger.claim`."""
 
         def staged(connection: sa.Connection, first: date, last: date) -> list[StagedFile]:
             return staged_files(connection, self.sources, first, last)
 
-        return self.builds.claim(table, days, run_id, staged=staged, until=self.today())
-
-    def plan(self, staleness: Staleness) -> None:
-        """What the next run in this process is to build, so that it need not find out again."""
-        self._planned = staleness
-
-    def stale_when_begun(self, run_id: str) -> Mapping[str, set[date]]:
-        """The stale days of every table when a run was asked for, or first asked itself."""
-        if run_id not in self._stale:
-            planned, self._planned = self._planned or self.staleness(), None
-            # Of one run at a time is enough: they exclude each other.
-            self._stale = {run_id: planned.tables}
-        return self._stale[run_id]
+        return self.builds.claim(table, days, run_id, staged=staged, until=self.today(), only_stale=only_stale)
 
     def rules(self, source: str) -> str:
         """Version of a source's declaration."""
@@ -366,19 +352,20 @@ class Platform:
         Args:
             of: only this table is asked for, and what it is made of.
         """
+        self.mark_lost()
         until = self.today()
         staged = self.staged_files(self.settings.first_day, until)
-        return self.builds.staleness(staged, until=until, of=of, lost=self.lost_days())
+        return self.builds.staleness(staged, until=until, of=of)
 
-    def lost_days(self) -> dict[str, set[date]]:
-        """The days of every table of which a listed file is not in the lake, or not as it was written."""
+    def mark_lost(self) -> dict[str, set[date]]:
+        """Make the days stale of which a listed file is not in the lake, or not as it was written; which they are."""
         found: dict[str, set[date]] = {}
         for name, table in self.tables.items():
             if table.store == "lake":
                 listed = self.catalogue.files(name)
-                gone = self.lake.lost(file for files in listed.values() for file in files)
-                if gone:
+                if gone := self.lake.lost(file for files in listed.values() for file in files):
                     found[name] = {file.day for file in gone}
+                    self.builds.build_again(name, found[name])
         return found
 
     def listed(self, table: str, days: Iterable[date]) -> DayFiles:

@@ -1,7 +1,6 @@
 """What the assets of all tables share: partitions, claims in the ledger, metadata."""
 
 from collections.abc import Mapping, Sequence
-from datetime import date
 from typing import Any
 
 import dagster as dg
@@ -60,22 +59,12 @@ def table_arguments(
 
 
 def claimed(context: dg.AssetExecutionContext, platform: Platform, table: TableSpec) -> Claim:
-    """The days this run builds of a table, claimed in the ledger before anything of their inputs is read."""
-    run_id = context.run.run_id
-    platform.settle(run_id, building=True)
-    days = [UNPARTITIONED] if table.partition_column is None else run_days(context, platform, table)
-    return platform.claim(table.name, days, run_id)
+    """The days this run builds of a table, claimed in the ledger before anything of their inputs is read.
 
-
-def run_days(context: dg.AssetExecutionContext, platform: Platform, table: TableSpec) -> list[date]:
-    """The days this run builds of a table, in order.
-
-    All of its partitions, or of a run that was asked for what is stale, those that are stale for the table: no other
-    day is built, however far around a day the table or another one looks.
+    All of the run's days, or where it was asked for what is stale, those that are stale for the table: no other day is
+    built, however far around a day the table or another one looks.
     """
-    days = tagged_days(context.run.tags)
-    if ONLY_STALE_TAG not in context.run.tags:
-        return days
-    stale = platform.stale_when_begun(context.run.run_id)[table.name]
-    # A run that comes too late, for somebody has built its days meanwhile, builds them again.
-    return [day for day in days if day in stale] or days
+    run = context.run
+    platform.settle(run.run_id, building=True)
+    days = [UNPARTITIONED] if table.partition_column is None else tagged_days(run.tags)
+    return platform.claim(table.name, days, run.run_id, only_stale=ONLY_STALE_TAG in run.tags)

@@ -104,7 +104,6 @@ class BuildLedger:
         *,
         until: date,
         of: str | None = None,
-        lost: Mapping[str, Collection[date]] | None = None,
     ) -> Staleness:
         """The stale days of every table up to `until`; days that never had rows are not stale.
 
@@ -112,7 +111,6 @@ class BuildLedger:
             staged: all staged files that count.
             until: the current day.
             of: only this table is asked for, and what it is made of.
-            lost: days of tables whose rows are gone although they were built; they are stale.
         """
         specs = list(self._specs.values() if of is None else made_of(self._specs.values(), of))
         names = [spec.name for spec in specs]
@@ -121,7 +119,7 @@ class BuildLedger:
             revised = self._revised(connection, names, _between(self._since, until))
         # Days to come cannot be built yet; until they can, they are no input of their neighbours either.
         files = {day: text for day, text in staged_fingerprints(staged).items() if self._since <= day <= until}
-        return compared(specs, files, booked, revised, lost or {})
+        return compared(specs, files, booked, revised)
 
     def _booked(self, connection: sa.Connection, tables: Iterable[str], days: _Among) -> dict[str, dict[date, str]]:
         """What some tables were built from on some days; `BUILDING` where a claim was not confirmed."""
@@ -187,6 +185,7 @@ class BuildLedger:
         *,
         staged: Callable[[sa.Connection, date, date], list[StagedFile]] = lambda *_: [],
         until: date = date.max,
+        only_stale: bool = False,
     ) -> Claim:
         """Announce that a run builds some days, and take the lists of what it is to read of them.
 
@@ -198,6 +197,8 @@ class BuildLedger:
             run_id: the run; the latest claim of a day wins.
             staged: gives the staged files that count, from one day to another, where the table reads staging.
             until: the current day; days to come are no input of any.
+            only_stale: claim only the days that are not built from what is there now; all of them where there is none
+                such, for then somebody has built them since they were asked for.
         """
         spec = self._specs[table]
         needed = [each.table for each in spec.inputs if each.table != STAGING]
@@ -208,7 +209,8 @@ class BuildLedger:
         with self._engine.begin() as connection:
             # The lists last: whatever is published after the fingerprints were read counts as touched since.
             since = connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
-            built = self._booked(connection, needed, near)
+            booked = self._booked(connection, [*needed, table], near)
+            own, built = booked[table], {name: booked[name] for name in needed}
             revised = self._revised(connection, needed, near)
             read = [
                 file
@@ -217,9 +219,14 @@ class BuildLedger:
                 for first, last in spans_of(self._known(days_around(days, each.before, each.after), until))
                 for file in staged(connection, first, last)
             ]
-            files = self._files(connection, spec, days, until)
             existing = sorted(set().union(*built.values()) - {UNPARTITIONED})
             known = {**built, STAGING: staged_fingerprints(read)}
+            inputs_of = {day: combined(spec, day, existing, known, revised) for day in days}
+            if only_stale and spec.is_daily:
+                days = [day for day in days if own.get(day) != inputs_of[day]] or days
+                around = {day for each in spec.inputs for day in days_around(days, each.before, each.after)}
+                read = [file for file in read if file.event_date in around]
+            files = self._files(connection, spec, days, until)
             reading = None
             if not spec.is_daily and not revised:
                 inputs = {name: {str(day): text for day, text in built[name].items()} for name in needed}
@@ -230,7 +237,7 @@ class BuildLedger:
                     {
                         "asset": table,
                         "day": day,
-                        "inputs": combined(spec, day, existing, known, revised),
+                        "inputs": inputs_of[day],
                         "state": "building",
                         "run_id": run_id,
                         "read_since": since,
