@@ -272,7 +272,7 @@ def compared(
 
     Args:
         specs: every table, inputs before the tables that read them.
-        staged: fingerprints of the staged files that count; days that never had rows are not stale.
+        staged: fingerprint of what is staged of each day; days that never had rows are not stale.
         booked: what every table was built from, by day.
         revised: the revisions booked of every table without partitions.
     """

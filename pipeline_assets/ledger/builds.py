@@ -20,6 +20,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, insert
 
 from pipeline_assets.day_counts import DayCounts
 from pipeline_assets.ledger.catalogue import Snapshot, snapshot
+from pipeline_assets.ledger.counting import fingerprints
 from pipeline_assets.ledger.files import StagedFile
 from pipeline_assets.ledger.schema import IDENTIFIERS, builds, event_days, revisions
 from pipeline_assets.planning import (
@@ -32,7 +33,6 @@ from pipeline_assets.planning import (
     combined,
     compared,
     days_around,
-    digest,
     made_of,
     spans_of,
 )
@@ -66,6 +66,7 @@ class Claim:
             tables.
         files: the listed files of its inputs: all days of them that it may read. Inputs in PostgreSQL have none.
         staged: the staged files that it reads, of all days that it may read.
+        fingerprints: of what each of the days is built from.
     """
 
     table: str
@@ -74,14 +75,12 @@ class Claim:
     changed: frozenset[date] | None
     files: Snapshot
     staged: tuple[StagedFile, ...]
+    fingerprints: Mapping[date, str]
 
 
 def staged_fingerprints(staged: Iterable[StagedFile]) -> dict[date, str]:
     """Fingerprint of the staged files of each day."""
-    by_day: dict[date, list[str]] = {}
-    for file in staged:
-        by_day.setdefault(file.event_date, []).append(f"{file.source}/{file.content}/{file.rules}")
-    return {day: digest(sorted(names)) for day, names in by_day.items()}
+    return fingerprints((file.source, file.event_date, file.content, file.rules) for file in staged)
 
 
 class BuildLedger:
@@ -100,7 +99,7 @@ class BuildLedger:
 
     def staleness(
         self,
-        staged: Iterable[StagedFile],
+        staged: Mapping[date, str],
         *,
         until: date,
         of: str | None = None,
@@ -108,7 +107,7 @@ class BuildLedger:
         """The stale days of every table up to `until`; days that never had rows are not stale.
 
         Args:
-            staged: all staged files that count.
+            staged: fingerprint of what is staged of each day.
             until: the current day.
             of: only this table is asked for, and what it is made of.
         """
@@ -118,7 +117,7 @@ class BuildLedger:
             booked = self._booked(connection, names, _between(self._since, until))
             revised = self._revised(connection, names, _between(self._since, until))
         # Days to come cannot be built yet; until they can, they are no input of their neighbours either.
-        files = {day: text for day, text in staged_fingerprints(staged).items() if self._since <= day <= until}
+        files = {day: text for day, text in staged.items() if self._since <= day <= until}
         return compared(specs, files, booked, revised)
 
     def _booked(self, connection: sa.Connection, tables: Iterable[str], days: _Among) -> dict[str, dict[date, str]]:
@@ -221,9 +220,10 @@ class BuildLedger:
             ]
             existing = sorted(set().union(*built.values()) - {UNPARTITIONED})
             known = {**built, STAGING: staged_fingerprints(read)}
-            inputs_of = {day: combined(spec, day, existing, known, revised) for day in days}
+            fingerprints = {day: combined(spec, day, existing, known, revised) for day in days}
             if only_stale and spec.is_daily:
-                days = [day for day in days if own.get(day) != inputs_of[day]] or days
+                days = [day for day in days if own.get(day) != fingerprints[day]] or days
+                fingerprints = {day: fingerprints[day] for day in days}
                 around = {day for each in spec.inputs for day in days_around(days, each.before, each.after)}
                 read = [file for file in read if file.event_date in around]
             files = self._files(connection, spec, days, until)
@@ -237,7 +237,7 @@ class BuildLedger:
                     {
                         "asset": table,
                         "day": day,
-                        "inputs": inputs_of[day],
+                        "inputs": fingerprints[day],
                         "state": "building",
                         "run_id": run_id,
                         "read_since": since,
@@ -256,7 +256,8 @@ class BuildLedger:
                     },
                 )
             )
-        return Claim(table, tuple(days), run_id, None if changed is None else frozenset(changed), files, tuple(read))
+        days_changed = None if changed is None else frozenset(changed)
+        return Claim(table, tuple(days), run_id, days_changed, files, tuple(read), fingerprints)
 
     def _known(self, days: Iterable[date], until: date) -> list[date]:
         """Those of some days that can be read at all."""
