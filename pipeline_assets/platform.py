@@ -4,7 +4,7 @@ Assets, checks, sensors and the command line all work through it. No Dagster her
 """
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 from functools import cached_property
 from pathlib import Path
@@ -88,8 +88,6 @@ class Platform:
         self.analyses = counting.analyses
         self.undeclared = counting.undeclared
         self._settled: set[str] = set()
-        self._stale: dict[str, Mapping[str, set[date]]] = {}
-        self._planned: Staleness | None = None
 
     @cached_property
     def postgres_url(self) -> str:
@@ -223,25 +221,13 @@ class Platform:
                 found.append(Leftover("table", name, f"{what}; frozen", is_table=True, wanted=name in asked))
         return found
 
-    def claim(self, table: str, days: Sequence[date], run_id: str) -> Claim:
+    def claim(self, table: str, days: Sequence[date], run_id: str, *, only_stale: bool = False) -> Claim:
         """Claim days of a table for a run, and take the lists of what it is to read; see `BuildLedger.claim`."""
 
         def staged(connection: sa.Connection, first: date, last: date) -> list[StagedFile]:
             return staged_files(connection, self.sources, first, last)
 
-        return self.builds.claim(table, days, run_id, staged=staged, until=self.today())
-
-    def plan(self, staleness: Staleness) -> None:
-        """What the next run in this process is to build, so that it need not find out again."""
-        self._planned = staleness
-
-    def stale_when_begun(self, run_id: str) -> Mapping[str, set[date]]:
-        """The stale days of every table when a run was asked for, or first asked itself."""
-        if run_id not in self._stale:
-            planned, self._planned = self._planned or self.staleness(), None
-            # Of one run at a time is enough: they exclude each other.
-            self._stale = {run_id: planned.tables}
-        return self._stale[run_id]
+        return self.builds.claim(table, days, run_id, staged=staged, until=self.today(), only_stale=only_stale)
 
     def declaration_version(self, source: str) -> str:
         """Version of a source's declaration."""

@@ -181,7 +181,6 @@ class Refresh:
             request = todo.pop(0)
             tried.add(request)
             report.builds.append(request)
-            self._platform.plan(staleness)
             keys = requested_keys(request, self._namespace)
             if not self._execute(BUILD_JOB, report, selection=keys, tags=request_tags(request)):
                 failed.add(request.days)
