@@ -263,21 +263,20 @@ def adopt(
 ) -> None:
     """Make this database and this lake one deployment again, after one was lost, restored or moved without the other.
 
-    Stop everything that uses one of them first. Tables in the lake are removed, and refresh builds all of them again.
+    Stop everything that uses one of them first. No table in the lake counts any more, and refresh builds all of them
+    again.
     """
     from pipeline_assets.components.loading import declared
     from pipeline_assets.identity import adopt, found
     from pipeline_assets.platform import Platform
-    from pipeline_assets.tables.fixed import fixed_tables
     from pipeline_assets.undeclared import write_copy
 
     with current_settings() as settings:
         platform = Platform(settings, *declared(settings))
         console.print(escaped(found(settings)))
-        if not yes and not typer.confirm("Remove the tables in this lake, and build them again from this ledger?"):
+        if not yes and not typer.confirm("Forget the tables in this lake, and build them again from this ledger?"):
             raise typer.Exit(1)
-        # Those too that only what is no longer declared had asked for: the ledger may know nothing of them.
-        adopt(settings, sorted({*fixed_tables(), *platform.tables}))
+        adopt(settings)
         # The lake may remember the declarations of another ledger.
         write_copy(platform.lake.store, platform.memory().remembered)
         console.print("They are one deployment now. Build it: pipeline-assets refresh")

@@ -66,6 +66,7 @@ class Claim:
             tables.
         files: the listed files of its inputs: all days of them that it may read. Inputs in PostgreSQL have none.
         staged: the staged files that it reads, of all days that it may read.
+        fingerprints: of what each of the days is built from.
     """
 
     table: str
@@ -74,6 +75,7 @@ class Claim:
     changed: frozenset[date] | None
     files: Snapshot
     staged: tuple[StagedFile, ...]
+    fingerprints: Mapping[date, str]
 
 
 def staged_fingerprints(staged: Iterable[StagedFile]) -> dict[date, str]:
@@ -225,12 +227,13 @@ class BuildLedger:
                 inputs = {name: {str(day): text for day, text in built[name].items()} for name in needed}
                 reading = {"version": spec.version, "inputs": inputs}
             changed = _changed_days(connection, table, reading) if reading else None
+            fingerprints = {day: combined(spec, day, existing, known, revised) for day in days}
             claim = insert(builds).values(
                 [
                     {
                         "asset": table,
                         "day": day,
-                        "inputs": combined(spec, day, existing, known, revised),
+                        "inputs": fingerprints[day],
                         "state": "building",
                         "run_id": run_id,
                         "read_since": since,
@@ -249,7 +252,8 @@ class BuildLedger:
                     },
                 )
             )
-        return Claim(table, tuple(days), run_id, None if changed is None else frozenset(changed), files, tuple(read))
+        days_changed = None if changed is None else frozenset(changed)
+        return Claim(table, tuple(days), run_id, days_changed, files, tuple(read), fingerprints)
 
     def _known(self, days: Iterable[date], until: date) -> list[date]:
         """Those of some days that can be read at all."""

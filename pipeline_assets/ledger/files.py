@@ -13,7 +13,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY, insert
+from sqlalchemy.dialects.postgresql import ARRAY, BIT, insert
 
 from pipeline_assets.ledger import catalogue
 from pipeline_assets.ledger.catalogue import LakeFile
@@ -261,6 +261,19 @@ class FileLedger:
         """See `staged_files`."""
         with self._engine.connect() as connection:
             return staged_files(connection, sources, first, last)
+
+    def fingerprint(self, source: str) -> str:
+        """Of the contents of a source that count, and of the declarations that read them: it changes with either.
+
+        A sum of digests, so that the order in which files came is no part of it.
+        """
+        f = files.c
+        digest = sa.func.substr(sa.func.md5(f.content + "/" + f.rules), 1, 15)
+        number = sa.cast(sa.cast(sa.literal("x").concat(digest), BIT(60)), sa.BigInteger)
+        query = sa.select(sa.func.count(), sa.func.sum(number)).where(f.source == source, f.state == "active")
+        with self._engine.connect() as connection:
+            row = connection.execute(query).one()
+        return f"{row[0]}-{row[1] or 0}"
 
     def kept_names(self, source: str, since: timedelta) -> set[str]:
         """Names of the staged files of a source that count, or did not so long ago."""
