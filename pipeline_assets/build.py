@@ -3,6 +3,7 @@
 import logging
 import warnings
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -29,9 +30,10 @@ from pipeline_assets.sensors.new_files import new_files
 from pipeline_assets.sensors.stale_days import stale_days
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.declaration import Source
-from pipeline_assets.staging.housekeeping import spill_folder
 from pipeline_assets.staging.looking import peek
+from pipeline_assets.staging.scratch import spill_folder
 from pipeline_assets.storage.opening import open_store
+from pipeline_assets.storage_urls import parse_place
 from pipeline_assets.undeclared import read_copy
 
 logger = logging.getLogger(__name__)
@@ -138,9 +140,13 @@ def build_defs(
 def _tell_doubts(platform: Platform) -> None:
     """Warn of what a declaration seems to get wrong, by the files that are there: `dg check defs` shows it.
 
-    It is no error: tomorrow's file may have the column, and until then the others load.
+    It is no error: tomorrow's file may have the column, and until then the others load. An object store is not asked
+    each time that definitions are loaded; what is wrong there is told by a refresh and the checks.
     """
+    landing = parse_place(platform.settings.landing_url)
+    if not isinstance(landing, Path):
+        return
     for name, source in platform.sources.items():
         if platform.is_declared(name):
-            for doubt in peek(source, platform.settings.landing_dir):
+            for doubt in peek(source, landing):
                 logger.warning("Source %s: %s", name, doubt)

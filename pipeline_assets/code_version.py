@@ -111,7 +111,11 @@ def _defined(statement: ast.stmt) -> list[str]:
         return [statement.name]
     # Of a statement that holds others (if, for, try, with), whatever any of them binds.
     inner = list(ast.walk(statement))
-    names = [node.id for node in inner if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)]
+    # What a comprehension goes through has no name outside of it.
+    targets = [each.target for each in inner if isinstance(each, ast.comprehension)]
+    own = {node for target in targets for node in ast.walk(target)}
+    stored = [node for node in inner if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)]
+    names = [node.id for node in stored if node not in own]
     return names + [node.name for node in inner if isinstance(node, _NAMED)]
 
 

@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import date, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
@@ -39,7 +39,7 @@ from pipeline_assets.dagster_tables import make_tables
 from pipeline_assets.identity import deployment_engine
 from pipeline_assets.locks import run_locks
 from pipeline_assets.namespace import Namespace
-from pipeline_assets.partitions import ONLY_STALE_TAG, tagged_days
+from pipeline_assets.partitions import ONLY_STALE_TAG, subset_of, tagged_days
 from pipeline_assets.postgres import server_url, sqlalchemy_url
 from pipeline_assets.private import make_folder, protect, protected
 from pipeline_assets.runs import GONE, LockingRuns, executed_by
@@ -169,7 +169,7 @@ class PlannedRun(dg.DagsterRun):
         days = tagged_days(self.tags)
         if not days or not isinstance(partitions_def, dg.TimeWindowPartitionsDefinition):
             return super().get_resolved_partitions_subset_for_events(partitions_def)
-        return partitions_def.subset_with_partition_keys(map(date.isoformat, days)).to_serializable_subset()
+        return subset_of(partitions_def, days).to_serializable_subset()
 
 
 class _Runs(_Pooled, LockingRuns):

@@ -63,16 +63,32 @@ class Lake:
         Raises:
             StoreError: the store refused.
         """
-        folder = table if day == UNPARTITIONED else f"{table}/{day.isoformat()}"
         draft = make_folder(self._drafts) / f"{uuid.uuid4().hex}.parquet"
         try:
             data = rows.to_arrow(compat_level=pl.CompatLevel.oldest())
             pq.write_table(data, make_file(draft), compression="zstd", compression_level=1)
-            name = f"{folder}/{draft.name}"
-            size = self.store.put(name, draft).size
+            return self.put(draft, table, day, rows.height, statistics)
         finally:
             draft.unlink(missing_ok=True)
-        return LakeFile(name, table, day, rows.height, size, statistics=statistics)
+
+    def put(
+        self, draft: Path, asset: str, day: date, rows: int, statistics: Mapping[str, float] | None = None
+    ) -> LakeFile:
+        """Put a Parquet file that somebody else has written into the store, likewise.
+
+        Args:
+            draft: the file; it may be moved.
+            asset: the table of its rows, or `staging/<source>`.
+            day: their day.
+            rows: their number.
+            statistics: numbers of them to list with the file.
+
+        Raises:
+            StoreError: the store refused.
+        """
+        folder = asset if day == UNPARTITIONED else f"{asset}/{day.isoformat()}"
+        name = f"{folder}/{uuid.uuid4().hex}.parquet"
+        return LakeFile(name, asset, day, rows, self.store.put(name, draft).size, statistics=statistics)
 
     def lost(self, files: Iterable[LakeFile]) -> list[LakeFile]:
         """Those of some listed files that the store does not have, or has with another size."""

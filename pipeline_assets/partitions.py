@@ -5,6 +5,7 @@ from datetime import date, datetime, timedelta
 from functools import cached_property
 
 import dagster as dg
+from dagster._core.definitions.partitions.subset import TimeWindowPartitionsSubset
 from dagster._core.instance import DynamicPartitionsStore
 from dagster._core.storage.tags import (
     ASSET_PARTITION_RANGE_END_TAG,
@@ -130,7 +131,14 @@ def record_only(context: dg.OutputContext, days: Iterable[date]) -> None:
     the others would be events that say nothing, once for every table and day, and would make days look new that are
     not. There is no public means: it asks the output which partitions it has once the IO manager is done.
     """
-    keys = [day.isoformat() for day in sorted(days) if day != UNPARTITIONED]
-    if not keys:
-        return
-    context._asset_partitions_subset = context.asset_partitions_def.subset_with_partition_keys(keys)
+    partitions = [day for day in days if day != UNPARTITIONED]
+    if partitions:
+        context._asset_partitions_subset = subset_of(context.asset_partitions_def, partitions)
+
+
+def subset_of(definition: dg.PartitionsDefinition, days: Iterable[date]) -> TimeWindowPartitionsSubset:
+    """Days as a subset of partitions, also of a definition that does not know all of them."""
+    assert isinstance(definition, dg.TimeWindowPartitionsDefinition)  # noqa: S101
+    spans = [[definition.time_window_for_partition_key(day.isoformat()) for day in span] for span in spans_of(days)]
+    windows = [dg.TimeWindow(first.start, last.end) for first, last in spans]
+    return TimeWindowPartitionsSubset(definition, num_partitions=None, included_time_windows=windows)

@@ -19,6 +19,7 @@ SOURCES = {
     "constants.py": 'RATE = 2\nUNUSED = 3\n"""Not used."""\nif RATE:\n    CHOSEN = 1\nelse:\n    CHOSEN = 2\n',
     "helpers.py": (
         "from functools import cache\nfrom sample import constants\n\n"
+        "LIST = [x for x in (1,)]\n\n"
         "class Rule:\n    limit = 5\n\n"
         "def used(x: int) -> int:\n    return x * constants.RATE + constants.CHOSEN\n\n"
         "def late(x):\n    from sample.imported_late import deep\n    return deep(x)\n\n"
@@ -113,6 +114,8 @@ def test_what_a_transform_reaches_changes_its_version(
         ("helpers.py", "x: int", "x: float"),
         ("helpers.py", "return 8", "return 9"),
         ("constants.py", "UNUSED = 3", "UNUSED = 4"),
+        # The name that a comprehension gives its elements is another one than the `x` of the functions.
+        ("helpers.py", "LIST = [x for x in (1,)]", "LIST = [x for x in (2,)]"),
     ],
 )
 def test_what_a_transform_does_not_reach_leaves_its_version(

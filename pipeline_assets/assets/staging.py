@@ -15,7 +15,9 @@ from pipeline_assets.asset_keys import staged_days_key, staging_key
 from pipeline_assets.checks.grouping import grouped
 from pipeline_assets.checks.staging import staging_checks, worst_files
 from pipeline_assets.ledger.builds import staged_fingerprints
+from pipeline_assets.ledger.counting import source_fingerprint
 from pipeline_assets.ledger.files import Load
+from pipeline_assets.ledger.full_looks import sweep_part, views_part
 from pipeline_assets.ledger.summary import summarise
 from pipeline_assets.metadata import column_schema
 from pipeline_assets.planning import spans_of
@@ -26,8 +28,10 @@ from pipeline_assets.settings import Settings
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.sources.mapping import rules_version
 from pipeline_assets.sources.staged_events import StagedEvents
-from pipeline_assets.staging.housekeeping import remove_spilled, remove_uncounted, write_views
+from pipeline_assets.staging.housekeeping import remove_uncounted, write_views
 from pipeline_assets.staging.merging import MergeError, merge_small_files
+from pipeline_assets.staging.scratch import remove_spilled
+from pipeline_assets.storage.store import StoreError
 
 _NAMED_FILES = 20
 _DATA_VERSION = "dagster/data_version"
@@ -66,7 +70,7 @@ def staging_assets(source: Source, settings: Settings, *, declared: bool = True)
     ) -> dg.MaterializeResult:
         with duckdb.get_connection() as connection:
             loader = platform.loader(source.name, connection, context.run.run_id)
-            platform.restage_lost(source.name)
+            platform.look_for_lost()
             landing = platform.landing(source.name)
             pending = landing.files
             for told in (*landing.refused, *landing.doubtful):
@@ -89,7 +93,7 @@ def staging_assets(source: Source, settings: Settings, *, declared: bool = True)
         worst = platform.quality(source.name).worst
         return dg.MaterializeResult(
             # What counts of the source, so that a run that found nothing new leaves it as it was.
-            data_version=dg.DataVersion(platform.files.fingerprint(source.name)),
+            data_version=dg.DataVersion(source_fingerprint(platform.engine, source.name)),
             metadata={
                 # The UI shows this one as the size of the asset, so it is not the run's share.
                 "dagster/row_count": summarise(platform.engine, source.name).landed,
@@ -157,16 +161,21 @@ def tidy_up(platform: Platform, source: str, log: Logger, run_id: str = "") -> N
 
     Nothing depends on any of it, so a failure is only told.
     """
-    lake = platform.settings.lake_dir
+    store, looks = platform.lake.store, platform.full_looks
+    views, sweep = looks.begin(views_part(source)), looks.begin(sweep_part(source))
     try:
-        merge_small_files(source, lake, platform.files, run_id=run_id)
-    except (OSError, MergeError, PolarsError, SQLAlchemyError) as error:
+        merge_small_files(source, platform.lake, platform.files, platform.settings.scratch_dir, run_id=run_id)
+    except (OSError, StoreError, MergeError, PolarsError, SQLAlchemyError) as error:
         log.warning("Small staged files could not be merged (%s); the next load tries again.", type(error).__name__)
     try:
-        write_views(lake, platform.staged_files(date.min, date.max))
-        remove_uncounted(lake, source, platform.files)
-        remove_spilled(platform.settings.scratch_dir)
-    except (OSError, DuckDBError) as error:
+        if views.is_full or platform.has_few_staged_files():
+            write_views(store, platform.staged_files(date.min, date.max))
+            looks.done(views)
+        if sweep.is_full:
+            remove_uncounted(store, source, platform.files)
+            remove_spilled(platform.settings.scratch_dir)
+            looks.done(sweep)
+    except (OSError, StoreError, DuckDBError) as error:
         log.warning("The staging folder could not be tidied up (%s); the next load tries again.", type(error).__name__)
 
 

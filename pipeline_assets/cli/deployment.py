@@ -41,6 +41,7 @@ def current_settings(*, demo: bool = False) -> Generator[Settings]:
     from pipeline_assets.identity import IdentityError
     from pipeline_assets.postgres import PostgresError, is_lost
     from pipeline_assets.sources.loading import DeclarationError
+    from pipeline_assets.storage.store import StoreError
     from pipeline_assets.waiting import WaitedTooLong
 
     # What is waited for is told from the beginning.
@@ -54,7 +55,7 @@ def current_settings(*, demo: bool = False) -> Generator[Settings]:
         else:
             settings.require_declarations()
         yield settings
-    except (SettingsError, DeclarationError, PostgresError, IdentityError, WaitedTooLong) as error:
+    except (SettingsError, DeclarationError, PostgresError, IdentityError, StoreError, WaitedTooLong) as error:
         say(str(error), "red")
         raise typer.Exit(1) from None
     except (typer.Exit, typer.Abort, typer.BadParameter):

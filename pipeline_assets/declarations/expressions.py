@@ -12,7 +12,7 @@ from typing import Any
 
 import duckdb
 
-Path = tuple[str, ...]
+FieldPath = tuple[str, ...]
 """A column and the keys below it: `context.page.url` is ("context", "page", "url")."""
 
 
@@ -34,10 +34,10 @@ class Expression:
     """
 
     text: str
-    references: frozenset[Path]
-    plain: Path | None
+    references: frozenset[FieldPath]
+    plain: FieldPath | None
     bare: bool
-    indexed: frozenset[Path]
+    indexed: frozenset[FieldPath]
     functions: frozenset[str]
 
 
@@ -209,7 +209,7 @@ def _is_bare_select(node: dict[str, Any]) -> bool:
     )
 
 
-def _path(node: Any) -> Path | None:
+def _path(node: Any) -> FieldPath | None:
     """The column path a node stands for: `a.b`, `a['b']`; None for anything else."""
     if node.get("class") == "COLUMN_REF":
         return tuple(node["column_names"])
@@ -220,7 +220,7 @@ def _path(node: Any) -> Path | None:
     return None
 
 
-def _plain(node: Any) -> Path | None:
+def _plain(node: Any) -> FieldPath | None:
     path = _path(node)
     if path:
         return path
@@ -237,8 +237,8 @@ def _plain(node: Any) -> Path | None:
 
 @dataclass
 class _Walk:
-    references: set[Path] = field(default_factory=set)
-    indexed: set[Path] = field(default_factory=set)
+    references: set[FieldPath] = field(default_factory=set)
+    indexed: set[FieldPath] = field(default_factory=set)
     functions: set[str] = field(default_factory=set)
 
     def visit(self, node: Any, bound: frozenset[str]) -> None:

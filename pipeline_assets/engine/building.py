@@ -190,7 +190,7 @@ class Building:
         if each.table == STAGING:
             wanted = set(days or ())
             frame = scan_staged(
-                platform.settings.lake_dir,
+                platform.lake,
                 [file for file in self.claim.staged if days is None or file.event_date in wanted],
             )
         elif (table := self._table(each)).store == "lake":

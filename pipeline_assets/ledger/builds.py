@@ -20,6 +20,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, insert
 
 from pipeline_assets.day_counts import DayCounts
 from pipeline_assets.ledger.catalogue import Snapshot, snapshot
+from pipeline_assets.ledger.counting import fingerprints
 from pipeline_assets.ledger.files import StagedFile
 from pipeline_assets.ledger.schema import IDENTIFIERS, builds, event_days, revisions
 from pipeline_assets.planning import (
@@ -32,7 +33,6 @@ from pipeline_assets.planning import (
     combined,
     compared,
     days_around,
-    digest,
     made_of,
     spans_of,
 )
@@ -80,10 +80,7 @@ class Claim:
 
 def staged_fingerprints(staged: Iterable[StagedFile]) -> dict[date, str]:
     """Fingerprint of the staged files of each day."""
-    by_day: dict[date, list[str]] = {}
-    for file in staged:
-        by_day.setdefault(file.event_date, []).append(f"{file.source}/{file.content}/{file.rules}")
-    return {day: digest(sorted(names)) for day, names in by_day.items()}
+    return fingerprints((file.source, file.event_date, file.content, file.rules) for file in staged)
 
 
 class BuildLedger:
@@ -102,19 +99,17 @@ class BuildLedger:
 
     def staleness(
         self,
-        staged: Iterable[StagedFile],
+        staged: Mapping[date, str],
         *,
         until: date,
         of: str | None = None,
-        lost: Mapping[str, Collection[date]] | None = None,
     ) -> Staleness:
         """The stale days of every table up to `until`; days that never had rows are not stale.
 
         Args:
-            staged: all staged files that count.
+            staged: fingerprint of what is staged of each day.
             until: the current day.
             of: only this table is asked for, and what it is made of.
-            lost: days of tables whose rows are gone although they were built; they are stale.
         """
         specs = list(self._specs.values() if of is None else made_of(self._specs.values(), of))
         names = [spec.name for spec in specs]
@@ -122,8 +117,8 @@ class BuildLedger:
             booked = self._booked(connection, names, _between(self._since, until))
             revised = self._revised(connection, names, _between(self._since, until))
         # Days to come cannot be built yet; until they can, they are no input of their neighbours either.
-        files = {day: text for day, text in staged_fingerprints(staged).items() if self._since <= day <= until}
-        return compared(specs, files, booked, revised, lost or {})
+        files = {day: text for day, text in staged.items() if self._since <= day <= until}
+        return compared(specs, files, booked, revised)
 
     def _booked(self, connection: sa.Connection, tables: Iterable[str], days: _Among) -> dict[str, dict[date, str]]:
         """What some tables were built from on some days; `BUILDING` where a claim was not confirmed."""

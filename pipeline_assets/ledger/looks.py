@@ -15,7 +15,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline_assets.key_texts import key_text
 from pipeline_assets.ledger.schema import event_names, looks, raw_columns
-from pipeline_assets.sources.raw_columns import KnownColumn, KnownColumns, Look, Seen
+from pipeline_assets.sources.raw_columns import KnownColumn, KnownColumns, Seen
+from pipeline_assets.sources.records.look import Look
 
 logger = logging.getLogger(__name__)
 

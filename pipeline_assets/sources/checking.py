@@ -12,15 +12,14 @@ from zoneinfo import available_timezones
 
 import duckdb
 
-from pipeline_assets.declarations.binding import binding_error, in_words
-from pipeline_assets.declarations.expressions import Expression, ExpressionError, Path, database, parse
+from pipeline_assets.declarations.binding import binding_error, empty_relation, in_words, result_type
+from pipeline_assets.declarations.expressions import Expression, ExpressionError, FieldPath, database, parse
 from pipeline_assets.declarations.problems import Problem, suggestion
 from pipeline_assets.sources.access_logs import NAMED_FORMATS, LogFormatError, log_format
 from pipeline_assets.sources.declaration import (
     COMPUTED_COLUMNS,
     ID_COLUMNS,
     MAPPABLE_COLUMNS,
-    TABLE_FORMATS,
     TIME_COLUMNS,
     TIME_FORMATS,
     Source,
@@ -29,11 +28,10 @@ from pipeline_assets.sources.encodings import COMMON, is_known
 from pipeline_assets.sources.mapping import (
     BOOLEAN_COLUMNS,
     DECIMAL_COLUMNS,
-    DELIMITED_FORMATS,
     INTEGER_COLUMNS,
-    json_structure,
-    sql_type,
 )
+from pipeline_assets.sources.records import RECORD_FORMATS
+from pipeline_assets.sources.records.steps import sql_type
 from pipeline_assets.sql import literal
 
 _Place = tuple[str, str]
@@ -51,6 +49,7 @@ def find_problems(source: Source) -> list[Problem]:
         *_log_format_problems(source),
         *_encoding_problems(source),
         *_csv_problems(source),
+        *source.record_format.problems(),
         *_mapping_problems(source),
         *_time_problems(source),
         *_session_problems(source),
@@ -70,12 +69,7 @@ def _path_problems(source: Source) -> Iterator[Problem]:
 def _records_problems(source: Source) -> Iterator[Problem]:
     if source.records is None:
         return
-    usual = source.ready.records if source.ready else None
-    known: list[str] = []
-    if usual in ("jsonl", "json_array"):
-        known = ["jsonl", "json_array", *sorted(TABLE_FORMATS)]
-    elif usual == "tsv_lines":
-        known = sorted(TABLE_FORMATS)
+    known = RECORD_FORMATS[source.ready.records].alternatives if source.ready else ()
     if not known:
         yield Problem(
             ("records",), f"`records` is for ready formats of trackers, not for '{source.format}'", at_key=True
@@ -87,8 +81,9 @@ def _records_problems(source: Source) -> Iterator[Problem]:
 def _encoding_problems(source: Source) -> Iterator[Problem]:
     if source.encoding is None:
         return
-    if source.record_format == "parquet":
-        yield Problem(("encoding",), "`encoding` is for text formats, not for parquet", at_key=True)
+    if "encoding" not in source.record_format.takes:
+        name = source.record_format.name
+        yield Problem(("encoding",), f"`encoding` is for text formats, not for {name}", at_key=True)
     elif not is_known(source.encoding):
         yield Problem(
             ("encoding",), f"unknown encoding '{source.encoding}'{suggestion(source.encoding.lower(), COMMON)}"
@@ -96,56 +91,8 @@ def _encoding_problems(source: Source) -> Iterator[Problem]:
 
 
 def _csv_problems(source: Source) -> Iterator[Problem]:
-    """Settings of CSV that contradict each other, or stand where there is no CSV."""
-    csv = source.csv
-    if source.record_format not in DELIMITED_FORMATS:
-        if csv.model_fields_set:
-            yield Problem(("csv",), f"`csv` is for csv and tsv, not for {source.record_format}", at_key=True)
-        return
-    dialect = source.dialect
-    if source.record_format == "tsv" and dialect.delimiter != "\t":
-        yield Problem(("csv", "delimiter"), "the delimiter of tsv is a tab; declare csv for another one")
-    for name, text in {"delimiter": dialect.delimiter, "quote": csv.quote, "escape": csv.escape, "comment": csv.comment,
-                       "decimal": csv.decimal, "thousands": csv.thousands}.items():  # fmt: skip
-        if any(character in "\r\n\0" for character in text):
-            yield Problem(("csv", name), f"{name}: must not hold line ends or NUL")
-    for name, text in {"quote": csv.quote, "escape": csv.escape}.items():
-        if text and (not text.isascii() or text.isalnum() or text == " "):
-            yield Problem(("csv", name), f"{name}: must be a sign of ASCII, or none, not {text!r}")
-    for name, text in {"quote": csv.quote, "escape": dialect.escape}.items():
-        if text and text in dialect.delimiter:
-            yield Problem(("csv", name), f"{name}: is part of the delimiter")
-    if csv.comment and (csv.comment.startswith(dialect.delimiter) or (csv.quote and csv.comment.startswith(csv.quote))):
-        yield Problem(("csv", "comment"), "comment: begins like a cell")
-    for name, text in {"decimal": csv.decimal, "thousands": csv.thousands}.items():
-        if text and (text.isalnum() or text in "+-"):
-            yield Problem(("csv", name), f"{name}: must be a sign that is no part of a number, not {text!r}")
-    if csv.decimal == csv.thousands:
-        other = '`decimal: ","`' if csv.decimal == "." else "another one"
-        place = "thousands" if "thousands" in csv.model_fields_set else "decimal"
-        yield Problem(("csv", place), f"decimal and thousands are both '{csv.decimal}'; declare {other}")
-    if isinstance(dialect.header, tuple):
-        yield from _header_problems(source, dialect.header)
-
-
-def _header_problems(source: Source, header: tuple[str, ...]) -> Iterator[Problem]:
-    seen: set[str] = set()
-    for position, name in enumerate(header):
-        if name.strip().casefold() in seen:
-            yield Problem(("csv", "header", position), f"column '{name}' is there twice")
-        seen.add(name.strip().casefold())
-    if source.ready is not None:
-        return
-    for place, text in _expressions(source).items():
-        try:
-            expression = parse(text)
-        except ExpressionError:
-            # Told with the mapping.
-            continue
-        for path in sorted(expression.references):
-            if path[0].casefold() not in {*seen, "raw"}:
-                hint = suggestion(path[0], header)
-                yield Problem(place, f"{place[1]}: the declared header has no column '{path[0]}'{hint}")
+    if source.csv.model_fields_set and "csv" not in source.record_format.takes:
+        yield Problem(("csv",), f"`csv` is for csv and tsv, not for {source.record_format.name}", at_key=True)
 
 
 def _expressions(source: Source) -> dict[_Place, str]:
@@ -206,33 +153,24 @@ def _mapping_problems(source: Source) -> Iterator[Problem]:
             )
         try:
             expression = parse(text)
-            _check_references(source, expression)
+            _check_subscripts(source, expression)
         except ExpressionError as error:
             yield Problem(place, f"{name}: {error}")
-        else:
+            continue
+        unknown_fields = [
+            Problem(place, f"{name}: {wrong}")
+            for path in sorted(expression.references)
+            if (wrong := source.record_format.unknown_field(path[0]))
+        ]
+        yield from unknown_fields
+        if not unknown_fields:
             parsed[place] = expression
     yield from _conflicts(source, parsed)
     yield from _binding_problems(source, parsed)
 
 
-def _check_references(source: Source, expression: Expression) -> None:
-    if source.log is not None:
-        known = (*source.log.fields, "raw")
-        for path in sorted(expression.references):
-            if path[0].lower() not in known:
-                article = "an" if source.format[0] in "aeiou" else "a"
-                raise ExpressionError(
-                    f"{article} {source.format} line has no field '{path[0]}'{suggestion(path[0], known)}"
-                )
-    if source.ready is not None and source.ready.columns:
-        known = (*source.ready.columns, "raw")
-        for path in sorted(expression.references):
-            if path[0].lower() not in known and not path[0].lower().startswith(source.ready.added):
-                added = ", ".join(f"{name}…" for name in source.ready.added)
-                raise ExpressionError(
-                    f"a {source.format} line has no field '{path[0]}'{suggestion(path[0], known)} (or one of {added})"
-                )
-    if source.reads_objects:
+def _check_subscripts(source: Source, expression: Expression) -> None:
+    if source.record_format.has_objects:
         for path in sorted(expression.indexed):
             raise ExpressionError(
                 f"{'.'.join(path)} is text here and has no elements; "
@@ -242,11 +180,11 @@ def _check_references(source: Source, expression: Expression) -> None:
 
 def _conflicts(source: Source, parsed: dict[_Place, Expression]) -> Iterator[Problem]:
     """JSON keys that one structure cannot hold: a value that is also an object, or keys that differ in case only."""
-    if not source.reads_objects:
+    if not source.record_format.has_objects:
         return
-    spelled: dict[Path, tuple[str, Path]] = {}
-    leaves: dict[Path, _Place] = {}
-    inner: dict[Path, _Place] = {}
+    spelled: dict[FieldPath, tuple[str, FieldPath]] = {}
+    leaves: dict[FieldPath, _Place] = {}
+    inner: dict[FieldPath, _Place] = {}
     for place, expression in parsed.items():
         column = place[1]
         for path in sorted(expression.references):
@@ -270,24 +208,15 @@ def _conflicts(source: Source, parsed: dict[_Place, Expression]) -> Iterator[Pro
 
 def _binding_problems(source: Source, parsed: dict[_Place, Expression]) -> Iterator[Problem]:
     references = {path for expression in parsed.values() for path in expression.references}
-    columns = [
-        f'NULL::{sql_type(kind)} AS "{name.replace(chr(34), chr(34) * 2)}"' for name, kind in _row(source, references)
-    ]
-    rows = f'(SELECT NULL::BIGINT AS "~line", {", ".join(columns)}) AS "~rows"'
+    relation = source.record_format.relation(references)
+    rows = empty_relation({name: sql_type(kind) for name, kind in relation.items()})
     texts = {place: expression.text for place, expression in parsed.items()}
     if texts and binding_error(texts.values(), rows) is not None:
         for place, text in texts.items():
             error = binding_error([text], rows)
-            # The types of Parquet columns are not known before a file is read.
-            if error is not None and not (source.format == "parquet" and isinstance(error, duckdb.BinderException)):
+            is_unknown = source.record_format.types_in_file and isinstance(error, duckdb.BinderException)
+            if error is not None and not is_unknown:
                 yield Problem(place, f"{place[1]}: {in_words(error)}")
-
-
-def _row(source: Source, references: set[Path]) -> list[tuple[str, object]]:
-    """Columns of the relation that expressions are bound against; a type is a name or a nested structure."""
-    if source.log is not None:
-        return [("raw", "VARCHAR"), *((field, "VARCHAR") for field in source.log.fields)]
-    return [("raw", "VARCHAR"), *json_structure(references).items()]
 
 
 def _time_problems(source: Source) -> Iterator[Problem]:
@@ -350,8 +279,7 @@ def _required_problems(source: Source) -> Iterator[Problem]:
 
 
 def _rule_problems(source: Source) -> Iterator[Problem]:
-    columns = ", ".join(f"NULL::{_staged_type(column)} AS {column}" for column in MAPPABLE_COLUMNS)
-    rows = f'(SELECT NULL::BIGINT AS "~line", {columns}) AS "~rows"'
+    rows = empty_relation({column: _staged_type(column) for column in MAPPABLE_COLUMNS})
     for name, text in source.rules.items():
         location = ("rules", name)
         try:
@@ -368,8 +296,7 @@ def _rule_problems(source: Source) -> Iterator[Problem]:
         if error is not None:
             yield Problem(location, f"rule {name}: {in_words(error)}")
             continue
-        sql = f"DESCRIBE SELECT ({text}\n) AS v FROM {rows}"  # noqa: S608 - as above
-        answer = database().cursor().execute(sql).fetchall()[0][1]
+        answer = result_type(text, rows)
         if answer != "BOOLEAN":
             yield Problem(location, f"rule {name}: gives {answer}, but a rule must be true or false")
 

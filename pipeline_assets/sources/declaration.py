@@ -12,22 +12,26 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 from pipeline_assets.declarations.durations import CalendarDays, Hours, Minutes
+from pipeline_assets.declarations.expressions import Expression, parse
 from pipeline_assets.declarations.session_limits import DEFAULT_TIMEOUT, LONGEST_TIMEOUT
 from pipeline_assets.declarations.values import Sql
 from pipeline_assets.sources.access_logs import NAMED_FORMATS, LogFormat, LogFormatError, log_format
-from pipeline_assets.sources.dialect import Dialect
-from pipeline_assets.sources.formats import READY_FORMATS, ReadyFormat, RecordFormat
+from pipeline_assets.sources.dialect import Csv
+from pipeline_assets.sources.formats import READY_FORMATS, ReadyFormat
+from pipeline_assets.sources.records import (
+    PLAIN_FORMATS,
+    RECORD_FORMATS,
+    RecordFormat,
+    RecordOptions,
+    record_format,
+)
+from pipeline_assets.sources.records.access_log import AccessLog
 from pipeline_assets.sources.staged_events import StagedEvents
 
-PLAIN_FORMATS: tuple[RecordFormat, ...] = ("jsonl", "json_array", "csv", "tsv", "parquet", "access_log")
-"""Formats of which only the records are known: what they mean is up to the declaration."""
-
 FORMATS = (*PLAIN_FORMATS, *NAMED_FORMATS, *READY_FORMATS)
-JSON_FORMATS: frozenset[RecordFormat] = frozenset({"jsonl", "json_array", "tsv_lines", "w3c_lines"})
-"""Formats whose records are objects for the expressions of a mapping."""
 
-TABLE_FORMATS: frozenset[RecordFormat] = frozenset({"csv", "tsv", "parquet"})
-"""Formats whose records are rows of named columns; those of a ready format are made objects of."""
+RECORDS = tuple(name for name in RECORD_FORMATS if any(name in each.alternatives for each in RECORD_FORMATS.values()))
+"""What the files of a ready format may be, where they are not what it is usually delivered in."""
 
 COMPUTED_COLUMNS = frozenset(
     {
@@ -64,6 +68,12 @@ def _literal(value: Any) -> Any:
 def _known_format(value: str) -> str:
     if value not in FORMATS:
         raise PydanticCustomError("literal_error", "Input should be one of the known formats")
+    return value
+
+
+def _known_records(value: str) -> str:
+    if value not in RECORDS:
+        raise PydanticCustomError("literal_error", "Input should be one of the known record formats")
     return value
 
 
@@ -142,50 +152,6 @@ class Bounds(_Declared):
     freshness_hours: Hours | None = None
 
 
-_WORDS = {None: "", False: "", "none": "", "tab": "\t", "\\t": "\t"}
-
-
-def _mark(value: Any) -> Any:
-    # YAML reads `quote: no` as false, and a tab is hard to see.
-    return _WORDS.get(value, value) if isinstance(value, str | bool | None) else value
-
-
-def _header(value: Any) -> Any:
-    if isinstance(value, bool) or (
-        isinstance(value, list | tuple) and value and all(isinstance(name, str) for name in value)
-    ):
-        return value
-    raise PydanticCustomError("header", "must be true, false or a list of names")
-
-
-Delimiter = Annotated[str, Field(min_length=1, max_length=8), BeforeValidator(_mark)]
-Mark = Annotated[str, Field(max_length=1), BeforeValidator(_mark)]
-
-
-class Csv(_Declared):
-    """How CSV and TSV files are written.
-
-    Attributes:
-        delimiter: what stands between two cells; None: a comma, in TSV a tab.
-        quote: what stands around a cell and is doubled within it; `none` where nothing does.
-        escape: makes the next character an ordinary one; `none` where nothing does.
-        comment: how lines begin that are no records.
-        header: whether the first line names the columns; or their names, where no line does.
-        skip: lines before the header.
-        decimal: the decimal mark of numbers.
-        thousands: what may stand between groups of digits; a space also stands for spaces that do not break.
-    """
-
-    delimiter: Delimiter | None = None
-    quote: Mark = '"'
-    escape: Mark = ""
-    comment: Annotated[str, Field(max_length=8), BeforeValidator(_mark)] = ""
-    header: Annotated[bool | tuple[str, ...], BeforeValidator(_header)] = True
-    skip: Annotated[int, Field(ge=0, le=10_000)] = 0
-    decimal: Annotated[str, Field(min_length=1, max_length=1)] = "."
-    thousands: Mark = ""
-
-
 class Source(_Declared):
     """One source of event files.
 
@@ -215,7 +181,9 @@ class Source(_Declared):
     path: Annotated[str, Field(min_length=1)]
     format: Annotated[str, AfterValidator(_known_format), Field(json_schema_extra={"enum": list(FORMATS)})]
     log_format: Annotated[str, Field(min_length=1)] | None = None
-    records: Literal["jsonl", "json_array", "csv", "tsv", "parquet"] | None = None
+    records: Annotated[str, AfterValidator(_known_records)] | None = Field(
+        None, json_schema_extra={"enum": list(RECORDS)}
+    )
     encoding: Annotated[str, Field(min_length=1)] | None = None
     csv: Csv = Csv()
     compression: Literal["auto", "none", "gzip", "zstd", "bzip2"] = "auto"
@@ -260,50 +228,36 @@ class Source(_Declared):
 
     @builtins.property
     def record_format(self) -> RecordFormat:
-        """How the files are cut into records."""
+        """How the files are cut into records, and records into what expressions see."""
+        name = self.format
         if self.ready is not None:
-            return self.records or self.ready.records
-        if self.format in NAMED_FORMATS:
-            return "access_log"
-        return next(name for name in PLAIN_FORMATS if name == self.format)
+            name = self.records or self.ready.records
+        elif self.format in NAMED_FORMATS:
+            name = AccessLog.name
+        return record_format(name, RecordOptions(self.format, self.ready, self._log, self.csv))
 
     @builtins.property
-    def log(self) -> LogFormat | None:
-        """The format of the lines of an access log; None for other files, and where `log_format` cannot be read."""
+    def _log(self) -> LogFormat | None:
         if self.ready is not None:
             return self.ready.log
-        text = NAMED_FORMATS.get(self.format, self.log_format if self.format == "access_log" else None)
+        text = NAMED_FORMATS.get(self.format, self.log_format)
         try:
             return None if text is None else log_format(text)
         except LogFormatError:
             return None
 
-    @builtins.property
-    def reads_objects(self) -> bool:
-        """Whether expressions see the fields of a JSON object, and not columns or the groups of a log line."""
-        of_table = self.ready is not None and self.record_format in TABLE_FORMATS
-        return of_table or self.record_format in JSON_FORMATS
+    def expressions(self) -> list[Expression]:
+        """What the mapping and the ids are, parsed.
 
-    @builtins.property
-    def dialect(self) -> Dialect:
-        """How the cells of CSV and TSV files are written."""
-        header = self.csv.header
-        if header is False and self.ready is not None and self.ready.columns:
-            header = self.ready.columns
-        return Dialect(
-            delimiter=self.csv.delimiter or ("\t" if self.record_format == "tsv" else ","),
-            quote=self.csv.quote,
-            # A quote that escapes itself is one that is doubled.
-            escape="" if self.csv.escape == self.csv.quote else self.csv.escape,
-            comment=self.csv.comment,
-            skip=self.csv.skip,
-            header=header,
-        )
+        Raises:
+            ExpressionError: one of them is none.
+        """
+        return [parse(text) for text in (*self.mapping.values(), *self.ids.values())]
 
     def time_rule(self, column: str) -> tuple[str, str]:
         """Format and zone that hold for a time column; by default that of the log's field from which it is mapped."""
         own = self.time.columns.get(column, TimeRule())
-        times = self.log.times if self.log else {}
+        times = self.record_format.times
         field = self.mapping.get(column, "").strip().strip('"').lower()
         default = times.get(field) or next(iter(times.values()), "iso8601")
         return (

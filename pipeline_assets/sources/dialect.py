@@ -7,7 +7,10 @@ header, which is read in Python, and the rows, which are read in DuckDB, cannot 
 import re
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 _ANY = "(?s:.)"
 
@@ -124,3 +127,66 @@ class Dialect:
                 if end < 0:
                     return "closed"
                 position = end + len(delimiter)
+
+
+_WORDS = {None: "", False: "", "none": "", "tab": "\t", "\\t": "\t"}
+
+
+def _mark(value: Any) -> Any:
+    # YAML reads `quote: no` as false, and a tab is hard to see.
+    return _WORDS.get(value, value) if isinstance(value, str | bool | None) else value
+
+
+def _header(value: Any) -> Any:
+    if isinstance(value, bool) or (
+        isinstance(value, list | tuple) and value and all(isinstance(name, str) for name in value)
+    ):
+        return value
+    raise PydanticCustomError("header", "must be true, false or a list of names")
+
+
+Delimiter = Annotated[str, Field(min_length=1, max_length=8), BeforeValidator(_mark)]
+Mark = Annotated[str, Field(max_length=1), BeforeValidator(_mark)]
+
+
+class Csv(BaseModel):
+    """How CSV and TSV files are written.
+
+    Attributes:
+        delimiter: what stands between two cells; None: a comma, in TSV a tab.
+        quote: what stands around a cell and is doubled within it; `none` where nothing does.
+        escape: makes the next character an ordinary one; `none` where nothing does.
+        comment: how lines begin that are no records.
+        header: whether the first line names the columns; or their names, where no line does.
+        skip: lines before the header.
+        decimal: the decimal mark of numbers.
+        thousands: what may stand between groups of digits; a space also stands for spaces that do not break.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    delimiter: Delimiter | None = None
+    quote: Mark = '"'
+    escape: Mark = ""
+    comment: Annotated[str, Field(max_length=8), BeforeValidator(_mark)] = ""
+    header: Annotated[bool | tuple[str, ...], BeforeValidator(_header)] = True
+    skip: Annotated[int, Field(ge=0, le=10_000)] = 0
+    decimal: Annotated[str, Field(min_length=1, max_length=1)] = "."
+    thousands: Mark = ""
+
+    def dialect(self, delimiter: str, columns: tuple[str, ...] = ()) -> Dialect:
+        """How the cells are written.
+
+        Args:
+            delimiter: what stands between two cells where nothing is declared.
+            columns: names of the columns of files without a header, where the format knows them.
+        """
+        return Dialect(
+            delimiter=self.delimiter or delimiter,
+            quote=self.quote,
+            # A quote that escapes itself is one that is doubled.
+            escape="" if self.escape == self.quote else self.escape,
+            comment=self.comment,
+            skip=self.skip,
+            header=columns if self.header is False and columns else self.header,
+        )

@@ -8,13 +8,15 @@ from pipeline_assets.declarations.problems import DeclarationError, Location
 from pipeline_assets.declarations.yaml_files import DEFS_DIR, Declared, Document, Kind, documents, read
 from pipeline_assets.sources.checking import find_problems
 from pipeline_assets.sources.declaration import Source
+from pipeline_assets.sources.records import RECORD_FORMATS
 
 __all__ = ["DEFS_DIR", "EVENT_SOURCE", "DeclarationError", "load_sources", "read_sources"]
 
 EVENT_SOURCE = "pipeline_assets.components.EventSource"
 
-# The types of Parquet columns are unknown, so this format makes no mistakes that are not there.
-_STAND_INS: dict[Location, Any] = {("path",): "any", ("format",): "parquet", ("mapping",): {}}
+# Where the types of columns are unknown there are no mistakes that are not there.
+_ANY_TYPES = next(name for name, each in RECORD_FORMATS.items() if each.types_in_file)
+_STAND_INS: dict[Location, Any] = {("path",): "any", ("format",): _ANY_TYPES, ("mapping",): {}}
 
 _KIND = Kind(Source, "source", find_problems, _STAND_INS.get)
 

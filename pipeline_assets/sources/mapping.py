@@ -7,54 +7,37 @@ value is computed once, and a name in a user's expression can never meet one of 
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, time
-from functools import partial
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import polars as pl
 
 from pipeline_assets.code_version import code_version
 from pipeline_assets.columns import money
-from pipeline_assets.declarations.expressions import Expression, Path, choosing, parse
+from pipeline_assets.declarations.expressions import Expression, FieldPath, choosing, parse
 from pipeline_assets.settings import MAX_RECORD_BYTES
-from pipeline_assets.sources.access_logs import (
-    JSON_LINES,
-    LIKELY,
-    NAMED_FORMATS,
-    REQUEST_PARTS,
-    UNFITTING,
-    LogFormat,
-    log_format,
-)
-from pipeline_assets.sources.declaration import (
-    ID_COLUMNS,
-    MAPPABLE_COLUMNS,
-    TABLE_FORMATS,
-    TIME_COLUMNS,
-    Source,
-)
+from pipeline_assets.sources.declaration import ID_COLUMNS, MAPPABLE_COLUMNS, TIME_COLUMNS, Source
 from pipeline_assets.sources.encodings import UTF_8, canonical
-from pipeline_assets.sources.formats import READY_FORMATS, ReadyFormat
 from pipeline_assets.sources.limits import LONGEST_ID, LONGEST_RAW
 from pipeline_assets.sources.no_ids import IDENTIFIERS, no_ids_of, which_no_id
+from pipeline_assets.sources.records.record_format import MappedFields
+from pipeline_assets.sources.records.steps import (
+    Step,
+    column_names,
+    dump,
+    json_structure,
+    nulls,
+    reference,
+    trimmed,
+    without_nul_escapes,
+)
 from pipeline_assets.sources.staged_events import EVENT_TYPES, StagedEvents
-from pipeline_assets.sources.tabular import may_hold_json, object_sql
 from pipeline_assets.sources.times import ISO_8601, microseconds
 from pipeline_assets.sql import identifier, literal
 
-_STAGING_CODE = (
-    "pipeline_assets.sources.mapping:staging_query",
-    "pipeline_assets.staging.reading:",
-    "pipeline_assets.staging.headers:",
-    "pipeline_assets.staging.nested:",
-    "pipeline_assets.staging.parquet:",
-)
-"""What makes staged rows of a file, given its declaration."""
-
-DELIMITED_FORMATS = ("csv", "tsv")
+_STAGING_CODE = ("pipeline_assets.sources.mapping:staging_query", "pipeline_assets.staging.reading:read_records")
+"""What makes staged rows of a file, given its declaration, besides the code of its record format."""
 
 BOOLEAN_COLUMNS = tuple(name for name, column in StagedEvents.columns().items() if column.dtype == pl.Boolean)
 DECIMAL_COLUMNS = tuple(name for name, column in StagedEvents.columns().items() if column.dtype == pl.Decimal)
@@ -75,16 +58,12 @@ Anything else that is no number breaks the contract."""
 
 _KEYS = ("property", "event_id", "anonymous_id", "user_id", "session_id_supplied", "view_id", "order_id")
 _DEFAULTED = ("property", "event_type", "is_conversion")
-# PostgreSQL cannot hold U+0000, whose escape a JSON text may contain behind an even number of backslashes.
-_NULL_ESCAPES = r"'((?:^|[^\\])(?:\\\\)*)(?:\\u0000)+'"
 _MINUTE = 60_000_000
 # Where the line of a file is staged with those of others, the number of its file, from 0, is above these bits.
 LINE_BITS = 40
 _OF_FILE = f'[("~line" >> {LINE_BITS}) + 1]'
 _FIRST_MOMENT = -62_135_596_800_000_000  # 0001-01-01 and 9999-12-31: what Python and Arrow consumers can hold
 _LAST_MOMENT = 253_402_300_799_999_999
-
-_REQUEST_PATTERN = r"^([A-Z][A-Z_-]*) (.*?)(?: (HTTP/[0-9.]+))?$"
 
 # What is no ISO 8601, but a date or a number all the same.
 _OTHER_DATE = r"(\d{1,2}[./-]\s?(\d{1,2}|[A-Za-z]{3,9})[./-]\s?\d{2,4}|\d{4}[./]\d{1,2}[./]\d{1,2})([ T,].*)?"
@@ -97,21 +76,18 @@ def rules_version(source: Source, timezone: str, first_day: date, max_record_byt
 
     Attributes that only choose files or act later (path, sessions, dedup_days, bounds) do not count.
     """
+    records = source.record_format
     parts = {
-        "code": code_version(*_STAGING_CODE),
+        # Of record formats only its own: a change of another one leaves its staged rows as they are.
+        "code": code_version(*_STAGING_CODE, f"{type(records).__module__}:{type(records).__qualname__}"),
+        "records": [records.name, records.declared()],
         "name": source.name,
-        "format": source.record_format,
-        "columns": source.ready.columns if source.ready else (),
-        "table": asdict(source.ready.table) if source.ready and source.record_format in TABLE_FORMATS else {},
-        "csv": [asdict(source.dialect), source.csv.decimal, source.csv.thousands]
-        if source.record_format in DELIMITED_FORMATS
-        else [],
         "encoding": canonical(source.encoding) if source.encoding else UTF_8,
-        "reshape": [dict(step) for step in source.ready.reshape] if source.ready else [],
         "compression": source.compression,
         "property": _property(source),
         "mapping": {column: source.mapping[column].strip() for column in sorted(source.mapping)},
         "ids": {kind: source.ids[kind].strip() for kind in sorted(source.ids)},
+        "exact": source.time.exact and source.time.exact.strip(),
         "time": {column: source.time_rule(column) for column in TIME_COLUMNS if column in source.mapping},
         "required": [column for column in MAPPABLE_COLUMNS if column in source.required],
         "rules": [[name, rule.strip()] for name, rule in source.rules.items()],
@@ -121,23 +97,16 @@ def rules_version(source: Source, timezone: str, first_day: date, max_record_byt
         "first_day": first_day.isoformat(),
         "max_record_bytes": max_record_bytes,
     }
-    if source.ready is not None and source.ready.nested is not None:
-        parts["nested"] = [source.record_format, asdict(source.ready.nested)]
-    if source.time.exact is not None:
-        parts["exact"] = source.time.exact.strip()
-    if source.log is not None:
-        parts["log"] = [source.log.pattern, source.log.fields, source.log.escapes]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def staging_query(source: Source, *, fields: Sequence[str] | None, timezone: str, first_day: date) -> str:
     """The SELECT that turns the records of files into staged rows.
 
-    It reads the relation `raw_rows`, whose columns are taken by position: for text formats (line BIGINT, raw VARCHAR),
-    one JSON value, log line or CSV record each; for W3C logs also (fields VARCHAR, day VARCHAR), the names of its
-    fields and the date that directives give; for Parquet (line BIGINT, then the columns named in `fields`). The bits of
-    `line` from `LINE_BITS` on are the number of the file, from 0. The query's parameters are the lists `load_ids` and
-    `booked_at` (TIMESTAMPTZ) of the files, and the session's TimeZone must be UTC.
+    It reads the relation `raw_rows`, whose columns are taken by position: (line BIGINT, raw VARCHAR), one record each,
+    and what else the record format has (`schema`); where DuckDB reads the files itself, (line BIGINT, then the columns
+    named in `fields`). The bits of `line` from `LINE_BITS` on are the number of the file, from 0. The parameters of the
+    query are the lists `load_ids` and `booked_at` (TIMESTAMPTZ) of the files; the session's TimeZone must be UTC.
 
     Args:
         source: a declaration without mistakes (see `checking`).
@@ -152,7 +121,7 @@ def staging_query(source: Source, *, fields: Sequence[str] | None, timezone: str
     """
     plan = _Plan(source, column_names(fields or ()))
     steps = [
-        *plan.read(),
+        *plan.format.steps(plan.fields, plan.references),
         plan.evaluated(),
         plan.texts(),
         plan.typed(),
@@ -169,69 +138,12 @@ def staging_query(source: Source, *, fields: Sequence[str] | None, timezone: str
     return "WITH " + ",\n".join(chain) + "\n" + plan.result(timezone).select(previous)
 
 
-def column_names(fields: Iterable[str]) -> tuple[str, ...]:
-    """Names under which a file's columns can be used: an empty one becomes column_<position>, repeats get a suffix."""
-    names: list[str] = []
-    taken: set[str] = set()
-    for position, field in enumerate(fields, 1):
-        # The columns of the staging query begin with ~.
-        base = field.replace("\0", "").strip().lstrip("~") or f"column_{position}"
-        name, repeat = base, 1
-        while name.casefold() in taken:
-            repeat += 1
-            name = f"{base}_{repeat}"
-        taken.add(name.casefold())
-        names.append(name)
-    return tuple(names)
-
-
-def json_structure(references: Iterable[Path]) -> dict[str, Any]:
-    """Nested keys down to the leaves that are read, each leaf VARCHAR; `raw` is the whole row and no key."""
-    structure: dict[str, Any] = {}
-    for path in sorted(references):
-        if path[0] == "raw":
-            continue
-        level = structure
-        for key in path[:-1]:
-            if not isinstance(level.get(key), dict):
-                level[key] = {}
-            level = level[key]
-        level.setdefault(path[-1], "VARCHAR")
-    return structure
-
-
-def sql_type(structure: Any) -> str:
-    """The DuckDB type of a JSON structure."""
-    if isinstance(structure, str):
-        return structure
-    return "STRUCT(" + ", ".join(f"{identifier(key)} {sql_type(inner)}" for key, inner in structure.items()) + ")"
-
-
 def _too_long(column: str) -> str:
     return f"too_long:{column} (over {LONGEST_ID} bytes)"
 
 
-def _dump(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
 def _property(source: Source) -> str:
     return source.property or source.name
-
-
-@dataclass(frozen=True)
-class _Step:
-    """A projection of the step before it; `names` rename that one's columns by position."""
-
-    columns: Sequence[str]
-    names: Sequence[str] = ()
-
-    def select(self, previous: str) -> str:
-        names = f' AS "~rows"({", ".join(self.names)})' if self.names else ""
-        return "SELECT " + ",\n  ".join(self.columns) + f"\nFROM {previous}{names}"
-
-
-_TEXT_RECORD = ('"~line"', '"raw"')
 
 
 class _Plan:
@@ -249,341 +161,21 @@ class _Plan:
         if source.time.exact is not None:
             self.mapped[EXACT] = parse(source.time.exact)
         self.times = [column for column in TIME_COLUMNS if column in self.mapped]
-        self.is_json = source.reads_objects
-        # Of other formats a row is text.
-        self.is_parquet = source.record_format == "parquet" and not self.is_json
-        self.decimal = source.csv.decimal if source.record_format in DELIMITED_FORMATS else "."
-        self.thousands = source.csv.thousands if source.record_format in DELIMITED_FORMATS else ""
-        self.log = source.log
-        # What the file's rows have besides `raw`, where that is known.
-        self.names = self.log.fields if self.log else fields
+        self.format = source.record_format
+        self.notation = (self.format.decimal, self.format.thousands)
         self.references = {path for expression in self.mapped.values() for path in expression.references}
-
-    # -- reading: one column per name an expression can use -----------------------------------------------------------
-
-    def read(self) -> list[_Step]:
-        """Steps from `raw_rows` to `~line`, `~raw`, `~bad` and the columns expressions read."""
-        if self.is_json:
-            return self._read_json()
-        if self.log:
-            return self._read_log(self.log)
-        if self.is_parquet:
-            return self._read_parquet()
-        return self._read_csv()
-
-    def _read_json(self) -> list[_Step]:
-        structure = json_structure(self.references)
-        parsed = f'json_transform("~json", {literal(_dump(structure))})' if structure else "NULL"
-        reshape = self.source.ready.reshape if self.source.ready else ()
-        split = {"tsv_lines": self._split_tsv, "w3c_lines": self._split_w3c}.get(self.source.record_format)
-        if self.source.ready is not None and self.source.record_format in TABLE_FORMATS:
-            of_table = self._split_parquet if self.source.record_format == "parquet" else self._split_csv
-            split = partial(of_table, self.source.ready)
-        # Expressions see the row as it is after reshaping, a quarantine as it was before.
-        row = '"raw"' if split is None and not reshape else '"~json"::VARCHAR AS "raw"'
-        return [
-            *(split() if split else self._parse_json()),
-            *(self._reshape(reshape) if reshape else ()),
-            _Step(('"~line"', '"raw"', '"~bad"', '"~json"', f'{parsed} AS "~row"')),
-            _Step(
-                (
-                    '"~line"',
-                    '"raw" AS "~raw"',
-                    '"~bad"',
-                    '"~json"',
-                    row,
-                    *(f'"~row".{identifier(key)} AS {identifier(key)}' for key in structure),
-                )
-            ),
-        ]
-
-    def _parse_json(self) -> list[_Step]:
-        text = f"""CASE WHEN contains("raw", '\\u0000') THEN
-            regexp_replace("raw", {_NULL_ESCAPES}, '\\1', 'g')::JSON ELSE "~parsed" END"""
-        return [
-            # The cast is the only check: what is of type JSON is not checked again by each function that reads it.
-            _Step(('"~line"', '"raw"', 'TRY_CAST("raw" AS JSON) AS "~parsed"'), _TEXT_RECORD),
-            _Step(
-                (
-                    '"~line"',
-                    '"raw"',
-                    '"~parsed"',
-                    f"""CASE WHEN "~parsed" IS NOT NULL AND starts_with("raw", '{{') THEN NULL
-                    WHEN {_blank("raw")} THEN 'blank'
-                    WHEN "~parsed" IS NULL THEN 'not_json'
-                    WHEN NOT starts_with(ltrim("raw", E' \\t\\r\\n'), '{{') THEN 'not_an_object' END AS "~bad\"""",
-                )
-            ),
-            _Step(
-                (
-                    '"~line"',
-                    '"raw"',
-                    '"~bad"',
-                    f'CASE WHEN "~bad" IS NULL THEN {text} END AS "~json"',
-                )
-            ),
-        ]
-
-    def _split_tsv(self) -> list[_Step]:
-        names = self.source.ready.columns if self.source.ready else ()
-        values = f"string_split(replace(\"raw\", chr(0), ''), {literal(chr(9))})"
-        return [
-            _Step(('"~line"', '"raw"', f'{values} AS "~values"'), _TEXT_RECORD),
-            _Step(
-                (
-                    '"~line"',
-                    '"raw"',
-                    '"~values"',
-                    f"""CASE WHEN {_blank("raw", chr(9))} THEN 'blank'
-                    WHEN len("~values") <> {len(names)}
-                    THEN 'field_count: {len(names)} expected, ' || len("~values") || ' found' END AS "~bad\"""",
-                )
-            ),
-            _Step(('"~line"', '"raw"', '"~bad"', _object(f"[{', '.join(map(literal, names))}]", "''"))),
-        ]
-
-    def _split_w3c(self) -> list[_Step]:
-        clean = "replace(\"raw\", chr(0), '')"
-        quoted = """list_transform(regexp_extract_all({0}, '"(?:[^"]|"")*"|[^ ]+'),
-            lambda value: CASE WHEN starts_with(value, '"') AND ends_with(value, '"') AND length(value) > 1
-              THEN replace(value[2:-2], '""', '"') ELSE value END)"""
-        # IIS and Apache put spaces between the fields, CloudFront tabs.
-        values = f"""CASE WHEN contains("raw", chr(9)) THEN string_split({clean}, chr(9))
-            WHEN contains("raw", '"') THEN {quoted.format(clean)}
-            ELSE list_filter(string_split({clean}, ' '), lambda value: value <> '') END"""
-        return [
-            _Step(
-                ('"~line"', '"raw"', 'string_split("fields", \' \') AS "~names"', '"day"', f'{values} AS "~values"'),
-                ('"~line"', '"raw"', '"fields"', '"day"'),
-            ),
-            _Step(
-                (
-                    '"~line"',
-                    '"raw"',
-                    '"~names"',
-                    '"~values"',
-                    f"""CASE WHEN {_blank("raw")} OR starts_with("raw", '#') THEN 'blank'
-                    WHEN "~names" IS NULL THEN 'no_fields: no #Fields directive before this line'
-                    WHEN len("~values") <> len("~names")
-                    THEN 'field_count: ' || len("~names") || ' expected, ' || len("~values") || ' found' END
-                    AS "~bad\"""",
-                    """"day" IS NOT NULL AND NOT list_contains("~names", 'date') AS "~dated\"""",
-                    '"day"',
-                )
-            ),
-            _Step(
-                (
-                    '"~line"',
-                    '"raw"',
-                    '"~bad"',
-                    """CASE WHEN "~dated" THEN list_append("~names", 'date') ELSE "~names" END AS "~names\"""",
-                    'CASE WHEN "~dated" THEN list_append("~values", "day") ELSE "~values" END AS "~values"',
-                )
-            ),
-            _Step(('"~line"', '"raw"', '"~bad"', _object('"~names"', "'-'"))),
-        ]
-
-    def _split_csv(self, ready: ReadyFormat) -> list[_Step]:
-        cells = {name: f'"~values"[{n}]' for n, name in enumerate(self.fields, 1)}
-        return [
-            *self._split_cells('"raw"'),
-            _Step(
-                (
-                    '"~line"',
-                    '"raw"',
-                    '"~bad"',
-                    *(f"{_cell(value)} AS {identifier(f'~cell {name}')}" for name, value in cells.items()),
-                )
-            ),
-            *self._record(ready, {name: _text_as_json(ready, name) for name in self.fields}),
-        ]
-
-    def _split_parquet(self, ready: ReadyFormat) -> list[_Step]:
-        names = [identifier(f"~cell {name}") for name in self.fields]
-        row = ", ".join(f"{identifier(name)} := {cell}" for name, cell in zip(self.fields, names, strict=True))
-        cells = {}
-        for name, cell in zip(self.fields, names, strict=True):
-            # The fields of a nested type are there in every row.
-            nested = f"json_strip_nulls({_exact(cell, f'typeof({cell})')})"
-            cells[name] = f"CASE typeof({cell}) WHEN 'VARCHAR' THEN {_text_as_json(ready, name)} ELSE {nested} END"
-        return [
-            _Step(
-                ('"~line"', f'to_json(struct_pack({row}))::VARCHAR AS "raw"', 'NULL::VARCHAR AS "~bad"', *names),
-                ('"~line"', *names),
-            ),
-            *self._record(ready, cells),
-        ]
-
-    def _record(self, ready: ReadyFormat, cells: Mapping[str, str]) -> list[_Step]:
-        """Steps from the cells of a row to the record of a ready format."""
-        json = object_sql(ready, self.fields, self.references, cells)
-        return [
-            _Step(('"~line"', '"raw"', '"~bad"', f'CASE WHEN "~bad" IS NULL THEN {json} END AS "~json"')),
-            # Text that was opened may have brought a U+0000.
-            _Step(('"~line"', '"raw"', '"~bad"', f'{_without_nul_escapes(identifier("~json"))}::JSON AS "~json"')),
-        ]
-
-    def _reshape(self, steps: Sequence[Mapping[str, str]]) -> list[_Step]:
-        columns = ['"~line"', '"raw"', '"~bad"']
-        made = [_Step((*columns, '"~json"', '"~json" AS "record"'))]
-        columns += ['"~json"', '"record"']
-        for values in steps[:-1]:
-            made.append(_Step((*columns, *(f"TRY(({sql}\n)) AS {identifier(name)}" for name, sql in values.items()))))
-            columns += map(identifier, values)
-        made.append(_Step((*columns[:3], f'coalesce(TRY(({steps[-1]["record"]}\n)), "~json")::VARCHAR AS "~json"')))
-        # A text that was opened may have brought a U+0000.
-        made.append(_Step((*columns[:3], f'{_without_nul_escapes(identifier("~json"))}::JSON AS "~json"')))
-        return made
-
-    def _read_log(self, log: LogFormat) -> list[_Step]:
-        fits = f"\"~parts\".{identifier(log.witness)} <> ''"
-        values = {group: _log_value(f'"~parts".{identifier(group)}', log.escapes) for group in log.groups}
-        if "remote_user" in values:
-            # Apache's way to write a name that is empty.
-            values["remote_user"] = f"nullif({values['remote_user']}, '\"\"')"
-        split = "NULL"
-        if "request" in log.groups:
-            split = f'regexp_extract("~parts".request, {literal(_REQUEST_PATTERN)}, {list(REQUEST_PARTS)})'
-            for part in REQUEST_PARTS:
-                values.setdefault(part, _log_value(f'"~request".{part}', log.escapes))
-            # What is no request, as a handshake sent to the wrong port, stays as the server wrote it.
-            asis = "nullif(nullif(\"~parts\".request, '-'), '')"
-            values["request"] = f"CASE WHEN \"~request\".method = '' THEN {asis} ELSE {values['request']} END"
-        whole = ('"~line"', '"~raw"', '"~parts"')
-        return [
-            _Step(
-                (
-                    '"~line"',
-                    '"raw" AS "~raw"',
-                    f"""regexp_extract(replace("raw", chr(0), ''), {literal(log.pattern)}, {list(log.groups)})
-                    AS "~parts\"""",
-                ),
-                _TEXT_RECORD,
-            ),
-            _Step(
-                (
-                    *whole,
-                    f"""CASE WHEN NOT ({fits}) THEN
-                    regexp_extract(replace("~raw", chr(0), ''), {literal(log.partly)}, {list(log.stages)}) END
-                    AS "~beginning\"""",
-                    f'{split} AS "~request"',
-                )
-            ),
-            _Step(
-                (
-                    *whole,
-                    f"""CASE WHEN {fits} THEN NULL WHEN {_blank("~raw")} THEN 'blank'
-                    ELSE {_unfitting(log)} END AS "~bad\"""",
-                    '"~request"',
-                )
-            ),
-            _Step(
-                (
-                    '"~line"',
-                    '"~raw"',
-                    '"~bad"',
-                    '"~raw" AS "raw"',
-                    *(f"{values[field]} AS {identifier(field)}" for field in log.fields),
-                )
-            ),
-        ]
-
-    def _split_cells(self, raw: str) -> list[_Step]:
-        """Steps that add `~bad` and the list `~values` of a CSV record; `raw` is what the record is called then."""
-        dialect = self.source.dialect
-        clean = "replace(\"raw\", chr(0), '')"
-        values = f"string_split({clean}, {literal(dialect.delimiter)})"
-        within, outside = dialect.unescaping
-        if dialect.marks:
-            marked = " OR ".join(f'contains("raw", {literal(mark.decode())})' for mark in dialect.marks)
-            content = _unescaped("value", outside)
-            if dialect.quote:
-                mark = literal(dialect.quote)
-                # Taking out doubled quotes alone is cheaper without a pattern.
-                inner = f"replace(value[2:-2], {literal(dialect.quote * 2)}, {mark})"
-                inner = _unescaped("value[2:-2]", within) if dialect.escape else inner
-                content = f"""CASE WHEN starts_with(value, {mark}) AND ends_with(value, {mark}) AND length(value) > 1
-                    THEN {inner} ELSE {content} END"""
-            values = f"""CASE WHEN {marked} THEN list_transform(
-                regexp_extract_all({clean} || {literal(dialect.delimiter)}, {literal(dialect.cell_pattern)}, 1),
-                lambda value: {content}) ELSE {values} END"""
-        expected = len(self.fields)
-        comment = f" OR starts_with({raw}, {literal(dialect.comment)})" if dialect.comment else ""
-        return [
-            _Step(('"~line"', f'"raw" AS {raw}', f'{values} AS "~values"'), _TEXT_RECORD),
-            _Step(
-                (
-                    '"~line"',
-                    raw,
-                    '"~values"',
-                    f"""CASE WHEN {_blank(raw.strip('"'), dialect.delimiter)}{comment} THEN 'blank'
-                    WHEN len("~values") <> {expected}
-                    THEN 'field_count: {expected} expected, ' || len("~values") || ' found' END AS "~bad\"""",
-                )
-            ),
-        ]
-
-    def _read_csv(self) -> list[_Step]:
-        has_raw = "raw" in {name.casefold() for name in self.fields}
-        return [
-            *self._split_cells('"~raw"'),
-            _Step(
-                (
-                    '"~line"',
-                    '"~raw"',
-                    '"~bad"',
-                    *(() if has_raw else ('"~raw" AS "raw"',)),
-                    *(f'"~values"[{n}] AS {identifier(name)}' for n, name in enumerate(self.fields, 1)),
-                )
-            ),
-            _Step(
-                (
-                    '"~line"',
-                    '"~raw"',
-                    '"~bad"',
-                    *(() if has_raw else ('"raw"',)),
-                    *(f"{_cell(identifier(name))} AS {identifier(name)}" for name in self.fields),
-                    *self._absent("raw"),
-                )
-            ),
-        ]
-
-    def _read_parquet(self) -> list[_Step]:
-        names = [identifier(name) for name in self.fields]
-        row = "struct_pack(" + ", ".join(f"{name} := {name}" for name in names) + ")"
-        return [
-            _Step(
-                (
-                    '"~line"',
-                    f'{row} AS "~raw"',
-                    'NULL::VARCHAR AS "~bad"',
-                    *names,
-                    *self._absent(),
-                ),
-                ('"~line"', *names),
-            )
-        ]
-
-    def _absent(self, *known: str) -> list[str]:
-        """Null columns for what the mapping reads and this file does not have."""
-        present = {name.casefold() for name in (*self.fields, *known)}
-        absent = {path for path in self.references if path[0].casefold() not in present}
-        return [
-            f"NULL::{sql_type(kind)} AS {identifier(name)}"
-            for name, kind in json_structure({path for path in absent if path[0] != "raw"}).items()
-        ]
 
     # -- evaluating the declared expressions --------------------------------------------------------------------------
 
-    def evaluated(self) -> _Step:
+    def evaluated(self) -> Step:
         """The value of every expression, `~=<column>`, of any type; what can fail is wrapped."""
-        columns = ['"~line"', '"~raw"', '"~bad"', f'{self._remaining()} AS "~rest"']
+        columns = ['"~line"', '"~raw"', '"~bad"', f'{self.format.rest(self.fields, self._mapped())} AS "~rest"']
         for column, expression in self.mapped.items():
             # TRY alone could not tell a failure from a value that is null.
             value = f"({self._written(column, expression)}\n)"
             value = value if expression.bare else f'TRY(struct_pack("v" := {value}))'
             columns.append(f"{value} AS {identifier(f'~={column}')}")
-        return _Step(columns)
+        return Step(columns)
 
     def _written(self, column: str, expression: Expression) -> str:
         """SQL of an expression; that of an id takes an id, where there is one among its alternatives."""
@@ -596,7 +188,7 @@ class _Plan:
 
         return choosing(expression.text, is_id)
 
-    def _kept(self) -> set[Path]:
+    def _kept(self) -> set[FieldPath]:
         """Paths whose whole value is in a mapped column of every good row."""
         return {
             expression.plain
@@ -608,7 +200,7 @@ class _Plan:
             and column not in LENIENT_COLUMNS
         }
 
-    def _lenient(self) -> dict[Path, str]:
+    def _lenient(self) -> dict[FieldPath, str]:
         """Paths whose whole value is in a lenient column where it can be used, and the SQL that says whether it can."""
         paths = {column: self.mapped[column].plain for column in LENIENT_COLUMNS if column in self.mapped}
         kept = self._kept()
@@ -618,7 +210,7 @@ class _Plan:
             if path is not None and path not in kept and path != ("raw",)
         }
 
-    def _no_amounts(self) -> dict[Path, str]:
+    def _no_amounts(self) -> dict[FieldPath, str]:
         """Paths whose whole value is an amount, and the SQL that says whether it is a number and yet no amount."""
         paths = {column: self.mapped[column].plain for column in DECIMAL_COLUMNS if column in self.mapped}
         return {
@@ -627,50 +219,12 @@ class _Plan:
             if path is not None and path != ("raw",)
         }
 
-    def _without(self, paths: set[Path]) -> str:
-        """SQL of the record without some paths."""
-        return f'json_merge_patch("~json", {_patch(json_structure(paths), ())})' if paths else '"~json"'
-
-    def _remaining(self) -> str:
-        """SQL of a JSON object of all that is in no mapped column."""
-        if self.is_json:
-            kept = {path for path in self._kept() if path[0] != "raw"}
-            rest = self._without(kept)
-            if amounts := {path: sql for path, sql in self._no_amounts().items() if path in kept}:
-                # Next to no row has such a number; of these every mapped amount is kept.
-                rest_with_amounts = self._without(kept - set(amounts))
-                rest = f"CASE WHEN {' OR '.join(amounts.values())} THEN {rest_with_amounts} ELSE {rest} END"
-            for path, usable in self._lenient().items():
-                # Where the value can be used, everything around it is an object.
-                patch = literal(_dump(_nulls(json_structure([path]))))
-                rest = f"CASE WHEN {usable} THEN json_merge_patch({rest}, {patch}) ELSE {rest} END"
-            return f'CASE WHEN "~bad" IS NULL THEN ({rest})::VARCHAR END'
-        kept_names = {path[0].casefold() for path in self._kept() if len(path) == 1}
-        values = {name: identifier(name) for name in self.names if name.casefold() not in kept_names}
-        no_amounts = {path[0].casefold(): sql for path, sql in self._no_amounts().items() if len(path) == 1}
-        values |= {
-            name: f"CASE WHEN {no_amounts[name.casefold()]} THEN {identifier(name)} END"
-            for name in self.names
-            if name.casefold() in kept_names & no_amounts.keys()
-        }
-        if self.log and "request" in values and not {*REQUEST_PARTS} & {*self.log.groups}:
-            # Its three parts say the same, unless it could not be divided.
-            values["request"] = 'CASE WHEN "method" IS NULL THEN "request" END'
-        if not values:
-            return "NULL::VARCHAR"
-        usable = {path[0].casefold(): sql for path, sql in self._lenient().items() if len(path) == 1}
-        for name, value in values.items():
-            if name.casefold() in usable:
-                values[name] = f"CASE WHEN NOT coalesce({usable[name.casefold()]}, false) THEN {value} END"
-        if self.is_parquet:
-            values = {name: _exact(value, f"typeof({identifier(name)})") for name, value in values.items()}
-        pairs = ", ".join(f"{literal(name)}, {value}" for name, value in values.items())
-        rest = f"json_strip_nulls(json_object({pairs}))::VARCHAR"
-        return _without_nul_escapes(rest) if self.is_parquet else rest
+    def _mapped(self) -> MappedFields:
+        return MappedFields(self._kept(), self._lenient(), self._no_amounts())
 
     # -- from values to typed columns ---------------------------------------------------------------------------------
 
-    def texts(self) -> _Step:
+    def texts(self) -> Step:
         """Every value as trimmed text, null where empty, and `~!<column>` where an expression failed."""
         columns = ['"~line"', '"~raw"', '"~bad"', '"~rest"']
         for column, expression in self.mapped.items():
@@ -679,16 +233,16 @@ class _Plan:
                 columns.append(f"{value} IS NULL AS {identifier(f'~!{column}')}")
                 value = f'{value}."v"'
             text = f"{value}::VARCHAR"
-            if column in NUMBER_COLUMNS and (self.decimal, self.thousands) != (".", ""):
+            if column in NUMBER_COLUMNS and self.notation != (".", ""):
                 # What an expression has made a number of is written with a point.
                 text = f"CASE typeof({value}) WHEN 'VARCHAR' THEN {self._number(text)} ELSE {text} END"
-            # The fields of text formats are rid of it when they are read; an expression may bring it back.
-            if self.is_parquet or not expression.bare or expression.plain == ("raw",):
+            # Most formats are rid of it when they are read; an expression may bring it back.
+            if self.format.may_hold_nul or not expression.bare or expression.plain == ("raw",):
                 text = f"replace({text}, chr(0), '')"
-            columns.append(f"{_trimmed(text)} AS {identifier(f'~={column}')}")
-        return _Step(columns)
+            columns.append(f"{trimmed(text)} AS {identifier(f'~={column}')}")
+        return Step(columns)
 
-    def typed(self) -> _Step:
+    def typed(self) -> Step:
         """The typed value of every column beside its text; times are microseconds since the epoch."""
         columns = ["*"]
         for column in self.mapped:
@@ -712,9 +266,9 @@ class _Plan:
             else:
                 continue
             columns.append(f"{value} AS {identifier(f'~{column}')}")
-        return _Step(columns)
+        return Step(columns)
 
-    def checked(self) -> _Step:
+    def checked(self) -> Step:
         """`~unparsable`: the first column, in the contract's order, whose value is there but cannot be used.
 
         And `~unusable`: what else cannot be used, that of lenient columns, numbers that are no amounts and what is no
@@ -760,12 +314,12 @@ class _Plan:
         for name, parts in (("~unusable", unusable), ("~no_id", no_ids)):
             listed = f"nullif(concat_ws(', ', {', '.join(parts)}), '')" if parts else "NULL::VARCHAR"
             columns.append(f"{listed} AS {identifier(name)}")
-        return _Step(columns)
+        return Step(columns)
 
-    def _text(self, column: str, path: Path) -> str:
+    def _text(self, column: str, path: FieldPath) -> str:
         """SQL of the text of a column that is mapped to a path, as `texts` makes it."""
-        text = f"{_reference(path)}::VARCHAR"
-        return _trimmed(self._number(text) if column in NUMBER_COLUMNS else text)
+        text = f"{reference(path)}::VARCHAR"
+        return trimmed(self._number(text) if column in NUMBER_COLUMNS else text)
 
     def _number(self, text: str) -> str:
         """SQL of a number with a point from a text in the declared notation.
@@ -773,17 +327,18 @@ class _Plan:
         A text in another notation gets something before it that is in no number: 12.50 must not be read as 1250 where
         the point stands between thousands, nor as 12.5 where it is not declared.
         """
-        if (self.decimal, self.thousands) == (".", ""):
+        if self.notation == (".", ""):
             return text
-        mark, group = re.escape(self.decimal), re.escape(self.thousands)
+        decimal, thousands = self.notation
+        mark, group = re.escape(decimal), re.escape(thousands)
         grouped = rf"\d{{1,3}}(?:{group}\d{{2,3}})*{group}\d{{3}}|" if group else ""
         pattern = rf"\s*[+-]?(?:{grouped}\d*)(?:{mark}\d*)?(?:[eE][+-]?\d+)?\s*"
         spaced = text
-        if self.thousands == " ":
+        if thousands == " ":
             for space in _NO_BREAK_SPACES:
                 spaced = f"replace({spaced}, {literal(space)}, ' ')"
-        plain = f"replace({spaced}, {literal(self.thousands)}, '')" if group else spaced
-        plain = f"replace({plain}, {literal(self.decimal)}, '.')" if self.decimal != "." else plain
+        plain = f"replace({spaced}, {literal(thousands)}, '')" if group else spaced
+        plain = f"replace({plain}, {literal(decimal)}, '.')" if decimal != "." else plain
         return f"CASE WHEN regexp_full_match({spaced}, {literal(pattern)}) THEN {plain} ELSE '~' || {text} END"
 
     def _hint(self, column: str, text: str) -> str:
@@ -798,8 +353,8 @@ class _Plan:
                 for kind, digits in {"epoch_s": 10, "epoch_ms": 13, "epoch_us": 16}.items()
             }
             hints[_OTHER_DATE] = ": a date in another notation, declare time.format and time.zone"
-        elif column in DECIMAL_COLUMNS and self.source.record_format in DELIMITED_FORMATS:
-            hints[_OTHER_NUMBER] = ": a number in another notation, declare csv.decimal and csv.thousands"
+        elif column in DECIMAL_COLUMNS and self.format.number_hint:
+            hints[_OTHER_NUMBER] = self.format.number_hint
         cases = " ".join(
             f"WHEN regexp_full_match({text}, {literal(shape)}) THEN {literal(hint)}" for shape, hint in hints.items()
         )
@@ -813,14 +368,14 @@ class _Plan:
 
     # -- the clock rule of definitions.md -----------------------------------------------------------------------------
 
-    def clocked(self) -> list[_Step]:
+    def clocked(self) -> list[Step]:
         """Steps that add `~claimed`, `~skew`, `~occurred` (microseconds) and `~clock`, the reason of a correction."""
         device, occurred, received, sent = (
             self._value(column, "NULL::BIGINT") for column in ("device_at", "occurred_at", "received_at", "sent_at")
         )
         exact = self._value(EXACT, "false")
         return [
-            _Step(
+            Step(
                 (
                     "*",
                     f"""CASE WHEN {exact} THEN coalesce({occurred}, {device})
@@ -828,21 +383,21 @@ class _Plan:
                     f'{received} - {sent} AS "~skew"',
                 ),
             ),
-            _Step(
+            Step(
                 (
                     "*",
                     f"""CASE WHEN {exact} THEN NULL WHEN abs("~skew") > {10 * _MINUTE} THEN 'skew'
                     WHEN "~claimed" > {received} THEN 'future' END AS "~trigger\"""",
                 )
             ),
-            _Step(
+            Step(
                 (
                     "*",
                     """CASE WHEN "~trigger" IS NULL THEN "~claimed"
                     ELSE "~claimed" + coalesce("~skew", 0) END AS "~corrected\"""",
                 )
             ),
-            _Step(
+            Step(
                 (
                     "*",
                     f"""CASE WHEN "~trigger" IS NOT NULL AND "~corrected" > {received} THEN {received}
@@ -855,7 +410,7 @@ class _Plan:
 
     # -- judging and the result ---------------------------------------------------------------------------------------
 
-    def named(self) -> _Step:
+    def named(self) -> Step:
         """The mapped columns under their own names, for rules, required columns and the result."""
         columns = [
             '"~line"',
@@ -896,9 +451,9 @@ class _Plan:
                 value = self._value(column)
             columns.append(f"{value} AS {identifier(column)}")
         columns += [identifier(f"~{column}") for column in self.ids.values()]
-        return _Step(columns)
+        return Step(columns)
 
-    def judged(self, timezone: str, first_day: date) -> _Step:
+    def judged(self, timezone: str, first_day: date) -> Step:
         """`~reason`: why a row is quarantined, the first that holds; and whether it refuses analytics."""
         beginning = datetime.combine(first_day, time(), ZoneInfo(timezone))
         earliest = int(beginning.timestamp()) * 1_000_000
@@ -909,7 +464,7 @@ class _Plan:
         received = f"""CASE WHEN "~received" < {booked} + {24 * 60 * _MINUTE} THEN "~received" """
         latest = f"""({received} WHEN "~received" IS NULL THEN {booked} ELSE {booked} + {24 * 60 * _MINUTE} END)
             + {5 * _MINUTE}"""
-        likely = _likely(self.source)
+        likely = self.format.likely()
         cases = [
             ('"~bad" IS NOT NULL', '"~bad"'),
             ('"~unparsable" IS NOT NULL', "'unparsable:' || \"~unparsable\""),
@@ -950,7 +505,7 @@ class _Plan:
             ),
         ]
         whens = " ".join(f"WHEN {condition} THEN {reason}" for condition, reason in cases)
-        return _Step(
+        return Step(
             (
                 "*",
                 f'CASE {whens} END AS "~reason"',
@@ -958,10 +513,10 @@ class _Plan:
             )
         )
 
-    def result(self, timezone: str) -> _Step:
+    def result(self, timezone: str) -> Step:
         """The columns of `StagedEvents`, then `event_date`, `reason`, `raw` and `raw_bytes`."""
         drop = self.source.consent.denied == "drop"
-        raw = 'to_json("~raw")::VARCHAR' if self.is_parquet else '"~raw"'
+        raw = self.format.raw_text
         computed = {
             "source": literal(self.source.name),
             "load_id": f"($load_ids::VARCHAR[]){_OF_FILE}",
@@ -991,7 +546,7 @@ class _Plan:
             f'CASE WHEN "~reason" IS NOT NULL THEN left({raw}, {LONGEST_RAW}) END AS "raw"',
             f'CASE WHEN "~reason" IS NOT NULL THEN strlen({raw}) END AS "raw_bytes"',
         ]
-        return _Step(columns)
+        return Step(columns)
 
     def _further_ids(self) -> str:
         if not self.ids:
@@ -1006,106 +561,12 @@ class _Plan:
             return '"~rest"'
         columns = (*ID_COLUMNS, *self.ids.values())
         paths = {path for column in columns if column in self.mapped for path in self.mapped[column].references}
-        if not self.is_json:
-            names = {name.casefold(): name for name in self.names}
-            whole_row = ("raw",) in paths and "raw" not in names
-            paths = {(names[path[0].casefold()],) for path in paths if path[0].casefold() in names}
-        else:
-            whole_row = ("raw",) in paths
-        if whole_row:
+        inner = self.format.in_rest(self.fields, paths)
+        if inner is None:
             return 'CASE WHEN NOT "~refused" THEN "~rest" END'
         # Here a container that is no object is lost on purpose: it may hold an id in a form nobody declared.
-        patch = literal(_dump(_nulls(json_structure(paths))))
+        patch = literal(dump(nulls(json_structure(inner))))
         return f'CASE WHEN "~refused" THEN json_merge_patch("~rest", {patch})::VARCHAR ELSE "~rest" END'
-
-
-def _cell(value: str) -> str:
-    """SQL of a cell: a CSV file cannot tell what is empty from what is not there."""
-    # Most cells are told apart from white space by one comparison; see `_trimmed`.
-    return f"CASE WHEN {value} < '!' AND trim({value}) = '' THEN NULL ELSE {value} END"
-
-
-def _unescaped(text: str, pattern: str) -> str:
-    """SQL of a text without what a pattern finds, save its groups."""
-    if not pattern:
-        return text
-    groups = "".join(rf"\{number}" for number in range(1, re.compile(pattern).groups + 1))
-    return f"regexp_replace({text}, {literal(pattern)}, {literal(groups)}, 'g')"
-
-
-def _text_as_json(ready: ReadyFormat, column: str) -> str:
-    """SQL of the JSON of a text cell, which may be JSON itself."""
-    cell = identifier(f"~cell {column}")
-    text = f"to_json({cell}::VARCHAR)"
-    if not may_hold_json(ready, column):
-        return text
-    opened = f"coalesce(TRY_CAST({cell}::VARCHAR AS JSON), {text})"
-    return f"CASE WHEN regexp_matches({cell}::VARCHAR, '^\\s*[{{\\[]') THEN {opened} ELSE {text} END"
-
-
-def _reference(path: Path) -> str:
-    return ".".join(map(identifier, path))
-
-
-def _object(names: str, absent: str) -> str:
-    """SQL of a record's object, `~json`, from the list of its names and the list `~values`."""
-    pairs = f"""list_filter(list_zip({names}, "~values"), lambda pair: pair[2] <> '' AND pair[2] <> {absent})"""
-    return f'CASE WHEN "~bad" IS NULL THEN to_json(map_from_entries({pairs})) END AS "~json"'
-
-
-def _log_value(value: str, escapes: str) -> str:
-    """SQL of a field of an access log without the server's escapes; null where it is a dash or empty."""
-    given = f"nullif(nullif({value}, '-'), '')"
-    if escapes == "none":
-        return given
-    if escapes == "json":
-        plain = f"""TRY_CAST('"' || {value} || '"' AS JSON) ->> '$'"""
-    else:
-        # Every escape becomes one of URLs, because the bytes of several make one character.
-        escaped = f"replace({value}, '%', '%25')"
-        if escapes == "hash":
-            escaped = f"regexp_replace({escaped}, '#([0-9A-Fa-f]{{2}})', '%\\1', 'g')"
-        else:
-            escaped = rf"regexp_replace(replace({escaped}, '\\', '%5C'), '\\x([0-9A-Fa-f]{{2}})', '%\1', 'g')"
-            for letter, byte in (('"', "22"), ("n", "0A"), ("t", "09"), ("r", "0D"), ("v", "0B"), ("f", "0C")):
-                escaped = rf"replace({escaped}, '\{letter}', '%{byte}')"
-        plain = f"TRY(url_decode({escaped}))"
-    sign = "#" if escapes == "hash" else "\\"
-    return f"""CASE WHEN contains({value}, '{sign}') THEN nullif(replace(coalesce({plain}, {value}), chr(0), ''), '')
-        ELSE {given} END"""
-
-
-def _unfitting(log: LogFormat) -> str:
-    """SQL of the reason why a line does not fit a format: the first field that does not, and what the line may be."""
-    fields = " ".join(f"WHEN \"~beginning\".{identifier(field)} = '' THEN {literal(field)}" for field in log.stages)
-    known = {name: log_format(text) for name, text in NAMED_FORMATS.items()}
-    known |= {ready.name: ready.log for ready in READY_FORMATS.values() if ready.log}
-    formats = " ".join(
-        f'WHEN regexp_matches("~raw", {literal(other.pattern)}) THEN {literal(LIKELY + name)}'
-        for name, other in known.items()
-        if other.pattern != log.pattern
-    )
-    return f"""{literal(UNFITTING)} || CASE {fields} ELSE {literal(f"more after {log.stages[-1]}")} END
-        || CASE {formats} WHEN starts_with(ltrim("~raw"), '{{') THEN {literal(LIKELY + JSON_LINES)} ELSE '' END"""
-
-
-def _likely(source: Source) -> str:
-    """SQL to append to the reason why a record of a ready format is none: what else its fields say that it is."""
-    if source.ready is None or source.record_format not in ("jsonl", "json_array"):
-        return ""
-    ready = source.ready
-    kinds = [(kind, marks) for kind, marks in ready.lookalikes.items()]
-    others = {other.name: other for other in READY_FORMATS.values() if other != ready}
-    kinds += [(other.name, marks) for other in others.values() for marks in other.marks]
-    cases = " ".join(
-        f"WHEN {' AND '.join(_has(mark) for mark in marks)} THEN {literal(LIKELY + kind)}" for kind, marks in kinds
-    )
-    return f" || CASE {cases} ELSE '' END"
-
-
-def _has(mark: str) -> str:
-    path = "".join(f'."{key}"' for key in mark.split("."))
-    return f'json_exists("~raw", {literal(f"${path}")})'
 
 
 def _by_type(given: str, values: Mapping[str, str], otherwise: str) -> str:
@@ -1113,46 +574,6 @@ def _by_type(given: str, values: Mapping[str, str], otherwise: str) -> str:
     # DuckDB would make a join of an IN with so many values.
     cases = " ".join(f"WHEN {literal(kind)} THEN {value}" for kind, value in values.items())
     return f"CASE lower({given}) {cases} ELSE {otherwise} END"
-
-
-def _blank(column: str, delimiter: str = "") -> str:
-    # In a tab-separated record a lone tab is two empty fields, not white space.
-    space = " \t\r\n\f\v".replace(delimiter, "") if delimiter else " \t\r\n\f\v"
-    return f"trim({identifier(column)}, {literal(space)}) = ''"
-
-
-def _trimmed(text: str) -> str:
-    # DuckDB's trim costs ten times as much as looking whether there may be anything to trim: what is less than the
-    # character after the space is empty, or begins with a space or a control character.
-    return f"CASE WHEN {text} < '!' OR ends_with({text}, ' ') THEN nullif(trim({text}), '') ELSE {text} END"
-
-
-def _nulls(structure: Any) -> Any:
-    return {key: _nulls(inner) for key, inner in structure.items()} if isinstance(structure, dict) else None
-
-
-def _leaves(structure: Any, path: Path) -> list[Path]:
-    if not isinstance(structure, dict):
-        return [path]
-    return [leaf for key, inner in structure.items() for leaf in _leaves(inner, (*path, key))]
-
-
-def _patch(structure: dict[str, Any], path: Path) -> str:
-    """SQL of the merge patch that removes the leaves of a structure."""
-    fixed = [f"{_dump(key)}:null" for key, inner in structure.items() if not isinstance(inner, dict)]
-    # A patch replaces what is no object by an object, and adds objects that are missing. So the part for a container is
-    # only made where one of the leaves below it was found: then the container is an object.
-    optional = [
-        f"CASE WHEN coalesce({', '.join(map(_reference, _leaves(inner, (*path, key))))}) IS NOT NULL"
-        f" THEN {literal(f'{_dump(key)}:')} || {_patch(inner, (*path, key))} || ',' ELSE '' END"
-        for key, inner in structure.items()
-        if isinstance(inner, dict)
-    ]
-    if not optional:
-        return literal("{" + ",".join(fixed) + "}")
-    if fixed:
-        return f"'{{' || {' || '.join(optional)} || {literal(','.join(fixed) + '}')}"
-    return f"'{{' || rtrim({' || '.join(optional)}, ',') || '}}'"
 
 
 def _lenient_value(column: str, text: str) -> str:
@@ -1163,7 +584,7 @@ def _lenient_value(column: str, text: str) -> str:
         return f"CASE WHEN {value} BETWEEN 0 AND 100 THEN {value} END"
     value = f"try_cast({text} AS JSON)"
     # What was text within the JSON of the row may bring a U+0000 of its own.
-    return f"CASE WHEN starts_with({text}, '[') AND {value} IS NOT NULL THEN {_without_nul_escapes(text)} END"
+    return f"CASE WHEN starts_with({text}, '[') AND {value} IS NOT NULL THEN {without_nul_escapes(text)} END"
 
 
 def _is_number(text: str) -> str:
@@ -1173,21 +594,3 @@ def _is_number(text: str) -> str:
 def _is_no_amount(text: str, amount: str | None = None) -> str:
     """SQL of whether a text is a number (NaN and infinity are) that is no amount."""
     return f"({amount or f'try_cast({text} AS {AMOUNT_TYPE})'} IS NULL AND {_is_number(text)})"
-
-
-def _exact(value: str, kind: str) -> str:
-    """SQL of the JSON of a value in which no decimal loses a digit: JSON's numbers here hold 15, one of more is a text.
-
-    Args:
-        value: SQL of the value.
-        kind: SQL of the name of its type.
-    """
-    digits = f"strlen(trim(regexp_replace(({value})::VARCHAR, '[-.]', '', 'g'), '0'))"
-    return f"""CASE WHEN starts_with({kind}, 'DECIMAL') AND {digits} > 15 THEN to_json(({value})::VARCHAR)
-        ELSE to_json({value}) END"""
-
-
-def _without_nul_escapes(text: str) -> str:
-    """SQL of a JSON text without the escapes of U+0000."""
-    clean = f"regexp_replace({text}, {_NULL_ESCAPES}, '\\1', 'g')"
-    return f"CASE WHEN contains({text}, '\\u0000') THEN {clean} ELSE {text} END"

@@ -9,28 +9,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from pipeline_assets.declarations.expressions import Path, parse
+from pipeline_assets.declarations.expressions import FieldPath, parse
 from pipeline_assets.declarations.problems import suggestion
-from pipeline_assets.sources.declaration import TABLE_FORMATS, Source
-
-TEXT = "text"
-"""The type of everything that a format without types holds."""
+from pipeline_assets.sources.declaration import Source
+from pipeline_assets.sources.records.look import Look
 
 MOST_COLUMNS = 300
 """Columns of a source that are remembered; a source with more has keys that are data."""
-
-
-@dataclass(frozen=True)
-class Look:
-    """What one file has.
-
-    Attributes:
-        types: the types of each raw column, `null` left out.
-        always: the columns that every record looked at has.
-    """
-
-    types: Mapping[str, frozenset[str]]
-    always: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -141,17 +126,16 @@ class Drift:
         return f"{self.kind}: '{self.name}'{self.what} since {self.since.path}"
 
 
-def own_references(source: Source) -> dict[str, frozenset[Path]]:
+def own_references(source: Source) -> dict[str, frozenset[FieldPath]]:
     """The raw columns that each expression of the declaration itself names, not those that a ready format brings.
 
     By the mapped column of the event contract, or the kind of a further id. Formats whose columns are fixed have none,
     and neither have ready formats that are read from tables, whose columns are made an object before.
     """
-    ready = source.ready
-    if source.log is not None or (ready is not None and source.record_format in TABLE_FORMATS):
+    if not source.record_format.has_own_columns:
         return {}
-    brought = {**ready.mapping, **ready.ids} if ready else {}
-    fixed = {"raw", *(ready.columns if ready else ())}
+    brought = {**source.ready.mapping, **source.ready.ids} if source.ready else {}
+    fixed = {"raw", *source.record_format.known_fields}
     own = {name: text for name, text in {**source.mapping, **source.ids}.items() if brought.get(name) != text}
     return {
         name: frozenset(path for path in parse(text).references if path[0].lower() not in fixed)
@@ -168,7 +152,7 @@ def missing_columns(source: Source, known: Collection[str], filled: Collection[s
         filled: columns of the event contract that had a value in any row.
     """
     folded = {name.casefold(): name for name in known}
-    nested = source.reads_objects
+    nested = source.record_format.has_objects
     found: list[MissingColumn] = []
     for mapped, paths in own_references(source).items():
         if mapped in filled:
@@ -207,7 +191,14 @@ def drift(known: KnownColumns, since: datetime) -> list[Drift]:
     return found
 
 
-def in_words(findings: Sequence[object], most: int = 5) -> str:
-    """Some findings in one line."""
+def in_words(findings: Sequence[object], most: int = 5, *, of: int | None = None) -> str:
+    """Some findings in one line.
+
+    Args:
+        findings: the findings.
+        most: how many are named.
+        of: how many there are, where these are only the first.
+    """
     shown = "; ".join(map(str, findings[:most]))
-    return shown if len(findings) <= most else f"{shown}; and {len(findings) - most} more"
+    left = (len(findings) if of is None else of) - most
+    return shown if left <= 0 else f"{shown}; and {left} more"

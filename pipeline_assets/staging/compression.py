@@ -17,7 +17,8 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from pipeline_assets.staging.encoding import Bytes
+from pipeline_assets.sources.records.cutting import UnreadableError
+from pipeline_assets.sources.records.encoding import Bytes
 from pipeline_assets.staging.landing import open_regular
 
 _CHUNK = 1 << 18
@@ -46,10 +47,6 @@ _ARCHIVES = {
 # RFC 8878: bytes of the fields of a frame's header, by the two bits that say so.
 _DICTIONARY_ID = (0, 1, 2, 4)
 _CONTENT_SIZE = (0, 2, 4, 8)
-
-
-class UnreadableError(ValueError):
-    """A file cannot be read at all: truncated or damaged compression, not the declared format, no header."""
 
 
 def detect_compression(path: Path) -> str:

@@ -7,39 +7,40 @@ count and accounts for each file by itself. A crash leaves files that no list na
 """
 
 import logging
-import os
-import uuid
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import date
-from pathlib import Path
 
 import duckdb
 import pyarrow.parquet as pq
+from sqlalchemy.exc import OperationalError
 
+from pipeline_assets.lake import Lake
 from pipeline_assets.ledger.catalogue import LakeFile
-from pipeline_assets.ledger.files import BookedFile, Booking, FileLedger, Load, staging_asset
+from pipeline_assets.ledger.files import Booking, FileLedger, Load, staging_asset
 from pipeline_assets.ledger.looks import Observer
-from pipeline_assets.private import make_folder, protect
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.access_logs import advice
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.sources.mapping import rules_version
-from pipeline_assets.staging.landing import LandingFile, Listing, fsync_folder, scan
-from pipeline_assets.staging.reading import UnreadableError
+from pipeline_assets.sources.records.cutting import UnreadableError
+from pipeline_assets.staging.landing import LandingFile
+from pipeline_assets.staging.landings import open_landing
+from pipeline_assets.staging.scratch import spill_folder
 from pipeline_assets.staging.writing import Group, Member, Writer, unquoted
+from pipeline_assets.storage.opening import open_store
+from pipeline_assets.storage.store import StoreError, UnreachableError
+from pipeline_assets.waiting import WaitedTooLong
 
 logger = logging.getLogger(__name__)
-
-DRAFTS = ".tmp"
-"""Folder of a source's staged files in which they are written before they are put into the lake."""
 
 # Two groups at a time: one is read while the other is written. DuckDB's own threads share the cores between them.
 _WORKERS = 2
 _ATTEMPTS = 3
+# What fails like this fails for every file: the lake or the ledger cannot be reached, or a disk is full.
+_OF_NO_FILE = (StoreError, OSError, OperationalError, WaitedTooLong)
 # A crash costs what was read of a group, and a file of the group waits for the others.
 _GROUP_FILES = 500
 _GROUP_BYTES = 32 << 20
@@ -97,27 +98,6 @@ class LoadSummary:
         return sum(outcome.quarantined for outcome in self.outcomes)
 
 
-def pending_files(
-    landing: Path, pattern: str, booked: Mapping[str, BookedFile], rules: str, *, follow_links: bool = False
-) -> Listing:
-    """Files whose newest content has not been booked under the current rules, and what in landing is refused.
-
-    Args:
-        landing: landing folder.
-        pattern: the source's glob pattern.
-        booked: the newest booking of every path.
-        rules: version of the source's declaration.
-        follow_links: whether symbolic links may leave landing.
-    """
-    found = scan(landing, pattern, follow_links=follow_links)
-    files = [
-        file
-        for file in found.files
-        if (known := booked.get(file.name)) is None or (known.stamp, known.rules) != (file.stamp, rules)
-    ]
-    return Listing(files, found.refused, found.doubtful)
-
-
 @dataclass(frozen=True)
 class _Task:
     """A file to load, and how often that was tried, this time included."""
@@ -160,7 +140,8 @@ class SourceLoader:
         self._settings = settings
         self._ledger = ledger
         self._database = database
-        self._drafts = settings.lake_dir / "staging" / source.name / DRAFTS
+        self._lake = Lake(open_store(settings.lake_url), spill_folder(settings.scratch_dir))
+        self._landing = open_landing(settings)
         self._observer = observer
         self._run_id = run_id
         self._idle: list[Writer] = []
@@ -170,8 +151,11 @@ class SourceLoader:
         """Load files, each group of small ones in one ledger transaction.
 
         Args:
-            files: the files, as `pending_files` lists them.
+            files: the files, as `Landing.pending` lists them.
             report: called for every file when its group is done.
+
+        Raises:
+            UnreachableError: landing or the lake is in an object store that gives no answer.
         """
         summary = LoadSummary()
         waiting = deque(groups([_Task(file) for file in files]))
@@ -198,12 +182,17 @@ class SourceLoader:
     def _load_group(self, tasks: list[_Task]) -> _Done:
         try:
             return self._attempt(tasks)
+        except UnreachableError:
+            raise
         except Exception as error:
             # One file must not keep the others from being loaded: the one that does is found by halving.
-            if len(tasks) > 1:
+            if len(tasks) > 1 and not isinstance(error, _OF_NO_FILE):
                 half = len(tasks) // 2
                 return _Done(left=[tasks[:half], tasks[half:]])
-            return _Done([self._failed(tasks[0].file, error)])
+            return _Done([self._failed(task.file, error) for task in tasks])
+        finally:
+            for task in tasks:
+                task.file.release()
 
     def _failed(self, file: LandingFile, error: Exception) -> Outcome:
         if isinstance(error, FileNotFoundError):
@@ -221,7 +210,9 @@ class SourceLoader:
         for task in tasks:
             try:
                 read[task.file.name] = task.file.content()
-            except OSError as error:
+            except UnreachableError:
+                raise
+            except (OSError, StoreError) as error:
                 done.outcomes.append(self._failed(task.file, error))
         known = self._ledger.known(self._source.name, set(read.values()), self.rules)
         for task in tasks:
@@ -285,15 +276,16 @@ class SourceLoader:
     def _again(self, tasks: Iterable[_Task], done: _Done) -> None:
         """Leave files to be loaded as they are now, unless that was tried often enough."""
         again: list[_Task] = []
-        landing, follow_links = self._settings.landing_dir, self._settings.follow_links
         for task in tasks:
             if task.attempt == _ATTEMPTS:
                 logger.warning("%s changes while it is read; it stays pending", task.file.name)
                 done.outcomes.append(Outcome(task.file.name, "busy"))
                 continue
             try:
-                file = LandingFile.at(task.file.path, landing, follow_links=follow_links)
-            except OSError as error:
+                file = self._landing.again(task.file)
+            except UnreachableError:
+                raise
+            except (OSError, StoreError) as error:
                 done.outcomes.append(self._failed(task.file, error))
             else:
                 again.append(_Task(file, task.attempt + 1))
@@ -337,7 +329,7 @@ class SourceLoader:
         try:
             writer = self._idle.pop()
         except IndexError:
-            writer = Writer(self._source, self._settings, self._database, self._drafts)
+            writer = Writer(self._source, self._settings, self._database)
         try:
             yield writer
         except BaseException:
@@ -347,10 +339,12 @@ class SourceLoader:
 
     def _publish(self, writer: Writer, group: Group, staged: Sequence[Member]) -> list[LakeFile]:
         """Put the Parquet files with the rows of some members into the lake, one of each day."""
-        days = sorted(set().union(*(member.days for member in staged if member.error is None)))
-        return [
-            put_staged(self._settings.lake_dir, self._source.name, day, writer.merged(group.parts[day])) for day in days
-        ]
+        asset = staging_asset(self._source.name)
+        lake: list[LakeFile] = []
+        for day in sorted(set().union(*(member.days for member in staged if member.error is None))):
+            part = writer.merged(group.parts[day])
+            lake.append(self._lake.put(part, asset, day, pq.read_metadata(part).num_rows))
+        return lake
 
 
 def groups(tasks: Sequence[_Task]) -> list[list[_Task]]:
@@ -371,24 +365,3 @@ def groups(tasks: Sequence[_Task]) -> list[list[_Task]]:
             found.append([task])
             size, is_open = task.file.size, True
     return found
-
-
-def put_staged(lake: Path, source: str, day: date, part: Path) -> LakeFile:
-    """Put a Parquet file with staged rows of a day into the lake, durably, under a name that nothing else ever has.
-
-    Args:
-        lake: the lake's folder.
-        source: the source.
-        day: the day.
-        part: the file, which is moved.
-    """
-    asset = staging_asset(source)
-    name = f"{asset}/{day.isoformat()}/{uuid.uuid4()}.parquet"
-    file = LakeFile(name, asset, day, pq.read_metadata(part).num_rows, part.stat().st_size)
-    final = lake / name
-    make_folder(final.parent)
-    with part.open("rb") as written:
-        os.fsync(written.fileno())
-    protect(part.replace(final))
-    fsync_folder(final.parent)
-    return file

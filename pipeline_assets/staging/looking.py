@@ -4,30 +4,26 @@ The records are those that are read anyway, a few of each batch. Only a declarat
 first level of a JSON record, and keys that look like data are passed over: they may be personal.
 """
 
-import json
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline_assets.settings import MAX_RECORD_BYTES
-from pipeline_assets.sources.declaration import TABLE_FORMATS, Source
-from pipeline_assets.sources.mapping import column_names
-from pipeline_assets.sources.raw_columns import TEXT, Look, missing_columns, own_references
+from pipeline_assets.sources.declaration import Source
+from pipeline_assets.sources.raw_columns import missing_columns, own_references
+from pipeline_assets.sources.records.cutting import Tally
+from pipeline_assets.sources.records.look import TEXT, Glance, Look
 from pipeline_assets.staging import reading
-from pipeline_assets.staging.landing import open_regular, some_files
+from pipeline_assets.staging.landing import open_regular
+from pipeline_assets.staging.walking import some_files
 
 # Of the records of a batch that are looked at: one in so many, but at least and at most so many.
 _ONE_IN = 25
 _OF_BATCH = (10, 50)
 _MOST = 1000
-# A longer name of a column is no name.
-_LONGEST_NAME = 200
-_NAME = re.compile(r"[A-Za-z_$][A-Za-z0-9_$ -]{0,63}")
 # Files that are looked at before anything is loaded, and bytes of a compressed or plain text file.
 _PEEKED_FILES = 2
 # Names of files and folders, of each source: whenever a code location is loaded.
@@ -59,42 +55,9 @@ def look(source: Source, *, header: list[str] | None, schema: pa.Schema | None, 
         schema: schema of a Parquet file.
         sample: records of any other file.
     """
-    if source.ready is not None and source.record_format in TABLE_FORMATS:
-        return None
-    if schema is not None:
-        return _of_columns({name: _arrow_type(kind) for name, kind in zip(schema.names, schema.types, strict=True)})
-    if header is not None:
-        return _of_columns(dict.fromkeys(column_names(header), TEXT))
-    if not source.reads_objects or (source.ready is not None and source.ready.columns):
-        return None
+    types = {name: _arrow_type(kind) for name, kind in zip(schema.names, schema.types, strict=True)} if schema else None
     nested = [path for paths in own_references(source).values() for path in paths if len(path) > 1]
-    found: dict[str, set[str]] = {}
-    counted: dict[str, int] = {}
-    records = 0
-    for text in sample.records:
-        try:
-            record = json.loads(text)
-        except (ValueError, RecursionError):
-            continue
-        if not isinstance(record, dict):
-            continue
-        records += 1
-        values = {name: value for name, value in record.items() if _NAME.fullmatch(name)}
-        values |= {".".join(path): value for path in nested if (value := _at(record, path)) is not _ABSENT}
-        for name, value in values.items():
-            counted[name] = counted.get(name, 0) + 1
-            kinds = found.setdefault(name, set())
-            if value is not None:
-                kinds.add(_json_type(value))
-    if not records:
-        return None
-    always = frozenset(name for name, number in counted.items() if number == records)
-    return Look({name: frozenset(kinds) for name, kinds in found.items()}, always)
-
-
-def _of_columns(columns: dict[str, str]) -> Look:
-    types = {name: frozenset([kind]) for name, kind in columns.items() if len(name) <= _LONGEST_NAME}
-    return Look(types, frozenset(types))
+    return source.record_format.look(Glance(sample.records, header, types, nested))
 
 
 def filled_columns(metadata: pq.FileMetaData) -> set[str]:
@@ -138,30 +101,13 @@ def peek(source: Source, landing: Path) -> list[str]:
 
 def _peeked(source: Source, path: Path) -> Look | None:
     sample = Sample()
-    if source.record_format == "parquet":
+    if not source.record_format.is_text:
         with open_regular(path) as file:
             return look(source, header=None, schema=pq.read_schema(file), sample=sample)
-    tally = reading.Tally()
+    tally = Tally()
     batches = sample.watching(reading.read_records(path, source, tally, limit=MAX_RECORD_BYTES))
     next(batches, None)
     return look(source, header=tally.header, schema=None, sample=sample)
-
-
-_ABSENT = object()
-
-
-def _at(record: dict[str, Any], path: tuple[str, ...]) -> Any:
-    value: Any = record
-    for key in path:
-        if not isinstance(value, dict) or key not in value:
-            return _ABSENT
-        value = value[key]
-    return value
-
-
-def _json_type(value: Any) -> str:
-    kinds = {bool: "boolean", int: "number", float: "number", str: TEXT, list: "array", dict: "object"}
-    return kinds[type(value)]
 
 
 def _arrow_type(kind: pa.DataType) -> str:

@@ -5,19 +5,15 @@ under a name of its own, and one transaction lets it take the place of those tha
 read again meanwhile is none of its business: it counts as it did. A crash leaves a file that no list names.
 """
 
-import logging
-import tempfile
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
-from pipeline_assets.ledger.files import FileLedger, StagedFile
-from pipeline_assets.private import make_folder
-from pipeline_assets.staging.loading import DRAFTS, put_staged
+from pipeline_assets.lake import Lake
+from pipeline_assets.ledger.files import FileLedger, StagedFile, staging_asset
+from pipeline_assets.staging.scratch import drafts_folder
 from pipeline_assets.staging.staged import scan_staged
 from pipeline_assets.storage.parquet import scan_parquet
-
-logger = logging.getLogger(__name__)
 
 SMALL_ROWS = 100_000
 """A staged file with fewer rows is small."""
@@ -38,18 +34,19 @@ class MergeError(RuntimeError):
     """Staged rows are not what the ledger says; nothing was exchanged."""
 
 
-def merge_small_files(source: str, lake: Path, ledger: FileLedger, *, run_id: str = "") -> int:
+def merge_small_files(source: str, lake: Lake, ledger: FileLedger, scratch: Path, *, run_id: str = "") -> int:
     """Merge small files of days that have settled, a bounded amount of rows; how many files have gone into others.
 
     Args:
         source: the source.
-        lake: the lake's folder.
+        lake: the lake.
         ledger: knows what counts.
+        scratch: a local folder for drafts.
         run_id: the run that merges.
 
     Raises:
         MergeError: a file has other rows than the ledger says.
-        OSError: a file cannot be read or written.
+        StoreError: the store refused.
     """
     merged = rows = 0
     for day in ledger.days_of_small_files(source, SMALL_ROWS, SETTLED, MOST_FILES):
@@ -58,7 +55,7 @@ def merge_small_files(source: str, lake: Path, ledger: FileLedger, *, run_id: st
             if rows >= _ROWS_PER_LOAD:
                 return merged
             rows += sum(each.rows for each in some)
-            merged += _merge(some, lake, ledger, run_id)
+            merged += _merge(some, lake, ledger, scratch, run_id)
     return merged
 
 
@@ -81,20 +78,19 @@ def _portions(staged: Iterable[StagedFile]) -> Iterator[list[StagedFile]]:
         yield portion
 
 
-def _merge(staged: list[StagedFile], lake: Path, ledger: FileLedger, run_id: str) -> int:
+def _merge(staged: list[StagedFile], lake: Lake, ledger: FileLedger, scratch: Path, run_id: str) -> int:
     """Merge staged rows of a source and day into one file; how many files it has taken the place of."""
     source, day = staged[0].source, staged[0].event_date
-    drafts = make_folder(lake / "staging" / source / DRAFTS)
-    with tempfile.TemporaryDirectory(dir=drafts) as folder:
-        part = Path(folder) / "merged.parquet"
+    with drafts_folder(scratch) as folder:
+        part = folder / "merged.parquet"
         rows = scan_staged(lake, staged).drop("event_date").sort("load_id", "line")
         rows.sink_parquet(part, compression="zstd", row_group_size=_ROW_GROUP)
         found = scan_parquet([part]).group_by("load_id").len().collect()
         if dict(found.iter_rows()) != {each.content: each.rows for each in staged}:
             raise MergeError(f"{source}, {day}: the staged files hold other rows than the ledger says.")
-        merged = put_staged(lake, source, day, part)
+        merged = lake.put(part, staging_asset(source), day, sum(each.rows for each in staged))
     if ledger.exchange_staged(merged, staged, run_id=run_id):
         return len({each.file.name for each in staged})
-    # All of it was superseded or merged by another meanwhile, and nothing ever names this file.
-    (lake / merged.name).unlink(missing_ok=True)
+    # All of it was superseded or merged by another meanwhile.
+    lake.forget([merged])
     return 0

@@ -3,31 +3,31 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 
 import polars as pl
 
 from pipeline_assets.columns import contract_schema
+from pipeline_assets.lake import Lake
 from pipeline_assets.ledger.catalogue import LakeFile
 from pipeline_assets.ledger.files import StagedFile
 from pipeline_assets.sources.staged_events import StagedEvents
 from pipeline_assets.storage.parquet import scan_parquet
 
 
-def scan_staged(lake: Path, files: Sequence[StagedFile]) -> pl.LazyFrame:
+def scan_staged(lake: Lake, files: Sequence[StagedFile]) -> pl.LazyFrame:
     """Staged rows with the columns of `StagedEvents` and `event_date`, and no others that are in the same files.
 
     Args:
-        lake: the lake's folder.
+        lake: the lake.
         files: as the ledger lists them; see `lost_files`.
     """
     if not files:
         return StagedEvents.create_empty(lazy=True).with_columns(event_date=pl.lit(None, pl.Date))
     # The ledger says which day a file is of; folders above the lake may be called `event_date=…` too.
-    whole: dict[date, list[Path]] = {}
+    whole: dict[date, list[str]] = {}
     parts: list[pl.LazyFrame] = []
     for counted in counted_files(files):
-        path, day = lake / counted.file.name, counted.file.day
+        path, day = lake.store.locate(counted.file.name), counted.file.day
         if counted.contents is None:
             whole.setdefault(day, []).append(path)
         else:
@@ -66,14 +66,14 @@ def counted_files(staged: Iterable[StagedFile]) -> list[CountedFile]:
     ]
 
 
-def lost_files(lake: Path, files: Iterable[StagedFile]) -> list[StagedFile]:
-    """The staged rows that count and whose file is not there."""
+def lost_files(lake: Lake, files: Iterable[StagedFile]) -> list[StagedFile]:
+    """The staged rows that count and whose file is not there, or has another size."""
     files = list(files)
-    lost = {name for name in {each.file.name for each in files} if not (lake / name).exists()}
+    lost = {file.name for file in lake.lost({each.file.name: each.file for each in files}.values())}
     return [each for each in files if each.file.name in lost]
 
 
-def _scan(paths: Sequence[Path], day: date) -> pl.LazyFrame:
+def _scan(paths: Sequence[str], day: date) -> pl.LazyFrame:
     rows = scan_parquet(
         # Files staged before the contract grew, and not again since, lack its new columns, which are nullable.
         paths,

@@ -9,7 +9,6 @@ import itertools
 import logging
 import re
 import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -23,18 +22,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline_assets.ledger.files import QuarantinedLine
-from pipeline_assets.private import make_folder
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.sources.mapping import LINE_BITS, staging_query
+from pipeline_assets.sources.records import parquet_files
+from pipeline_assets.sources.records.cutting import Tally, UnreadableError
+from pipeline_assets.sources.records.parquet import ParquetFormat
+from pipeline_assets.sources.records.refused_lines import QuarantinedLine
 from pipeline_assets.sql import literal
-from pipeline_assets.staging import parquet, reading
+from pipeline_assets.staging import reading
 from pipeline_assets.staging.compression import refuse_archive
-from pipeline_assets.staging.headers import header_problem
 from pipeline_assets.staging.landing import LandingFile, open_regular
 from pipeline_assets.staging.looking import Look, Sample, filled_columns, look
-from pipeline_assets.staging.reading import Tally, UnreadableError
+from pipeline_assets.staging.scratch import drafts_folder
 from pipeline_assets.storage.parquet import duckdb_path, parquet_relation
 
 logger = logging.getLogger(__name__)
@@ -135,18 +135,16 @@ class Writer:
         source: the declaration.
         settings: rules of the deployment.
         database: a DuckDB connection; the writer gets a cursor of it.
-        drafts: where the folder is made.
     """
 
-    def __init__(self, source: Source, settings: Settings, database: duckdb.DuckDBPyConnection, drafts: Path) -> None:
+    def __init__(self, source: Source, settings: Settings, database: duckdb.DuckDBPyConnection) -> None:
         self._source = source
         self._settings = settings
-        self._is_parquet = source.record_format == "parquet"
-        self._records = _Records(reading.W3C_SCHEMA if source.record_format == "w3c_lines" else reading.SCHEMA)
+        self._format = source.record_format
+        self._records = _Records(self._format.schema)
         self._prepared: tuple[list[str] | None] | None = None
-        make_folder(drafts)
         with ExitStack() as stack:
-            temporary = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=drafts)))
+            temporary = stack.enter_context(drafts_folder(settings.scratch_dir))
             self._folder = temporary / "rows"
             # Another name for each file, for DuckDB remembers what it has read under a name.
             self._numbers = itertools.count()
@@ -155,7 +153,7 @@ class Writer:
             # Row order is kept in the column `line`; the writer need not keep it too.
             self._cursor.execute("set preserve_insertion_order = false")
             self._cursor.execute("set TimeZone = 'UTC'")
-            if not self._is_parquet:
+            if self._format.is_text:
                 self._cursor.register("raw_rows", self._records)
             self._closing = stack.pop_all()
 
@@ -173,7 +171,7 @@ class Writer:
             duckdb.Error: the query failed; of a single Parquet file that is damaged, its `error` says so instead.
         """
         self._clear()
-        group = self._of_parquet(members) if self._is_parquet else self._of_records(members)
+        group = self._of_records(members) if self._format.is_text else self._of_parquet(members)
         self._account(group)
         return group
 
@@ -201,7 +199,7 @@ class Writer:
 
     def _prepare(self, fields: list[str] | None) -> None:
         # The view over Parquet files is another one each time.
-        if self._prepared == (fields,) and not self._is_parquet:
+        if self._prepared == (fields,) and self._format.is_text:
             return
         query = staging_query(
             self._source, fields=fields, timezone=self._settings.timezone, first_day=self._settings.first_day
@@ -244,7 +242,7 @@ class Writer:
                 continue
             member.schema = footer.schema.to_arrow_schema()
             member.tally.lines = footer.num_rows
-            needs_copy = parquet.ROW_NUMBER in map(str.casefold, member.schema.names)
+            needs_copy = parquet_files.ROW_NUMBER in map(str.casefold, member.schema.names)
             key = str(footer.schema)
             if needs_copy and len(members) > 1:
                 group.left.append([member])
@@ -272,7 +270,9 @@ class Writer:
         return group
 
     def _stage_parquet(self, members: Sequence[Member], footers: Sequence[pq.FileMetaData]) -> None:
-        if any(parquet.ROW_NUMBER in map(str.casefold, member.schema.names) for member in members if member.schema):
+        if any(
+            parquet_files.ROW_NUMBER in map(str.casefold, member.schema.names) for member in members if member.schema
+        ):
             self._stage_copy(members[0])
             return
         # Under names of our own, so that DuckDB need not be told the files'.
@@ -284,7 +284,8 @@ class Writer:
     def _stage_copy(self, member: Member) -> None:
         copy = self._next_name()
         try:
-            parquet.copy_as_bytes(member.file.path, copy)
+            with open_regular(member.file.path) as file:
+                parquet_files.copy_as_bytes(file, copy)
             self._stage_links([copy], [member], [_footer(copy)])
         finally:
             copy.unlink(missing_ok=True)
@@ -292,7 +293,7 @@ class Writer:
     def _stage_damaged(self, member: Member, reason: str) -> None:
         """Stage a file that DuckDB could not read as it is, or note why it cannot be read at all."""
         member.tally = Tally(lines=member.tally.lines)
-        if parquet.INVALID_TEXT not in reason:
+        if parquet_files.INVALID_TEXT not in reason:
             member.error = UnreadableError(_damaged(reason))
             return
         try:
@@ -308,11 +309,16 @@ class Writer:
     ) -> None:
         """Make the rows of Parquet files visible as `raw_rows` and stage them; refuse what is too long or no text."""
         schema = members[0].schema
-        assert schema is not None  # noqa: S101
+        assert schema is not None and isinstance(self._format, ParquetFormat)  # noqa: S101
         described = self._cursor.sql(f"select * from read_parquet({_path(links[0])}, hive_partitioning = false)")  # noqa: S608
         columns = list(zip(described.columns, described.types, strict=True))
-        rows = parquet.rows_of(
-            _numbered(links), self._source, schema, columns, footers, limit=self._settings.max_record_bytes
+        rows = self._format.rows_of(
+            _numbered(links),
+            self._source.expressions(),
+            schema,
+            columns,
+            footers,
+            limit=self._settings.max_record_bytes,
         )
         for refused in rows.refused:
             found = self._cursor.execute(refused)
@@ -376,6 +382,8 @@ class _Stream:
 
     def __init__(self, source: Source, settings: Settings, members: Sequence[Member], group: Group) -> None:
         self._source = source
+        self._format = source.record_format
+        self._read = {path for expression in source.expressions() for path in expression.references}
         self._limit = settings.max_record_bytes
         self._members = members
         self._group = group
@@ -395,7 +403,7 @@ class _Stream:
                 records = reading.read_records(member.file.path, self._source, tally, limit=self._limit)
                 batches = member.sample.watching(records)
                 first = next(batches, None)
-                if tally.header is not None and (problem := header_problem(self._source, tally.header)):
+                if tally.header is not None and (problem := self._format.header_problem(tally.header, self._read)):
                     raise UnreadableError(problem)  # noqa: TRY301
                 if first is not None and self._begun and tally.header != self.fields:
                     others.setdefault(tuple(tally.header or ()), []).append(member)
@@ -458,9 +466,9 @@ def _numbered(links: Sequence[Path]) -> str:
         return f"read_parquet({_path(links[0])}, file_row_number = true, hive_partitioning = false)"
     listed = ", ".join(map(_path, links))
     file = f"""(regexp_extract("{_FILE_COLUMN}", '([0-9]+)[.]parquet$', 1)::bigint - {links[0].stem})"""
-    number = f"{file} << {LINE_BITS} | {parquet.ROW_NUMBER}"
+    number = f"{file} << {LINE_BITS} | {parquet_files.ROW_NUMBER}"
     files = f"read_parquet([{listed}], file_row_number = true, filename = '{_FILE_COLUMN}', hive_partitioning = false)"
-    columns = f'* exclude ("{_FILE_COLUMN}") replace ({number} as {parquet.ROW_NUMBER})'
+    columns = f'* exclude ("{_FILE_COLUMN}") replace ({number} as {parquet_files.ROW_NUMBER})'
     return f"(select {columns} from {files})"  # noqa: S608 - quoted paths
 
 

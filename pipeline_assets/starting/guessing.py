@@ -128,10 +128,10 @@ class _Ready:
 
     def _wished(self, name: str, option: str) -> str:
         source = Source.model_validate({"path": "*", "format": self.sample.format, "mapping": {}})
-        if source.log is None:
+        if source.record_format.has_own_columns:
             return column_sql(Columns(self.sample).named(name, option).path)
-        if name not in source.log.fields:
-            there = source.log.fields
+        there = source.record_format.known_fields
+        if name not in there:
             raise SampleError(
                 f"{option} {name}: there is no such field{suggestion(name, there)}. There are: {', '.join(there)}"
             )

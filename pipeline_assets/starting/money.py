@@ -4,7 +4,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline_assets.sources.declaration import TABLE_FORMATS
 from pipeline_assets.sql import literal
 from pipeline_assets.starting import values
 from pipeline_assets.starting.columns import Columns, Part, column_sql
@@ -96,7 +95,7 @@ class Money:
     def _refunds(self, column: Column) -> None:
         if any("-" in value for value in column.values):
             text = column_sql(column.path)
-            native = column.type == "number" and self.columns.sample.format == "parquet"
+            native = column.type == "number" and self.columns.sample.record_format.types_in_file
             self.paid_back = f"{text} < 0" if native else f"contains({text}, '-')"
 
     def _items(self, part: Part, quantity: Column | None, price: Column | None) -> None:
@@ -128,7 +127,7 @@ class Money:
 
     def _style_of(self, texts: Sequence[str]) -> tuple[str, str] | None:
         sample = self.columns.sample
-        if sample.format in TABLE_FORMATS - {"parquet"}:
+        if sample.delimited:
             return values.number_style(texts, comma_first=sample.attributes.get("csv", {}).get("delimiter") == ";")
         # Elsewhere numbers are written in one way.
         found = values.number_style(texts, comma_first=False)
@@ -137,7 +136,7 @@ class Money:
     def _number(self, column: Column) -> str:
         """SQL of an exact number in a column of text."""
         text = column_sql(column.path)
-        if column.type == "number" and self.columns.sample.format == "parquet":
+        if column.type == "number" and self.columns.sample.record_format.types_in_file:
             return f"{text}::DECIMAL(18, 6)"
         decimal, thousands = self._style_of(column.values) or (".", "")
         if thousands:

@@ -22,13 +22,14 @@ from pipeline_assets.declarations.expressions import database
 from pipeline_assets.settings import MAX_RECORD_BYTES
 from pipeline_assets.sources.access_logs import NAMED_FORMATS, log_format
 from pipeline_assets.sources.declaration import Source
-from pipeline_assets.sources.dialect import Dialect
+from pipeline_assets.sources.dialect import Csv, Dialect
 from pipeline_assets.sources.formats import READY_FORMATS
-from pipeline_assets.sources.mapping import column_names
+from pipeline_assets.sources.records import RECORD_FORMATS, RecordFormat
+from pipeline_assets.sources.records.cutting import Tally, UnreadableError
+from pipeline_assets.sources.records.encoding import UndeclaredEncodingError, Utf8Stream
+from pipeline_assets.sources.records.steps import column_names
 from pipeline_assets.staging import reading
-from pipeline_assets.staging.encoding import UndeclaredEncodingError, Utf8Stream
 from pipeline_assets.staging.landing import open_regular
-from pipeline_assets.staging.reading import Tally, UnreadableError
 from pipeline_assets.starting import values
 
 _RECORDS = 5_000
@@ -45,7 +46,6 @@ _SIGNS = frozenset("€£§°„…«»\u00a0\u2013\u2014\u2018\u2019\u201c\u201
 _COMMON_LETTERS = frozenset("äöüßéèêëàâáçñíìîïóòôõúùûøåæœãčćďěňřšťůýžąęłńśźżőűşğı")
 # A column that few records have is no column but a key that is data.
 _RARE = 0.01
-_JSON_RECORDS = ("jsonl", "json_array")
 
 
 class SampleError(ValueError):
@@ -96,9 +96,16 @@ class Sample:
     guesses: Mapping[str, str] = field(default_factory=dict)
 
     @property
+    def record_format(self) -> RecordFormat:
+        """How its files are cut into records."""
+        return Source.model_validate(
+            {"path": "*", "format": self.format, "mapping": {}, **self.attributes}
+        ).record_format
+
+    @property
     def delimited(self) -> bool:
         """Whether numbers are text in it, with a decimal mark of its own."""
-        return self.format in ("csv", "tsv") or self.attributes.get("records") in ("csv", "tsv")
+        return "csv" in self.record_format.takes
 
 
 def read_samples(files: Sequence[Path]) -> Sample:
@@ -280,7 +287,7 @@ def _of_lines(text: str) -> Sample | None:
     if fields is not None and lines[0].startswith("#"):
         return Sample("cloudfront_log" if "x-edge-location" in fields else "w3c_log")
     for ready in READY_FORMATS.values():
-        if ready.records == "tsv_lines" and _fits_columns(lines, ready.columns):
+        if ready.columns and _fits_columns(lines, ready.columns):
             return Sample(ready.name)
     known = {name: log_format(text) for name, text in NAMED_FORMATS.items()}
     known |= {ready.name: ready.log for ready in READY_FORMATS.values() if ready.log}
@@ -398,9 +405,9 @@ def _delimited(file: Path, text: str, attributes: Mapping[str, Any]) -> Sample |
     record_format = "tsv" if delimiter == "\t" else "csv"
     given = {**({"csv": csv} if csv else {})}
     texts, tally = _records(file, record_format, {**attributes, **given})
-    source = Source.model_validate({"path": "*", "format": record_format, "mapping": {}, **attributes, **given})
+    dialect = Csv.model_validate(csv).dialect(delimiter)
     names = column_names(tally.header or [])
-    table = [cells for record in texts if len(cells := source.dialect.cells(record)) == len(names)]
+    table = [cells for record in texts if len(cells := dialect.cells(record)) == len(names)]
     columns = tuple(
         Column((name,), tuple(cell.strip() for row in table if (cell := row[place]).strip()), len(table))
         for place, name in enumerate(names)
@@ -502,8 +509,8 @@ def _with_ready(sample: Sample | None) -> Sample | None:
     for name, ready in READY_FORMATS.items():
         if name != ready.name:
             continue
-        if sample.format in _JSON_RECORDS:
-            marks = ready.marks if ready.records in _JSON_RECORDS else ()
+        if sample.record_format.has_objects:
+            marks = ready.marks if sample.format in RECORD_FORMATS[ready.records].alternatives else ()
         else:
             # Rows of a table as they are in a warehouse.
             own = ready.marks if ready.table.names or ready.table.json else ()

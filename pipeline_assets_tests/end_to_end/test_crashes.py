@@ -220,8 +220,8 @@ def test_a_refresh_whose_server_is_killed_ends_and_says_so_and_the_next_one_give
 
 # Moments that a clock would hardly ever hit: between two steps that must count together.
 POINTS = {
-    "files are in the lake but not booked": Point(FileLedger, "book", 2),
-    "a group of files is booked but its successor is not": Point(SourceLoader, "_told", 2),
+    "files are in the lake but not booked": Point(SourceLoader, "_publish", 2),
+    "a group of files is booked but its successor is not": Point(FileLedger, "book", 2),
     "files of some days of the events are written and others are not": Point(Lake, "write", 2),
     "all files of the events are written and none is listed": Point(Building, "built", 1),
     "rows of the first table are sent but not committed": Point(MartsIOManager, "before_commit", 1),

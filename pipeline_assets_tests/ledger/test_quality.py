@@ -7,10 +7,11 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline_assets.ledger.files import Booking, FileLedger, Load, QuarantinedLine
+from pipeline_assets.ledger.files import Booking, FileLedger, Load
 from pipeline_assets.ledger.migrate import migrate
 from pipeline_assets.ledger.quality import LATELY, BookedLines, Lines, Quality, is_beyond, judged, quality
 from pipeline_assets.postgres import sqlalchemy_url
+from pipeline_assets.sources.records.refused_lines import QuarantinedLine
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 HISTORY = Lines(1_000_000, 10)

@@ -11,9 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline_assets.sources.declaration import Source
 from pipeline_assets.sources.dialect import Dialect
-from pipeline_assets.staging import reading
-from pipeline_assets.staging.reading import Tally, read_csv_records
+from pipeline_assets.sources.records import cutting
+from pipeline_assets.sources.records.csv_cutting import read_csv_records
+from pipeline_assets.sources.records.cutting import Tally
+from pipeline_assets.sources.records.delimited import CsvRows
 from pipeline_assets_tests.sources.staging_rows import source, stage
 
 DIALECTS = st.sampled_from(
@@ -35,9 +38,16 @@ DIALECTS = st.sampled_from(
 CELLS = st.text(st.sampled_from("ab ,;|'\"\\^-]§\n#\t"), max_size=6)
 
 
+def dialect_of(declared: Source) -> Dialect:
+    """How the cells of a source of CSV are written."""
+    record_format = declared.record_format
+    assert isinstance(record_format, CsvRows)
+    return record_format.dialect
+
+
 def written(rows: list[list[str]], settings_: dict[str, Any]) -> str:
     """What Python's csv module writes, or the same by hand where it cannot."""
-    dialect = source(format="csv", csv=settings_).dialect
+    dialect = dialect_of(source(format="csv", csv=settings_))
     out = io.StringIO()
     for row in rows:
         cells = []
@@ -58,10 +68,10 @@ def written(rows: list[list[str]], settings_: dict[str, Any]) -> str:
 @settings(deadline=None, max_examples=60)
 def test_cells_are_read_as_they_were_written(settings_: dict[str, Any], rows: list[list[str]]) -> None:
     text = written([["a", "b", "c"], *rows], settings_)
-    dialect = source(format="csv", csv=settings_).dialect
+    dialect = dialect_of(source(format="csv", csv=settings_))
     tally = Tally()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reading, "_CHUNK", 7)
+        patch.setattr(cutting, "_CHUNK", 7)
         records = [
             row["raw"] for b in read_csv_records(io.BytesIO(text.encode()), tally, dialect) for row in b.to_pylist()
         ]
@@ -76,7 +86,7 @@ def test_cells_are_read_as_they_were_written(settings_: dict[str, Any], rows: li
 @given(DIALECTS, st.lists(CELLS.map(lambda cell: cell.replace("\n", "")), min_size=1, max_size=5))
 @settings(deadline=None, max_examples=60)
 def test_rows_and_header_divide_alike_however_odd_their_quotes(settings_: dict[str, Any], records: list[str]) -> None:
-    dialect = source(format="csv", csv=settings_).dialect
+    dialect = dialect_of(source(format="csv", csv=settings_))
     pattern, delimiter = dialect.cell_pattern, dialect.delimiter
     with duckdb.connect() as connection:
         connection.register("records", pa.table({"n": range(len(records)), "raw": records}))
@@ -97,7 +107,7 @@ def test_an_escape_makes_the_next_character_an_ordinary_one(record: str, cells: 
     declared = source(
         format="csv", csv={"escape": "\\"}, mapping={"occurred_at": "'2024-05-01'", "anonymous_id": "'v'"}
     )
-    assert declared.dialect.cells(record) == cells
+    assert dialect_of(declared).cells(record) == cells
     (row,) = stage(declared, [record], fields=["a", "b", "c"])
     kept = {name: cell for name, cell in zip("abc", cells, strict=True) if cell}
     assert row["reason"] is None
@@ -105,7 +115,7 @@ def test_an_escape_makes_the_next_character_an_ordinary_one(record: str, cells: 
 
 
 def test_a_quote_that_escapes_itself_is_a_doubled_one() -> None:
-    assert source(format="csv", csv={"escape": '"'}).dialect == Dialect()
+    assert dialect_of(source(format="csv", csv={"escape": '"'})) == Dialect()
 
 
 @given(st.lists(st.tuples(CELLS, CELLS), max_size=6), st.sampled_from(";\t|"), st.sampled_from("\"'"))

@@ -244,7 +244,7 @@ def test_a_mistake_in_how_files_are_written_is_told(tmp_path: Path, text: str, m
 def test_signs_that_are_hard_to_see_have_words(tmp_path: Path):
     declare(tmp_path, CSV + "  csv: {delimiter: tab, quote: none, escape: '\\', comment: '#', skip: 2, header: no}\n")
     (declared,) = load_sources(tmp_path)
-    assert declared.dialect == Dialect("\t", "", "\\", "#", 2, header=False)
+    assert declared.csv.dialect(",") == Dialect("\t", "", "\\", "#", 2, header=False)
 
 
 def test_all_mistakes_of_all_files_are_told(tmp_path: Path):
@@ -282,8 +282,7 @@ def test_a_log_format_may_be_the_directive_of_the_server_over_several_lines(tmp_
         DECLARED.replace("jsonl\n  mapping", f"access_log\n{LOG_DIRECTIVE}  mapping").replace(": id", ": remote_host"),
     )
     (declared,) = load_sources(tmp_path)
-    assert declared.log is not None
-    assert declared.log.fields[-2:] == ("status", "request_time")
+    assert declared.record_format.known_fields[-2:] == ("status", "request_time")
 
 
 def test_a_mistake_in_a_log_format_is_told_with_its_place(tmp_path: Path):

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline_assets.sources.loading import load_sources
-from pipeline_assets.sources.mapping import column_names, rules_version, staging_query
+from pipeline_assets.sources.mapping import rules_version, staging_query
+from pipeline_assets.sources.records.steps import column_names
 from pipeline_assets.sources.staged_events import StagedEvents
 from pipeline_assets_tests.sources.staging_rows import BOOKED_AT, FIRST_DAY, source, stage
 

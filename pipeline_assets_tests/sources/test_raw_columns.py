@@ -8,7 +8,6 @@ from pipeline_assets.sources.raw_columns import (
     MOST_COLUMNS,
     Drift,
     KnownColumns,
-    Look,
     MissingColumn,
     Seen,
     drift,
@@ -16,6 +15,7 @@ from pipeline_assets.sources.raw_columns import (
     missing_columns,
     own_references,
 )
+from pipeline_assets.sources.records.look import Look
 from pipeline_assets_tests.sources.staging_rows import source
 
 FIRST = datetime(2026, 3, 1, tzinfo=UTC)

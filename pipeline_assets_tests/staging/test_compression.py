@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pipeline_assets.sources.records.cutting import Tally, UnreadableError, read_lines
 from pipeline_assets.staging import compression
-from pipeline_assets.staging.compression import UnreadableError, open_stream
-from pipeline_assets.staging.reading import Tally, read_lines
+from pipeline_assets.staging.compression import open_stream
 
 Compress = Callable[[bytes], bytes]
 

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from pipeline_assets.sources.dialect import Dialect
 from pipeline_assets.sources.encodings import COMMON, is_known
-from pipeline_assets.staging.encoding import LineFeeds, UndeclaredEncodingError, Utf8Stream, where_not_utf8
-from pipeline_assets.staging.reading import Tally, read_csv_records, read_lines
+from pipeline_assets.sources.records.csv_cutting import read_csv_records
+from pipeline_assets.sources.records.cutting import Tally, read_lines
+from pipeline_assets.sources.records.encoding import LineFeeds, UndeclaredEncodingError, Utf8Stream, where_not_utf8
 
 
 class Trickle:

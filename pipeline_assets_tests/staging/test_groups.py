@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from pipeline_assets.lake import Lake
 from pipeline_assets.ledger.catalogue import LakeFile
 from pipeline_assets.ledger.files import FileLedger, StagedFile
 from pipeline_assets.ledger.migrate import migrate
@@ -26,10 +27,12 @@ from pipeline_assets.settings import Settings
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.staging import loading, merging, writing
 from pipeline_assets.staging.landing import LandingFile
-from pipeline_assets.staging.loading import LoadSummary, SourceLoader, pending_files
+from pipeline_assets.staging.loading import LoadSummary, SourceLoader
 from pipeline_assets.staging.merging import MergeError, merge_small_files
 from pipeline_assets.staging.staged import scan_staged
+from pipeline_assets.staging.walking import scan
 from pipeline_assets.staging.writing import Group, Member, Writer
+from pipeline_assets.storage.opening import open_store
 from pipeline_assets_tests.formats.landed import declare
 
 FIRST_DAY, LAST_DAY = date(2024, 3, 1), date(2024, 3, 4)
@@ -115,9 +118,11 @@ class Side:
     source: Source
     database: duckdb.DuckDBPyConnection
     ledger: FileLedger = field(init=False)
+    lake: Lake = field(init=False)
 
     def __post_init__(self) -> None:
         self.ledger = FileLedger(self.engine)
+        self.lake = Lake(open_store(self.settings.lake_url), self.settings.scratch_dir)
 
     def deliver(self, files: Mapping[str, int]) -> None:
         for path, number in files.items():
@@ -129,19 +134,23 @@ class Side:
 
     def pending(self) -> list[LandingFile]:
         rules = SourceLoader(self.source, self.settings, self.ledger, self.database).rules
-        booked = self.ledger.booked(self.source.name)
-        return pending_files(self.settings.landing_dir, self.source.path, booked, rules).files
+        files = scan(self.settings.landing_dir, self.source.path).files
+        new = self.ledger.not_as_booked(self.source.name, rules, {file.name: file.stamp for file in files})
+        return [file for file in files if file.name in new]
 
     def load(self, files: Sequence[LandingFile] | None = None) -> LoadSummary:
         loader = SourceLoader(self.source, self.settings, self.ledger, self.database)
         return loader.load(self.pending() if files is None else files)
+
+    def merge(self, ledger: FileLedger | None = None) -> int:
+        return merge_small_files(self.source.name, self.lake, ledger or self.ledger, self.settings.scratch_dir)
 
     def staged(self) -> list[StagedFile]:
         return self.ledger.staged_files([self.source.name], date.min, date.max)
 
     def rows(self) -> list[tuple[Any, ...]]:
         """All staged rows that count."""
-        frame = scan_staged(self.settings.lake_dir, self.staged()).collect()
+        frame = scan_staged(self.lake, self.staged()).collect()
         return frame.sort("load_id", "line").rows()
 
     def account(self) -> dict[str, list[Any]]:
@@ -292,7 +301,7 @@ def compare(grouped: Side, alone: Side, history: History) -> None:
         if history.is_merged:
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(merging, "SETTLED", timedelta(0))
-                merge_small_files(grouped.source.name, grouped.settings.lake_dir, grouped.ledger)
+                grouped.merge()
         alone.deliver(delivery)
         files = alone.pending()
         order.shuffle(files)
@@ -392,16 +401,17 @@ def test_a_merge_exchanges_what_still_counts_when_it_ends(
 
     def meanwhile() -> None:
         if also == "merged by another":
-            merge_small_files(side.source.name, lake, side.ledger)
+            side.merge()
         if also == "read again":
-            some = [booked.content for path, booked in side.ledger.booked(side.source.name).items() if path < "s/d"]
+            known = side.ledger.not_as_booked(side.source.name, "", dict.fromkeys(PATHS, ""))
+            some = [booked.content for path, booked in known.items() if booked and path < "s/d"]
             side.ledger.read_again(side.source.name, some)
             side.load()
         side.deliver(newer)
         side.load()
 
     names = {each.file.name for each in side.staged()}
-    merge_small_files(side.source.name, lake, Interrupted(side.engine, meanwhile))
+    side.merge(Interrupted(side.engine, meanwhile))
     alone.deliver(before)
     alone.load()
     alone.deliver(newer)
@@ -412,7 +422,7 @@ def test_a_merge_exchanges_what_still_counts_when_it_ends(
     if not newer and not also:
         assert not names & {each.file.name for each in side.staged()}
     # And once more, in peace: of each day there is one file left, with no other rows.
-    merge_small_files(side.source.name, lake, side.ledger)
+    side.merge()
     staged = side.staged()
     assert side.rows() == alone.rows()
     assert len({each.file.name for each in staged}) == len({each.event_date for each in staged})
@@ -427,18 +437,17 @@ def test_a_day_is_merged_when_it_has_settled_or_has_too_many_files(
     sides: Sides, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     side, _ = sides("jsonl")
-    lake = side.settings.lake_dir
     monkeypatch.setattr(merging, "MOST_FILES", 3)
     counts = []
     for path, number in zip(PATHS, (0, 3, 6, 1), strict=False):
         side.deliver({path: number})
         side.load()
-        merge_small_files(side.source.name, lake, side.ledger)
+        side.merge()
         counts.append(len({each.file.name for each in side.staged() if each.event_date.day == 1}))
     assert counts == [1, 2, 3, 1]
     with side.engine.begin() as connection:
         connection.execute(sa.text("update ledger.lake_files set added_at = now() - interval '1 hour'"))
-    merge_small_files(side.source.name, lake, side.ledger)
+    side.merge()
     staged = side.staged()
     assert len({each.file.name for each in staged}) == len({each.event_date for each in staged})
 
@@ -456,5 +465,5 @@ def test_a_file_that_holds_other_rows_than_the_ledger_says_is_not_merged(
     frame = pl.read_parquet(path)
     pl.concat([frame, frame]).write_parquet(path)
     with pytest.raises(MergeError, match="other rows than the ledger says"):
-        merge_small_files(side.source.name, side.settings.lake_dir, side.ledger)
+        side.merge()
     assert side.staged() == before

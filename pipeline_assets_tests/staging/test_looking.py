@@ -10,10 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline_assets.sources.raw_columns import Look
-from pipeline_assets.staging import looking, reading
-from pipeline_assets.staging.landing import scan, some_files
+from pipeline_assets.sources.records.cutting import Tally, read_lines
+from pipeline_assets.sources.records.look import Look
+from pipeline_assets.staging import looking
 from pipeline_assets.staging.looking import Sample, filled_columns, look, peek
+from pipeline_assets.staging.walking import scan, some_files
 from pipeline_assets_tests.sources.staging_rows import source
 
 MAPPING = {"occurred_at": "ts", "anonymous_id": "visitor", "page_url": "context.page.url"}
@@ -22,7 +23,7 @@ MAPPING = {"occurred_at": "ts", "anonymous_id": "visitor", "page_url": "context.
 def of_lines(*records: object, **declared: object) -> Look | None:
     text = "".join(f"{record if isinstance(record, str) else json.dumps(record)}\n" for record in records)
     sample = Sample()
-    for _ in sample.watching(reading.read_lines(io.BytesIO(text.encode()), reading.Tally())):
+    for _ in sample.watching(read_lines(io.BytesIO(text.encode()), Tally())):
         pass
     return look(source(mapping=MAPPING, **declared), header=None, schema=None, sample=sample)
 
@@ -51,9 +52,7 @@ def test_a_file_without_records_is_not_looked_at() -> None:
 def test_a_look_takes_a_few_records_of_each_batch_and_not_all() -> None:
     sample = Sample()
     lines = b'{"ts": 1}\n' * 100_000
-    assert (
-        sum(len(batch) for batch in sample.watching(reading.read_lines(io.BytesIO(lines), reading.Tally()))) == 100_000
-    )
+    assert sum(len(batch) for batch in sample.watching(read_lines(io.BytesIO(lines), Tally()))) == 100_000
     assert 100 < len(sample.records) <= 1_050
 
 

@@ -11,12 +11,14 @@ import duckdb
 import polars as pl
 import pytest
 
+from pipeline_assets.lake import Lake
 from pipeline_assets.ledger.catalogue import LakeFile
 from pipeline_assets.ledger.files import Booking, StagedFile
 from pipeline_assets.settings import Settings
-from pipeline_assets.staging.landing import scan
 from pipeline_assets.staging.loading import SourceLoader
 from pipeline_assets.staging.staged import scan_staged
+from pipeline_assets.staging.walking import scan
+from pipeline_assets.storage.opening import open_store
 from pipeline_assets.storage.parquet import duckdb_path, parquet_relation, scan_parquet
 from pipeline_assets_tests.formats.landed import Bookings, declare
 from pipeline_assets_tests.staging.names import ODD_BYTES, ODD_FOLDER, ODD_NAMES
@@ -84,6 +86,7 @@ def test_a_file_of_any_name_in_any_folder_gives_its_own_rows(tmp_path: Path, kin
         path.write_bytes(content if number % 2 or kind == "parquet" else gzip.compress(content))
         expected[path] = f"e{number}"
     ledger = ByName()
+    lake = Lake(open_store(settings.lake_url), settings.scratch_dir)
     found = scan(settings.landing_dir, source.path).files
     with duckdb.connect() as database:
         loader = SourceLoader(source, settings, ledger, database)
@@ -93,10 +96,7 @@ def test_a_file_of_any_name_in_any_folder_gives_its_own_rows(tmp_path: Path, kin
     for file in found:
         # All of them are in one file of the lake, and each has its own row in it.
         rows = (
-            scan_staged(settings.lake_dir, ledger.named[file.name])
-            .select("event_id", "event_date", "anonymous_id")
-            .collect()
-            .rows()
+            scan_staged(lake, ledger.named[file.name]).select("event_id", "event_date", "anonymous_id").collect().rows()
         )
         assert rows == [(expected[file.path], DAY, "1.2.3.4" if kind == "common_log" else "v")]
 

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline_assets.sources.formats.ready import Nested
-from pipeline_assets.staging.nested import records_of
-from pipeline_assets.staging.reading import Tally, read_json_array
+from pipeline_assets.sources.records.cutting import Tally
+from pipeline_assets.sources.records.json_cutting import read_json_array
+from pipeline_assets.sources.records.nested import records_of
 
 NESTED = Nested(array="all", record="one", of_first={"first": "t"})
 JSON: st.SearchStrategy[Any] = st.recursive(

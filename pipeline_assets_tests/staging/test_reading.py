@@ -19,20 +19,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline_assets.ledger.files import QuarantinedLine
 from pipeline_assets.settings import MAX_RECORD_BYTES
 from pipeline_assets.sources.dialect import Dialect
 from pipeline_assets.sources.limits import LONGEST_RAW
-from pipeline_assets.staging import compression, reading
-from pipeline_assets.staging.reading import Tally, UnreadableError, read_csv_records, read_json_array, read_lines
-from pipeline_assets.staging.refused_lines import RefusedLines
+from pipeline_assets.sources.records import csv_cutting, cutting, json_cutting
+from pipeline_assets.sources.records.csv_cutting import read_csv_records
+from pipeline_assets.sources.records.cutting import Tally, UnreadableError, read_lines
+from pipeline_assets.sources.records.json_cutting import read_json_array
+from pipeline_assets.sources.records.refused_lines import QuarantinedLine, RefusedLines
+from pipeline_assets.sources.records.w3c_lines import read_w3c_log
+from pipeline_assets.staging import compression
+from pipeline_assets.staging.compression import open_stream
 
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks of a few bytes, so that every seam between blocks is met."""
-    monkeypatch.setattr(reading, "_CHUNK", 7)
-    monkeypatch.setattr(reading, "_BATCH_LINES", 2)
+    monkeypatch.setattr(cutting, "_CHUNK", 7)
+    for module in (cutting, json_cutting):
+        monkeypatch.setattr(module, "BATCH_LINES", 2)
 
 
 def records(batches: Iterable[pa.RecordBatch]) -> list[tuple[int, str]]:
@@ -68,7 +73,7 @@ def test_crlf_bom_and_a_missing_last_line_end_are_no_part_of_the_records() -> No
 
 
 def test_a_line_of_twenty_megabytes_is_one_record(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "_CHUNK", 4 << 20)
+    monkeypatch.setattr(cutting, "_CHUNK", 4 << 20)
     found, tally = lines(b"a\n" + b"x" * 20_000_000 + b"\nb\n")
     assert [(number, len(raw)) for number, raw in found] == [(1, 1), (2, 20_000_000), (3, 1)]
     assert tally.lines == 3
@@ -128,14 +133,14 @@ def test_a_quote_left_open_in_a_long_file_does_not_swallow_the_rest() -> None:
 
 def test_lines_that_all_leave_a_quote_open_are_refused_in_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     passes: list[int] = []
-    find = reading._record_ends
+    find = csv_cutting._record_ends
 
     def counted(block: bytes, ends: Any, dialect: Dialect, *, lost_before: int = 0) -> Any:
         passes.append(len(block))
         return find(block, ends, dialect, lost_before=lost_before)
 
-    monkeypatch.setattr(reading, "_CHUNK", 1 << 20)
-    monkeypatch.setattr(reading, "_record_ends", counted)
+    monkeypatch.setattr(cutting, "_CHUNK", 1 << 20)
+    monkeypatch.setattr(csv_cutting, "_record_ends", counted)
     tally = Tally()
     content = b"a,b\n" + b'5"disk,"x\n' * 1000 + b"1,2\n"
     batches = list(read_csv_records(io.BytesIO(content), tally, Dialect()))
@@ -168,7 +173,7 @@ def test_every_line_of_a_w3c_log_has_the_fields_and_the_date_of_the_directives_b
 ) -> None:
     tally = Tally()
     data = b"\n".join(content) + (b"\n" if ended and content else b"")
-    found = [row for batch in reading.read_w3c_log(io.BytesIO(data), tally) for row in batch.to_pylist()]
+    found = [row for batch in read_w3c_log(io.BytesIO(data), tally) for row in batch.to_pylist()]
     fields = day = None
     expected = []
     physical = data.split(b"\n")[:-1] if data.endswith(b"\n") else data.split(b"\n") if data else []
@@ -229,30 +234,30 @@ def test_lines_of_json_declared_as_an_array_are_refused_with_a_hint() -> None:
 def test_gzip_is_told_by_its_first_bytes(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"file.jsonl{suffix}"
     path.write_bytes(gzip.compress(b"a\n") + gzip.compress(b"b\n"))
-    assert records(read_lines(reading.open_stream(path, "auto"), Tally())) == [(1, "a"), (2, "b")]
+    assert records(read_lines(open_stream(path, "auto"), Tally())) == [(1, "a"), (2, "b")]
 
 
 def test_zstd_is_read(tmp_path: Path) -> None:
     path = tmp_path / "file.jsonl.zst"
     path.write_bytes(pa.Codec("zstd").compress(b"a\nb\n", asbytes=True))
-    assert records(read_lines(reading.open_stream(path, "auto"), Tally())) == [(1, "a"), (2, "b")]
+    assert records(read_lines(open_stream(path, "auto"), Tally())) == [(1, "a"), (2, "b")]
 
 
 @pytest.mark.parametrize("suffix", [".bz2", ""])
 def test_bzip2_is_told_by_its_first_bytes(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"file.jsonl{suffix}"
     path.write_bytes(bz2.compress(b"a\n") + bz2.compress(b"") + bz2.compress(b"b\n"))
-    assert records(read_lines(reading.open_stream(path, "auto"), Tally())) == [(1, "a"), (2, "b")]
+    assert records(read_lines(open_stream(path, "auto"), Tally())) == [(1, "a"), (2, "b")]
     path.write_bytes(bz2.compress(b""))
-    assert records(read_lines(reading.open_stream(path, "auto"), Tally())) == []
+    assert records(read_lines(open_stream(path, "auto"), Tally())) == []
 
 
 def test_truncated_bzip2_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "_CHUNK", 1 << 20)
+    monkeypatch.setattr(cutting, "_CHUNK", 1 << 20)
     path = tmp_path / "file.jsonl.bz2"
     path.write_bytes(bz2.compress(b"".join(b"%d\n" % n for n in range(10_000)))[:-100])
     with pytest.raises(UnreadableError, match="not completely written"):
-        list(read_lines(reading.open_stream(path, "auto"), Tally()))
+        list(read_lines(open_stream(path, "auto"), Tally()))
 
 
 def test_text_that_begins_like_bzip2_is_text(tmp_path: Path) -> None:
@@ -270,22 +275,22 @@ def test_an_archive_is_refused_with_the_command_that_unpacks_it(tmp_path: Path, 
         with zipfile.ZipFile(path, "w") as archive:
             archive.writestr("file.jsonl", '{"a": 1}\n')
     with pytest.raises(UnreadableError, match=f"un{compression}"):
-        reading.open_stream(path, "auto")
+        open_stream(path, "auto")
 
 
 def test_truncated_gzip_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "_CHUNK", 1 << 20)
+    monkeypatch.setattr(cutting, "_CHUNK", 1 << 20)
     path = tmp_path / "file.jsonl.gz"
     path.write_bytes(gzip.compress(b"".join(b"%d\n" % n for n in range(10_000)))[:-100])
     with pytest.raises(UnreadableError, match="not completely written"):
-        list(read_lines(reading.open_stream(path, "auto"), Tally()))
+        list(read_lines(open_stream(path, "auto"), Tally()))
 
 
 def test_a_file_named_gz_that_is_none_cannot_be_read(tmp_path: Path) -> None:
     path = tmp_path / "file.jsonl.gz"
     path.write_bytes(b"plain text\n")
     with pytest.raises(UnreadableError, match=r"ends in \.gz"):
-        reading.open_stream(path, "auto")
+        open_stream(path, "auto")
 
 
 RECORD_PIECES = st.lists(st.sampled_from([b"a", b"bb" * 9, b'"', b'"x",', b"\xff", b"\r", b","]), max_size=6)
@@ -296,7 +301,7 @@ def taken(read: Callable[..., Iterable[pa.RecordBatch]], data: bytes, chunk: int
     """Every record by number: its text, or why it is refused, its length and its beginning."""
     tally = Tally()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reading, "_CHUNK", chunk)
+        patch.setattr(cutting, "_CHUNK", chunk)
         found: dict[int, object] = dict(records(read(io.BytesIO(data), tally, limit=limit)))
     refused = {bad.line: (bad.reason, bad.length, bad.raw) for bad in tally.invalid}
     assert tally.lines == len(found) + len(refused) + tally.skipped
@@ -323,7 +328,7 @@ def test_a_line_beyond_the_limit_is_refused_with_its_length_and_no_other_is_chan
     "read",
     [
         read_lines,
-        reading.read_w3c_log,
+        read_w3c_log,
         *(functools.partial(read_csv_records, dialect=Dialect(header=header)) for header in (("a", "b"), False)),
     ],
 )
@@ -386,14 +391,20 @@ def test_any_number_of_refused_lines_is_kept_in_their_order() -> None:
 
 BOMB = """
 import json, resource, sys
-from pipeline_assets.staging import compression, reading
+from pathlib import Path
+from pipeline_assets.sources.dialect import Dialect
+from pipeline_assets.sources.records.csv_cutting import read_csv_records
+from pipeline_assets.sources.records.cutting import Tally, read_lines
+from pipeline_assets.sources.records.json_cutting import read_json_array
+from pipeline_assets.sources.records.w3c_lines import read_w3c_log
+from pipeline_assets.staging.compression import open_stream
 def most_memory():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 path, kind = sys.argv[1:]
-tally = reading.Tally()
-stream = reading.open_stream(reading.Path(path), "auto")
-read = {"lines": reading.read_lines, "array": reading.read_json_array, "w3c": reading.read_w3c_log,
-        "csv": lambda *a, **k: reading.read_csv_records(*a, dialect=reading.Dialect(), **k)}[kind]
+tally = Tally()
+stream = open_stream(Path(path), "auto")
+read = {"lines": read_lines, "array": read_json_array, "w3c": read_w3c_log,
+        "csv": lambda *a, **k: read_csv_records(*a, dialect=Dialect(), **k)}[kind]
 before = most_memory()
 rows = sum(len(batch) for batch in read(stream, tally, limit=8 << 20))
 refused = [(bad.line, bad.reason, bad.length, len(bad.raw)) for bad in tally.invalid]

@@ -3,9 +3,9 @@
 import pkgutil
 from importlib import import_module
 
-from pipeline_assets.sources.formats.ready import ReadyFormat, RecordFormat
+from pipeline_assets.sources.formats.ready import ReadyFormat
 
-__all__ = ["READY_FORMATS", "ReadyFormat", "RecordFormat"]
+__all__ = ["READY_FORMATS", "ReadyFormat"]
 
 
 def _formats() -> list[ReadyFormat]:

@@ -2,13 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from pipeline_assets.sources.access_logs import LogFormat
-
-RecordFormat = Literal["jsonl", "json_array", "csv", "tsv", "parquet", "access_log", "tsv_lines", "w3c_lines"]
-"""How a file is cut into records. The last two are for ready formats: `tsv_lines` are lines of fields between tabs,
-without a header and without quotes; `w3c_lines` are lines of fields named by `#Fields` directives."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +56,7 @@ class ReadyFormat:
     Attributes:
         name: what `format:` says.
         title: what it is, in a few words.
-        records: how its files are cut into records.
+        records: name of the record format (`sources.records`) in which its files usually come.
         mapping: column of `StagedEvents` -> DuckDB expression over a record, as in a declaration.
         aliases: other names for the same.
         columns: names of the fields of a record in their order; for `tsv_lines` only.
@@ -82,7 +78,7 @@ class ReadyFormat:
 
     name: str
     title: str
-    records: RecordFormat
+    records: str
     mapping: Mapping[str, str]
     aliases: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()

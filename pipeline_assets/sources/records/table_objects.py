@@ -1,14 +1,50 @@
-"""Makes the records of a ready format of the rows of a CSV, TSV or Parquet file."""
+"""Makes the records of a ready format, which are objects, of rows of columns: of a CSV, TSV or Parquet file."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
-from pipeline_assets.declarations.expressions import Path
-from pipeline_assets.sources.formats import ReadyFormat
-from pipeline_assets.sql import literal
+from pipeline_assets.declarations.expressions import FieldPath
+from pipeline_assets.sources.formats.ready import ReadyFormat
+from pipeline_assets.sources.records.objects import ObjectRecords
+from pipeline_assets.sources.records.steps import Step, without_nul_escapes
+from pipeline_assets.sql import identifier, literal
 
 
-def field_paths(ready: ReadyFormat, columns: Sequence[str], read: Collection[Path]) -> list[Path]:
+class TableObjects(ObjectRecords):
+    """What formats of tables have in common where they hold records of a ready format."""
+
+    has_own_columns = False
+
+    def declared(self) -> dict[str, Any]:
+        """How columns become fields."""
+        return {**super().declared(), "table": asdict(self._ready.table)}
+
+    @property
+    def _ready(self) -> ReadyFormat:
+        assert self.ready is not None  # noqa: S101 - `of` makes this class for ready formats only
+        return self.ready
+
+    def record(self, fields: Sequence[str], read: Collection[FieldPath], cells: Mapping[str, str]) -> list[Step]:
+        """Steps from the cells of a row to its object; `cells` is SQL of type JSON, by column."""
+        json = object_sql(self._ready, fields, read, cells)
+        return [
+            Step(('"~line"', '"raw"', '"~bad"', f'CASE WHEN "~bad" IS NULL THEN {json} END AS "~json"')),
+            # Text that was opened may have brought a U+0000.
+            Step(('"~line"', '"raw"', '"~bad"', f'{without_nul_escapes(identifier("~json"))}::JSON AS "~json"')),
+        ]
+
+    def text_as_json(self, column: str) -> str:
+        """SQL of the JSON of a text in `~cell <column>`, which may be JSON itself."""
+        cell = identifier(f"~cell {column}")
+        text = f"to_json({cell}::VARCHAR)"
+        if not may_hold_json(self._ready, column):
+            return text
+        opened = f"coalesce(TRY_CAST({cell}::VARCHAR AS JSON), {text})"
+        return f"CASE WHEN regexp_matches({cell}::VARCHAR, '^\\s*[{{\\[]') THEN {opened} ELSE {text} END"
+
+
+def field_paths(ready: ReadyFormat, columns: Sequence[str], read: Collection[FieldPath]) -> list[FieldPath]:
     """The field of a record that each column of a file becomes.
 
     Args:
@@ -23,7 +59,7 @@ def field_paths(ready: ReadyFormat, columns: Sequence[str], read: Collection[Pat
     nested = {name.casefold() for name in table.json}
     whole = {column.partition(".")[0].casefold() for column in columns}
     rest = table.rest if table.rest.casefold() not in whole else ""
-    paths: list[Path] = []
+    paths: list[FieldPath] = []
     for column in columns:
         folded = column.casefold()
         head, _, key = column.partition(".")
@@ -49,7 +85,9 @@ def may_hold_json(ready: ReadyFormat, column: str) -> bool:
     return folded in {name.casefold() for name in ready.table.json} or folded.startswith(ready.added)
 
 
-def object_sql(ready: ReadyFormat, columns: Sequence[str], read: Collection[Path], cells: Mapping[str, str]) -> str:
+def object_sql(
+    ready: ReadyFormat, columns: Sequence[str], read: Collection[FieldPath], cells: Mapping[str, str]
+) -> str:
     """SQL of the record as JSON.
 
     Args:

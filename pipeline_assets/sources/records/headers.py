@@ -4,53 +4,55 @@ Where the first line is no header it may hold personal data, so of a file's name
 declaration as well.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
-from pipeline_assets.declarations.expressions import parse
-from pipeline_assets.sources.declaration import Source
+from pipeline_assets.declarations.expressions import FieldPath
 from pipeline_assets.sources.dialect import Dialect
-from pipeline_assets.sources.mapping import column_names
+from pipeline_assets.sources.formats.ready import ReadyFormat
+from pipeline_assets.sources.records.steps import column_names
 
 _DELIMITERS = {",": ",", ";": ";", "\t": "tab", "|": "|"}
 _NAMES = 5
 
 
-def header_problem(source: Source, header: Sequence[str]) -> str | None:
+def header_problem(
+    header: Sequence[str], read: Collection[FieldPath], dialect: Dialect, ready: ReadyFormat | None
+) -> str | None:
     """Why no row of a file with this header can be meant, and what to declare; None if some row may be.
 
     Args:
-        source: a declaration of CSV or TSV files.
         header: the names of the columns as the file has them.
+        read: the fields that the mapping reads.
+        dialect: how cells are declared to be written.
+        ready: the ready format, if it is one.
     """
-    if source.csv.header is not True:
+    if dialect.header is not True:
         return None
-    read = _columns_read(source)
-    if not read or read & _folded(header):
+    meant = _columns_read(read, ready)
+    if not meant or meant & _folded(header):
         return None
     if len(header) == 1:
         for delimiter, name in _DELIMITERS.items():
-            cells = Dialect(delimiter=delimiter, quote=source.csv.quote).cells(header[0])
-            if delimiter != source.dialect.delimiter and len(cells) > 1:
-                known = [cell for cell in column_names(cells) if cell.casefold() in read]
+            cells = Dialect(delimiter=delimiter, quote=dialect.quote).cells(header[0])
+            if delimiter != dialect.delimiter and len(cells) > 1:
+                known = [cell for cell in column_names(cells) if cell.casefold() in meant]
                 found = f", among them {_listed(known)}" if known else ""
                 return (
                     f"the header has one column, but {len(cells)} between '{name}'{found}; "
                     f'declare `csv: {{delimiter: "{name}"}}`'
                 )
     return (
-        f"no column that the mapping reads ({_listed(sorted(read))}) is among the {len(header)} of the header; if the "
+        f"no column that the mapping reads ({_listed(sorted(meant))}) is among the {len(header)} of the header; if the "
         "files have no header, declare `csv: {header: false}` or the names, and `skip` if it is not their first line"
     )
 
 
-def _columns_read(source: Source) -> set[str]:
+def _columns_read(read: Collection[FieldPath], ready: ReadyFormat | None) -> set[str]:
     """Names of the columns that mean something, folded; none where an expression reads the whole row."""
-    expressions = [parse(text) for text in (*source.mapping.values(), *source.ids.values())]
-    names = {path[0].casefold() for expression in expressions for path in expression.references}
-    if source.ready is None:
+    names = {path[0].casefold() for path in read}
+    if ready is None:
         return set() if "raw" in names else names
-    table = source.ready.table
-    parts = (source.ready.columns, table.names, table.json, table.fields)
+    parts = (ready.columns, ready.table.names, ready.table.json, ready.table.fields)
     return names | {name.casefold() for part in parts for name in part}
 
 

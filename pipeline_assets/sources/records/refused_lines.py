@@ -3,13 +3,35 @@
 import struct
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import IO, Any
 
-from pipeline_assets.ledger.files import QuarantinedLine
 from pipeline_assets.sources.limits import LONGEST_RAW
 
 _MEMORY = 1 << 20
 _HEADER = struct.Struct("<qqii")
+
+
+@dataclass(frozen=True)
+class QuarantinedLine:
+    """A line that could not be loaded, as it was read.
+
+    Attributes:
+        line: number of the line or record.
+        reason: why.
+        raw: the line, or its beginning.
+        length: bytes of the whole line; by default those of `raw`.
+    """
+
+    line: int
+    reason: str
+    raw: bytes
+    length: int = -1
+
+    def __post_init__(self) -> None:
+        """Take the line for whole where nothing else is said."""
+        if self.length < 0:
+            object.__setattr__(self, "length", len(self.raw))
 
 
 class RefusedLines(Sequence[QuarantinedLine]):

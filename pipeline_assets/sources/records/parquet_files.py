@@ -4,22 +4,20 @@ Impala, Hive and old versions of Spark write texts as BINARY and do not say that
 as text, unless a declaration treats it as bytes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from duckdb.sqltypes import DuckDBPyType
 
-from pipeline_assets.declarations.expressions import parse
-from pipeline_assets.sources.declaration import Source
+from pipeline_assets.declarations.expressions import Expression
 from pipeline_assets.sources.limits import LONGEST_RAW
-from pipeline_assets.sources.mapping import column_names
+from pipeline_assets.sources.records.cutting import UnreadableError, too_long_record
+from pipeline_assets.sources.records.steps import column_names
 from pipeline_assets.sql import identifier, literal
-from pipeline_assets.staging.compression import UnreadableError
-from pipeline_assets.staging.landing import open_regular
-from pipeline_assets.staging.reading import too_long_record
 
 ROW_NUMBER = "file_row_number"
 """The column that DuckDB's number of a row is in: a file with one of its own is read as a copy."""
@@ -70,24 +68,28 @@ class Rows:
 
 def rows_of(
     file: str,
-    source: Source,
+    expressions: Iterable[Expression],
     schema: pa.Schema,
     columns: Sequence[tuple[str, DuckDBPyType]],
     footers: Sequence[pq.FileMetaData],
     *,
+    named: Iterable[str] = (),
+    sees_bytes: bool = True,
     limit: int,
 ) -> Rows:
     """SQL of the rows of files with the same columns that are staged, and of those that are too long or no text.
 
     Args:
         file: SQL of the files, with the number of each row as `file_row_number`, from 0.
-        source: the declaration.
+        expressions: those of the declaration.
         schema: the files' schema.
         columns: the same columns as DuckDB calls them, and its types.
         footers: the files' footers.
+        named: columns that a ready format reads.
+        sees_bytes: whether expressions are given bytes where a column holds such.
         limit: bytes of the longest row that is read.
     """
-    texts = TextColumns.of(source, schema, columns)
+    texts = TextColumns.of(_columns_read(expressions, named, sees_bytes=sees_bytes), schema, columns)
     refused, wanted = [], []
 
     def refuse(reason: str, raw: str, length: str, where: str, otherwise: str) -> None:
@@ -157,15 +159,17 @@ class TextColumns:
     no_text: str | None
 
     @classmethod
-    def of(cls, source: Source, schema: pa.Schema, columns: Sequence[tuple[str, DuckDBPyType]]) -> "TextColumns":
+    def of(
+        cls, used: tuple[set[str], set[str]], schema: pa.Schema, columns: Sequence[tuple[str, DuckDBPyType]]
+    ) -> "TextColumns":
         """Look at the columns of a file.
 
         Args:
-            source: the declaration.
+            used: the columns that the declaration reads, and those that it treats as bytes; in small letters.
             schema: the file's schema.
             columns: the same columns as DuckDB calls them, and its types.
         """
-        read, of_bytes = _read(source)
+        read, of_bytes = used
         selected, cases = [], []
         for name, (called, kind), field in zip(column_names(schema.names), columns, schema, strict=True):
             column = identifier(called)
@@ -180,19 +184,17 @@ class TextColumns:
         return cls(selected, f"(case {' '.join(cases)} end)" if cases else None)
 
 
-def _read(source: Source) -> tuple[set[str], set[str]]:
+def _columns_read(
+    expressions: Iterable[Expression], named: Iterable[str], *, sees_bytes: bool
+) -> tuple[set[str], set[str]]:
     """The columns that a declaration reads, and those that it treats as bytes; in small letters."""
-    read: set[str] = set()
+    read = {name.casefold() for name in named}
     of_bytes: set[str] = set()
-    for expression in map(parse, (*source.mapping.values(), *source.ids.values())):
+    for expression in expressions:
         names = {path[0].casefold() for path in expression.references}
         read |= names
-        # Expressions over a record see its texts.
-        if expression.functions & _OF_BYTES and not source.reads_objects:
+        if sees_bytes and expression.functions & _OF_BYTES:
             of_bytes |= names
-    if source.ready is not None:
-        table = source.ready.table
-        read |= {name.casefold() for name in (*table.names, *table.json, *table.fields)}
     return read, of_bytes
 
 
@@ -225,12 +227,12 @@ def _inner(kind: DuckDBPyType) -> list[tuple[str, DuckDBPyType]]:
     return [(name, inner) for name, inner in kind.children if isinstance(inner, DuckDBPyType)]
 
 
-def copy_as_bytes(path: Path, copy: Path) -> None:
+def copy_as_bytes(file: BinaryIO, copy: Path) -> None:
     """Copy a Parquet file so that its columns of texts are columns of bytes, which may hold anything.
 
     DuckDB reads nothing of a file in which a text is no UTF-8. The columns of the copy are called by their position.
     """
-    with open_regular(path) as file, pq.ParquetFile(file) as read:
+    with pq.ParquetFile(file) as read:
         types = [kind.value_type if pa.types.is_dictionary(kind) else kind for kind in read.schema_arrow.types]
         kinds = [pa.binary() if _is_text(kind) else kind for kind in types]
         fields = zip(read.schema_arrow, kinds, strict=True)
