@@ -18,12 +18,9 @@ import dagster as dg
 import sqlalchemy as sa
 import yaml
 from dagster._core.definitions.partitions.subset import PartitionsSubset
-from dagster._core.errors import DagsterError
-from dagster._core.events.log import EventLogEntry
 from dagster._core.instance.ref import InstanceRef
 from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
 from dagster._core.storage.compute_log_manager import CapturedLogContext, ComputeIOType
-from dagster._core.storage.dagster_run import DagsterRun
 from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
 from dagster._core.storage.local_compute_log_manager import IO_TYPE_EXTENSION, LocalComputeLogManager
 from dagster._core.storage.root import LocalArtifactStorage
@@ -136,7 +133,7 @@ class _EventLog(_Pooled, PostgresEventLogStorage):  # ty: ignore[incompatible-me
         ask = super()._has_asset_key_col_on_connection
         return self._once("column", column_name, lambda: ask(conn, column_name))
 
-    def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
+    def store_event_batch(self, events: Sequence[dg.EventLogEntry]) -> None:
         plans = dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
         planned = [event for event in events if event.dagster_event_type == plans]
         if planned:
@@ -158,7 +155,7 @@ class _EventLog(_Pooled, PostgresEventLogStorage):  # ty: ignore[incompatible-me
         return (kind, name) in self._seen
 
 
-class PlannedRun(DagsterRun):
+class PlannedRun(dg.DagsterRun):
     """A run of the jobs just created, which may build days that web server and daemon do not know yet.
 
     They know the days that were booked when they loaded the code location. Dagster plans the days of a run as soon as
@@ -181,7 +178,7 @@ class _Runs(_Pooled, LockingRuns):
     def __init__(self, url: str) -> None:
         super().__init__(url, should_autocreate_tables=False)
 
-    def add_run(self, dagster_run: DagsterRun) -> DagsterRun:
+    def add_run(self, dagster_run: dg.DagsterRun) -> dg.DagsterRun:
         added = super().add_run(dagster_run)
         # Of other jobs in the same instance nothing is known.
         return PlannedRun(**as_dict(added)) if ONLY_STALE_TAG in added.tags else added
@@ -297,7 +294,7 @@ class PipelineRunLauncher(dg.DefaultRunLauncher):
         """True: run monitoring may ask."""
         return True
 
-    def check_run_worker_health(self, run: DagsterRun) -> CheckRunHealthResult:
+    def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
         """See whether the lock is held that whoever executes a run holds; asked for started runs only."""
         storage = self._instance.run_storage
         if not isinstance(storage, LockingRuns):
@@ -330,7 +327,7 @@ def pipeline_instance(settings: Settings) -> dg.DagsterInstance:
             else:
                 ref = InstanceRef.from_dir(str(_local_dir(settings)), config_dir=str(project))
                 instance = dg.DagsterInstance.from_ref(ref)
-        except DagsterError as error:
+        except dg.DagsterError as error:
             where = f"DAGSTER_HOME={home}" if home else f"{project}/{DAGSTER_FILE}"
             raise SettingsError(f"{where}: Dagster cannot use it: {' '.join(str(error).split())}") from error
     else:

@@ -12,7 +12,6 @@ from datetime import date
 import dagster as dg
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.execution.api import execute_run
-from dagster._core.execution.job_execution_result import JobExecutionResult
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
 from pipeline_assets.asset_keys import requested_keys, staging_key
@@ -233,7 +232,7 @@ class Refresh:
             report.failures += [_explained(event) for event in result.all_events if event.is_step_failure]
         return result.success
 
-    def _run(self, name: str, selection: frozenset[dg.AssetKey], tags: Mapping[str, str]) -> JobExecutionResult:
+    def _run(self, name: str, selection: frozenset[dg.AssetKey], tags: Mapping[str, str]) -> dg.JobExecutionResult:
         """Run some assets of a job like a run that was launched, and one of the code location's, but here."""
         job = self._definitions.resolve_job_def(name)
         run = self._instance.create_run_for_job(

@@ -17,6 +17,7 @@ from pipeline_assets.runs import storage_locks
 
 if TYPE_CHECKING:
     from pipeline_assets.platform import Platform
+    from pipeline_assets.settings import Settings
 
 RESOURCES = ("platform", "duckdb", "progress", "lake", "marts")
 """What assets, checks and sensors call them."""
@@ -55,13 +56,29 @@ def with_resources_of(namespace: Namespace) -> Callable[[Callable[..., Any]], Ca
     return decorate
 
 
+def _described(settings: "Settings") -> str:
+    """What the UI shows of a deployment: where things are, and nothing that could hold a password."""
+    server = "the server that `PIPELINE_POSTGRES_URL` names" if settings.postgres_url else "its embedded server"
+    return "\n".join(
+        (
+            "The deployment: settings, declared sources, ledger and engines. Set by its environment and `.env`.",
+            "",
+            f"- landing: `{settings.landing_url}`",
+            f"- lake: `{settings.lake_url}`",
+            f"- PostgreSQL: {server}, schemas `{settings.namespace.marts}` and `{settings.namespace.ledger}`",
+            f"- declarations: `{settings.defs_dir or 'of the demo'}`",
+            f"- reporting time zone: {settings.timezone}; days since {settings.first_day}",
+        )
+    )
+
+
 def platform_resource(platform: "Platform") -> dg.ResourceDefinition:
     """The deployment as a resource: while a process executes a run with it, it holds the run's lock.
 
     Where the instance has our own storage, that holds the lock already, from the run's start to its end.
     """
 
-    @dg.resource(description="The deployment: settings, declared sources, ledger and engines.")
+    @dg.resource(description=_described(platform.settings))
     def resource(context: dg.InitResourceContext) -> Generator["Platform"]:
         if context.run is None or context.instance is None or storage_locks(context.instance):
             yield platform

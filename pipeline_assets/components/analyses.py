@@ -3,7 +3,6 @@
 from typing import Any, ClassVar
 
 import dagster as dg
-from dagster.components.scaffold.scaffold import scaffold_with
 from pydantic import BaseModel
 
 from pipeline_assets.components.declaring import DeclaringComponent, attributes_of
@@ -91,56 +90,56 @@ class AnalysisComponent(DeclaringComponent):
         return attributes_of(cls.model)
 
 
-@scaffold_with(FunnelScaffolder)
+@dg.scaffold_with(FunnelScaffolder)
 class Funnel(AnalysisComponent):
     """How many visitors or persons go through a series of steps within a time, and where they stop."""
 
     model = declaration.Funnel
 
 
-@scaffold_with(RetentionScaffolder)
+@dg.scaffold_with(RetentionScaffolder)
 class Retention(AnalysisComponent):
     """How many of those who began in a day, week or month come back in later ones."""
 
     model = declaration.Retention
 
 
-@scaffold_with(PathsScaffolder)
+@dg.scaffold_with(PathsScaffolder)
 class Paths(AnalysisComponent):
     """Which page or event follows which within a session, its start and end included."""
 
     model = declaration.Paths
 
 
-@scaffold_with(ConversionScaffolder)
+@dg.scaffold_with(ConversionScaffolder)
 class Conversion(AnalysisComponent):
     """An event that is worth something: a kind of rows in the table `conversions`."""
 
     model = declaration.Conversion
 
 
-@scaffold_with(AttributionScaffolder)
+@dg.scaffold_with(AttributionScaffolder)
 class Attribution(AnalysisComponent):
     """Which visits a conversion is owed to, by up to eight models whose credits add up to its value."""
 
     model = declaration.Attribution
 
 
-@scaffold_with(TableScaffolder)
+@dg.scaffold_with(TableScaffolder)
 class Table(AnalysisComponent):
     """A table of the team's own, made in its own package: `spec` says where its TableSpec is."""
 
     model = declaration.Table
 
 
-@scaffold_with(ChannelsScaffolder)
+@dg.scaffold_with(ChannelsScaffolder)
 class Channels(AnalysisComponent):
     """How the channel of a session is found: standard rules, the team's own rules before them, aliases of sources."""
 
     model = declaration.Channels
 
 
-@scaffold_with(CurrenciesScaffolder)
+@dg.scaffold_with(CurrenciesScaffolder)
 class Currencies(AnalysisComponent):
     """The currency in which money is reported, and what the other currencies are worth."""
 

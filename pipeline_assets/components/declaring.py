@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+
+# For PipelineTree; of all that is not public see test_dagster_private.
 from dagster.components.core.decl import ComponentDecl, DefsFolderDecl, build_component_decls_from_directory_items
 from dagster.components.core.defs_module import ComponentPath
 from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-from dagster.components.scaffold.scaffold import scaffold_with
 
 from pipeline_assets.components.declaring import PIPELINE
 from pipeline_assets.private import make_file
@@ -44,7 +43,7 @@ class EventPipelineScaffolder(dg.Scaffolder):
             opened.write(f"{break_}{_VARIABLE}={_relative(request.target_path, project)}\n")
 
 
-@scaffold_with(EventPipelineScaffolder)
+@dg.scaffold_with(EventPipelineScaffolder)
 class EventPipeline(dg.Component):
     """Sources and analyses that are declared in the folders below: all their tables, checks, jobs and sensors."""
 

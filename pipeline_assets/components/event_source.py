@@ -1,7 +1,6 @@
 """The component behind a source's YAML: its attributes are those of `Source`."""
 
 import dagster as dg
-from dagster.components.scaffold.scaffold import scaffold_with
 from pydantic import BaseModel
 
 from pipeline_assets.components.declaring import DeclaringComponent, attributes_of
@@ -27,7 +26,7 @@ class EventSourceScaffolder(dg.Scaffolder):
         dg.scaffold_component(request, {"path": f"{request.target_path.name}/*.jsonl*", **_EXAMPLE})
 
 
-@scaffold_with(EventSourceScaffolder)
+@dg.scaffold_with(EventSourceScaffolder)
 class EventSource(DeclaringComponent):
     """Loads the event files of one source: JSON, CSV, TSV, Parquet or access logs, mapped by SQL expressions."""
 

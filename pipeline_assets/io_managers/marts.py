@@ -6,7 +6,7 @@ And some rows of a table, where all of them would be too many.
 import copy
 from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import dagster as dg
@@ -88,15 +88,9 @@ class MartsIOManager(PostgresPolarsIOManager):
         timezone, schema = ZoneInfo(settings.timezone), settings.namespace.marts
         return rows_of_groups(self.client, table, groups, seeds, days, timezone=timezone, schema=schema)
 
-    def _get_table_slice(self, context: Any, output_context: dg.OutputContext) -> TableSlice:
-        """The table, and where rows are written the days that the run has claimed."""
-        table_slice = super()._get_table_slice(context, output_context)
-        if self._built is None or not table_slice.partition_dimensions:
-            return table_slice
-        days = self._built.days
-        (dimension,) = table_slice.partition_dimensions
-        claimed = dimension._replace(partitions=[day.isoformat() for day in days])
-        return table_slice._replace(partition_dimensions=[claimed])
+    def partitions_written(self, context: dg.OutputContext) -> Sequence[str] | None:  # noqa: ARG002
+        """The days that the run has claimed."""
+        return None if self._built is None else [day.isoformat() for day in self._built.days]
 
     def before_commit(self, context: dg.OutputContext, connection: "Connection") -> None:  # noqa: ARG002
         """Confirm the claim, and book what the table says of each day."""

@@ -12,6 +12,10 @@ It knows neither the model nor the ledger (`booked.py` does). One write is one t
 
 Readers see the old rows or the new ones. Types must fit exactly: ADBC copies a frame's bytes as they are, and
 a wrong width would store garbage, so what a frame has and what the table has is compared before a row is sent.
+
+ADBC and not psycopg's COPY of text that Polars writes and reads: of 2 million rows of 8 columns that takes 40 % more
+CPU of client and server to copy (2.4 s against 1.7 s), 10 to 20 % more to write with key and indexes, and 80 % more
+to read (3.1 s against 1.7 s).
 """
 
 import re
@@ -26,6 +30,8 @@ import adbc_driver_postgresql.dbapi as adbc
 import dagster as dg
 import dataframely as dy
 import polars as pl
+
+# Its base of IO managers for databases, which Dagster documents for subclasses and does not export.
 from dagster._core.storage.db_io_manager import (
     DbClient,
     DbIOManager,
@@ -116,6 +122,13 @@ class PostgresPolarsIOManager(DescribesPartitions, DbIOManager):
             type_handlers=[handler], db_client=self.client, database="", schema=schema, default_load_type=pl.DataFrame
         )
 
+    def partitions_written(self, context: dg.OutputContext) -> Sequence[str] | None:  # noqa: ARG002
+        """Override it where not all partitions of the run are written: the keys of those that are, of one dimension.
+
+        None: all of them.
+        """
+        return None
+
     def before_commit(self, context: dg.OutputContext, connection: adbc.Connection) -> None:
         """Override it to run statements in the transaction that replaces the rows, just before it commits."""
 
@@ -135,6 +148,10 @@ class PostgresPolarsIOManager(DescribesPartitions, DbIOManager):
             )
         self._check_supported_type(type(obj))
         table_slice = self._get_table_slice(context, context)
+        written_keys = self.partitions_written(context)
+        if written_keys is not None and table_slice.partition_dimensions:
+            (dimension,) = table_slice.partition_dimensions
+            table_slice = table_slice._replace(partition_dimensions=[dimension._replace(partitions=written_keys)])
         handler = self._resolve_handler(type(obj))
         with self._db_client.connect(context, table_slice) as connection:
             metadata: dict[str, Any] = dict(handler.handle_output(context, table_slice, obj, connection) or {})

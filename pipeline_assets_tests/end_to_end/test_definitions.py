@@ -126,6 +126,17 @@ def test_every_check_and_sensor_has_a_description(definitions: dg.Definitions) -
     assert all(sensor.description for sensor in definitions.sensors or [])
 
 
+def test_the_deployments_resource_says_where_things_are_and_no_password(tmp_path: Path) -> None:
+    settings = Settings.for_data_dir(tmp_path, postgres_url="postgresql://me:hunter2@db.example/shop?password=hunter3")
+    resources = build_defs(settings).resources or {}
+    described = resources["pipeline_platform"].description
+    assert f"- landing: `{settings.landing_url}`" in described
+    assert f"- lake: `{settings.lake_url}`" in described
+    assert "hunter" not in described
+    # Nor does any value that Dagster could show of the others.
+    assert "hunter" not in repr(resources)
+
+
 def test_the_sensors_run_by_default(definitions: dg.Definitions) -> None:
     sensors = {sensor.name: sensor for sensor in definitions.sensors or [] if isinstance(sensor, dg.SensorDefinition)}
     assert {name for name, sensor in sensors.items() if sensor.default_status is dg.DefaultSensorStatus.RUNNING} >= {
