@@ -4,11 +4,19 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
+# Extras of pyproject.toml whose packages are heavy, or bear none of another extra beside them. Each has a lock and an
+# environment of its own, so that `make demo` and `make test` install none of them. To add one: the extra in
+# pyproject.toml, a marker of its name for its tests beside `ui`, its name here; then `make lock` and `make test-<extra>`.
+HEAVY := ui
+# The other extras, which .venv has.
+LIGHT := dev s3
+SPACE := $(subst ,, )
+
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test test-all test-newest test-ui lint bench lock setup clean
+.PHONY: help demo dev test test-all test-newest lint bench lock setup clean $(foreach on,setup test test-newest,$(HEAVY:%=$(on)-%))
 
 help: ## list the targets
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^(#: )?[a-z<>-]+:.*## ' $(MAKEFILE_LIST) | sed 's/^#: //; s/:.*## /\t/' | expand -t 22
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -24,6 +32,15 @@ $(READY): requirements.lock pyproject.toml
 
 setup: $(READY) ## create .venv with the exact lock
 
+$(HEAVY:%=.venv-%/.ready): .venv-%/.ready: requirements-%.lock $(READY)
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-$*
+	$(BIN)/uv pip sync --quiet --compile-bytecode --python .venv-$*/bin/python $<
+	$(BIN)/uv pip install --quiet --python .venv-$*/bin/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+#: setup-<extra>: ## create .venv-<extra> with the exact lock of a heavy extra, such as setup-ui
+$(HEAVY:%=setup-%): setup-%: .venv-%/.ready
+
 demo: $(READY) ## generate sample files of the last two full weeks, load them, build every table, print what is where
 	@$(BIN)/pipeline-assets demo
 
@@ -33,8 +50,8 @@ dev: $(READY) ## the Dagster UI on http://localhost:3000 with sensors running
 test: $(READY) ## run the tests
 	$(BIN)/python -m pytest
 
-test-all: $(READY) ## all tests: those too that take or search for long or need Chromium; CRASH_SEED=n repeats a random one
-	$(BIN)/python -m pytest -m "" $(if $(CRASH_SEED),--crash-seed $(CRASH_SEED))
+test-all: $(READY) $(HEAVY:%=test-%) ## all tests, those of extras and long ones too; CRASH_SEED=n repeats a random one
+	$(BIN)/python -m pytest -m "not ($(subst $(SPACE), or ,$(HEAVY)))" $(if $(CRASH_SEED),--crash-seed $(CRASH_SEED))
 
 NEWEST_TESTS := sources staging formats io_managers transforms/test_identities.py transforms/test_sessions.py \
 	end_to_end/test_definitions.py end_to_end/test_access_logs.py
@@ -45,8 +62,15 @@ test-newest: $(READY) ## a short test with the newest versions that pyproject.to
 	$(BIN)/uv pip freeze --python .venv-newest/bin/python | grep -E '^(dagster|duckdb|polars|pyarrow|sqlalchemy|adbc)'
 	.venv-newest/bin/python -m pytest $(addprefix pipeline_assets_tests/,$(NEWEST_TESTS))
 
-test-ui: $(READY) ## look at the UI with Debian's Chromium (apt-get install chromium)
-	$(BIN)/python -m pytest -m ui
+#: test-<extra>: ## the tests that need a heavy extra: test-ui looks at the UI with Debian's Chromium (apt-get install chromium)
+$(HEAVY:%=test-%): test-%: .venv-%/.ready
+	.venv-$*/bin/python -m pytest -m $*
+
+#: test-newest-<extra>: ## the same with the newest versions that pyproject.toml allows
+$(HEAVY:%=test-newest-%): test-newest-%: $(READY)
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-newest-$*
+	$(BIN)/uv pip install --quiet --python .venv-newest-$*/bin/python --upgrade --editable ".[dev,s3,$*]"
+	.venv-newest-$*/bin/python -m pytest -m $*
 
 lint: $(READY) ## ruff, ty, and who imports whom
 	$(BIN)/ruff check .
@@ -57,10 +81,15 @@ lint: $(READY) ## ruff, ty, and who imports whom
 bench: $(READY) ## compare with plain DuckDB, Polars and COPY on 2 million events
 	$(BIN)/python -m benchmarks
 
-lock: $(READY) ## renew requirements.lock from the ranges in pyproject.toml
-	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --generate-hashes --no-emit-index-url \
-		--no-emit-find-links --upgrade --quiet --output-file requirements.lock
+LOCK := $(BIN)/uv pip compile pyproject.toml $(LIGHT:%=--extra %) --universal --generate-hashes --no-emit-index-url \
+	--no-emit-find-links --quiet
+
+lock: $(READY) ## renew requirements.lock, and requirements-<extra>.lock of every heavy extra, from pyproject.toml
+	$(LOCK) --upgrade --output-file requirements.lock
+	@# What both have gets the same versions where the extra allows that: uv prefers those that a file has already.
+	$(foreach extra,$(HEAVY),cp requirements.lock requirements-$(extra).lock && \
+		$(LOCK) --extra $(extra) --output-file requirements-$(extra).lock &&) true
 
 clean: ## remove .venv and all data
 	-@test ! -x $(BIN)/pipeline-assets -o ! -d data/postgres || $(BIN)/pipeline-assets stop
-	rm -rf .venv .venv-newest data
+	rm -rf .venv .venv-* data

@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.comparisons import SOURCE, Comparison, compare_refresh, compare_staging
+from benchmarks.known_files import LOOK
 from benchmarks.measuring import MEMORY_TARGET, Part, verdict
 from benchmarks.one_more_day import NEW_DAY, measure_days, print_days
 from benchmarks.scattered_days import DAYS
@@ -29,7 +30,7 @@ from pipeline_assets.demo.bulk import BulkSummary, write_bulk
 
 ON_THE_SAME_EVENTS = ("staging", "refresh", "model")
 DEFAULT = (*ON_THE_SAME_EVENTS, "day")
-_PARTS: Mapping[str, Part] = {part.name: part for part in (FILES, DAYS)}
+_PARTS: Mapping[str, Part] = {part.name: part for part in (FILES, DAYS, LOOK)}
 """The parts that run only where they are asked for."""
 SEED = 20260302
 

@@ -15,10 +15,10 @@ from rich.console import Console
 
 from benchmarks import bare
 from benchmarks.measuring import REFRESH, Side, clock, run
+from pipeline_assets.components.loading import declared
 from pipeline_assets.platform import Platform
 from pipeline_assets.postgres import leave_server, server_url
 from pipeline_assets.settings import Settings
-from pipeline_assets.sources.loading import declared_sources
 from pipeline_assets.tables.spec import EVENTS
 
 SOURCE = "web"
@@ -117,7 +117,7 @@ def _plain_staging(side: Side, work: Path, number: int) -> None:
 
 
 def _our_staging(side: Side, settings: Settings, events: int) -> None:
-    platform = Platform(settings, declared_sources(settings))
+    platform = Platform(settings, declared(settings)[0])
     # An existing server with an empty ledger, as in any run but the first.
     try:
         platform.engine.connect().close()

@@ -11,6 +11,11 @@ def table_key(table: str, namespace: Namespace = PLAIN) -> dg.AssetKey:
     return dg.AssetKey(namespace.asset(table))
 
 
+def staged_days_key(namespace: Namespace = PLAIN) -> dg.AssetKey:
+    """Asset key of the days of all sources' staged rows."""
+    return table_key("staged_days", namespace)
+
+
 def staging_key(source: str, namespace: Namespace = PLAIN) -> dg.AssetKey:
     """Asset key of a source's staged rows: the namespace where there is one, `staging`, and the source."""
     return dg.AssetKey(namespace.asset("staging", source))

@@ -3,19 +3,21 @@
 import logging
 import warnings
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 from dagster_duckdb import DuckDBResource
 
 from pipeline_assets.asset_keys import staging_key, table_key
-from pipeline_assets.assets.staging import staging_assets
+from pipeline_assets.assets.staging import staged_days_asset, staging_assets
 from pipeline_assets.assets.tables import table_asset
 from pipeline_assets.checks.events import account_checks
 from pipeline_assets.checks.grouping import grouped
 from pipeline_assets.checks.identifiers import events_have_sessions
 from pipeline_assets.checks.tables import table_checks
-from pipeline_assets.components.loading import component_definitions, declared
+from pipeline_assets.components.loading import Declarations, declared
+from pipeline_assets.declarations.analyses import Analysis
 from pipeline_assets.io_managers.lake import LakeIOManager
 from pipeline_assets.io_managers.marts import MartsIOManager
 from pipeline_assets.jobs import build_job, load_job
@@ -27,9 +29,11 @@ from pipeline_assets.sensors.alarms import silent_sources, unmatched_files
 from pipeline_assets.sensors.new_files import new_files
 from pipeline_assets.sensors.stale_days import stale_days
 from pipeline_assets.settings import Settings
+from pipeline_assets.sources.declaration import Source
 from pipeline_assets.staging.looking import peek
 from pipeline_assets.staging.scratch import spill_folder
 from pipeline_assets.storage.opening import open_store
+from pipeline_assets.storage_urls import parse_place
 from pipeline_assets.undeclared import read_copy
 
 logger = logging.getLogger(__name__)
@@ -68,18 +72,45 @@ def build_defs(
         DeclarationError: with every mistake in every declaration.
     """
     settings = settings or (platform.settings if platform else Settings.from_environment())
+    declarations = Declarations(settings, defs_module).require()
     if platform is None:
-        platform = build_platform(settings)
+        remembered = read_copy(open_store(settings.lake_url, hasty=True))
+        platform = Platform(settings, declarations.sources, declarations.analyses, remembered)
         _tell_doubts(platform)
     tables = platform.tables
     namespace = settings.namespace
     staging = [staging_key(source, namespace) for source in sorted(platform.sources)]
     made_of = {"staging": staging} | {name: [table_key(name, namespace)] for name in tables}
-    with warnings.catch_warnings():
-        # Single-run backfills are in beta; the lock pins the version they were tried with.
-        warnings.simplefilter("ignore", dg.BetaWarning)
-        days = daily_partitions(settings)
-        assets = [table_asset(spec, settings, tables=tables, made_of=made_of, days=days) for spec in tables.values()]
+    checks = [*account_checks(), *table_checks(tables)]
+    if "visitor_days" in tables:
+        checks.append(events_have_sessions())
+    days = daily_partitions(settings)
+    built: set[dg.AssetKey] = set()
+
+    def table(name: str) -> dg.Definitions:
+        built.add(table_key(name, namespace))
+        with warnings.catch_warnings():
+            # Single-run backfills are in beta; the lock pins the version they were tried with.
+            warnings.simplefilter("ignore", dg.BetaWarning)
+            asset = table_asset(tables[name], settings, tables=tables, made_of=made_of, days=days)
+        of_table = [check for check in checks if check.spec.asset_key == table_key(name)]
+        return dg.Definitions(assets=[asset], asset_checks=grouped(of_table, namespace))
+
+    def source(name: str) -> dg.Definitions:
+        built.add(staging_key(name, namespace))
+        return staging_assets(platform.sources[name], settings, declared=platform.is_declared(name))
+
+    def component(declared: Source | Analysis) -> dg.Definitions:
+        if isinstance(declared, Source):
+            return source(declared.name) if declared.name in platform.sources else dg.Definitions()
+        # What is no table of its own is part of others; and a deployment need not make all tables.
+        has_table = any(declared.name == each.name for each in platform.analyses.tables)
+        return table(declared.name) if has_table and declared.name in tables else dg.Definitions()
+
+    of_components = declarations.definitions(component)
+    others = [table(name) for name in tables if table_key(name, namespace) not in built]
+    # Those that count as last declared.
+    others += [source(name) for name in platform.sources if staging_key(name, namespace) not in built]
     resources = {
         "platform": platform_resource(platform),
         "duckdb": DuckDBResource(
@@ -96,31 +127,26 @@ def build_defs(
         "marts": MartsIOManager(platform),
         **(resource_overrides or {}),
     }
-    checks = [*account_checks(), *table_checks(tables)]
-    if "visitor_days" in tables:
-        checks.append(events_have_sessions())
     core = dg.Definitions(
-        assets=assets,
-        asset_checks=grouped(checks, namespace),
-        jobs=[load_job(staging, namespace), build_job([asset.key for asset in assets], namespace)],
+        assets=[staged_days_asset(sorted(platform.sources), settings, days)],
+        jobs=[load_job(staging, namespace), build_job([table_key(name, namespace) for name in tables], namespace)],
         sensors=[each.definition(namespace) for each in (new_files, stale_days, silent_sources, unmatched_files)],
         executor=executor,
         resources={resource_key(name, namespace): resource for name, resource in resources.items()},
     )
-    undeclared = [
-        staging_assets(source, settings, declared=False)
-        for source in platform.sources.values()
-        if not platform.is_declared(source.name)
-    ]
-    return dg.Definitions.merge(core, component_definitions(settings, defs_module), *undeclared)
+    return dg.Definitions.merge(core, of_components, *others)
 
 
 def _tell_doubts(platform: Platform) -> None:
     """Warn of what a declaration seems to get wrong, by the files that are there: `dg check defs` shows it.
 
-    It is no error: tomorrow's file may have the column, and until then the others load.
+    It is no error: tomorrow's file may have the column, and until then the others load. An object store is not asked
+    each time that definitions are loaded; what is wrong there is told by a refresh and the checks.
     """
+    landing = parse_place(platform.settings.landing_url)
+    if not isinstance(landing, Path):
+        return
     for name, source in platform.sources.items():
         if platform.is_declared(name):
-            for doubt in peek(source, platform.settings.landing_dir):
+            for doubt in peek(source, landing):
                 logger.warning("Source %s: %s", name, doubt)

@@ -28,8 +28,10 @@ def hints(platform: Platform, *, since: datetime) -> list[str]:
         found += [f"{name}: {missing}" for missing in platform.missing_columns(name)]
         if changes := platform.drift(name, since):
             found.append(f"{name}: raw columns have changed: {in_words(changes)}.")
-    if files := platform.files_without_source():
-        found.append(f"No source takes {len(files)} files in landing: {in_words(files)}.")
+    unclaimed = platform.unclaimed()
+    if unclaimed.count:
+        named = in_words(unclaimed.named, of=unclaimed.count)
+        found.append(f"No source takes {unclaimed.count} files in landing: {named}.")
     for table, names in platform.unknown_event_names().items():
         found.append(f"{table}: no event is called {in_words(names)}")
     return found

@@ -8,7 +8,7 @@ finds only a part of this, because another was killed, takes a new id; so of sev
 
 import json
 import uuid
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TypeVar
@@ -18,7 +18,7 @@ from psycopg.errors import LockNotAvailable
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-from pipeline_assets.ledger.catalogue import drop
+from pipeline_assets.ledger.catalogue import drop_tables
 from pipeline_assets.ledger.migrate import migrate
 from pipeline_assets.ledger.schema import builds, deployment, files, schema_of, staged
 from pipeline_assets.planning import STAGING
@@ -139,17 +139,16 @@ def glance(settings: Settings, ask: Callable[[sa.Connection], Answer]) -> tuple[
         return None
 
 
-def adopt(settings: Settings, tables: Iterable[str]) -> None:
+def adopt(settings: Settings) -> None:
     """Make the ledger and the lake one deployment under a new id, whatever they belonged to before.
 
-    For a lake or a database that was lost, restored or moved apart from the other. The tables in the lake may be built
-    from other files than this ledger lists: they are removed, and all days and tables are stale. Staged files stay, for
-    they are named by content; the next load stages those again that are missing. Whoever else uses the ledger or the
-    lake is refused from its next start on.
+    For a lake or a database that was lost, restored or moved apart from the other. What this ledger lists of tables may
+    not be what the lake has: none of it counts any more, and all days and tables are stale. Staged files it lists and
+    the lake has stay; the next load stages those again that are missing. What nobody lists then is removed by the
+    sweep. Whoever else uses the ledger or the lake is refused from its next start on.
 
     Args:
         settings: where ledger and lake are.
-        tables: names of all tables that the lake may hold.
 
     Raises:
         IdentityError: the lake cannot be written.
@@ -162,13 +161,10 @@ def adopt(settings: Settings, tables: Iterable[str]) -> None:
             # First, so that none of them is taken for built if this does not come to its end.
             with engine.begin() as connection:
                 connection.execute(sa.update(builds).values(state="building"))
-                for table in tables:
-                    drop(connection, table)
+                drop_tables(connection)
             lake = open_store(settings.lake_url)
             with _writing(lake):
                 lake.delete([MARKER])
-                for table in tables:
-                    lake.delete(found.name for found in lake.list(f"{table}/"))
             _make(engine, settings)
     finally:
         engine.dispose()

@@ -267,22 +267,19 @@ def compared(
     staged: Mapping[date, str],
     booked: Fingerprints,
     revised: Fingerprints,
-    lost: Mapping[str, Collection[date]],
 ) -> Staleness:
     """The days of every table that are built from something else than what is there now.
 
     Args:
         specs: every table, inputs before the tables that read them.
-        staged: fingerprints of the staged files that count; days that never had rows are not stale.
+        staged: fingerprint of what is staged of each day; days that never had rows are not stale.
         booked: what every table was built from, by day.
         revised: the revisions booked of every table without partitions.
-        lost: days of tables whose rows are gone although they were built; they are stale.
     """
     present = set(staged).union(*booked.values()) - {UNPARTITIONED}
     plan = planned(specs, staged, present, revised)
     stale = {
         spec.name: {day for day, text in plan[spec.name].items() if present and booked[spec.name].get(day) != text}
-        | (set(lost.get(spec.name, ())) & {*present, UNPARTITIONED})
         for spec in specs
     }
     wanted = {(table, day): plan[table][day] for table, days in stale.items() for day in days}

@@ -4,7 +4,6 @@ Assets, checks, sensors and the command line all work through it. No Dagster her
 """
 
 import logging
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from functools import cached_property
@@ -21,10 +20,13 @@ from pipeline_assets.identity import deployment_engine
 from pipeline_assets.lake import Lake
 from pipeline_assets.ledger.builds import BuildLedger, Claim
 from pipeline_assets.ledger.catalogue import Catalogue, DayFiles, Snapshot
+from pipeline_assets.ledger.counting import booked_fingerprints, count_contents
 from pipeline_assets.ledger.declarations import DeclarationLedger, Memory
 from pipeline_assets.ledger.files import FileLedger, StagedFile, staged_files
+from pipeline_assets.ledger.full_looks import LAKE, FullLooks
 from pipeline_assets.ledger.looks import Observer, known_columns, known_event_names
 from pipeline_assets.ledger.quality import Quality, quality
+from pipeline_assets.ledger.seen_folders import FolderMemory
 from pipeline_assets.leftovers import Leftover, built_tables, mark_tables, remove_days_before
 from pipeline_assets.planning import UNPARTITIONED, Staleness, spans_of
 from pipeline_assets.postgres import server_url
@@ -33,8 +35,10 @@ from pipeline_assets.settings import Settings
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.sources.mapping import declaration_version_of
 from pipeline_assets.sources.raw_columns import Drift, KnownColumns, MissingColumn, drift, missing_columns
-from pipeline_assets.staging.landing import LandingFile, Listing, scan
-from pipeline_assets.staging.loading import SourceLoader, pending_files
+from pipeline_assets.staging.landing import LandingFile, Listing
+from pipeline_assets.staging.landings import Landing, open_landing
+from pipeline_assets.staging.loading import SourceLoader
+from pipeline_assets.staging.pending import Looker, Unclaimed
 from pipeline_assets.staging.scratch import spill_folder
 from pipeline_assets.staging.staged import lost_files
 from pipeline_assets.storage.opening import open_store
@@ -42,6 +46,9 @@ from pipeline_assets.tables.declarations import Declarations
 from pipeline_assets.undeclared import SOURCE, Declaration, declarations, in_force, missing, write_copy
 
 logger = logging.getLogger(__name__)
+
+# A view over so many is written in a few tenths of a second.
+_FEW_STAGED_FILES = 5000
 
 
 class OutdatedError(DeclarationError):
@@ -114,6 +121,11 @@ class Platform:
     def catalogue(self) -> Catalogue:
         """Which files of the lake count."""
         return Catalogue(self.engine)
+
+    @cached_property
+    def where_files_land(self) -> Landing:
+        """Where new files are dropped."""
+        return open_landing(self.settings)
 
     @cached_property
     def lake(self) -> Lake:
@@ -242,30 +254,34 @@ class Platform:
         observer = Observer(self.engine, source, self.declaration_version(source))
         return SourceLoader(self.sources[source], self.settings, self.files, database, observer, run_id=run_id)
 
-    def landing(self, source: str) -> Listing:
+    @cached_property
+    def full_looks(self) -> FullLooks:
+        """When everything was last looked at."""
+        return FullLooks(self.engine, self.settings.full_look)
+
+    @cached_property
+    def _looker(self) -> Looker:
+        return Looker(self.where_files_land, self.files, FolderMemory(self.engine), self.full_looks)
+
+    def landing(self, source: str, *, seconds: float | None = None) -> Listing:
         """The files of a source whose newest content has not been booked under its current declaration.
 
         And what its pattern leads to in landing and cannot be read. Of a source that is no longer declared only the
         contents that were loaded before.
+
+        Args:
+            source: the source.
+            seconds: how long the look may take; as long as it does by default.
+
+        Raises:
+            TooLongError: it would take longer.
         """
-        booked, version = self.files.booked(source), self.declaration_version(source)
-        found = pending_files(
-            self.settings.landing_dir,
+        return self._looker.pending(
+            source,
             self.sources[source].path,
-            booked,
-            version,
-            follow_links=self.settings.follow_links,
-        )
-        if self.is_declared(source):
-            return found
-        known = ((file, booked[file.name]) for file in found.files if file.name in booked)
-        return Listing(
-            [
-                file
-                for file, last in known
-                if last.declaration_version != version and (file.stamp == last.stamp or file.content() == last.content)
-            ],
-            [],
+            self.declaration_version(source),
+            known_only=not self.is_declared(source),
+            seconds=seconds,
         )
 
     def pending(self, source: str) -> list[LandingFile]:
@@ -274,9 +290,8 @@ class Platform:
 
     def quality(self, source: str) -> Quality:
         """How much of a source's files is broken, and which."""
-        landing = self.settings.landing_dir
         bound = self.sources[source].bounds.quarantined
-        return quality(self.engine, source, bound, is_there=lambda path: os.path.lexists(landing / path))
+        return quality(self.engine, source, bound, is_there=self.where_files_land.has)
 
     def known_columns(self, source: str) -> KnownColumns:
         """What is remembered of the raw columns of a source's files."""
@@ -296,21 +311,11 @@ class Platform:
 
     def has_files(self, source: str) -> bool:
         """Whether the path of a source matches a file in landing, or one of its files was loaded."""
-        if self.files.booked(source):
-            return True
-        return bool(self._in_landing(self.sources[source].path))
+        return self.files.has_files(source) or bool(self.landing(source).files)
 
-    def files_without_source(self) -> list[str]:
-        """Names of the files in landing that no source takes, in order."""
-        taken: set[str] = set()
-        for name, source in self.sources.items():
-            if self.is_declared(name):
-                taken.update(self._in_landing(source.path))
-        return [name for name in self._in_landing("**/*") if name not in taken]
-
-    def _in_landing(self, pattern: str) -> list[str]:
-        landing = self.settings.landing_dir
-        return [file.name for file in scan(landing, pattern, follow_links=self.settings.follow_links).files]
+    def unclaimed(self) -> Unclaimed:
+        """The files in landing that no source takes."""
+        return self._looker.unclaimed([source.path for name, source in self.sources.items() if self.is_declared(name)])
 
     def unknown_event_names(self) -> dict[str, list[UnknownName]]:
         """The names of events that declarations ask for and that never occurred, by table."""
@@ -352,6 +357,10 @@ class Platform:
         """The staged files of the sources that count for some days, both included."""
         return self.files.staged_files(self.sources, max(first, self.settings.first_day), last)
 
+    def has_few_staged_files(self) -> bool:
+        """Whether a view over all staged files is made at once."""
+        return count_contents(self.engine, self.sources) <= _FEW_STAGED_FILES
+
     def staged_on(self, days: Iterable[date]) -> list[StagedFile]:
         """The same for any days."""
         return [file for first, last in spans_of(days) for file in self.staged_files(first, last)]
@@ -360,6 +369,17 @@ class Platform:
         """The current day in the reporting time zone."""
         return datetime.now(ZoneInfo(self.settings.timezone)).date()
 
+    def look_for_lost(self) -> None:
+        """When a full look is due: have everything made again whose rows have gone from the lake."""
+        look = self.full_looks.begin(LAKE)
+        if not look.is_full:
+            return
+        for source in self.sources:
+            self.restage_lost(source)
+        for table, days in self.lost_days().items():
+            self.builds.build_again(table, days)
+        self.full_looks.done(look)
+
     def staleness(self, of: str | None = None) -> Staleness:
         """The days of every table that are not built from what is there now; days to come are not among them.
 
@@ -367,8 +387,8 @@ class Platform:
             of: only this table is asked for, and what it is made of.
         """
         until = self.today()
-        staged = self.staged_files(self.settings.first_day, until)
-        return self.builds.staleness(staged, until=until, of=of, lost=self.lost_days())
+        staged = booked_fingerprints(self.engine, self.sources, self.settings.first_day, until)
+        return self.builds.staleness(staged, until=until, of=of)
 
     def lost_days(self) -> dict[str, set[date]]:
         """The days of every table of which a listed file is not in the lake, or not as it was written."""

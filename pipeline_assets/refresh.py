@@ -111,11 +111,12 @@ class Refresh:
         self._definitions = definitions
         self._instance = instance
 
-    def run(self, *, load: bool = True) -> RefreshReport:
+    def run(self, *, load: bool = True, full: bool = False) -> RefreshReport:
         """Do all there is to do; what failed does not keep the rest from being done.
 
         Args:
             load: whether pending files are loaded too.
+            full: whether everything is looked at, and not only what has changed since the last look.
 
         Raises:
             OutdatedError: something else counts than what the platform was made from.
@@ -125,6 +126,9 @@ class Refresh:
         report = RefreshReport()
         began = self._platform.builds.now()
         self._platform.settle()
+        if full:
+            self._platform.full_looks.ask()
+        self._platform.look_for_lost()
         if load:
             self._load(report)
         self._build(report)
@@ -150,8 +154,6 @@ class Refresh:
         return {name: self._platform.landing(name) for name in self._platform.sources}
 
     def _load(self, report: RefreshReport) -> None:
-        for source in self._platform.sources:
-            self._platform.restage_lost(source)
         landing = self._landing()
         pending = _pending(landing)
         while pending:

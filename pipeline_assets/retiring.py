@@ -141,7 +141,7 @@ class Retiring:
         if what.declaration is not None:
             if what.declaration.kind == SOURCE:
                 remove_files(self._engine, platform.lake.store, f"{STAGING}/{what.name}")
-                write_views(self.settings.lake_dir, platform.staged_files(date.min, date.max))
+                write_views(platform.lake.store, platform.staged_files(date.min, date.max))
                 assets.append(staging_key(what.name, namespace))
             self._ledger.finish_retiring(what.declaration)
         # What Dagster still shows of it would never change again.

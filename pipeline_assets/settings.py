@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -26,8 +26,12 @@ PROJECT_ROOT = PACKAGE_DIR.parent
 MAX_RECORD_BYTES = 32 << 20
 """Longest record by default."""
 
+FULL_LOOK = timedelta(hours=1)
+"""How often everything is looked at by default."""
+
 _OBJECT_STORES = ("AWS_", "AZURE_", "GOOGLE_")
 _FLAGS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+_TIMES = {"s": 1, "min": 60, "h": 60 * 60, "d": 24 * 60 * 60}
 _UNITS = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
 # Arrow counts the bytes of a batch's texts in 31 bits.
 _RECORD_BYTES = (1 << 10, 1 << 30)
@@ -59,6 +63,8 @@ class Settings:
             a longer one goes to quarantine.
         namespace: what its schemas and asset keys begin with, which tells it from others in the same database.
         project_dir: absolute folder of the project these are the settings of; None for settings of nobody's project.
+        full_look: how long after a look at everything, in landing and lake, the next one is due; in between, looks cost
+            what has changed.
     """
 
     data_dir: Path
@@ -73,6 +79,7 @@ class Settings:
     max_record_bytes: int = MAX_RECORD_BYTES
     namespace: Namespace = PLAIN
     project_dir: Path | None = None
+    full_look: timedelta = FULL_LOOK
 
     @property
     def landing_dir(self) -> Path:
@@ -212,6 +219,7 @@ class Settings:
             follow_links=variables.get("PIPELINE_FOLLOW_LINKS", _flag) or False,
             max_record_bytes=variables.get("PIPELINE_MAX_RECORD_BYTES", _record_bytes) or MAX_RECORD_BYTES,
             project_dir=folder,
+            full_look=FULL_LOOK if (every := variables.get("PIPELINE_FULL_LOOK", _duration)) is None else every,
         )
 
 
@@ -316,6 +324,13 @@ def _record_bytes(value: str) -> int:
     if found is None or found[2] not in _UNITS or not least <= int(found[1]) * _UNITS[found[2]] <= most:
         raise ValueError(f"{value!r} is no size from 1KiB to 1GiB, such as 32MiB.")
     return int(found[1]) * _UNITS[found[2]]
+
+
+def _duration(value: str) -> timedelta:
+    found = re.fullmatch(r"(\d{1,6})\s*(s|min|h|d)|0", value.strip().lower())
+    if found is None:
+        raise ValueError(f"{value!r} is no duration such as 30min, 1h or 1d, and not 0 for always.")
+    return timedelta(seconds=int(found[1]) * _TIMES[found[2]]) if found[1] else timedelta(0)
 
 
 def _timezone(value: str) -> str:

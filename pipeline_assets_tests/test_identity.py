@@ -183,14 +183,10 @@ def test_a_lake_of_a_database_that_was_lost_is_refused_until_it_is_adopted(
 ):
     before = start(settings)
     load(settings)
-    events = settings.lake_dir / "events" / f"event_date={DAY}" / "part.parquet"
-    events.parent.mkdir(parents=True)
-    events.touch()
     new = replace(settings, postgres_url=new_database())
     refused(new, before, "has no deployment yet", "PIPELINE_POSTGRES_URL")
-    adopt(new, ["events"])
+    adopt(new)
     assert start(new) != before
-    assert not events.exists()
     refused(settings, "whose lake was")
 
 
@@ -199,7 +195,7 @@ def test_a_lake_that_was_lost_is_refused_until_the_new_one_is_adopted(settings: 
     load(settings)
     shutil.rmtree(settings.lake_dir)
     refused(settings, before, f"has no {MARKER}")
-    adopt(settings, ["events"])
+    adopt(settings)
     assert start(settings) != before
 
 
@@ -287,7 +283,7 @@ def test_a_damaged_marker_is_told_and_the_lake_left_alone(settings: Settings, co
     start(settings)
     (settings.lake_dir / MARKER).write_text(content)
     refused(settings, str(settings.lake_dir / MARKER), "damaged")
-    adopt(settings, ["events"])
+    adopt(settings)
     start(settings)
 
 

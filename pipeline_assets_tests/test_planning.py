@@ -163,14 +163,14 @@ def test_a_late_day_makes_stale_what_reads_it_and_a_run_of_that_makes_all_of_it_
     staged = dict.fromkeys(days, "a")
     revised = {"people": dict.fromkeys(days, "r"), "users": {}}
     booked = built(staged, revised["people"])
-    assert compared(SPECS, staged, booked, revised, {}).requests() == []
+    assert compared(SPECS, staged, booked, revised).requests() == []
     late = data.draw(st.sets(st.sampled_from(sorted(days)), min_size=1))
     now = staged | dict.fromkeys(late, "b")
-    found = compared(SPECS, now, booked, revised, {})
+    found = compared(SPECS, now, booked, revised)
     assert found.tables["events"] == set(days_around(late, 0, 1)) & days
     assert found.tables["sessions"] == set(days_around(found.tables["events"], 1, 1)) & days
     (request,) = found.requests()
     assert request.days == tuple(sorted(found.tables["events"] | found.tables["sessions"]))
     for table, day, fingerprint in found.asked_of(request):
         booked[table][day] = fingerprint
-    assert compared(SPECS, now, booked, revised, {}).requests() == []
+    assert compared(SPECS, now, booked, revised).requests() == []

@@ -15,8 +15,8 @@ import pytest
 
 from pipeline_assets import analyses as analyses_package
 from pipeline_assets import tables, transforms
-from pipeline_assets.analyses.loading import declared_analyses
 from pipeline_assets.code_version import _functions, reached
+from pipeline_assets.components.loading import declared
 from pipeline_assets.declarations.analyses import (
     Analyses,
     Attribution,
@@ -33,7 +33,6 @@ from pipeline_assets.planning import STAGING
 from pipeline_assets.registry import Tables, collect, in_order
 from pipeline_assets.settings import Settings, SettingsError
 from pipeline_assets.sources.declaration import Source
-from pipeline_assets.sources.loading import declared_sources
 from pipeline_assets.sources.staged_events import StagedEvents
 from pipeline_assets.tables import sessions
 from pipeline_assets.tables import spec as spec_module
@@ -48,6 +47,11 @@ from pipeline_assets_tests.sources.staging_rows import source
 SUPPLIED = {"mode": "supplied", "max_session_days": 3}
 MAPPING = {"event_id": "id", "occurred_at": "time", "anonymous_id": "visitor", "session_id_supplied": "session"}
 FUNNEL = Funnel(name="f", by="visitor", steps=(Step(name="a", event="a"), Step(name="b", event="b")))
+
+
+def all_declared(settings: Settings) -> Declarations:
+    sources, analyses = declared(settings)
+    return Declarations(tuple(sources), analyses)
 
 
 def tables_of(*sources: Source, analyses: Analyses | None = None, only: tuple[str, ...] = ()) -> Tables:
@@ -197,7 +201,7 @@ def test_what_is_about_people_reads_who_they_are_on_the_same_days() -> None:
 def test_every_table_comes_after_those_it_reads(tmp_path: Path) -> None:
     settings = Settings.for_data_dir(tmp_path)
     known = {STAGING}
-    for name, spec in collect(Declarations(tuple(declared_sources(settings)), declared_analyses(settings))).items():
+    for name, spec in collect(all_declared(settings)).items():
         assert {needed.table for needed in spec.inputs} <= known, name
         known.add(name)
 
@@ -235,14 +239,14 @@ def test_the_names_that_no_analysis_may_have_are_those_of_the_standard_tables() 
 def test_every_column_says_what_it_is_made_of_and_that_exists(tmp_path: Path) -> None:
     settings = Settings.for_data_dir(tmp_path)
     supplied = source(name="app", mapping=MAPPING, sessions=SUPPLIED)
-    specs = collect(Declarations((supplied,), declared_analyses(settings)))
+    specs = collect(Declarations((supplied,), declared(settings)[1]))
 
     columns = {name: set(table.contract.column_names()) for name, table in specs.items()}
     columns["staging"] = set(StagedEvents.column_names())
     for name, table in specs.items():
-        for column, declared in table.contract.columns().items():
-            assert declared.description, f"{name}.{column}"
-            metadata = declared.metadata or {}
+        for column, written in table.contract.columns().items():
+            assert written.description, f"{name}.{column}"
+            metadata = written.metadata or {}
             assert "made_of" in metadata, f"{name}.{column}"
             for made_of in metadata["made_of"]:
                 origin, _, of = made_of.partition(".")
@@ -252,7 +256,7 @@ def test_every_column_says_what_it_is_made_of_and_that_exists(tmp_path: Path) ->
 def test_every_spec_can_be_sent_to_another_process(tmp_path: Path) -> None:
     settings = Settings.for_data_dir(tmp_path)
     supplied = source(name="app", mapping=MAPPING, sessions=SUPPLIED)
-    for spec in collect(Declarations((supplied,), declared_analyses(settings))).values():
+    for spec in collect(Declarations((supplied,), declared(settings)[1])).values():
         sent = pickle.loads(pickle.dumps(dataclasses.replace(spec, checks=())))
         assert sent.version == spec.version, spec.name
         assert sent.build is spec.build, spec.name

@@ -1,11 +1,10 @@
 """Reads the declared analyses of a deployment; every mistake is reported with file, line, column and a suggestion."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from pipeline_assets.analyses.checking import KINDS
-from pipeline_assets.analyses.own import make_importable
 from pipeline_assets.declarations.analyses import (
     Analyses,
     Analysis,
@@ -19,8 +18,7 @@ from pipeline_assets.declarations.analyses import (
     Table,
 )
 from pipeline_assets.declarations.problems import DeclarationError, Problem, suggestion
-from pipeline_assets.declarations.yaml_files import DEFS_DIR, Declared, declaring_folder, documents, read
-from pipeline_assets.settings import Settings
+from pipeline_assets.declarations.yaml_files import Declared, Document, documents, read
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.tables.fixed import fixed_tables
 
@@ -33,38 +31,30 @@ _ONCE = (Channels, Currencies)
 A = TypeVar("A", bound=Analysis)
 
 
-def declared_analyses(settings: Settings) -> Analyses:
-    """The analyses of a deployment: those in the folder it names, otherwise the demo's.
-
-    Raises:
-        DeclarationError: with every mistake in every file; also if the folder does not exist.
-    """
-    folder = declaring_folder(settings)
-    project = settings.project_dir
-    # Where a team may have its own tables, beside the packages that are installed.
-    make_importable([*((project / "src", project) if project else ()), *((folder,) if folder != DEFS_DIR else ())])
-    return load_analyses(folder)
-
-
 def load_analyses(*folders: Path) -> Analyses:
     """All analyses declared in the `defs.yaml` files below some folders.
 
     Components of other packages are ignored, and so are sources. A folder that does not exist holds no analyses.
+    Templates such as `{{ env.X }}` are mistakes: only Dagster fills them in, see `components.loading`.
 
     Raises:
         DeclarationError: with every mistake in every file.
     """
-    analyses, messages = read_analyses(*folders)
+    analyses, _, messages = read_analyses(documents(*folders))
     if messages:
         raise DeclarationError("\n".join(messages))
     return analyses
 
 
-def read_analyses(*folders: Path) -> tuple[Analyses, list[str]]:
-    """The analyses in which there is no mistake, and all mistakes; see `load_analyses`."""
+def read_analyses(among: Iterable[Document | str]) -> tuple[Analyses, list[Declared], list[str]]:
+    """The analyses in which there is no mistake, where everything is declared, and all mistakes.
+
+    Args:
+        among: what is in the files: documents, those of other components too, and messages where there is none.
+    """
     found: list[Declared] = []
     messages: list[str] = []
-    for document in documents(*folders):
+    for document in among:
         if isinstance(document, str):
             messages.append(document)
             continue
@@ -93,7 +83,7 @@ def read_analyses(*folders: Path) -> tuple[Analyses, list[str]]:
         channels=next(iter(_sorted(analyses, Channels)), None),
         currencies=next(iter(_sorted(analyses, Currencies)), None),
     )
-    return sound, messages
+    return sound, found, messages
 
 
 def properties_without_source(analyses: Analyses, sources: Collection[Source]) -> dict[str, tuple[str, ...]]:

@@ -10,7 +10,7 @@ from pipeline_assets.asset_keys import table_key
 from pipeline_assets.ledger.builds import Claim
 from pipeline_assets.metadata import column_lineage, column_schema
 from pipeline_assets.partitions import ONLY_STALE_TAG, tagged_days
-from pipeline_assets.planning import UNPARTITIONED
+from pipeline_assets.planning import UNPARTITIONED, digest
 from pipeline_assets.platform import Platform
 from pipeline_assets.resources import resource_key
 from pipeline_assets.settings import Settings
@@ -64,7 +64,19 @@ def claimed(context: dg.AssetExecutionContext, platform: Platform, table: TableS
     run_id = context.run.run_id
     platform.settle(run_id, building=True)
     days = [UNPARTITIONED] if table.partition_column is None else run_days(context, platform, table)
-    return platform.claim(table.name, days, run_id)
+    claim = platform.claim(table.name, days, run_id)
+    context.set_data_version(context.asset_key, data_version(claim.fingerprints))
+    return claim
+
+
+def data_version(fingerprints: Mapping[date, str]) -> dg.DataVersion:
+    """Dagster's version of what a run materializes of an asset, from the ledger's fingerprints of its days.
+
+    Dagster takes one version for all partitions of a run and compares, of each partition, that of the latest run with
+    the one before: it differs where the day was built from something else, for no run builds a day that is up to date
+    unless somebody asks for it.
+    """
+    return dg.DataVersion(digest([f"{day}:{fingerprints[day]}" for day in sorted(fingerprints)]))
 
 
 def run_days(context: dg.AssetExecutionContext, platform: Platform, table: TableSpec) -> list[date]:

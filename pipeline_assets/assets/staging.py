@@ -1,5 +1,7 @@
 """Staging: one asset per declared source. Materialising it loads the source's pending files."""
 
+from collections import Counter
+from collections.abc import Collection, Iterable
 from datetime import date, timedelta
 from logging import Logger
 
@@ -9,17 +11,22 @@ from duckdb import Error as DuckDBError
 from polars.exceptions import PolarsError
 from sqlalchemy.exc import SQLAlchemyError
 
-from pipeline_assets.asset_keys import staging_key
+from pipeline_assets.asset_keys import staged_days_key, staging_key
 from pipeline_assets.checks.grouping import grouped
 from pipeline_assets.checks.staging import staging_checks, worst_files
+from pipeline_assets.ledger.builds import staged_fingerprints
+from pipeline_assets.ledger.counting import source_fingerprint
 from pipeline_assets.ledger.files import Load
+from pipeline_assets.ledger.full_looks import sweep_part, views_part
 from pipeline_assets.ledger.summary import summarise
 from pipeline_assets.metadata import column_schema
+from pipeline_assets.planning import spans_of
 from pipeline_assets.platform import Platform
 from pipeline_assets.progress import Progress
 from pipeline_assets.resources import with_resources_of
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.declaration import Source
+from pipeline_assets.sources.mapping import declaration_version_of
 from pipeline_assets.sources.staged_events import StagedEvents
 from pipeline_assets.staging.housekeeping import remove_uncounted, write_views
 from pipeline_assets.staging.merging import MergeError, merge_small_files
@@ -27,6 +34,8 @@ from pipeline_assets.staging.scratch import remove_spilled
 from pipeline_assets.storage.store import StoreError
 
 _NAMED_FILES = 20
+_DATA_VERSION = "dagster/data_version"
+"""The tag by which Dagster knows the data version of an observation."""
 
 
 class LoadConfig(dg.Config):
@@ -48,6 +57,7 @@ def staging_assets(source: Source, settings: Settings, *, declared: bool = True)
         "day. Each content is loaded exactly once; lines that cannot be loaded are in "
         f"`{settings.namespace.ledger}.quarantine`.",
         metadata={"dagster/column_schema": column_schema(StagedEvents)},
+        code_version=declaration_version_of(source, settings.timezone, settings.first_day, settings.max_record_bytes),
         freshness_policy=_freshness_policy(source),
     )
     @with_resources_of(settings.namespace)
@@ -60,7 +70,7 @@ def staging_assets(source: Source, settings: Settings, *, declared: bool = True)
     ) -> dg.MaterializeResult:
         with duckdb.get_connection() as connection:
             loader = platform.loader(source.name, connection, context.run.run_id)
-            platform.restage_lost(source.name)
+            platform.look_for_lost()
             landing = platform.landing(source.name)
             pending = landing.files
             for told in (*landing.refused, *landing.doubtful):
@@ -71,6 +81,7 @@ def staging_assets(source: Source, settings: Settings, *, declared: bool = True)
             with progress.track(f"staging {source.name}", len(files), context.log, names) as advance:
                 summary = loader.load(files, report=lambda outcome: advance(outcome.name))
         if summary.loads:
+            _observe(context, platform, _days(summary.loads))
             tidy_up(platform, source.name, context.log, context.run.run_id)
         if failed := [outcome.name for outcome in summary.outcomes if outcome.result == "failed"]:
             raise dg.Failure(
@@ -81,6 +92,8 @@ def staging_assets(source: Source, settings: Settings, *, declared: bool = True)
         unreadable = [outcome.name for outcome in summary.outcomes if outcome.result == "unreadable"]
         worst = platform.quality(source.name).worst
         return dg.MaterializeResult(
+            # What counts of the source, so that a run that found nothing new leaves it as it was.
+            data_version=dg.DataVersion(source_fingerprint(platform.engine, source.name)),
             metadata={
                 # The UI shows this one as the size of the asset, so it is not the run's share.
                 "dagster/row_count": summarise(platform.engine, source.name).landed,
@@ -97,11 +110,44 @@ def staging_assets(source: Source, settings: Settings, *, declared: bool = True)
                 **({"unreadable": ", ".join(unreadable[:_NAMED_FILES])} if unreadable else {}),
                 # Of all files that count, for the page of the asset shows nothing but its latest materialization.
                 **({"worst_files": worst_files(worst)} if worst else {}),
-            }
+            },
         )
 
     checks = staging_checks(source, staging_key(source.name))
     return dg.Definitions(assets=[staging], asset_checks=grouped(checks, settings.namespace))
+
+
+def staged_days_asset(sources: Iterable[str], settings: Settings, days: dg.DailyPartitionsDefinition) -> dg.AssetSpec:
+    """The days of the rows in staging, which `events` reads.
+
+    A source is loaded file by file, and a file has rows of any days: Dagster, which knows one version of an asset
+    without partitions, would take each day of events for out of date after every load. So a load observes the days that
+    it has changed, with the fingerprints by which the ledger tells whether a day of events is stale.
+    """
+    return dg.AssetSpec(
+        staged_days_key(settings.namespace),
+        deps=[staging_key(source, settings.namespace) for source in sources],
+        group_name=settings.namespace.named("staging"),
+        kinds={"parquet"},
+        description="Days of the staged rows of all sources. Nothing to materialize: a load observes the days that it "
+        "has changed.",
+        metadata={"dagster/column_schema": column_schema(StagedEvents)},
+        partitions_def=days,
+    )
+
+
+def _observe(context: dg.AssetExecutionContext, platform: Platform, days: Collection[date]) -> None:
+    """Tell Dagster which days a load has changed."""
+    key = staged_days_key(platform.settings.namespace)
+    for first, last in spans_of(days):
+        staged = platform.staged_files(first, last)
+        rows: Counter[date] = Counter()
+        for file in staged:
+            rows[file.event_date] += file.rows
+        for day, fingerprint in staged_fingerprints(staged).items():
+            tags = {_DATA_VERSION: fingerprint}
+            partition = day.isoformat()
+            context.log_event(dg.AssetObservation(key, metadata={"rows": rows[day]}, partition=partition, tags=tags))
 
 
 def _freshness_policy(source: Source) -> dg.FreshnessPolicy | None:
@@ -115,18 +161,23 @@ def tidy_up(platform: Platform, source: str, log: Logger, run_id: str = "") -> N
 
     Nothing depends on any of it, so a failure is only told.
     """
-    lake = platform.settings.lake_dir
+    store, looks = platform.lake.store, platform.full_looks
+    views, sweep = looks.begin(views_part(source)), looks.begin(sweep_part(source))
     try:
         merge_small_files(source, platform.lake, platform.files, platform.settings.scratch_dir, run_id=run_id)
     except (OSError, StoreError, MergeError, PolarsError, SQLAlchemyError) as error:
         log.warning("Small staged files could not be merged (%s); the next load tries again.", type(error).__name__)
     try:
-        write_views(lake, platform.staged_files(date.min, date.max))
-        remove_uncounted(lake, source, platform.files)
-        remove_spilled(platform.settings.scratch_dir)
-    except (OSError, DuckDBError) as error:
+        if views.is_full or platform.has_few_staged_files():
+            write_views(store, platform.staged_files(date.min, date.max))
+            looks.done(views)
+        if sweep.is_full:
+            remove_uncounted(store, source, platform.files)
+            remove_spilled(platform.settings.scratch_dir)
+            looks.done(sweep)
+    except (OSError, StoreError, DuckDBError) as error:
         log.warning("The staging folder could not be tidied up (%s); the next load tries again.", type(error).__name__)
 
 
-def _days(loads: list[Load]) -> set[object]:
-    return {day for load in loads for day in load.days}
+def _days(loads: list[Load]) -> list[date]:
+    return sorted({day for load in loads for day in load.days})

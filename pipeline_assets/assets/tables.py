@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import dagster as dg
 from dagster_duckdb import DuckDBResource
 
-from pipeline_assets.asset_keys import table_key
+from pipeline_assets.asset_keys import staged_days_key, table_key
 from pipeline_assets.assets.building import claimed, table_arguments
 from pipeline_assets.built import Built
 from pipeline_assets.engine.building import Building
@@ -31,13 +31,13 @@ def table_asset(
     """The asset of a table; see `table_arguments`."""
     namespace = settings.namespace
     # The step reads what its claim lists, which Dagster's way of loading inputs before it could not.
-    deps: list[dg.AssetDep | dg.AssetKey] = []
-    for each in spec.inputs:
-        if each.table == STAGING:
-            deps += made_of[STAGING]
-        else:
-            key = table_key(each.table, namespace)
-            deps.append(dg.AssetDep(key, partition_mapping=_mapping(each, spec, tables)))
+    deps = [
+        dg.AssetDep(
+            staged_days_key(namespace) if each.table == STAGING else table_key(each.table, namespace),
+            partition_mapping=_mapping(each, spec, tables),
+        )
+        for each in spec.inputs
+    ]
 
     @dg.asset(**table_arguments(spec, settings, made_of=made_of, days=days, deps=deps))
     @with_resources_of(namespace)
@@ -63,7 +63,7 @@ def table_asset(
 
 
 def _mapping(each: Input, table: TableSpec, tables: Tables) -> dg.PartitionMapping | None:
-    if not tables[each.table].is_daily:
+    if each.table != STAGING and not tables[each.table].is_daily:
         return None
     if not table.is_daily:
         return dg.AllPartitionMapping()

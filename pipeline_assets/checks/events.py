@@ -1,9 +1,6 @@
 """Checks of what the ledger, landing and the declarations say of `events`; those of its rows are in its spec."""
 
-from datetime import date
-
 import dagster as dg
-import pyarrow.parquet as pq
 import sqlalchemy as sa
 from dagster_duckdb import DuckDBResource
 
@@ -11,9 +8,10 @@ from pipeline_assets.checks.declared import declared_check
 from pipeline_assets.checks.grouping import Check, asset_check
 from pipeline_assets.checks.identifiers import ids_across_properties
 from pipeline_assets.checks.results import checked_days, result
+from pipeline_assets.ledger.counting import staged_rows
 from pipeline_assets.ledger.schema import event_days
 from pipeline_assets.platform import Platform
-from pipeline_assets.storage.parquet import parquet_relation
+from pipeline_assets.storage.parquet import parquet_relation, read_metadata
 from pipeline_assets.tables.spec import EVENTS
 
 _SHOWN_FILES = 5
@@ -23,8 +21,8 @@ EVERY_FILE_HAS_A_SOURCE = "every_file_has_a_source"
 
 def every_file_has_a_source(platform: Platform) -> dg.AssetCheckResult:
     """The result of the check for files in landing that are nobody's."""
-    found = platform.files_without_source()
-    return result(not found, {"files": len(found), "first": found[:_SHOWN_FILES]}, warn=True)
+    found = platform.unclaimed()
+    return result(not found.count, {"files": found.count, "first": list(found.named[:_SHOWN_FILES])}, warn=True)
 
 
 def account_checks() -> list[Check]:
@@ -50,11 +48,9 @@ def account_checks() -> list[Check]:
         context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform]
     ) -> dg.AssetCheckResult:
         days = checked_days(context, platform, EVENTS)
-        landed: dict[date, int] = dict.fromkeys(days, 0)
-        for file in platform.staged_on(days):
-            landed[file.event_date] = landed.get(file.event_date, 0) + file.rows
+        landed = dict.fromkeys(days, 0) | staged_rows(platform.engine, platform.sources, days)
         stored = {
-            day: sum(pq.read_metadata(path).num_rows for path in platform.lake.paths(files))
+            day: sum(read_metadata(path).num_rows for path in platform.lake.paths(files))
             for day, files in platform.listed(EVENTS, days).items()
         }
         e = event_days.c

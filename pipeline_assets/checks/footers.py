@@ -2,11 +2,11 @@
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 import dataframely as dy
 import pyarrow.parquet as pq
 
+from pipeline_assets.storage.opening import open_location
 from pipeline_assets.storage.parquet import scan_parquet
 
 
@@ -24,7 +24,7 @@ class Footers:
     files: int
     rows: int
     nulls: int
-    differing: dict[Path, list[str]]
+    differing: dict[str, list[str]]
 
     @property
     def keep_contract(self) -> bool:
@@ -32,7 +32,7 @@ class Footers:
         return not self.differing and self.nulls == 0
 
 
-def read_footers(paths: Iterable[Path], contract: type[dy.Schema], *, beside: Collection[str] = ()) -> Footers:
+def read_footers(paths: Iterable[str], contract: type[dy.Schema], *, beside: Collection[str] = ()) -> Footers:
     """Hold files against a contract: names and types of the columns in any order, nulls in required columns.
 
     Args:
@@ -44,7 +44,7 @@ def read_footers(paths: Iterable[Path], contract: type[dy.Schema], *, beside: Co
     expected = {name: column.dtype for name, column in columns.items()}
     required = {name for name, column in columns.items() if not column.nullable}
     files = rows = nulls = 0
-    differing: dict[Path, list[str]] = {}
+    differing: dict[str, list[str]] = {}
     for path in paths:
         files += 1
         found = dict(scan_parquet([path]).collect_schema())
@@ -53,7 +53,7 @@ def read_footers(paths: Iterable[Path], contract: type[dy.Schema], *, beside: Co
         if wrong:
             differing[path] = sorted(wrong)
             continue
-        with pq.ParquetFile(path) as file:
+        with open_location(path) as opened, pq.ParquetFile(opened) as file:
             rows += file.metadata.num_rows
             nulls += _nulls(file, required)
     return Footers(files, rows, nulls, differing)

@@ -1,7 +1,6 @@
 """Checks of the staging assets: the ledger's equations, and shares that a source declares bounds for."""
 
 from collections.abc import Sequence
-from datetime import date
 
 import dagster as dg
 
@@ -9,6 +8,8 @@ from pipeline_assets.checks.footers import read_footers
 from pipeline_assets.checks.grouping import Check, asset_check
 from pipeline_assets.checks.results import result
 from pipeline_assets.hints import DRIFT
+from pipeline_assets.ledger.counting import count_rows
+from pipeline_assets.ledger.full_looks import ledger_part
 from pipeline_assets.ledger.quality import LATELY, BookedLines
 from pipeline_assets.ledger.summary import SourceSummary, is_silent, summarise
 from pipeline_assets.platform import Platform
@@ -18,8 +19,8 @@ from pipeline_assets.sources.staged_events import StagedEvents
 from pipeline_assets.staging.staged import lost_files
 from pipeline_assets.storage.parquet import read_metadata
 
-# Staged files whose footers are read by one check, the newest ones; the others only have to exist.
-_FOOTERS = 200
+# Staged files whose footers are read by one check: those written last.
+_FOOTERS = 50
 # Columns of the rows that are quarantined; in a staged file they are null.
 _BESIDE = ("reason", "raw", "raw_bytes")
 
@@ -106,21 +107,26 @@ def staging_checks(source: Source, asset: dg.AssetKey) -> list[Check]:
         name="ledger_balances",
         blocking=True,
         description="Every line of every file that counts has landed, is quarantined or is blank, and every landed "
-        "row is in a staged Parquet file.",
+        "row is in a staged Parquet file; of those the ones staged last are opened. With a full look everything is "
+        "counted again.",
     )
     def ledger_balances(platform: dg.ResourceParam[Platform]) -> dg.AssetCheckResult:
+        look = platform.full_looks.begin(ledger_part(source.name))
+        right = not look.is_full or platform.files.recount(source.name)
         found = summary(platform)
         # A file that has left landing is not read again when the first day moves, and keeps its earlier days.
-        files = platform.files.staged_files([source.name], date.min, date.max)
+        staged = count_rows(platform.engine, source.name)
+        files = platform.files.last_staged(source.name, _FOOTERS)
         gone = lost_files(platform.lake, files)
         lost = {each.file.name for each in gone}
-        held = {each.file.name: each.file for each in files}
-        newest = [file for name, file in held.items() if name not in lost][-_FOOTERS:]
-        wrong = [file for file in newest if read_metadata(platform.lake.store.locate(file.name)).num_rows != file.rows]
-        staged = sum(file.rows for file in files)
+        held = {each.file.name: each.file for each in files if each.file.name not in lost}
+        locate = platform.lake.store.locate
+        wrong = [file for file in held.values() if read_metadata(locate(file.name)).num_rows != file.rows]
+        if look.is_full:
+            platform.full_looks.done(look)
         balanced = found.lines == found.landed + found.quarantined + found.blank and found.landed == staged
         return result(
-            balanced and not gone and not wrong,
+            balanced and right and not gone and not wrong,
             {
                 "files": found.files,
                 "lines": found.lines,
@@ -128,7 +134,8 @@ def staging_checks(source: Source, asset: dg.AssetKey) -> list[Check]:
                 "quarantined": found.quarantined,
                 "blank": found.blank,
                 "staged_rows": staged,
-                "staged_files": len(held),
+                "counts_corrected": not right,
+                "staged_files_looked_at": len(held) + len(lost),
                 "staged_files_missing": len(lost),
                 "staged_files_with_wrong_rows": len(wrong),
             },
@@ -142,11 +149,11 @@ def staging_checks(source: Source, asset: dg.AssetKey) -> list[Check]:
         "none.",
     )
     def contract(platform: dg.ResourceParam[Platform]) -> dg.AssetCheckResult:
-        files = platform.files.staged_files([source.name], platform.settings.first_day, date.max)
-        paths = {platform.settings.lake_dir / each.file.name for each in files}
+        files = platform.files.last_staged(source.name, _FOOTERS)
         # That a file is missing is told by `ledger_balances`.
-        written = {path: path.stat().st_mtime_ns for path in paths if path.exists()}
-        found = read_footers(sorted(written, key=written.__getitem__)[-_FOOTERS:], StagedEvents, beside=_BESIDE)
+        lost = {each.file.name for each in lost_files(platform.lake, files)}
+        held = [name for name in dict.fromkeys(each.file.name for each in files) if name not in lost]
+        found = read_footers([platform.lake.store.locate(name) for name in held], StagedEvents, beside=_BESIDE)
         wrong = sorted({name for names in found.differing.values() for name in names})
         return result(
             found.keep_contract,

@@ -8,7 +8,6 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -170,8 +169,8 @@ def _lake_contract(table: TableSpec) -> Check:
     def contract(context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform]) -> dg.AssetCheckResult:
         listed = platform.listed(table.name, checked_days(context, platform, table.name))
         paths = {path: day for day, files in listed.items() for path in platform.lake.paths(files)}
-        found = read_footers(map(Path, paths), table.contract)
-        wrong = sorted({paths[str(path)].isoformat() for path in found.differing})
+        found = read_footers(paths, table.contract)
+        wrong = sorted({paths[path].isoformat() for path in found.differing})
         return result(
             found.keep_contract,
             {"rows": found.rows, "nulls_in_required_columns": found.nulls, "days_with_other_columns": wrong[:10]},

@@ -77,23 +77,26 @@ def demo() -> None:
     from pipeline_assets.demo.findings import findings
     from pipeline_assets.demo.generator import build_demo, read_truth, unfinished, write_truth
     from pipeline_assets.demo.report import behaviour_report
+    from pipeline_assets.storage.opening import open_store
 
     with current_refresh(demo=True) as (platform, refresher):
-        landing = platform.settings.landing_dir
+        landing = open_store(platform.settings.landing_url)
         planted = platform.settings.demo_truth
         if config := unfinished(planted, datetime.now(UTC)):
             first_day, last_day = config.all_days[0], config.all_days[-1]
             console.print(f"Generating sample files of {first_day:%d %b %Y} to {last_day:%d %b %Y} in {landing} …")
             generated = build_demo(config)
             write_truth(replace(generated.truth, delivered=False), planted)
-            generated.write(landing)
+            for file in generated.files:
+                file.put(landing)
             first = refresher.run()
             if first.exit_code:
                 print_report(platform, first)
                 raise typer.Exit(first.exit_code)
             console.print("Two weeks are loaded. Now files arrive late:")
-            for path in generated.write_late_files(landing):
-                console.print(f"  {path.relative_to(landing)}")
+            for file in generated.late_files:
+                file.put(landing)
+                console.print(f"  {file.path}")
             write_truth(generated.truth, planted)
         report = refresher.run()
         print_report(platform, report)
@@ -106,8 +109,18 @@ def demo() -> None:
     raise typer.Exit(report.exit_code or int(not all(finding.agrees for finding in found)))
 
 
+Full = Annotated[
+    bool,
+    typer.Option(
+        "--full",
+        help="Look at everything in landing and the lake, and not only at what has changed since the last look; "
+        "otherwise that is done once an hour, see PIPELINE_FULL_LOOK.",
+    ),
+]
+
+
 @app.command()
-def refresh(as_json: AsJson = False) -> None:
+def refresh(as_json: AsJson = False, full: Full = False) -> None:
     """Load all that is pending and rebuild all that is stale.
 
     Progress goes to the terminal, or as a line now and then to the standard error output.
@@ -118,7 +131,7 @@ def refresh(as_json: AsJson = False) -> None:
     several the first in this order: 1, 3, 4, 5. 130: interrupted (Ctrl-C).
     """
     with current_refresh(quiet=as_json) as (platform, refresher):
-        report = refresher.run()
+        report = refresher.run(full=full)
         _print_refreshed(platform, report, as_json=as_json)
     raise typer.Exit(report.exit_code)
 
@@ -260,21 +273,20 @@ def adopt(
 ) -> None:
     """Make this database and this lake one deployment again, after one was lost, restored or moved without the other.
 
-    Stop everything that uses one of them first. Tables in the lake are removed, and refresh builds all of them again.
+    Stop everything that uses one of them first. No table in the lake counts any more, and refresh builds all of them
+    again.
     """
     from pipeline_assets.components.loading import declared
     from pipeline_assets.identity import adopt, found
     from pipeline_assets.platform import Platform
-    from pipeline_assets.tables.fixed import fixed_tables
     from pipeline_assets.undeclared import write_copy
 
     with current_settings() as settings:
         platform = Platform(settings, *declared(settings))
         console.print(escaped(found(settings)))
-        if not yes and not typer.confirm("Remove the tables in this lake, and build them again from this ledger?"):
+        if not yes and not typer.confirm("Forget the tables in this lake, and build them again from this ledger?"):
             raise typer.Exit(1)
-        # Those too that only what is no longer declared had asked for: the ledger may know nothing of them.
-        adopt(settings, sorted({*fixed_tables(), *platform.tables}))
+        adopt(settings)
         # The lake may remember the declarations of another ledger.
         write_copy(platform.lake.store, platform.memory().remembered)
         console.print("They are one deployment now. Build it: pipeline-assets refresh")

@@ -41,6 +41,7 @@ def current_settings(*, demo: bool = False) -> Generator[Settings]:
     from pipeline_assets.identity import IdentityError
     from pipeline_assets.postgres import PostgresError, is_lost
     from pipeline_assets.sources.loading import DeclarationError
+    from pipeline_assets.storage.store import StoreError
     from pipeline_assets.waiting import WaitedTooLong
 
     # What is waited for is told from the beginning.
@@ -54,7 +55,7 @@ def current_settings(*, demo: bool = False) -> Generator[Settings]:
         else:
             settings.require_declarations()
         yield settings
-    except (SettingsError, DeclarationError, PostgresError, IdentityError, WaitedTooLong) as error:
+    except (SettingsError, DeclarationError, PostgresError, IdentityError, StoreError, WaitedTooLong) as error:
         say(str(error), "red")
         raise typer.Exit(1) from None
     except (typer.Exit, typer.Abort, typer.BadParameter):
@@ -167,19 +168,15 @@ def current_refresh(*, demo: bool = False, quiet: bool = False) -> Generator[tup
 
 def readable(settings: Settings) -> "tuple[list[Source], Analyses, list[str]]":
     """The sources and analyses in which there is no mistake, and the mistakes in the others."""
-    from pipeline_assets.analyses.loading import read_analyses
+    from pipeline_assets.components.loading import Declarations
     from pipeline_assets.declarations.analyses import Analyses
-    from pipeline_assets.declarations.yaml_files import declaring_folder
-    from pipeline_assets.sources.loading import DeclarationError, read_sources
+    from pipeline_assets.declarations.problems import DeclarationError
 
     try:
-        folder = declaring_folder(settings)
+        found = Declarations(settings)
     except DeclarationError as error:
         return [], Analyses(), [str(error)]
-    sources, of_sources = read_sources(folder)
-    analyses, of_analyses = read_analyses(folder)
-    # A file that is no YAML is told by both.
-    return sources, analyses, list(dict.fromkeys([*of_sources, *of_analyses]))
+    return found.sources, found.analyses, found.mistakes
 
 
 def tell_mistakes(mistakes: Sequence[str]) -> None:

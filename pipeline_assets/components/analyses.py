@@ -6,7 +6,7 @@ import dagster as dg
 from dagster.components.scaffold.scaffold import scaffold_with
 from pydantic import BaseModel
 
-from pipeline_assets.components.declaring import settings_of
+from pipeline_assets.components.declaring import DeclaringComponent, attributes_of
 from pipeline_assets.declarations import analyses as declaration
 
 
@@ -80,31 +80,15 @@ class CurrenciesScaffolder(AnalysisScaffolder):
     example: ClassVar = {"reporting": "EUR", "rates": [{"currency": "USD", "rate": 0.92}]}
 
 
-class AnalysisComponent(dg.Component):
+class AnalysisComponent(DeclaringComponent):
     """What the components of analyses have in common."""
 
     model: ClassVar[type[declaration.Analysis]]
 
-    def __init__(self, analysis: declaration.Analysis) -> None:
-        """A component for a declared analysis."""
-        self.analysis = analysis
-
     @classmethod
     def get_model_cls(cls) -> type[BaseModel]:
         """The attributes in YAML are the analysis' declaration."""
-        return cls.model
-
-    @classmethod
-    def load(cls, attributes: Any, context: dg.ComponentLoadContext) -> "AnalysisComponent":
-        """Take over the attributes; an analysis without a name is called like its folder."""
-        # An analysis that needs no attributes may be declared by its type alone.
-        analysis = attributes if isinstance(attributes, cls.model) else cls.model.model_validate(attributes or {})
-        return cls(analysis.model_copy(update={"name": analysis.name or context.path.name}))
-
-    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
-        """Nothing of its own: what a table depends on is known where all declarations are, see `registry`."""
-        settings_of(context)
-        return dg.Definitions()
+        return attributes_of(cls.model)
 
 
 @scaffold_with(FunnelScaffolder)

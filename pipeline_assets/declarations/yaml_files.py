@@ -6,8 +6,9 @@ its shape is replaced by something harmless, so that the rest can be checked as 
 """
 
 import copy
+import os
 import types
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, TypeVar, Union, cast, get_args, get_origin
@@ -21,8 +22,13 @@ from pipeline_assets.declarations.problems import DeclarationError, Location, Pr
 from pipeline_assets.settings import PACKAGE_DIR, Settings
 
 DEFS_DIR = PACKAGE_DIR / "defs"
-FILE_NAMES = ("defs.yaml", "defs.yml")
+FILE_NAMES = ("defs.yaml", "defs.yml", "component.yaml")
+"""What Dagster calls such a file; of several in a folder the first of these counts."""
 
+FOLDERS = ("pipeline_assets.components.EventPipeline", "dagster.DefsFolderComponent")
+"""Types of components that look for others in the folders below theirs. Dagster looks below no other."""
+
+_TEMPLATES = ("{{", "{%")
 _TOP_LEVEL = ("type", "attributes", "template_vars_module", "requirements", "post_processing")
 _TIMESTAMP = "tag:yaml.org,2002:timestamp"
 _NULL = "tag:yaml.org,2002:null"
@@ -47,11 +53,28 @@ class Document:
         file: the file.
         type: the component it declares; empty if it names none.
         node: the parsed YAML.
+        number: which document of its file it is, from 0.
+        below: a file that declares a component in a folder above, so that Dagster does not look here; or None.
+        resolve: fills in a template such as `{{ env.X }}`, as Dagster does; None where nobody can.
     """
 
     file: Path
     type: str
     node: yaml.MappingNode
+    number: int = 0
+    below: Path | None = None
+    resolve: Callable[[str], Any] | None = None
+
+    @property
+    def place(self) -> tuple[Path, int]:
+        """By what Dagster tells documents apart: the folder, and which document of its file it is."""
+        return self.file.absolute().parent, self.number
+
+    @property
+    def is_templated(self) -> bool:
+        """Whether a value in its attributes is a template."""
+        entry = _entry(self.node, "attributes")
+        return entry is not None and any(True for _ in _templates(entry[1]))
 
     @property
     def line(self) -> int:
@@ -136,7 +159,9 @@ def documents(*folders: Path) -> Iterator[Document | str]:
 
     A folder that does not exist holds none. A file that is below two of the folders is read once.
     """
+    taken: dict[Path, Path] = {}
     for file in _files(folders):
+        below = next((taken[folder] for folder in file.parent.parents if folder in taken), None)
         try:
             nodes = list(yaml.compose_all(file.read_text(encoding="utf-8"), Loader=_Loader))
         except yaml.MarkedYAMLError as error:
@@ -145,10 +170,14 @@ def documents(*folders: Path) -> Iterator[Document | str]:
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             yield f"{file}:1:1: not valid YAML: {' '.join(str(error).split())}"
             continue
-        for node in nodes:
+        found = []
+        for number, node in enumerate(nodes):
             if isinstance(node, yaml.MappingNode):
                 kind = _entry(node, "type")
-                yield Document(file, str(kind[1].value) if kind else "", node)
+                found.append(Document(file, str(kind[1].value) if kind else "", node, number, below))
+        if found and not any(document.type in FOLDERS for document in found):
+            taken[file.parent] = file
+        yield from found
 
 
 def read(document: Document, kind: Kind[M]) -> tuple[Declared[M] | None, list[str]]:
@@ -161,8 +190,13 @@ def read(document: Document, kind: Kind[M]) -> tuple[Declared[M] | None, list[st
         for key, _ in document.node.value
         if key.value not in _TOP_LEVEL
     ]
+    if document.below is not None:
+        what = f"{document.below} declares something in a folder above, below which Dagster looks for nothing"
+        messages.append(document.at_type(f"{what}; move one of them into a folder of its own"))
     try:
         values = _attributes(document, kind)
+    except _TemplateError as error:
+        return None, [*messages, *error.messages]
     except yaml.MarkedYAMLError as error:
         return None, [*messages, _not_yaml(document.file, error)]
     if isinstance(values, str):
@@ -193,13 +227,17 @@ def read(document: Document, kind: Kind[M]) -> tuple[Declared[M] | None, list[st
 
 
 def _files(folders: Iterable[Path]) -> Iterator[Path]:
+    """The files below some folders, those of a folder before those below it."""
     seen: set[Path] = set()
-    for folder in folders:
-        for file in sorted(path for name in FILE_NAMES for path in folder.rglob(name)):
+    for top in folders:
+        for name, below, files in os.walk(top):
+            # As Dagster does: hidden folders are somebody else's, such as an editor's copies.
+            below[:] = sorted(each for each in below if not each.startswith(".") and each != "__pycache__")
+            folder = Path(name)
             # One folder may lie within the other.
-            if file.resolve() not in seen:
-                seen.add(file.resolve())
-                yield file
+            if (found := next((each for each in FILE_NAMES if each in files), None)) and folder.resolve() not in seen:
+                seen.add(folder.resolve())
+                yield folder / found
 
 
 def _start(node: yaml.Node) -> yaml.Mark:
@@ -228,7 +266,63 @@ def _attributes(document: Document, kind: Kind[M]) -> dict[Any, Any] | str:
         what = f": {_listing(needed)}" if needed else " with keys and values"
         mark = _start(entry[1] if entry else document.node)
         return _at(document.file, mark, f"{_article(kind.noun)} needs `attributes`{what}")
-    return yaml.constructor.SafeConstructor().construct_document(entry[1])
+    return _Constructor(document, entry[1]).construct_document(entry[1])
+
+
+class _TemplateError(Exception):
+    """Templates that cannot be filled in; the messages have their places."""
+
+    def __init__(self, messages: Sequence[str]) -> None:
+        super().__init__("\n".join(messages))
+        self.messages = list(messages)
+
+
+class _Constructor(yaml.constructor.SafeConstructor):
+    """Makes values of a document's nodes, in which templates are filled in.
+
+    Raises:
+        _TemplateError: with every template that cannot be.
+    """
+
+    def __init__(self, document: Document, node: yaml.Node) -> None:
+        super().__init__()
+        self._filled: dict[int, Any] = {}
+        messages = []
+        for template in _templates(node):
+            try:
+                self._filled[id(template)] = _filled(document, str(template.value))
+            except ValueError as error:
+                messages.append(_at(document.file, _start(template), str(error)))
+        if messages:
+            raise _TemplateError(messages)
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        if id(node) in self._filled:
+            return self._filled[id(node)]
+        return super().construct_object(node, deep)
+
+
+def _templates(node: yaml.Node) -> Iterator[yaml.ScalarNode]:
+    """The values in a node that are templates; keys are none, as for Dagster."""
+    if isinstance(node, yaml.MappingNode):
+        for _, value in node.value:
+            yield from _templates(value)
+    elif isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            yield from _templates(value)
+    elif isinstance(node, yaml.ScalarNode) and any(begin in str(node.value) for begin in _TEMPLATES):
+        yield node
+
+
+def _filled(document: Document, template: str) -> Any:
+    if document.resolve is None:
+        raise ValueError(f"{template} is a template, which only Dagster fills in: give the value itself")
+    value = document.resolve(template)
+    if value is None:
+        raise ValueError(
+            f"{template} gives no value: set what it names, or write a default: {{{{ env('X', 'default') }}}}"
+        )
+    return value
 
 
 def _listing(words: list[str]) -> str:

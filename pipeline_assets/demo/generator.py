@@ -1,5 +1,6 @@
 """Entrance of the demo's data: the same configuration always gives the same files, byte for byte, and their truth."""
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -18,6 +19,7 @@ from pipeline_assets.demo.model import DemoConfig, Faults, Progress
 from pipeline_assets.demo.traffic import simulate
 from pipeline_assets.demo.truth import FileTruth, Truth, read_truth, take_snapshot, write_truth
 from pipeline_assets.private import protected
+from pipeline_assets.storage.store import Store
 
 __all__ = [
     "Demo",
@@ -53,6 +55,11 @@ class DemoFile:
             temporary.write_bytes(self.content)
         temporary.replace(target)
         return target
+
+    def put(self, landing: Store) -> None:
+        """Put it into landing, wherever that is, unless an attempt before has."""
+        with suppress(FileExistsError):
+            landing.put(self.path, self.content)
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 
 from pipeline_assets.day_counts import DayCounts
-from pipeline_assets.digests import digest
 from pipeline_assets.ledger.catalogue import Snapshot, snapshot
+from pipeline_assets.ledger.counting import fingerprints
 from pipeline_assets.ledger.files import StagedFile
 from pipeline_assets.ledger.schema import IDENTIFIERS, builds, event_days, revisions
 from pipeline_assets.planning import (
@@ -66,6 +66,7 @@ class Claim:
             tables.
         files: the listed files of its inputs: all days of them that it may read. Inputs in PostgreSQL have none.
         staged: the staged files that it reads, of all days that it may read.
+        fingerprints: of what each of the days is built from.
     """
 
     table: str
@@ -74,14 +75,12 @@ class Claim:
     changed: frozenset[date] | None
     files: Snapshot
     staged: tuple[StagedFile, ...]
+    fingerprints: Mapping[date, str]
 
 
 def staged_fingerprints(staged: Iterable[StagedFile]) -> dict[date, str]:
     """Fingerprint of the staged files of each day."""
-    by_day: dict[date, list[str]] = {}
-    for file in staged:
-        by_day.setdefault(file.event_date, []).append(f"{file.source}/{file.content}/{file.declaration_version}")
-    return {day: digest(sorted(names)) for day, names in by_day.items()}
+    return fingerprints((file.source, file.event_date, file.content, file.declaration_version) for file in staged)
 
 
 class BuildLedger:
@@ -100,19 +99,17 @@ class BuildLedger:
 
     def staleness(
         self,
-        staged: Iterable[StagedFile],
+        staged: Mapping[date, str],
         *,
         until: date,
         of: str | None = None,
-        lost: Mapping[str, Collection[date]] | None = None,
     ) -> Staleness:
         """The stale days of every table up to `until`; days that never had rows are not stale.
 
         Args:
-            staged: all staged files that count.
+            staged: fingerprint of what is staged of each day.
             until: the current day.
             of: only this table is asked for, and what it is made of.
-            lost: days of tables whose rows are gone although they were built; they are stale.
         """
         specs = list(self._specs.values() if of is None else made_of(self._specs.values(), of))
         names = [spec.name for spec in specs]
@@ -120,8 +117,8 @@ class BuildLedger:
             booked = self._booked(connection, names, _between(self._since, until))
             revised = self._revised(connection, names, _between(self._since, until))
         # Days to come cannot be built yet; until they can, they are no input of their neighbours either.
-        files = {day: text for day, text in staged_fingerprints(staged).items() if self._since <= day <= until}
-        return compared(specs, files, booked, revised, lost or {})
+        files = {day: text for day, text in staged.items() if self._since <= day <= until}
+        return compared(specs, files, booked, revised)
 
     def _booked(self, connection: sa.Connection, tables: Iterable[str], days: _Among) -> dict[str, dict[date, str]]:
         """What some tables were built from on some days; `BUILDING` where a claim was not confirmed."""
@@ -225,12 +222,13 @@ class BuildLedger:
                 inputs = {name: {str(day): text for day, text in built[name].items()} for name in needed}
                 reading = {"version": spec.version, "inputs": inputs}
             changed = _changed_days(connection, table, reading) if reading else None
+            fingerprints = {day: combined(spec, day, existing, known, revised) for day in days}
             claim = insert(builds).values(
                 [
                     {
                         "asset": table,
                         "day": day,
-                        "inputs": combined(spec, day, existing, known, revised),
+                        "inputs": fingerprints[day],
                         "state": "building",
                         "run_id": run_id,
                         "read_since": since,
@@ -249,7 +247,8 @@ class BuildLedger:
                     },
                 )
             )
-        return Claim(table, tuple(days), run_id, None if changed is None else frozenset(changed), files, tuple(read))
+        days_changed = None if changed is None else frozenset(changed)
+        return Claim(table, tuple(days), run_id, days_changed, files, tuple(read), fingerprints)
 
     def _known(self, days: Iterable[date], until: date) -> list[date]:
         """Those of some days that can be read at all."""

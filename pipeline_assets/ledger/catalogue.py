@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from pipeline_assets.ledger.schema import lake_files, staged
+from pipeline_assets.planning import STAGING
 
 GRACE = timedelta(days=2)
 """How long a file stays in the store that no list names; longer than any run, see `ledger.builds.LONGEST_RUN`."""
@@ -124,6 +125,11 @@ def exchange(
 def drop(connection: sa.Connection, asset: str, days: Collection[date] | None = None) -> None:
     """Drop the list of some days of an asset, or of all."""
     _drop(connection, lake_files.c.asset == asset, _of(days))
+
+
+def drop_tables(connection: sa.Connection) -> None:
+    """Drop the lists of all tables; staged files stay listed."""
+    _drop(connection, ~lake_files.c.asset.startswith(f"{STAGING}/", autoescape=True))
 
 
 def drop_files(connection: sa.Connection, names: Collection[str]) -> None:

@@ -9,7 +9,21 @@ from sqlalchemy.dialects.postgresql import insert
 
 from pipeline_assets.ledger import catalogue
 from pipeline_assets.ledger.files import lock_source, staging_asset
-from pipeline_assets.ledger.schema import builds, contents, declarations, files, looks, quarantine, raw_columns, staged
+from pipeline_assets.ledger.full_looks import forget as forget_looks
+from pipeline_assets.ledger.schema import (
+    builds,
+    contents,
+    declarations,
+    files,
+    looks,
+    quarantine,
+    raw_columns,
+    seen_folders,
+    source_counts,
+    source_reasons,
+    staged,
+    staged_days,
+)
 from pipeline_assets.undeclared import SOURCE, Declaration
 
 # A run every minute need not write every minute.
@@ -143,7 +157,9 @@ def _remove_source(connection: sa.Connection, name: str) -> None:
     lock_source(connection, name)
     of_source = sa.select(files.c.content).where(files.c.source == name)
     hashes = list(connection.execute(of_source.distinct()).scalars())
-    for table in (quarantine, staged, files, raw_columns, looks):
+    forget_looks(connection, name)
+    kept = (staged_days, source_counts, source_reasons, seen_folders)
+    for table in (quarantine, staged, files, raw_columns, looks, *kept):
         connection.execute(sa.delete(table).where(table.c.source == name))
     catalogue.drop(connection, staging_asset(name))
     elsewhere = [

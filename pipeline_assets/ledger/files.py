@@ -17,10 +17,13 @@ from sqlalchemy.dialects.postgresql import ARRAY, insert
 
 from pipeline_assets.ledger import catalogue
 from pipeline_assets.ledger.catalogue import LakeFile
+from pipeline_assets.ledger.counting import counting, is_counted, recount
+from pipeline_assets.ledger.full_looks import ask, landing_part
 from pipeline_assets.ledger.schema import contents, files, lake_files, quarantine, schema_of, staged
 from pipeline_assets.locks import take_turn
 from pipeline_assets.sources.records.refused_lines import QuarantinedLine
 
+_TEXTS = ARRAY(sa.Text)
 # A booking takes a second or two, however large the files are.
 _LOCK_LIMIT_SECONDS = 10 * 60
 _LISTED = lake_files.c.dropped_at.is_(None)
@@ -120,12 +123,42 @@ class FileLedger:
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
 
-    def booked(self, source: str) -> dict[str, BookedFile]:
-        """The newest booking of every path of a source, by path."""
-        c = files.c
-        query = sa.select(c.path, c.content, c.rules, c.stamp, c.state, c.error).where(c.source == source, c.newest)
+    def has_files(self, source: str) -> bool:
+        """Whether a file of a source was ever booked."""
         with self._engine.connect() as connection:
-            return {row.path: BookedFile(*row) for row in connection.execute(query)}
+            return bool(connection.execute(sa.select(sa.exists().where(files.c.source == source))).scalar())
+
+    def not_as_booked(
+        self, source: str, declaration_version: str, stamps: Mapping[str, str]
+    ) -> dict[str, BookedFile | None]:
+        """Those of some paths of a source whose newest booking is of another state of the file, or of other rules.
+
+        Args:
+            source: the source.
+            declaration_version: version of its declaration.
+            stamps: of each path below landing, the stamp that its file has now.
+
+        Returns:
+            The newest booking of each such path; None where it has none.
+        """
+        if not stamps:
+            return {}
+        c = files.c
+        given = (
+            sa.func.unnest(
+                sa.bindparam("paths", list(stamps), _TEXTS), sa.bindparam("stamps", list(stamps.values()), _TEXTS)
+            )
+            .table_valued("path", "stamp")
+            .render_derived("given")
+        )
+        query = (
+            sa.select(given.c.path, c.content, c.rules, c.stamp, c.state, c.error)
+            .select_from(given)
+            .outerjoin(files, (c.source == source) & (c.path == given.c.path) & c.newest)
+            .where(c.stamp.is_distinct_from(given.c.stamp) | c.rules.is_distinct_from(declaration_version))
+        )
+        with self._engine.connect() as connection:
+            return {row.path: None if row.stamp is None else BookedFile(*row) for row in connection.execute(query)}
 
     def reserve(self, sizes: Mapping[str, int]) -> dict[str, datetime]:
         """The moment each of some contents was first seen; now, if it never was.
@@ -181,27 +214,28 @@ class FileLedger:
             booked = [each for each in bookings if each.content in counts]
             if not booked:
                 return list(bookings)
-            touched = _remove_staged(connection, source, loads)
-            landed = sorted({day for load in loads.values() for day in load.days})
-            numbers = catalogue.add(connection, [by_day[day] for day in landed], run_id)
-            rows = [
-                {
-                    "source": source,
-                    "content": content,
-                    "event_date": day,
-                    "rules": load.declaration_version,
-                    "rows": rows,
-                    "file": numbers[by_day[day].name],
-                }
-                for content, load in sorted(loads.items())
-                for day, rows in sorted(load.days.items())
-            ]
-            if rows:
-                connection.execute(sa.insert(staged), rows)
-            _renew_counts(connection, source, loads)
-            _copy_quarantine(connection, source, loads.values())
-            touched += _point(connection, source, booked, counts)
-            _drop_unused(connection, {row.file for row in touched})
+            with counting(connection, source, [each.content for each in booked], [each.path for each in booked]):
+                touched = _remove_staged(connection, source, loads)
+                landed = sorted({day for load in loads.values() for day in load.days})
+                numbers = catalogue.add(connection, [by_day[day] for day in landed], run_id)
+                rows = [
+                    {
+                        "source": source,
+                        "content": content,
+                        "event_date": day,
+                        "rules": load.declaration_version,
+                        "rows": rows,
+                        "file": numbers[by_day[day].name],
+                    }
+                    for content, load in sorted(loads.items())
+                    for day, rows in sorted(load.days.items())
+                ]
+                if rows:
+                    connection.execute(sa.insert(staged), rows)
+                _renew_counts(connection, source, loads)
+                _copy_quarantine(connection, source, loads.values())
+                touched += _point(connection, source, booked, counts)
+                _drop_unused(connection, {row.file for row in touched})
         return [each for each in bookings if each.content not in counts]
 
     def exchange_staged(self, merged: LakeFile, replaced: Iterable[StagedFile], *, run_id: str = "") -> int:
@@ -263,6 +297,34 @@ class FileLedger:
         with self._engine.connect() as connection:
             return staged_files(connection, sources, first, last)
 
+    def last_staged(self, source: str, most: int) -> list[StagedFile]:
+        """The staged rows of a source that count and are in the files that were written last, so many at most."""
+        s = staged.c
+        query = (
+            sa.select(s.source, s.content, s.rules, s.event_date, s.rows, *_FILE)
+            .join_from(staged, lake_files, lake_files.c.file == s.file)
+            .where(s.source == source)
+            .order_by(s.file.desc())
+            .limit(most)
+        )
+        with self._engine.connect() as connection:
+            return [StagedFile(*row[:5], LakeFile(*row[5:])) for row in connection.execute(query)]
+
+    def recount(self, source: str) -> bool:
+        """Count everything of a source again, and put right what was not kept right; whether all of it was.
+
+        Other bookings of the source wait only where something was wrong.
+        """
+        with self._engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
+            if is_counted(connection, source):
+                return True
+        with self._engine.begin() as connection:
+            lock_source(connection, source)
+            if is_counted(connection, source):
+                return True
+            recount(connection, source)
+        return False
+
     def kept_names(self, source: str, since: timedelta) -> set[str]:
         """Names of the staged files of a source that count, or did not so long ago."""
         f = lake_files.c
@@ -286,6 +348,8 @@ class FileLedger:
                 .where(files.c.source == source, files.c.content.in_(list(contents_)))
                 .values(rules="replay", stamp="replay")
             )
+            # Their folders have not changed.
+            ask(connection, landing_part(source))
 
 
 def staged_files(connection: sa.Connection, sources: Iterable[str], first: date, last: date) -> list[StagedFile]:

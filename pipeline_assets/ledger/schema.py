@@ -71,6 +71,15 @@ files = sa.Table(
 sa.Index("files_newest", files.c.source, files.c.path, unique=True, postgresql_where=files.c.newest)
 sa.Index("files_by_content", files.c.source, files.c.content)
 sa.Index("files_counted", files.c.source, files.c.content, unique=True, postgresql_where=files.c.state == "active")
+sa.Index("files_booked", files.c.source, files.c.booked_at)
+sa.Index("files_unreadable", files.c.source, postgresql_where=files.c.state == "unreadable")
+sa.Index(
+    "files_worst",
+    files.c.source,
+    files.c.quarantined,
+    files.c.path,
+    postgresql_where=(files.c.state == "active") & (files.c.quarantined > 0),
+)
 
 lake_files = sa.Table(
     "lake_files",
@@ -102,12 +111,95 @@ staged = sa.Table(
     sa.Column("rules", sa.Text, nullable=False),
     sa.Column("rows", sa.BigInteger, nullable=False),
     sa.Column("file", sa.BigInteger, sa.ForeignKey(lake_files.c.file), nullable=False),
+    sa.Column(
+        "late",
+        sa.Boolean,
+        nullable=False,
+        server_default=sa.false(),
+        comment="Whether the content was first booked after the events of the day had been built",
+    ),
     sa.CheckConstraint("rows > 0", name="staged_rows"),
     comment="The rows of each content and day, and the file of the lake that holds them, maybe among others: those are "
     "told apart by load_id.",
 )
 sa.Index("staged_by_day", staged.c.event_date)
 sa.Index("staged_by_file", staged.c.file)
+sa.Index("staged_written", staged.c.source, staged.c.file)
+
+staged_days = sa.Table(
+    "staged_days",
+    metadata,
+    sa.Column("source", sa.Text, primary_key=True),
+    sa.Column("day", sa.Date, primary_key=True),
+    sa.Column("fingerprint", sa.Numeric, nullable=False, comment="Sum of digests of the contents and their rules"),
+    sa.Column("rows", sa.BigInteger, nullable=False),
+    sa.Column("contents", sa.BigInteger, nullable=False, comment="Contents that have rows of the day"),
+    sa.CheckConstraint("rows >= contents and contents > 0", name="staged_days_not_empty"),
+    comment="What counts of each source and day, kept by every booking, so that nobody reads all files to know.",
+)
+
+source_counts = sa.Table(
+    "source_counts",
+    metadata,
+    sa.Column("source", sa.Text, primary_key=True),
+    *(
+        sa.Column(name, sa.BigInteger, nullable=False, comment=comment)
+        for name, comment in {
+            "files": "Files that count",
+            "repeats": "Further paths with equal content",
+            "superseded": "Bookings whose path has newer content",
+            "unreadable": "Files that cannot be read at all",
+            "lines": "Lines of the files that count",
+            "landed": "Rows staged of them",
+            "quarantined": "Lines of them in quarantine",
+            "blank": "Blank lines of them",
+            "late": "Rows of them that are late, see staged.late",
+        }.items()
+    ),
+    sa.CheckConstraint("lines = landed + quarantined + blank", name="source_counts_balance"),
+    sa.CheckConstraint(
+        "least(files, repeats, superseded, unreadable, landed, quarantined, blank, late) >= 0",
+        name="source_counts_not_negative",
+    ),
+    comment="Counts over the bookings of each source, kept by every booking.",
+)
+
+source_reasons = sa.Table(
+    "source_reasons",
+    metadata,
+    sa.Column("source", sa.Text, primary_key=True),
+    sa.Column("reason", sa.Text, primary_key=True),
+    sa.Column("lines", sa.BigInteger, nullable=False),
+    sa.CheckConstraint("lines > 0", name="source_reasons_not_empty"),
+    comment="Quarantined lines of the files that count, by reason, kept by every booking.",
+)
+
+full_looks = sa.Table(
+    "full_looks",
+    metadata,
+    sa.Column("part", sa.Text, primary_key=True, comment="What is looked at: landing/<source>, lake, …"),
+    sa.Column("asked", sa.BigInteger, nullable=False, comment="How often a full look was asked for"),
+    sa.Column("done_at", sa.TIMESTAMP(timezone=True), comment="When the last one began; null while one is asked for"),
+    comment="When each part of the deployment was last looked at as a whole; in between, only what has changed is.",
+)
+
+seen_folders = sa.Table(
+    "seen_folders",
+    metadata,
+    sa.Column("source", sa.Text, primary_key=True, comment="Empty for the look for files that no source takes"),
+    sa.Column("folder", sa.Text, primary_key=True, comment="Path below landing, . for landing itself"),
+    sa.Column("asked", sa.Text, nullable=False, comment="Digest of what was looked for"),
+    sa.Column("stamp", sa.Text, nullable=False, comment="Inode and times of the folder when it was listed"),
+    sa.Column("since", sa.TIMESTAMP(timezone=True), nullable=False, comment="When a look first saw this stamp"),
+    sa.Column("settled", sa.Boolean, nullable=False, comment="Whether it was listed long enough after it changed"),
+    sa.Column("folders", ARRAY(sa.Text), nullable=False, comment="Names of the folders in it that are looked into"),
+    sa.Column("watched", ARRAY(sa.Text), nullable=False, comment="Names of files that may still be written to"),
+    sa.Column("doubtful", sa.Text, comment="Kind of table that it is, if it is one"),
+    sa.Column("unclaimed", sa.BigInteger, nullable=False, comment="Files in it that no source takes"),
+    sa.Column("named", ARRAY(sa.Text), nullable=False, comment="Names of the first of those"),
+    comment="Folders of landing in which nothing was pending, so that they are not listed again until they change. "
+    "No row depends on it.",
+)
 
 quarantine = sa.Table(
     "quarantine",

@@ -3,11 +3,11 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
 
 import sqlalchemy as sa
 
-from pipeline_assets.ledger.schema import IDENTIFIERS, builds, contents, event_days, files, quarantine, staged
+from pipeline_assets.ledger.counting import COUNTS
+from pipeline_assets.ledger.schema import IDENTIFIERS, event_days, files, source_counts, source_reasons
 from pipeline_assets.sources.declaration import Source
 
 
@@ -54,48 +54,18 @@ def is_silent(source: Source, found: SourceSummary) -> bool:
 
 
 def summarise(engine: sa.Engine, source: str) -> SourceSummary:
-    """Count the files, lines and reasons of a source."""
-    f = files.c
-
-    def state(name: str) -> sa.ColumnElement[int]:
-        return sa.func.count().filter(f.state == name)
-
-    def total(column: sa.Column[int]) -> sa.ColumnElement[int]:
-        return sa.cast(sa.func.coalesce(sa.func.sum(column).filter(f.state == "active"), 0), sa.BigInteger)
-
+    """The counts that are kept of a source; see `counting`."""
+    f, c, r = files.c, source_counts.c, source_reasons.c
     age = sa.func.extract("epoch", sa.func.now() - sa.func.max(f.booked_at)) / 3600
-    counts = sa.select(
-        state("active").label("files"),
-        state("repeat").label("repeats"),
-        state("superseded").label("superseded"),
-        state("unreadable").label("unreadable"),
-        total(f.lines).label("lines"),
-        total(f.landed).label("landed"),
-        total(f.quarantined).label("quarantined"),
-        total(f.blank).label("blank"),
-        sa.cast(age, sa.Float).label("hours_since_newest"),
-    ).where(f.source == source)
-    counted = (files.c.source == source) & (files.c.state == "active")
-    late = (
-        sa.select(sa.cast(sa.func.coalesce(sa.func.sum(staged.c.rows), 0), sa.BigInteger()))
-        .join_from(staged, files, (f.source == staged.c.source) & (f.content == staged.c.content) & counted)
-        .join(contents, contents.c.content == staged.c.content)
-        .join(builds, (builds.c.asset == "events") & (builds.c.day == staged.c.event_date))
-        .where(contents.c.first_booked_at > builds.c.first_built_at)
-    )
-    q = quarantine.c
-    reasons = (
-        sa.select(q.reason, sa.func.count().label("lines"))
-        .join_from(quarantine, files, (f.source == q.source) & (f.content == q.content) & counted)
-        .group_by(q.reason)
-        .order_by(sa.func.count().desc(), q.reason)
-    )
+    newest = sa.select(sa.cast(age, sa.Float())).where(f.source == source)
+    counts = sa.select(*(c[name] for name in COUNTS)).where(c.source == source)
+    reasons = sa.select(r.reason, r.lines).where(r.source == source).order_by(r.lines.desc(), r.reason)
     with engine.connect() as connection:
-        numbers: dict[str, Any] = dict(connection.execute(counts).mappings().one())
+        numbers = connection.execute(counts).mappings().first() or dict.fromkeys(COUNTS, 0)
         return SourceSummary(
             **numbers,
-            late=connection.execute(late).scalar_one(),
-            reasons={row[0]: row[1] for row in connection.execute(reasons)},
+            reasons={row.reason: row.lines for row in connection.execute(reasons)},
+            hours_since_newest=connection.execute(newest).scalar_one(),
         )
 
 

@@ -11,6 +11,7 @@ from pipeline_assets.runs import under_way
 from pipeline_assets.sensors.backing_off import INPUTS_TAG, inputs_digest, must_wait
 from pipeline_assets.sensors.declaring import sensor
 from pipeline_assets.staging.landing import Refused
+from pipeline_assets.staging.walking import TooLongError
 
 # A file nobody has written to for this long is taken as complete. A wrong guess heals itself: newer content of a path
 # supersedes the older.
@@ -37,12 +38,13 @@ def new_files(
     ready: list[str] = []
     asked_for: list[object] = []
     for name in platform.sources:
-        if time.monotonic() > deadline:
+        try:
+            landing = platform.landing(name, seconds=deadline - time.monotonic())
+        except TooLongError:
             # No time left to look: the run will. What it finds is not known, so it was never asked for in vain.
             ready.append(name)
             asked_for.append(time.time_ns())
             continue
-        landing = platform.landing(name)
         pending = landing.files
         refused += landing.refused
         if any(time.time() - file.modified >= SETTLE_SECONDS for file in pending):

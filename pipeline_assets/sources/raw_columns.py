@@ -191,7 +191,14 @@ def drift(known: KnownColumns, since: datetime) -> list[Drift]:
     return found
 
 
-def in_words(findings: Sequence[object], most: int = 5) -> str:
-    """Some findings in one line."""
+def in_words(findings: Sequence[object], most: int = 5, *, of: int | None = None) -> str:
+    """Some findings in one line.
+
+    Args:
+        findings: the findings.
+        most: how many are named.
+        of: how many there are, where these are only the first.
+    """
     shown = "; ".join(map(str, findings[:most]))
-    return shown if len(findings) <= most else f"{shown}; and {len(findings) - most} more"
+    left = (len(findings) if of is None else of) - most
+    return shown if left <= 0 else f"{shown}; and {left} more"

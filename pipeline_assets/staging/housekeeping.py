@@ -3,31 +3,39 @@
 import logging
 import time
 from collections.abc import Iterable, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
 
 from pipeline_assets.ledger.catalogue import GRACE
-from pipeline_assets.ledger.files import FileLedger, StagedFile
+from pipeline_assets.ledger.files import FileLedger, StagedFile, staging_asset
 from pipeline_assets.private import protect
 from pipeline_assets.sources.staged_events import StagedEvents
 from pipeline_assets.sql import literal
 from pipeline_assets.staging.staged import CountedFile, counted_files
+from pipeline_assets.storage.local import LocalStore
 from pipeline_assets.storage.parquet import duckdb_path
+from pipeline_assets.storage.store import Store
 
 logger = logging.getLogger(__name__)
 
 VIEWS = "staging.duckdb"
 
 
-def write_views(lake: Path, staged: Iterable[StagedFile]) -> Path:
+def write_views(store: Store, staged: Iterable[StagedFile]) -> Path | None:
     """Write `staging.duckdb` afresh: one view per source over the staged files that count. Nothing depends on it.
 
+    There is none of a lake in an object store: what DuckDB reads there it reads through the process that opened it, and
+    who opens the views has no such thing.
+
     Args:
-        lake: the lake's folder.
+        store: the lake's.
         staged: all staged files that count.
     """
+    if not isinstance(store, LocalStore):
+        return None
+    lake = store.root
     final = lake / VIEWS
     if "\\" in str(lake):
         # A view outlives every alias, and DuckDB has no other way to write this.
@@ -68,34 +76,24 @@ def _rows(lake: Path, files: Sequence[CountedFile]) -> str:
     return f"select {columns}, {day} from read_parquet([{listed}], hive_partitioning = false)"  # noqa: S608 - quoted paths
 
 
-def remove_uncounted(lake: Path, source: str, ledger: FileLedger) -> int:
+def remove_uncounted(store: Store, source: str, ledger: FileLedger) -> int:
     """Remove staged files of a source that no list names, after the catalogue's time of grace; how many.
 
     A file that a load has put into the lake and not booked yet is not among them: it is young. None that is old begins
     to count, for no name is used again.
 
     Args:
-        lake: the lake's folder.
+        store: the lake's.
         source: the source.
         ledger: knows what counts, and when a file ceased to.
     """
-    folder = lake / "staging" / source
-    old = [path for path in folder.glob("*/*.parquet") if _is_old(path, GRACE)]
-    removed = 0
-    if old:
-        kept = {lake / name for name in ledger.kept_names(source, GRACE)}
-        for path in old:
-            if path not in kept:
-                path.unlink(missing_ok=True)
-                removed += 1
-    return removed
-
-
-def _is_old(path: Path, age: timedelta) -> bool:
-    try:
-        return time.time() - path.stat().st_mtime > age.total_seconds()
-    except FileNotFoundError:
-        return False
+    now = datetime.now(UTC)
+    old = [found.name for found in store.list(f"{staging_asset(source)}/") if now - found.modified > GRACE]
+    if not old:
+        return 0
+    removed = sorted(set(old) - set(ledger.kept_names(source, GRACE)))
+    store.delete(removed)
+    return len(removed)
 
 
 def _as_pattern(path: Path) -> str:

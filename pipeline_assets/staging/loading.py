@@ -12,7 +12,6 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import duckdb
 import pyarrow.parquet as pq
@@ -20,18 +19,19 @@ from sqlalchemy.exc import OperationalError
 
 from pipeline_assets.lake import Lake
 from pipeline_assets.ledger.catalogue import LakeFile
-from pipeline_assets.ledger.files import BookedFile, Booking, FileLedger, Load, staging_asset
+from pipeline_assets.ledger.files import Booking, FileLedger, Load, staging_asset
 from pipeline_assets.ledger.looks import Observer
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.access_logs import advice
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.sources.mapping import declaration_version_of
 from pipeline_assets.sources.records.cutting import UnreadableError
-from pipeline_assets.staging.landing import LandingFile, Listing, scan
+from pipeline_assets.staging.landing import LandingFile
+from pipeline_assets.staging.landings import open_landing
 from pipeline_assets.staging.scratch import spill_folder
 from pipeline_assets.staging.writing import Group, Member, Writer, unquoted
 from pipeline_assets.storage.opening import open_store
-from pipeline_assets.storage.store import StoreError
+from pipeline_assets.storage.store import StoreError, UnreachableError
 from pipeline_assets.waiting import WaitedTooLong
 
 logger = logging.getLogger(__name__)
@@ -98,33 +98,6 @@ class LoadSummary:
         return sum(outcome.quarantined for outcome in self.outcomes)
 
 
-def pending_files(
-    landing: Path,
-    pattern: str,
-    booked: Mapping[str, BookedFile],
-    declaration_version: str,
-    *,
-    follow_links: bool = False,
-) -> Listing:
-    """Files whose newest content has not been booked under the current declaration, and what in landing is refused.
-
-    Args:
-        landing: landing folder.
-        pattern: the source's glob pattern.
-        booked: the newest booking of every path.
-        declaration_version: version of the source's declaration.
-        follow_links: whether symbolic links may leave landing.
-    """
-    found = scan(landing, pattern, follow_links=follow_links)
-    files = [
-        file
-        for file in found.files
-        if (known := booked.get(file.name)) is None
-        or (known.stamp, known.declaration_version) != (file.stamp, declaration_version)
-    ]
-    return Listing(files, found.refused, found.doubtful)
-
-
 @dataclass(frozen=True)
 class _Task:
     """A file to load, and how often that was tried, this time included."""
@@ -168,6 +141,7 @@ class SourceLoader:
         self._ledger = ledger
         self._database = database
         self._lake = Lake(open_store(settings.lake_url), spill_folder(settings.scratch_dir))
+        self._landing = open_landing(settings)
         self._observer = observer
         self._run_id = run_id
         self._idle: list[Writer] = []
@@ -179,8 +153,11 @@ class SourceLoader:
         """Load files, each group of small ones in one ledger transaction.
 
         Args:
-            files: the files, as `pending_files` lists them.
+            files: the files, as `Landing.pending` lists them.
             report: called for every file when its group is done.
+
+        Raises:
+            UnreachableError: landing or the lake is in an object store that gives no answer.
         """
         summary = LoadSummary()
         waiting = deque(groups([_Task(file) for file in files]))
@@ -207,12 +184,17 @@ class SourceLoader:
     def _load_group(self, tasks: list[_Task]) -> _Done:
         try:
             return self._attempt(tasks)
+        except UnreachableError:
+            raise
         except Exception as error:
             # One file must not keep the others from being loaded: the one that does is found by halving.
             if len(tasks) > 1 and not isinstance(error, _OF_NO_FILE):
                 half = len(tasks) // 2
                 return _Done(left=[tasks[:half], tasks[half:]])
             return _Done([self._failed(task.file, error) for task in tasks])
+        finally:
+            for task in tasks:
+                task.file.release()
 
     def _failed(self, file: LandingFile, error: Exception) -> Outcome:
         if isinstance(error, FileNotFoundError):
@@ -230,7 +212,9 @@ class SourceLoader:
         for task in tasks:
             try:
                 read[task.file.name] = task.file.content()
-            except OSError as error:
+            except UnreachableError:
+                raise
+            except (OSError, StoreError) as error:
                 done.outcomes.append(self._failed(task.file, error))
         known = self._ledger.known(self._source.name, set(read.values()), self.declaration_version)
         for task in tasks:
@@ -294,15 +278,16 @@ class SourceLoader:
     def _again(self, tasks: Iterable[_Task], done: _Done) -> None:
         """Leave files to be loaded as they are now, unless that was tried often enough."""
         again: list[_Task] = []
-        landing, follow_links = self._settings.landing_dir, self._settings.follow_links
         for task in tasks:
             if task.attempt == _ATTEMPTS:
                 logger.warning("%s changes while it is read; it stays pending", task.file.name)
                 done.outcomes.append(Outcome(task.file.name, "busy"))
                 continue
             try:
-                file = LandingFile.at(task.file.path, landing, follow_links=follow_links)
-            except OSError as error:
+                file = self._landing.again(task.file)
+            except UnreachableError:
+                raise
+            except (OSError, StoreError) as error:
                 done.outcomes.append(self._failed(task.file, error))
             else:
                 again.append(_Task(file, task.attempt + 1))

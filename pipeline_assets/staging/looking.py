@@ -17,7 +17,8 @@ from pipeline_assets.sources.raw_columns import missing_columns, own_references
 from pipeline_assets.sources.records.cutting import Tally
 from pipeline_assets.sources.records.look import TEXT, Glance, Look
 from pipeline_assets.staging import reading
-from pipeline_assets.staging.landing import open_regular, some_files
+from pipeline_assets.staging.landing import open_regular
+from pipeline_assets.staging.walking import some_files
 
 # Of the records of a batch that are looked at: one in so many, but at least and at most so many.
 _ONE_IN = 25

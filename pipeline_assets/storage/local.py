@@ -176,16 +176,15 @@ class LocalStore:
                     continue
                 if least > whole and not least.startswith(whole):
                     continue
-                with suppress(*_MISSING):
-                    status = entry.stat()
-                    identity = (status.st_dev, status.st_ino)
-                    if identity not in way:
+                status = _status(entry)
+                identity = (status.st_dev, status.st_ino) if status else None
+                if identity is not None and identity not in way:
+                    with suppress(*_MISSING):
                         yield from self._below(folder / entry.name, start + entry.name, prefix, after, (*way, identity))
             elif after is None or whole > least:
-                with suppress(*_MISSING):
-                    status = entry.stat()
-                    if stat.S_ISREG(status.st_mode):
-                        yield _stat(start + entry.name, status)
+                status = _status(entry)
+                if status is not None and stat.S_ISREG(status.st_mode):
+                    yield _stat(start + entry.name, status)
 
     def _path(self, name: str) -> Path:
         return self.root / PurePosixPath(checked_name(name))
@@ -207,6 +206,16 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
     except OSError:
         # A link in a circle.
         return False
+
+
+def _status(entry: os.DirEntry[str]) -> os.stat_result | None:
+    """What an entry is; None if it is gone by now, or a link to nothing or in a circle."""
+    try:
+        return entry.stat()
+    except OSError as error:
+        if error.errno not in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}:
+            raise
+        return None
 
 
 def _moved(content: Path, path: Path) -> bool:

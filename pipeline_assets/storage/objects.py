@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from pipeline_assets.storage.access import Access
-from pipeline_assets.storage.store import DRAFTS, Stat, StoreError, checked_name
+from pipeline_assets.storage.store import (
+    DRAFTS,
+    InvalidNameError,
+    ReplacedError,
+    Stat,
+    StoreError,
+    UnreachableError,
+    checked_name,
+)
 from pipeline_assets.storage_urls import Remote
 
 if TYPE_CHECKING:
@@ -200,7 +208,7 @@ class ObjectStore:
                 return obstore.get(self._client, name, options=cast(Any, options)).bytes().to_bytes()
             except FileNotFoundError as error:
                 self._refuse_missing_bucket(error)
-                raise StoreError(f"{self.locate(name)} was removed while it was read.") from None
+                raise ReplacedError(f"{self.locate(name)} was removed while it was read.") from None
 
     @cached_property
     def _client(self) -> "Client":
@@ -225,7 +233,8 @@ class ObjectStore:
         except BaseError as error:
             place = f"{self.url}/{name}".rstrip("/")
             # The library's own message may quote the store's answer, and that the token of the request.
-            raise StoreError(f"{place} cannot be {done}: {_reason(error, self._access)}") from None
+            kind, reason = _explain(error, self._access)
+            raise kind(f"{place} cannot be {done}: {reason}") from None
 
 
 class Pieces:
@@ -297,10 +306,10 @@ _HINTS = {
     "SlowDown": "the store asks to be slower, again and again. Start again later.",
 }
 _STATUS_HINTS = {
-    "401": f"the credentials are refused. {_KEYS}",
-    "403": "access is denied. These credentials need the rights to list, read, write and delete there.",
-    "404": "it is not there.",
-    "412": "it was replaced meanwhile. Objects are written once; deliver the new content under a new name.",
+    401: f"the credentials are refused. {_KEYS}",
+    403: "access is denied. These credentials need the rights to list, read, write and delete there.",
+    404: "it is not there.",
+    412: "it was replaced meanwhile. Objects are written once; deliver the new content under a new name.",
 }
 
 
@@ -310,21 +319,25 @@ def _code(error: Exception) -> str:
     return found[1] if found else ""
 
 
-def _reason(error: Exception, access: Access) -> str:
-    """What is wrong and what to do, without anything of the request."""
+def _explain(error: Exception, access: Access) -> tuple[type[StoreError], str]:
+    """The kind of an error, and what is wrong and what to do, without anything of the request."""
     from obstore.exceptions import InvalidPathError
 
     text = str(error)
     if isinstance(error, InvalidPathError):
-        return f"{text.splitlines()[0]}. Rename or delete the object."
-    if hint := _HINTS.get(_code(error)):
-        return hint
-    if status := re.search(r"status code: (\d{3})", text):
-        said = f"the store answered {status[1]} {_code(error)}".rstrip()
-        return f"{said}: {_STATUS_HINTS.get(status[1], 'see its own log, and start again.')}"
+        return InvalidNameError, f"{text.splitlines()[0]}. Rename or delete the object."
+    code = _code(error)
+    status = re.search(r"status code: (\d{3})", text)
+    number = int(status[1]) if status else 0
+    kind = UnreachableError if number >= 500 or number == 429 else ReplacedError if number == 412 else StoreError
+    if hint := _HINTS.get(code):
+        return kind, hint
     if access.is_about_credentials(text):
-        return access.no_credentials
-    return (
+        return StoreError, access.no_credentials
+    if status:
+        said = f"the store answered {number} {code}".rstrip()
+        return kind, f"{said}: {_STATUS_HINTS.get(number, 'see its own log, and start again.')}"
+    return UnreachableError, (
         f"the store at {access.endpoint} cannot be reached, or did not answer in time. See that it runs and that this "
         "machine may reach it, and start again."
     )

@@ -19,6 +19,18 @@ class StoreError(RuntimeError):
     """The store refused, or cannot be reached; the message says where, why and what to do, and holds no secret."""
 
 
+class UnreachableError(StoreError):
+    """The store gave no answer within the time, or only that it cannot at the moment: so it will be for all objects."""
+
+
+class ReplacedError(StoreError):
+    """An object was replaced or removed while it was read."""
+
+
+class InvalidNameError(StoreError):
+    """There is an object that cannot be named here, so that those beside it cannot be listed either."""
+
+
 @dataclass(frozen=True)
 class Stat:
     """What a store knows of an object without reading it.

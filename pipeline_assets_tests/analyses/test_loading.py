@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from pipeline_assets.analyses.loading import (
-    declared_analyses,
     load_analyses,
     properties_without_source,
 )
+from pipeline_assets.components.loading import declared
 from pipeline_assets.declarations.analyses import (
     ATTRIBUTION_MODELS,
     Analyses,
@@ -48,7 +48,7 @@ def mistakes(folder: Path, text: str, name: str = "mine") -> list[str]:
 
 
 def test_the_packages_own_analyses_are_those_of_the_demo(tmp_path: Path):
-    analyses = declared_analyses(Settings.for_data_dir(tmp_path))
+    _, analyses = declared(Settings.for_data_dir(tmp_path))
     (funnel,) = analyses.funnels
     assert (funnel.name, funnel.properties, funnel.by, funnel.mode) == (
         "checkout_funnel",
@@ -486,16 +486,16 @@ def test_a_declaration_is_not_told_to_be_unknown_because_of_another_mistake_in_i
 
 def test_the_analyses_of_the_deployments_folder_take_the_place_of_the_demos(tmp_path: Path):
     declare(tmp_path, FUNNEL, "own")
-    analyses = declared_analyses(Settings.for_data_dir(tmp_path, defs_dir=tmp_path))
+    _, analyses = declared(Settings.for_data_dir(tmp_path, defs_dir=tmp_path))
     assert [analysis.name for analysis in analyses.tables] == ["own"]
     assert analyses.currencies is None
-    demo = declared_analyses(Settings.for_data_dir(tmp_path))
+    _, demo = declared(Settings.for_data_dir(tmp_path))
     assert "checkout_funnel" in [analysis.name for analysis in demo.tables]
 
 
 def test_a_folder_of_declarations_that_does_not_exist_is_told(tmp_path: Path):
     with pytest.raises(DeclarationError, match="PIPELINE_DEFS_DIR names no folder"):
-        declared_analyses(Settings.for_data_dir(tmp_path, defs_dir=tmp_path / "absent"))
+        declared(Settings.for_data_dir(tmp_path, defs_dir=tmp_path / "absent"))
 
 
 def test_properties_that_no_source_states_are_only_noted(tmp_path: Path):

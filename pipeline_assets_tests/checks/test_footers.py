@@ -11,10 +11,10 @@ from pipeline_assets_tests.transforms.frames import staged, staged_frame
 STAGED = staged_frame([staged(1), staged(2)]).drop("event_date")
 
 
-def write(path: Path, frame: pl.DataFrame, *, statistics: bool = True) -> Path:
+def write(path: Path, frame: pl.DataFrame, *, statistics: bool = True) -> str:
     table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
     pq.write_table(table, path, write_statistics=statistics, row_group_size=1)
-    return path
+    return str(path)
 
 
 def test_files_that_keep_the_contract_may_have_their_columns_in_any_order(tmp_path: Path) -> None:

@@ -12,8 +12,9 @@ import pytest
 import yaml
 from dagster.components.scaffold.scaffold import NoParams, get_scaffolder
 
+from pipeline_assets.build import build_defs
 from pipeline_assets.components import EventPipeline, EventSource
-from pipeline_assets.components.loading import component_definitions, importable_as
+from pipeline_assets.components.loading import importable_as
 from pipeline_assets.declarations.problems import DeclarationError
 from pipeline_assets.settings import Settings
 from pipeline_assets_tests.analyses.declaring import CONVERSION, FUNNEL
@@ -62,15 +63,23 @@ def refusal(project: Path) -> str:
 def test_it_brings_all_that_is_declared_below_it_and_python_files_beside_that(new_project: Callable[..., Path]) -> None:
     project = new_project()
     add_pipeline(project)
-    expected = {"events", "sessions", "weekly", "acme/staging/clicks", "acme/events", "acme/sessions"}
+    expected = {"events", "sessions", "weekly", "acme/staging/clicks", "acme/staged_days"}
+    expected |= {"acme/events", "acme/sessions"}
     assert load(project) == expected
     (project / ".env").write_text("PIPELINE_DEFS_DIR=pipelined/defs/clickstream\nPIPELINE_TABLES=sessions\n")
     # Only where it stands does the command line find it, as Dagster does.
-    assert set(keys(component_definitions(Settings.for_project(project)))) == {"staging/clicks", "weekly"}
+    found = build_defs(Settings.for_project(project)).resolve_asset_graph().get_all_asset_keys()
+    without_namespace = {"events", "sessions", "staging/clicks", "staged_days", "weekly"}
+    assert {key.to_user_string() for key in found} == without_namespace | {"acme/sessions"}
 
 
-def keys(definitions: dg.Definitions) -> list[str]:
-    return [spec.key.to_user_string() for asset in definitions.assets or [] for spec in getattr(asset, "specs", [])]
+def test_what_its_file_says_of_its_assets_holds_for_all_of_them(new_project: Callable[..., Path]) -> None:
+    project = new_project()
+    file = add_pipeline(project) / "defs.yaml"
+    file.write_text(f"{PIPELINE}post_processing:\n  assets: [{{attributes: {{tags: {{team: growth}}}}}}]\n")
+    specs = dg.load_from_defs_folder(path_within_project=project).resolve_all_asset_specs()
+    tagged = {spec.key.to_user_string() for spec in specs if spec.tags.get("team") == "growth"}
+    assert tagged == {"weekly", "acme/staging/clicks", "acme/staged_days", "acme/events", "acme/sessions"}
 
 
 def test_settings_that_name_another_folder_are_refused_with_what_to_put_into_the_file(
@@ -85,13 +94,13 @@ def test_settings_that_name_another_folder_are_refused_with_what_to_put_into_the
         "PIPELINE_DEFS_DIR=pipelined/defs/clickstream, and take it out of the environment."
     )
     with pytest.raises(DeclarationError, match=r"clickstream/defs\.yaml:1:7: an EventPipeline within another"):
-        component_definitions(Settings.for_project(project))
+        build_defs(Settings.for_project(project))
 
 
 def test_nothing_else_stands_in_its_file(tmp_path: Path) -> None:
     (tmp_path / "defs.yaml").write_text(f"{PIPELINE}---\n{CONVERSION}")
     with pytest.raises(DeclarationError, match=r"defs\.yaml:3:7: nothing else is declared in the file of an"):
-        component_definitions(Settings.for_data_dir(tmp_path, defs_dir=tmp_path))
+        build_defs(Settings.for_data_dir(tmp_path, defs_dir=tmp_path))
 
 
 def test_a_second_one_is_refused_with_both_places(new_project: Callable[..., Path]) -> None:
@@ -152,7 +161,8 @@ def test_scaffolding_one_writes_what_the_command_line_needs_and_nothing_that_is_
 
 def test_an_empty_one_declares_nothing_yet(tmp_path: Path) -> None:
     (tmp_path / "defs.yaml").write_text(PIPELINE)
-    assert not component_definitions(Settings.for_data_dir(tmp_path, defs_dir=tmp_path)).assets
+    keys = build_defs(Settings.for_data_dir(tmp_path, defs_dir=tmp_path)).resolve_asset_graph().get_all_asset_keys()
+    assert not [key for key in keys if key.path[0] == "staging"]
 
 
 def test_a_folder_is_imported_as_its_project_calls_it_and_any_other_under_a_name_of_its_own(tmp_path: Path) -> None:

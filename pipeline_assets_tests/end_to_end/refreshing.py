@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
@@ -64,13 +64,18 @@ class Point:
 
 
 def start_refresh(
-    data_dir: Path, dies_at: Point | None = None, *, tables: Sequence[str] = BACKBONE_TABLES
+    data_dir: Path,
+    dies_at: Point | None = None,
+    *,
+    tables: Sequence[str] = BACKBONE_TABLES,
+    variables: Mapping[str, str] | None = None,
 ) -> ForkServerProcess:
     """Start `pipeline-assets refresh` on a data folder, in a process group of its own.
 
-    Its words go to `refresh.log` in that folder. It makes some tables, or all where none are named.
+    Its words go to `refresh.log` in that folder. It makes some tables, or all where none are named. The variables are
+    set in its environment beside those of the data folder.
     """
-    process = _CONTEXT.Process(target=_refresh, args=(data_dir, dies_at, tuple(tables)))
+    process = _CONTEXT.Process(target=_refresh, args=(data_dir, dies_at, tuple(tables), dict(variables or {})))
     process.start()
     return process
 
@@ -102,7 +107,7 @@ def kill_postgres(data_dir: Path) -> None:
     psutil.wait_procs(processes, timeout=10)
 
 
-def _refresh(data_dir: Path, dies_at: Point | None, tables: Sequence[str]) -> None:
+def _refresh(data_dir: Path, dies_at: Point | None, tables: Sequence[str], variables: Mapping[str, str]) -> None:
     os.setsid()
     if dies_at:
         dies_at.arm()
@@ -111,6 +116,7 @@ def _refresh(data_dir: Path, dies_at: Point | None, tables: Sequence[str]) -> No
     os.environ["PIPELINE_DATA_DIR"] = str(data_dir)
     os.environ["PIPELINE_TABLES"] = ",".join(tables)
     os.environ["PIPELINE_FIRST_DAY"] = FIRST_DAY.isoformat()
+    os.environ.update(variables)
     log = os.open(data_dir / "refresh.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)

@@ -117,7 +117,7 @@ def test_every_asset_has_a_description_a_group_kinds_and_its_columns(definitions
 def test_every_asset_has_a_check_that_blocks(definitions: dg.Definitions) -> None:
     graph = definitions.resolve_asset_graph()
     blocking = {key.asset_key for key in graph.asset_check_keys if graph.get(key).blocking}
-    assert blocking == {spec.key for spec in definitions.resolve_all_asset_specs()}
+    assert blocking == set(graph.materializable_asset_keys)
 
 
 def test_every_check_and_sensor_has_a_description(definitions: dg.Definitions) -> None:

@@ -66,6 +66,8 @@ def test_a_lost_file_of_events_is_stale_and_made_again_and_no_table_loses_a_row(
     before = built.everything()
     lost = part(built, 3)
     harm(lost)
+    built.platform.full_looks.ask()
+    built.platform.look_for_lost()
     assert built.platform.staleness().tables["events"] == {date(2026, 3, 3)}
     with pytest.raises(LostRowsError, match=f"1 listed files are missing or have another size.*{lost.name}"):
         built.platform.listed(EVENTS, [date(2026, 3, 3)])
@@ -79,10 +81,12 @@ def test_a_lost_file_of_events_is_stale_and_made_again_and_no_table_loses_a_row(
     assert found["events"].height == before["events"].height + 1
 
 
-def test_a_refresh_after_a_loss_makes_the_same_rows_again(built: Deployment) -> None:
+def test_a_full_look_after_a_loss_makes_the_same_rows_again(built: Deployment) -> None:
     before = built.everything()
     for day in (1, 5):
         part(built, day).unlink()
+    assert built.refreshed().idle
+    built.platform.full_looks.ask()
     assert not built.refreshed().idle
     assert differences(built.everything(), before) == {}
     assert built.refreshed().idle
@@ -101,8 +105,9 @@ def test_a_table_that_reads_a_lost_day_fails_and_names_the_file_and_its_day_is_s
     assert built.sql(stale) == [("events", date(2026, 3, 3)), ("sessions", date(2026, 3, 3))]
 
 
-def test_every_load_restores_staged_files_that_are_lost(built: Deployment) -> None:
+def test_a_load_with_a_full_look_restores_staged_files_that_are_lost(built: Deployment) -> None:
     before = built.everything()
+    built.platform.full_looks.ask()
     for path in built.settings.lake_dir.glob("staging/clicks/2026-03-0[23]/*.parquet"):
         path.unlink()
     result = built.definitions.resolve_job_def(LOAD_JOB).execute_in_process(

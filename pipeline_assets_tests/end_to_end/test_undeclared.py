@@ -12,7 +12,7 @@ import pytest
 from dagster import AssetCheckKey, AssetKey
 
 from pipeline_assets import retiring as retiring_module
-from pipeline_assets.analyses.loading import declared_analyses
+from pipeline_assets.components.loading import declared
 from pipeline_assets.declarations.problems import DeclarationError
 from pipeline_assets.io_managers.lake import LakeIOManager
 from pipeline_assets.jobs import BUILD_JOB
@@ -21,7 +21,6 @@ from pipeline_assets.leftovers import LeftoverError
 from pipeline_assets.platform import Platform
 from pipeline_assets.retiring import RetireError, Retiring
 from pipeline_assets.sensors.stale_days import stale_days
-from pipeline_assets.sources.loading import declared_sources
 from pipeline_assets.undeclared import SOURCE, read_copy
 from pipeline_assets_tests.end_to_end.deployment import (
     BACKBONE_TABLES,
@@ -70,7 +69,7 @@ def change(deployment: Deployment, **changes: Any) -> None:
 def retiring(deployment: Deployment) -> Retiring:
     """What `pipeline-assets retire` works with."""
     settings = deployment.settings
-    return Retiring(settings, declared_sources(settings), declared_analyses(settings), deployment.instance)
+    return Retiring(settings, *declared(settings), deployment.instance)
 
 
 def retire(deployment: Deployment, name: str) -> int:

@@ -14,10 +14,11 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
-from pipeline_assets.analyses.loading import declared_analyses, load_analyses
+from pipeline_assets.analyses.loading import load_analyses
+from pipeline_assets.components import loading
 from pipeline_assets.registry import collect
 from pipeline_assets.settings import Settings
-from pipeline_assets.sources.loading import declared_sources, load_sources
+from pipeline_assets.sources.loading import load_sources
 from pipeline_assets.tables.declarations import Declarations
 from pipeline_assets.tables.spec import EVENTS
 from pipeline_assets_tests.end_to_end.deployment import WHERE_FROM, Deployment, differences, failed
@@ -45,7 +46,8 @@ def whole(new_deployment: NewDeployment, tmp_path_factory: pytest.TempPathFactor
         folder = tmp_path_factory.mktemp("declared")
         declare(folder, names)
         declared = Settings.for_data_dir(folder, defs_dir=folder)
-        tables = tuple(collect(Declarations(tuple(declared_sources(declared)), declared_analyses(declared))))
+        sources, analyses = loading.declared(declared)
+        tables = tuple(collect(Declarations(tuple(sources), analyses)))
         return new_deployment(tables=tables, timezone=timezone, first_day=FIRST_DAY, defs_dir=folder)
 
     return make

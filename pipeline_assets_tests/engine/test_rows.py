@@ -45,7 +45,7 @@ HITS = replace(ALL_HITS, partition_column="day", figures=(Figure("total", "n"),)
 
 
 def claim(*days: date) -> Claim:
-    return Claim("hits", days or DAYS, "run", None, {}, ())
+    return Claim("hits", days or DAYS, "run", None, {}, (), {})
 
 
 def hits(day: date, *ids: str) -> pl.DataFrame:

@@ -12,6 +12,7 @@ from pipeline_assets.ledger.builds import (
     book_revisions,
     confirmation,
     require_all,
+    staged_fingerprints,
 )
 from pipeline_assets.ledger.catalogue import LakeFile
 from pipeline_assets.ledger.files import StagedFile
@@ -68,19 +69,19 @@ def confirm(engine: sa.Engine, table: str, days: list[date], run: str) -> None:
 def test_a_day_is_stale_until_every_table_was_built_from_what_is_there(engine: sa.Engine) -> None:
     files = staged(1, 2, 3)
     ledger = BuildLedger(engine, RECIPES)
-    assert ledger.staleness(files, until=LAST).tables == {
+    assert ledger.staleness(staged_fingerprints(files), until=LAST).tables == {
         "events": set(march(1, 2, 3)),
         "sessions": set(march(1, 2, 3)),
     }
     build(engine, RECIPES, files, march(1, 2, 3))
-    assert ledger.staleness(files, until=LAST).tables == {"events": set(), "sessions": set()}
+    assert ledger.staleness(staged_fingerprints(files), until=LAST).tables == {"events": set(), "sessions": set()}
 
 
 def test_a_late_file_makes_stale_only_its_day_and_the_neighbours_that_read_it(engine: sa.Engine) -> None:
     days = list(range(1, 11))
     build(engine, RECIPES, staged(*days), march(*days))
     late = [*staged(*days), *staged(5, content="late")]
-    assert BuildLedger(engine, RECIPES).staleness(late, until=LAST).tables == {
+    assert BuildLedger(engine, RECIPES).staleness(staged_fingerprints(late), until=LAST).tables == {
         # The day after it looks back for duplicates; sessions look one day to either side of both.
         "events": set(march(5, 6)),
         "sessions": set(march(4, 5, 6, 7)),
@@ -91,15 +92,15 @@ def test_a_day_that_loses_its_rows_is_rebuilt_empty(engine: sa.Engine) -> None:
     build(engine, RECIPES, staged(1, 2, 3), march(1, 2, 3))
     left = staged(1, 2)
     ledger = BuildLedger(engine, RECIPES)
-    assert date(2026, 3, 3) in ledger.staleness(left, until=LAST).tables["events"]
+    assert date(2026, 3, 3) in ledger.staleness(staged_fingerprints(left), until=LAST).tables["events"]
     build(engine, RECIPES, left, march(1, 2, 3))
-    assert not any(ledger.staleness(left, until=LAST).tables.values())
+    assert not any(ledger.staleness(staged_fingerprints(left), until=LAST).tables.values())
 
 
 def test_a_new_version_makes_every_day_of_its_table_and_of_those_that_read_it_stale(engine: sa.Engine) -> None:
     build(engine, RECIPES, staged(1, 2), march(1, 2))
     newer = [Planned("events", "2", RECIPES[0].inputs), RECIPES[1]]
-    assert BuildLedger(engine, newer).staleness(staged(1, 2), until=LAST).tables == {
+    assert BuildLedger(engine, newer).staleness(staged_fingerprints(staged(1, 2)), until=LAST).tables == {
         "events": set(march(1, 2)),
         "sessions": set(march(1, 2)),
     }
@@ -109,14 +110,17 @@ def test_days_to_come_are_not_stale_and_do_not_keep_their_neighbours_stale(engin
     files = staged(1, 2)
     ledger = BuildLedger(engine, RECIPES)
     build(engine, RECIPES, staged(1), march(1))
-    assert ledger.staleness(files, until=date(2026, 3, 1)).tables == {"events": set(), "sessions": set()}
+    assert ledger.staleness(staged_fingerprints(files), until=date(2026, 3, 1)).tables == {
+        "events": set(),
+        "sessions": set(),
+    }
 
 
 def test_a_killed_run_leaves_its_days_stale_even_if_the_inputs_return_to_what_was_built(engine: sa.Engine) -> None:
     build(engine, RECIPES, staged(1), march(1))
     ledger = BuildLedger(engine, RECIPES)
     ledger.claim("events", march(1), "killed", staged=those_of(staged(1, content="other")))
-    assert ledger.staleness(staged(1), until=LAST).tables["events"] == set(march(1))
+    assert ledger.staleness(staged_fingerprints(staged(1)), until=LAST).tables["events"] == set(march(1))
 
 
 def test_an_overtaken_run_may_not_publish(engine: sa.Engine) -> None:
@@ -135,13 +139,16 @@ def test_a_run_whose_inputs_were_rebuilt_while_it_read_them_leaves_its_days_stal
     ledger.claim("events", march(3), "other", staged=those_of(staged(2, 3)))
     confirm(engine, "events", march(3), "other")
     confirm(engine, "sessions", march(1, 2, 3), "slow")
-    assert ledger.staleness(staged(1, 2, 3), until=LAST).tables == {"events": set(), "sessions": set(march(2, 3))}
+    assert ledger.staleness(staged_fingerprints(staged(1, 2, 3)), until=LAST).tables == {
+        "events": set(),
+        "sessions": set(march(2, 3)),
+    }
 
 
 def test_days_before_the_first_day_are_not_asked_for(engine: sa.Engine) -> None:
     build(engine, RECIPES, staged(1, 2, 3), march(1, 2, 3))
     newer = [Planned("events", "2", RECIPES[0].inputs), RECIPES[1]]
-    found = BuildLedger(engine, newer, since=date(2026, 3, 2)).staleness(staged(2, 3), until=LAST)
+    found = BuildLedger(engine, newer, since=date(2026, 3, 2)).staleness(staged_fingerprints(staged(2, 3)), until=LAST)
     assert found.tables["events"] == set(march(2, 3))
 
 
@@ -164,7 +171,7 @@ def run(
 ) -> list[str]:
     """Build what the first request asks for; what it was."""
     ledger = BuildLedger(engine, recipes, since=since)
-    stale = ledger.staleness(files, until=LAST)
+    stale = ledger.staleness(staged_fingerprints(files), until=LAST)
     request = stale.requests()[0]
     name = f"run {ledger.now()}"
     for recipe in recipes:
@@ -186,8 +193,8 @@ def test_a_table_without_partitions_is_stale_as_soon_as_any_day_of_its_inputs_is
     everything = ["events", "sessions", "identities", "person_days", "users"]
     assert run(engine, staged(1, 2), {}) == ["2026-03-01 to 2026-03-02", *everything]
     ledger = BuildLedger(engine, MODEL)
-    assert not any(ledger.staleness(staged(1, 2), until=LAST).tables.values())
-    found = ledger.staleness(staged(1, 2, 3), until=LAST).tables
+    assert not any(ledger.staleness(staged_fingerprints(staged(1, 2)), until=LAST).tables.values())
+    found = ledger.staleness(staged_fingerprints(staged(1, 2, 3)), until=LAST).tables
     assert (found["identities"], found["users"]) == ({UNPARTITIONED}, {UNPARTITIONED})
     assert found["person_days"] == set(march(2, 3))
 
@@ -197,17 +204,17 @@ def test_only_the_days_are_stale_of_which_a_table_without_partitions_says_someth
     run(engine, staged(1, 2), {first: "a", second: "b"})
     # Its own step books the revisions, and the days built after it in the same run have seen them.
     ledger = BuildLedger(engine, MODEL)
-    assert not any(ledger.staleness(staged(1, 2), until=LAST).tables.values())
+    assert not any(ledger.staleness(staged_fingerprints(staged(1, 2)), until=LAST).tables.values())
     with engine.begin() as connection:
         for statement in book_revisions("identities", {first: "a", second: "c"}):
             connection.execute(statement)
-    found = ledger.staleness(staged(1, 2), until=LAST)
+    found = ledger.staleness(staged_fingerprints(staged(1, 2)), until=LAST)
     assert {table for table, days in found.tables.items() if days} == {"person_days"}
     assert found.tables["person_days"] == {second}
     with engine.begin() as connection:
         for statement in book_revisions("identities", {second: "b"}):
             connection.execute(statement)
-    assert ledger.staleness(staged(1, 2), until=LAST).tables["person_days"] == {first}
+    assert ledger.staleness(staged_fingerprints(staged(1, 2)), until=LAST).tables["person_days"] == {first}
 
 
 def test_late_days_far_apart_and_the_tables_without_partitions_that_read_them_are_one_run(engine: sa.Engine) -> None:
@@ -217,7 +224,7 @@ def test_late_days_far_apart_and_the_tables_without_partitions_that_read_them_ar
     assert run(engine, late, {}) == [
         "5 days from 2026-03-01 to 2026-03-07", "events", "sessions", "identities", "person_days", "users",
     ]  # fmt: skip
-    assert not any(BuildLedger(engine, MODEL).staleness(late, until=LAST).tables.values())
+    assert not any(BuildLedger(engine, MODEL).staleness(staged_fingerprints(late), until=LAST).tables.values())
 
 
 def test_a_claim_and_its_confirmation_touch_no_day_between_those_of_the_run(engine: sa.Engine) -> None:
@@ -228,14 +235,14 @@ def test_a_claim_and_its_confirmation_touch_no_day_between_those_of_the_run(engi
     ledger.claim("events", march(1, 5), "apart", staged=those_of(files))
     confirm(engine, "events", march(1, 5), "apart")
     assert ledger.built_by("events", "apart") == march(1, 5)
-    assert ledger.staleness(files, until=LAST).tables["events"] == set(march(3))
+    assert ledger.staleness(staged_fingerprints(files), until=LAST).tables["events"] == set(march(3))
 
 
 def test_a_new_version_of_a_table_without_partitions_alone_asks_for_no_day(engine: sa.Engine) -> None:
     run(engine, staged(1), {})
     newer = [*MODEL[:-1], Planned("users", "2", MODEL[-1].inputs, is_daily=False)]
     assert run(engine, staged(1), {}, newer) == ["tables without partitions", "users"]
-    assert not any(BuildLedger(engine, newer).staleness(staged(1), until=LAST).tables.values())
+    assert not any(BuildLedger(engine, newer).staleness(staged_fingerprints(staged(1)), until=LAST).tables.values())
 
 
 def test_a_table_without_partitions_stays_stale_if_an_input_was_rebuilt_while_it_was_made(engine: sa.Engine) -> None:
@@ -248,15 +255,15 @@ def test_a_table_without_partitions_stays_stale_if_an_input_was_rebuilt_while_it
         connection.execute(confirmation(MODEL[0], march(2), "other"))
     with engine.begin() as connection:
         connection.execute(confirmation(identities, [UNPARTITIONED], "slow"))
-    assert ledger.staleness(staged(1, 2), until=LAST).tables["identities"] == {UNPARTITIONED}
+    assert ledger.staleness(staged_fingerprints(staged(1, 2)), until=LAST).tables["identities"] == {UNPARTITIONED}
 
 
 def test_a_table_without_partitions_reads_nothing_before_the_first_day(engine: sa.Engine) -> None:
     run(engine, staged(1, 2, 3), {})
     later = BuildLedger(engine, MODEL, since=date(2026, 3, 2))
-    assert later.staleness(staged(2, 3), until=LAST).tables["identities"] == {UNPARTITIONED}
+    assert later.staleness(staged_fingerprints(staged(2, 3)), until=LAST).tables["identities"] == {UNPARTITIONED}
     run(engine, staged(2, 3), {}, since=date(2026, 3, 2))
-    assert not any(later.staleness(staged(2, 3), until=LAST).tables.values())
+    assert not any(later.staleness(staged_fingerprints(staged(2, 3)), until=LAST).tables.values())
 
 
 def claim_people(engine: sa.Engine, recipe: Planned, name: str, *, finish: bool = True) -> frozenset[date] | None:

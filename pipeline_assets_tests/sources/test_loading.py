@@ -3,9 +3,10 @@ from pathlib import Path
 
 import pytest
 
+from pipeline_assets.components.loading import declared
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.dialect import Dialect
-from pipeline_assets.sources.loading import DeclarationError, declared_sources, load_sources
+from pipeline_assets.sources.loading import DeclarationError, load_sources
 
 DECLARATIONS = Path(__file__).parents[1] / "declarations"
 DECLARED = """\
@@ -311,7 +312,7 @@ def test_two_sources_of_one_name_are_refused(tmp_path: Path):
 def test_a_folder_of_declarations_that_does_not_exist_is_told(tmp_path: Path):
     settings = Settings.for_data_dir(tmp_path, defs_dir=tmp_path / "absent")
     with pytest.raises(DeclarationError, match="PIPELINE_DEFS_DIR names no folder"):
-        declared_sources(settings)
+        declared(settings)
 
 
 def test_checking_a_source_is_cheap():

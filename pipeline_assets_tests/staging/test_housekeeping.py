@@ -19,6 +19,8 @@ from pipeline_assets.postgres import sqlalchemy_url
 from pipeline_assets.sources.staged_events import StagedEvents
 from pipeline_assets.staging.housekeeping import remove_uncounted, write_views
 from pipeline_assets.staging.scratch import remove_spilled, spill_folder
+from pipeline_assets.storage.local import LocalStore
+from pipeline_assets.storage.opening import open_store
 
 DAY = date(2026, 3, 1)
 
@@ -62,11 +64,15 @@ def test_the_views_show_exactly_the_rows_that_count(tmp_path: Path) -> None:
     counted = [stage(tmp_path, "a"), stage(tmp_path, "it's"), stage(tmp_path, "b's", others=3)]
     stage(tmp_path, "superseded")
     for _ in range(2):
-        views = write_views(tmp_path, counted)
+        views = write_views(LocalStore(tmp_path), counted)
     with duckdb.connect(str(views), read_only=True) as database:
         found = database.execute("select load_id, count(*), min(event_date) from web group by all order by all")
         assert found.fetchall() == [("a", 2, DAY), ("b's", 2, DAY), ("it's", 2, DAY)]
     assert [path.name for path in tmp_path.glob(".*")] == []
+
+
+def test_a_lake_in_an_object_store_has_no_views() -> None:
+    assert write_views(open_store("s3://bucket/lake"), []) is None
 
 
 def test_only_files_that_no_list_has_named_for_two_days_are_removed(tmp_path: Path, ledger: FileLedger) -> None:
@@ -80,12 +86,12 @@ def test_only_files_that_no_list_has_named_for_two_days_are_removed(tmp_path: Pa
     with ledger._engine.begin() as connection:
         statement = "update ledger.lake_files set dropped_at = now() - interval '49 hours' where name = :name"
         assert connection.execute(sa.text(statement), {"name": old.file.name}).rowcount == 1
-    assert remove_uncounted(tmp_path, "web", ledger) == 2
+    assert remove_uncounted(LocalStore(tmp_path), "web", ledger) == 2
     there = [(tmp_path / each.file.name).exists() for each in (counted, recent, old, unlisted)]
     assert there == [True, True, False, False]
 
 
 def test_a_file_that_another_load_has_written_and_not_booked_yet_stays(tmp_path: Path, ledger: FileLedger) -> None:
     written = stage(tmp_path, "written", age=timedelta(0))
-    assert remove_uncounted(tmp_path, "web", ledger) == 0
+    assert remove_uncounted(LocalStore(tmp_path), "web", ledger) == 0
     assert (tmp_path / written.file.name).exists()

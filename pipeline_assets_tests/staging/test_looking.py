@@ -13,8 +13,8 @@ import pytest
 from pipeline_assets.sources.records.cutting import Tally, read_lines
 from pipeline_assets.sources.records.look import Look
 from pipeline_assets.staging import looking
-from pipeline_assets.staging.landing import scan, some_files
 from pipeline_assets.staging.looking import Sample, filled_columns, look, peek
+from pipeline_assets.staging.walking import scan, some_files
 from pipeline_assets_tests.sources.staging_rows import source
 
 MAPPING = {"occurred_at": "ts", "anonymous_id": "visitor", "page_url": "context.page.url"}

@@ -15,9 +15,9 @@ from pipeline_assets.lake import Lake
 from pipeline_assets.ledger.catalogue import LakeFile
 from pipeline_assets.ledger.files import Booking, StagedFile
 from pipeline_assets.settings import Settings
-from pipeline_assets.staging.landing import scan
 from pipeline_assets.staging.loading import SourceLoader
 from pipeline_assets.staging.staged import scan_staged
+from pipeline_assets.staging.walking import scan
 from pipeline_assets.storage.opening import open_store
 from pipeline_assets.storage.parquet import duckdb_path, parquet_relation, scan_parquet
 from pipeline_assets_tests.formats.landed import Bookings, declare

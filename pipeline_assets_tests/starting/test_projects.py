@@ -14,7 +14,7 @@ from pipeline_assets.cli import app
 from pipeline_assets.code_location import code_location_name
 from pipeline_assets.components.loading import declared
 from pipeline_assets.settings import PROJECT_ROOT, Settings
-from pipeline_assets.staging.landing import scan
+from pipeline_assets.staging.walking import scan
 from pipeline_assets.starting.guessing import Wishes
 from pipeline_assets.starting.projects import StartError, module_name, plan
 

@@ -30,7 +30,8 @@ from pipeline_assets.tables.declarations import Declarations
 from pipeline_assets_tests.ui.dev_server import DevServer, dev_server, small_deployment
 
 try:
-    from playwright.sync_api import Browser, Page, expect, sync_playwright
+    # Of an environment of its own, see the Makefile.
+    from playwright.sync_api import Browser, Page, expect, sync_playwright  # ty: ignore[import-not-found]
 
     PLAYWRIGHT = True
 except ImportError:
@@ -145,7 +146,7 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 
 def in_browser(test: Callable[..., None]) -> Callable[..., None]:
     """Mark a test that needs Chromium."""
-    no_playwright = pytest.mark.skipif(not PLAYWRIGHT, reason="playwright is not installed (make setup installs it)")
+    no_playwright = pytest.mark.skipif(not PLAYWRIGHT, reason="playwright is not installed (make setup-ui installs it)")
     no_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the path (apt-get install chromium)")
     return pytest.mark.ui(no_playwright(no_chromium(test)))
 

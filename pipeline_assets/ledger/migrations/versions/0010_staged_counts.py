@@ -10,7 +10,7 @@ from alembic import op
 from pipeline_assets.ledger.schema import schema_of, text
 
 revision = "0010"
-down_revision = "0008"
+down_revision = "0009"
 
 _UNCOUNTED = """
     delete from ledger.staged s where not exists (

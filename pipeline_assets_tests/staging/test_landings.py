@@ -1,0 +1,139 @@
+"""Landing in a folder and in an object store: the same names are found, and a file is read as it was described."""
+
+import hashlib
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pipeline_assets.settings import Settings
+from pipeline_assets.staging.landings import Landing, RemoteFile, RemoteLanding, open_landing
+from pipeline_assets.storage.objects import ObjectStore
+from pipeline_assets.storage.opening import open_store
+from pipeline_assets.storage.store import Store
+from pipeline_assets_tests.storage.object_store import put_raw
+
+if TYPE_CHECKING:
+    from obstore import ObjectMeta
+
+NAMES = st.sampled_from(
+    ["a", "b", "a.txt", "b.txt", "_a", "_day=1", "day=1", ".a", "_SUCCESS", "x.tmp", ".tmp", "x.part", "[1]", "é", "**"]
+)
+PATHS = st.lists(NAMES, min_size=1, max_size=4).map("/".join)
+PARTS = st.one_of(NAMES, st.sampled_from(["*", "**", "?", "*.txt", "_*", ".*", "[ab]*", "day=*", "[[]1]", "*a"]))
+PATTERNS = st.lists(PARTS, min_size=1, max_size=4).map("/".join)
+
+
+def landing(place: Store, folder: Path) -> tuple[Landing, Store]:
+    values = Settings.for_data_dir(folder, landing_url=place.url if isinstance(place, ObjectStore) else str(place))
+    return open_landing(values), place
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(paths=st.lists(PATHS, max_size=8), pattern=PATTERNS)
+def test_a_pattern_leads_to_the_same_names_in_a_folder_and_in_an_object_store(
+    tmp_path: Path, paths: list[str], pattern: str
+) -> None:
+    """The rules of an object store's listing, on a folder, against the walk through it."""
+    store = open_store(tmp_path / os.urandom(8).hex())
+    for name in paths:
+        path = Path(store.locate(name))
+        if not path.exists() and not any(above.is_file() for above in path.parents):
+            store.put(name, b"")
+    remote = RemoteLanding(store, tmp_path).scan(pattern)
+    local, _ = landing(store, tmp_path)
+    found = local.scan(pattern)
+    assert [file.name for file in remote.files] == sorted((file.name for file in found.files), key=os.fsencode)
+
+
+def test_what_hides_is_unfinished_or_only_stands_for_a_folder_is_not_found(store: Store, tmp_path: Path) -> None:
+    place, _ = landing(store, tmp_path)
+    for name in ("s/1.jsonl", "s/_SUCCESS", "s/.x", "s/2.jsonl.tmp", "s/day=1/3.jsonl", "other/4.jsonl"):
+        store.put(name, b"x")
+    if isinstance(store, ObjectStore):
+        # As consoles make folders.
+        put_raw(f"{store.url}/s/empty/")
+    found = place.scan("s/**")
+    assert [file.name for file in found.files] == ["s/1.jsonl", "s/day=1/3.jsonl"]
+    assert (found.refused, found.doubtful) == ([], [])
+    assert [file.name for file in place.scan("other/4.jsonl").files] == ["other/4.jsonl"]
+    assert place.scan("nothing/*").files == []
+
+
+def test_a_table_that_keeps_a_log_of_its_files_is_told_of(store: Store, tmp_path: Path) -> None:
+    place, _ = landing(store, tmp_path)
+    for name in ("s/_delta_log/0.json", "s/part-0.parquet", "t/_delta_log/0.json", "t/part-0.parquet"):
+        store.put(name, b"x")
+    (told,) = place.scan("s/*").doubtful
+    assert told.name == "s"
+    assert "is a table of Delta Lake" in told.reason
+
+
+def test_a_file_is_read_as_it_was_described(store: Store, tmp_path: Path) -> None:
+    place, _ = landing(store, tmp_path)
+    content = os.urandom(100_000)
+    store.put("s/1.jsonl.gz", content)
+    (file,) = place.scan("s/*").files
+    assert (file.size, file.stamp) == (100_000, place.again(file).stamp)
+    assert file.content() == hashlib.sha256(content).hexdigest()
+    assert file.path.read_bytes() == content
+    assert file.path.name.endswith(".jsonl.gz")
+    assert file.unchanged()
+    file.release()
+    assert file.path.exists() is not isinstance(store, ObjectStore)
+    store.delete(["s/1.jsonl.gz"])
+    store.put("s/1.jsonl.gz", b"other")
+    assert not file.unchanged()
+    assert place.again(file).size == 5
+    assert place.has("s/1.jsonl.gz")
+    store.delete(["s/1.jsonl.gz"])
+    assert not place.has("s/1.jsonl.gz")
+    assert not file.unchanged()
+    for gone in (file.content, lambda: place.again(file)):
+        with pytest.raises(FileNotFoundError):
+            gone()
+
+
+def test_a_fetched_file_can_be_read_by_its_owner_alone(s3: str, tmp_path: Path) -> None:
+    store = open_store(s3)
+    store.put("s/1", b"personal")
+    place, _ = landing(store, tmp_path)
+    (file,) = place.scan("s/*").files
+    file.content()
+    assert [path.stat().st_mode & 0o777 for path in (file.path, file.path.parent)] == [0o600, 0o700]
+
+
+def test_an_object_that_is_replaced_while_it_is_fetched_is_not_mixed(s3: str, tmp_path: Path) -> None:
+    store = open_store(s3)
+    store.put("s/1", b"a" * 20_000_000)
+    place, _ = landing(store, tmp_path)
+    (file,) = place.scan("s/*").files
+
+    class Replacing(ObjectStore):
+        """Somebody else replaces the object when a piece of it was read."""
+
+        def _range(self, name: str, meta: "ObjectMeta", start: int, end: int) -> bytes:
+            piece = super()._range(name, meta, start, end)
+            store.delete(["s/1"])
+            store.put("s/1", b"b" * 20_000_000)
+            return piece
+
+    assert isinstance(file, RemoteFile)
+    assert isinstance(store, ObjectStore)
+    replaced = replace(file, store=Replacing(store._place))
+    with pytest.raises(FileNotFoundError, match="replaced"):
+        replaced.content()
+
+
+def test_an_object_that_has_no_name_here_is_told_and_what_to_do(s3: str, tmp_path: Path) -> None:
+    store = open_store(s3)
+    store.put("s/1", b"x")
+    put_raw(f"{s3}/s//2")
+    place, _ = landing(store, tmp_path)
+    (refused,) = place.scan("s/*").refused
+    assert "s//2" in refused.reason
+    assert "Rename or delete the object" in refused.reason
