@@ -33,7 +33,7 @@ from pipeline_assets.postgres import server_url
 from pipeline_assets.registry import Tables, collect
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.declaration import Source
-from pipeline_assets.sources.mapping import rules_version
+from pipeline_assets.sources.mapping import declaration_version_of
 from pipeline_assets.sources.raw_columns import Drift, KnownColumns, MissingColumn, drift, missing_columns
 from pipeline_assets.staging.landing import LandingFile, Listing
 from pipeline_assets.staging.landings import Landing, open_landing
@@ -229,15 +229,15 @@ class Platform:
 
         return self.builds.claim(table, days, run_id, staged=staged, until=self.today(), only_stale=only_stale)
 
-    def rules(self, source: str) -> str:
+    def declaration_version(self, source: str) -> str:
         """Version of a source's declaration."""
-        return rules_version(
+        return declaration_version_of(
             self.sources[source], self.settings.timezone, self.settings.first_day, self.settings.max_record_bytes
         )
 
     def loader(self, source: str, database: duckdb.DuckDBPyConnection, run_id: str = "") -> SourceLoader:
         """The loader of a source's files, for a run."""
-        observer = Observer(self.engine, source, self.rules(source))
+        observer = Observer(self.engine, source, self.declaration_version(source))
         return SourceLoader(self.sources[source], self.settings, self.files, database, observer, run_id=run_id)
 
     @cached_property
@@ -265,7 +265,7 @@ class Platform:
         return self._looker.pending(
             source,
             self.sources[source].path,
-            self.rules(source),
+            self.declaration_version(source),
             known_only=not self.is_declared(source),
             seconds=seconds,
         )
@@ -288,7 +288,7 @@ class Platform:
         known = self.known_columns(source)
         if known.since is None or not known.columns:
             return []
-        filled = known.filled if known.rules == self.rules(source) else frozenset()
+        filled = known.filled if known.declaration_version == self.declaration_version(source) else frozenset()
         return missing_columns(self.sources[source], known.columns, filled)
 
     def drift(self, source: str, since: datetime) -> list[Drift]:

@@ -80,7 +80,7 @@ class Claim:
 
 def staged_fingerprints(staged: Iterable[StagedFile]) -> dict[date, str]:
     """Fingerprint of the staged files of each day."""
-    return fingerprints((file.source, file.event_date, file.content, file.rules) for file in staged)
+    return fingerprints((file.source, file.event_date, file.content, file.declaration_version) for file in staged)
 
 
 class BuildLedger:
