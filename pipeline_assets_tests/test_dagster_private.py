@@ -57,7 +57,10 @@ USED: dict[str, tuple[str, dict[str, set[str]]]] = {
         ORIGINS,
         {"LoadableTargetOrigin": {"executable_path", "module_name", "working_directory"}},
     ),
-    "dagster._core.definitions.partitions.subset": ("a return type", {"PartitionsSubset": set()}),
+    "dagster._core.definitions.partitions.subset": (
+        "what a run records as planned and materialized",
+        {"PartitionsSubset": set(), "TimeWindowPartitionsSubset": set()},
+    ),
     "dagster._core.instance.ref": (
         "an instance for explicit settings is configured as dagster.yaml configures one",
         {"InstanceRef": {"from_dir"}},
