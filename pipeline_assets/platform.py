@@ -28,7 +28,7 @@ from pipeline_assets.ledger.looks import Observer, known_columns, known_event_na
 from pipeline_assets.ledger.quality import Quality, quality
 from pipeline_assets.ledger.seen_folders import FolderMemory
 from pipeline_assets.leftovers import Leftover, built_tables, mark_tables, remove_days_before
-from pipeline_assets.planning import UNPARTITIONED, Staleness, spans_of
+from pipeline_assets.planning import STAGING, UNPARTITIONED, Staleness, spans_of
 from pipeline_assets.postgres import server_url
 from pipeline_assets.registry import Tables, collect
 from pipeline_assets.settings import Settings
@@ -39,9 +39,10 @@ from pipeline_assets.staging.landing import LandingFile, Listing
 from pipeline_assets.staging.landings import Landing, open_landing
 from pipeline_assets.staging.loading import SourceLoader
 from pipeline_assets.staging.pending import Looker, Unclaimed
-from pipeline_assets.staging.scratch import spill_folder
+from pipeline_assets.staging.scratch import remove_spilled, spill_folder
 from pipeline_assets.staging.staged import lost_files
 from pipeline_assets.storage.opening import open_store
+from pipeline_assets.sweep import inspect, remove_dropped, remove_strays
 from pipeline_assets.tables.declarations import Declarations
 from pipeline_assets.undeclared import SOURCE, Declaration, declarations, in_force, missing, write_copy
 
@@ -310,15 +311,6 @@ class Platform:
         found = {table: never_occurred(names, known) for table, names in asked.items()}
         return {table: names for table, names in found.items() if names}
 
-    def restage_lost(self, source: str) -> int:
-        """Have files of a source read again whose staged rows count but have gone from the lake; how many."""
-        staged = self.files.staged_files([source], date.min, date.max)
-        lost = {file.content for file in lost_files(self.lake, staged)}
-        if lost:
-            logger.warning("%s: the lake has lost the staged rows of %s files; they are read again.", source, len(lost))
-            self.files.read_again(source, lost)
-        return len(lost)
-
     def require_staged(self, staged: Sequence[StagedFile]) -> None:
         """Make sure that the rows of staged files are there.
 
@@ -330,11 +322,12 @@ class Platform:
             return
         first = gone[0]
         for source in {file.source for file in gone}:
-            self.restage_lost(source)
+            self.files.read_again(source, {file.content for file in gone if file.source == source})
         paths = self.files.paths(first.source, first.content)
         raise LostRowsError(
             f"The lake has lost the staged rows of {len(gone)} files and days, the first of {first.source} and "
-            f"{first.event_date} ({first.file.name} is missing or has another size). The next load reads their files in landing again. Where they are gone from there too, deliver them again; the "
+            f"{first.event_date} ({first.file.name} is missing or has another size). The next load reads their files in "
+            "landing again. Where they are gone from there too, deliver them again; the "
             f"first was {paths[0] if paths else 'superseded meanwhile'}."
         )
 
@@ -355,15 +348,31 @@ class Platform:
         return datetime.now(ZoneInfo(self.settings.timezone)).date()
 
     def look_for_lost(self) -> None:
-        """When a full look is due: have everything made again whose rows have gone from the lake."""
+        """When a full look is due: have made again what has gone from the lake, and remove what no list ever named."""
         look = self.full_looks.begin(LAKE)
         if not look.is_full:
             return
-        for source in self.sources:
-            self.restage_lost(source)
-        for table, days in self.lost_days().items():
-            self.builds.build_again(table, days)
+        found = inspect(self.engine, self.lake.store)
+        lost: dict[str, set[date]] = {}
+        for file in found.lost:
+            lost.setdefault(file.asset, set()).add(file.day)
+        if lost:
+            logger.warning("The lake has lost %s files, the first of them %s.", len(found.lost), found.lost[0].name)
+        for asset, days in lost.items():
+            source = asset.removeprefix(f"{STAGING}/")
+            if source == asset:
+                self.builds.build_again(asset, days)
+            else:
+                names = [file.name for file in found.lost if file.asset == asset]
+                self.files.read_again(source, self.files.contents_in(names))
+        remove_strays(self.lake.store, found)
+        self.sweep()
         self.full_looks.done(look)
+
+    def sweep(self) -> None:
+        """Remove from the lake what no run can read any more."""
+        remove_dropped(self.engine, self.lake.store)
+        remove_spilled(self.settings.scratch_dir)
 
     def staleness(self, of: str | None = None) -> Staleness:
         """The days of every table that are not built from what is there now; days to come are not among them.
@@ -374,17 +383,6 @@ class Platform:
         until = self.today()
         staged = booked_fingerprints(self.engine, self.sources, self.settings.first_day, until)
         return self.builds.staleness(staged, until=until, of=of)
-
-    def lost_days(self) -> dict[str, set[date]]:
-        """The days of every table of which a listed file is not in the lake, or not as it was written."""
-        found: dict[str, set[date]] = {}
-        for name, table in self.tables.items():
-            if table.store == "lake":
-                listed = self.catalogue.files(name)
-                gone = self.lake.lost(file for files in listed.values() for file in files)
-                if gone:
-                    found[name] = {file.day for file in gone}
-        return found
 
     def listed(self, table: str, days: Iterable[date]) -> DayFiles:
         """The files that hold a table's rows of some days; days without rows, or never built, have none.

@@ -27,7 +27,7 @@ from pipeline_assets.refresh import Refresh, RefreshReport
 from pipeline_assets.registry import Tables, collect
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.declaration import Source
-from pipeline_assets.staging.housekeeping import write_views
+from pipeline_assets.staging.views import write_views
 from pipeline_assets.tables.declarations import Declarations
 from pipeline_assets.tables.spec import EVENTS
 from pipeline_assets.undeclared import CONVERSION, SOURCE, Declaration, declarations, in_force, missing, write_copy

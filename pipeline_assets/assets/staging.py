@@ -17,7 +17,7 @@ from pipeline_assets.checks.staging import staging_checks, worst_files
 from pipeline_assets.ledger.builds import staged_fingerprints
 from pipeline_assets.ledger.counting import source_fingerprint
 from pipeline_assets.ledger.files import Load
-from pipeline_assets.ledger.full_looks import sweep_part, views_part
+from pipeline_assets.ledger.full_looks import views_part
 from pipeline_assets.ledger.summary import summarise
 from pipeline_assets.metadata import column_schema
 from pipeline_assets.planning import spans_of
@@ -28,9 +28,8 @@ from pipeline_assets.settings import Settings
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.sources.mapping import declaration_version_of
 from pipeline_assets.sources.staged_events import StagedEvents
-from pipeline_assets.staging.housekeeping import remove_uncounted, write_views
 from pipeline_assets.staging.merging import MergeError, merge_small_files
-from pipeline_assets.staging.scratch import remove_spilled
+from pipeline_assets.staging.views import write_views
 from pipeline_assets.storage.store import StoreError
 
 _NAMED_FILES = 20
@@ -162,7 +161,7 @@ def tidy_up(platform: Platform, source: str, log: Logger, run_id: str = "") -> N
     Nothing depends on any of it, so a failure is only told.
     """
     store, looks = platform.lake.store, platform.full_looks
-    views, sweep = looks.begin(views_part(source)), looks.begin(sweep_part(source))
+    views = looks.begin(views_part(source))
     try:
         merge_small_files(source, platform.lake, platform.files, platform.settings.scratch_dir, run_id=run_id)
     except (OSError, StoreError, MergeError, PolarsError, SQLAlchemyError) as error:
@@ -171,10 +170,7 @@ def tidy_up(platform: Platform, source: str, log: Logger, run_id: str = "") -> N
         if views.is_full or platform.has_few_staged_files():
             write_views(store, platform.staged_files(date.min, date.max))
             looks.done(views)
-        if sweep.is_full:
-            remove_uncounted(store, source, platform.files)
-            remove_spilled(platform.settings.scratch_dir)
-            looks.done(sweep)
+        platform.sweep()
     except (OSError, StoreError, DuckDBError) as error:
         log.warning("The staging folder could not be tidied up (%s); the next load tries again.", type(error).__name__)
 

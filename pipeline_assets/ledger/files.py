@@ -325,12 +325,14 @@ class FileLedger:
             recount(connection, source)
         return False
 
-    def kept_names(self, source: str, since: timedelta) -> set[str]:
-        """Names of the staged files of a source that count, or did not so long ago."""
-        f = lake_files.c
-        recent = _LISTED | (f.dropped_at > sa.func.now() - since)
+    def contents_in(self, names: Collection[str]) -> set[str]:
+        """The contents whose staged rows some files of the lake hold."""
+        query = (
+            sa.select(staged.c.content)
+            .join_from(staged, lake_files, lake_files.c.file == staged.c.file)
+            .where(lake_files.c.name.in_(list(names)))
+        )
         with self._engine.connect() as connection:
-            query = sa.select(f.name).where(f.asset == staging_asset(source), recent)
             return set(connection.execute(query).scalars())
 
     def paths(self, source: str, content: str) -> list[str]:

@@ -30,11 +30,6 @@ def views_part(source: str) -> str:
     return f"views/{source}"
 
 
-def sweep_part(source: str) -> str:
-    """The part that is what lies in the lake of a source and does not count."""
-    return f"sweep/{source}"
-
-
 def ledger_part(source: str) -> str:
     """The part that is what the ledger counts of a source."""
     return f"ledger/{source}"
@@ -121,5 +116,5 @@ def is_current(connection: sa.Connection, look: Look) -> bool:
 
 def forget(connection: sa.Connection, source: str) -> None:
     """Remove the notes of a source, of which nothing is booked any more."""
-    parts = [part(source) for part in (landing_part, views_part, sweep_part, ledger_part)]
+    parts = [part(source) for part in (landing_part, views_part, ledger_part)]
     connection.execute(sa.delete(full_looks).where(full_looks.c.part.in_(parts)))

@@ -13,12 +13,12 @@ import pytest
 import sqlalchemy as sa
 
 from pipeline_assets.ledger.catalogue import LakeFile
-from pipeline_assets.ledger.files import Booking, FileLedger, Load, StagedFile
+from pipeline_assets.ledger.files import FileLedger, StagedFile
 from pipeline_assets.ledger.migrate import migrate
 from pipeline_assets.postgres import sqlalchemy_url
 from pipeline_assets.sources.staged_events import StagedEvents
-from pipeline_assets.staging.housekeeping import remove_uncounted, write_views
 from pipeline_assets.staging.scratch import remove_spilled, spill_folder
+from pipeline_assets.staging.views import write_views
 from pipeline_assets.storage.local import LocalStore
 from pipeline_assets.storage.opening import open_store
 
@@ -73,25 +73,3 @@ def test_the_views_show_exactly_the_rows_that_count(tmp_path: Path) -> None:
 
 def test_a_lake_in_an_object_store_has_no_views() -> None:
     assert write_views(open_store("s3://bucket/lake"), []) is None
-
-
-def test_only_files_that_no_list_has_named_for_two_days_are_removed(tmp_path: Path, ledger: FileLedger) -> None:
-    counted, recent, old, unlisted = (stage(tmp_path, content) for content in ("counted", "recent", "old", "unlisted"))
-    ledger.reserve({"counted": 1, "recent": 1, "old": 1, "newest": 1})
-    for each in (counted, recent, old):
-        load = Load(each.content, "r1", lines=2, landed=2, days={DAY: 2})
-        ledger.book("web", [Booking(f"{each.content}.jsonl", "stamp", each.content, load)], [each.file])
-    for each in (old, recent):
-        ledger.book("web", [Booking(f"{each.content}.jsonl", "stamp", "newest", Load("newest", "r1"))])
-    with ledger._engine.begin() as connection:
-        statement = "update ledger.lake_files set dropped_at = now() - interval '49 hours' where name = :name"
-        assert connection.execute(sa.text(statement), {"name": old.file.name}).rowcount == 1
-    assert remove_uncounted(LocalStore(tmp_path), "web", ledger) == 2
-    there = [(tmp_path / each.file.name).exists() for each in (counted, recent, old, unlisted)]
-    assert there == [True, True, False, False]
-
-
-def test_a_file_that_another_load_has_written_and_not_booked_yet_stays(tmp_path: Path, ledger: FileLedger) -> None:
-    written = stage(tmp_path, "written", age=timedelta(0))
-    assert remove_uncounted(LocalStore(tmp_path), "web", ledger) == 0
-    assert (tmp_path / written.file.name).exists()

@@ -1,15 +1,13 @@
-"""Beside the staged files: views for people who explore them in SQL, and the removal of files that no longer count."""
+"""Beside the staged files: views for people who explore them in SQL."""
 
 import logging
 import time
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
 
-from pipeline_assets.ledger.catalogue import GRACE
-from pipeline_assets.ledger.files import FileLedger, StagedFile, staging_asset
+from pipeline_assets.ledger.files import StagedFile
 from pipeline_assets.private import protect
 from pipeline_assets.sources.staged_events import StagedEvents
 from pipeline_assets.sql import literal
@@ -74,26 +72,6 @@ def _rows(lake: Path, files: Sequence[CountedFile]) -> str:
     day = r"regexp_extract(filename, '(\d{4}-\d{2}-\d{2})/[^/]*$', 1)::date as event_date"
     listed = ", ".join(literal(_as_pattern(lake / file.file.name)) for file in files)
     return f"select {columns}, {day} from read_parquet([{listed}], hive_partitioning = false)"  # noqa: S608 - quoted paths
-
-
-def remove_uncounted(store: Store, source: str, ledger: FileLedger) -> int:
-    """Remove staged files of a source that no list names, after the catalogue's time of grace; how many.
-
-    A file that a load has put into the lake and not booked yet is not among them: it is young. None that is old begins
-    to count, for no name is used again.
-
-    Args:
-        store: the lake's.
-        source: the source.
-        ledger: knows what counts, and when a file ceased to.
-    """
-    now = datetime.now(UTC)
-    old = [found.name for found in store.list(f"{staging_asset(source)}/") if now - found.modified > GRACE]
-    if not old:
-        return 0
-    removed = sorted(set(old) - set(ledger.kept_names(source, GRACE)))
-    store.delete(removed)
-    return len(removed)
 
 
 def _as_pattern(path: Path) -> str:
