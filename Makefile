@@ -53,7 +53,7 @@ test: $(READY) ## run the tests
 test-all: $(READY) $(HEAVY:%=test-%) ## all tests, those of extras and long ones too; CRASH_SEED=n repeats a random one
 	$(BIN)/python -m pytest -m "not ($(subst $(SPACE), or ,$(HEAVY)))" $(if $(CRASH_SEED),--crash-seed $(CRASH_SEED))
 
-NEWEST_TESTS := sources staging formats io_managers transforms/test_identities.py transforms/test_sessions.py \
+NEWEST_TESTS := sources staging formats io_managers tables/test_identities.py tables/test_sessions.py \
 	end_to_end/test_definitions.py end_to_end/test_access_logs.py
 
 test-newest: $(READY) ## a short test with the newest versions that pyproject.toml allows, in .venv-newest

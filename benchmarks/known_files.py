@@ -136,7 +136,7 @@ def _load(platform: Platform, settings: Settings, days: Sequence[Path], files_of
         platform.settle("load", loading=SOURCE)
         platform.loader(SOURCE, database).load(platform.landing(SOURCE).files)
     whole = platform.files.staged_files([SOURCE], date.min, date.max)
-    rules = platform.rules(SOURCE)
+    rules = platform.declaration_version(SOURCE)
     for staged in whole:
         _in_many_files(platform, landing, rules, staged, files_of_day)
     with platform.engine.begin() as connection:

@@ -27,6 +27,7 @@ from pipeline_assets.progress import LoggedProgress
 from pipeline_assets.resources import platform_resource, resource_key
 from pipeline_assets.sensors.alarms import silent_sources, unmatched_files
 from pipeline_assets.sensors.new_files import new_files
+from pipeline_assets.sensors.old_runs import old_runs
 from pipeline_assets.sensors.stale_days import stale_days
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.declaration import Source
@@ -130,7 +131,9 @@ def build_defs(
     core = dg.Definitions(
         assets=[staged_days_asset(sorted(platform.sources), settings, days)],
         jobs=[load_job(staging, namespace), build_job([table_key(name, namespace) for name in tables], namespace)],
-        sensors=[each.definition(namespace) for each in (new_files, stale_days, silent_sources, unmatched_files)],
+        sensors=[
+            each.definition(namespace) for each in (new_files, stale_days, silent_sources, unmatched_files, old_runs)
+        ],
         executor=executor,
         resources={resource_key(name, namespace): resource for name, resource in resources.items()},
     )

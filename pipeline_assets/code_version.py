@@ -6,11 +6,10 @@ name, and so on. Code that a table does not use may change without its being bui
 docstrings, annotations of arguments and the layout. Whatever cannot be told apart counts as reached.
 
 The digest is made from the syntax tree, in a form that does not depend on the version of Python: workers may differ in
-that. What belongs here: finding and digesting code. What does not: what else rows depend on (see `derivation`).
+that. What belongs here: finding and digesting code. What does not: what else rows depend on (see `tables.spec`).
 """
 
 import ast
-import hashlib
 import importlib.util
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,6 +18,8 @@ from functools import cache, partial
 from pathlib import Path
 from types import FunctionType
 from typing import Any
+
+from pipeline_assets.digests import digest_of
 
 Definition = tuple[str, str]
 """A module and one of its names; all of the module where the name is empty."""
@@ -41,7 +42,7 @@ def code_version(*roots: Callable[..., Any] | str) -> str:
     own = sorted(_canonical(node) for function in functions for node in _written(function))
     own += sorted(repr(value) for function in functions for value in _closed_over(function) if _is_plain(value))
     parts = [f"{module}:{name}\n{_digest(module, name)}" for module, name in sorted(reached(*roots))]
-    return hashlib.sha256("\n".join([*own, *parts]).encode()).hexdigest()[:16]
+    return digest_of("\n".join([*own, *parts]).encode(), 16)
 
 
 def reached(*roots: Callable[..., Any] | str) -> set[Definition]:
@@ -120,7 +121,7 @@ def _defined(statement: ast.stmt) -> list[str]:
 
 
 def _imports(node: ast.AST, importer: str) -> dict[str, Definition]:
-    """What a piece of code imports from its own package, wherever it does."""
+    """What a piece of code imports from its own package and from this one, wherever it does."""
     found: dict[str, Definition] = {}
     for inner in ast.walk(node):
         if isinstance(inner, ast.Import | ast.ImportFrom):
@@ -129,19 +130,24 @@ def _imports(node: ast.AST, importer: str) -> dict[str, Definition]:
 
 
 def _imported(statement: ast.Import | ast.ImportFrom, importer: str) -> dict[str, Definition]:
-    package = importer.partition(".")[0]
     found: dict[str, Definition] = {}
     for alias in statement.names:
         if alias.name == "*" or (isinstance(statement, ast.ImportFrom) and statement.level):
             raise LookupError(f"{importer}, line {statement.lineno}: name what is imported, and the whole module")
         if isinstance(statement, ast.Import):
-            if alias.name.partition(".")[0] == package:
-                found[alias.asname or package] = (alias.name if alias.asname else package, "")
-        elif (statement.module or "").partition(".")[0] == package:
+            if _is_followed(alias.name, importer):
+                top = alias.name.partition(".")[0]
+                found[alias.asname or top] = (alias.name if alias.asname else top, "")
+        elif _is_followed(statement.module or "", importer):
             module = f"{statement.module}.{alias.name}"
             is_module = _is_module(module)
             found[alias.asname or alias.name] = (module, "") if is_module else (str(statement.module), alias.name)
     return found
+
+
+def _is_followed(module: str, importer: str) -> bool:
+    """Whether a module is of the importer's own package, or of this one: a team's table may use what is here."""
+    return module.partition(".")[0] in (importer.partition(".")[0], __name__.partition(".")[0])
 
 
 @cache
@@ -251,7 +257,7 @@ def _digest(module: str, name: str) -> str:
     if name not in code.digests:
         statements = [*code.definitions[name], *code.other] if name else code.tree.body
         text = "\n".join(_canonical(statement) for statement in statements)
-        code.digests[name] = hashlib.sha256(text.encode()).hexdigest()
+        code.digests[name] = digest_of(text.encode())
     return code.digests[name]
 
 

@@ -5,10 +5,10 @@ page a path of any length. So a text of a key that may come from anywhere is cut
 texts that become one are one row.
 """
 
-import hashlib
-
 import dataframely as dy
 import polars as pl
+
+from pipeline_assets.digests import digest_of
 
 LONGEST_KEY_TEXT = 512
 """Bytes that a text in a key may have. The widest key has five texts."""
@@ -24,7 +24,7 @@ def key_text(text: str) -> str:
     if len(encoded) <= LONGEST_KEY_TEXT:
         return text
     # A letter that the cut goes through is left out.
-    return encoded[:_CUT].decode(errors="ignore") + _MARK + hashlib.sha256(encoded).hexdigest()
+    return encoded[:_CUT].decode(errors="ignore") + _MARK + digest_of(encoded)
 
 
 def capped(text: pl.Expr) -> pl.Expr:

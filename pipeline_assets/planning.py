@@ -8,13 +8,13 @@ A table without partitions is booked under the day `UNPARTITIONED` and reads all
 read it depend on its revisions of their days, and on nothing else of it. Pure: what is booked is `ledger.builds`'.
 """
 
-import hashlib
-import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from functools import cached_property
 from typing import Protocol
+
+from pipeline_assets.digests import digest
 
 STAGING = "staging"
 UNPARTITIONED = date.min
@@ -63,25 +63,6 @@ class Spec(Protocol):
     @property
     def is_daily(self) -> bool:
         """Whether it has daily partitions."""
-
-
-@dataclass(frozen=True)
-class Input:
-    """An input of a table: another table (or `staging`) and the days around a day that are read."""
-
-    table: str
-    before: int = 0
-    after: int = 0
-
-
-@dataclass(frozen=True)
-class Planned:
-    """A `Spec` and nothing else."""
-
-    name: str
-    version: str
-    inputs: tuple[Input, ...]
-    is_daily: bool = True
 
 
 @dataclass(frozen=True)
@@ -294,8 +275,3 @@ def made_of(specs: Iterable[Spec], table: str) -> list[Spec]:
             wanted.update(needed.table for needed in spec.inputs)
             found.append(spec)
     return found[::-1]
-
-
-def digest(parts: Sequence[str]) -> str:
-    """A short text that differs where the parts do."""
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]

@@ -4,7 +4,7 @@ Assets, checks, sensors and the command line all work through it. No Dagster her
 """
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 from functools import cached_property
 from pathlib import Path
@@ -33,7 +33,7 @@ from pipeline_assets.postgres import server_url
 from pipeline_assets.registry import Tables, collect
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.declaration import Source
-from pipeline_assets.sources.mapping import rules_version
+from pipeline_assets.sources.mapping import declaration_version_of
 from pipeline_assets.sources.raw_columns import Drift, KnownColumns, MissingColumn, drift, missing_columns
 from pipeline_assets.staging.landing import LandingFile, Listing
 from pipeline_assets.staging.landings import Landing, open_landing
@@ -88,8 +88,6 @@ class Platform:
         self.analyses = counting.analyses
         self.undeclared = counting.undeclared
         self._settled: set[str] = set()
-        self._stale: dict[str, Mapping[str, set[date]]] = {}
-        self._planned: Staleness | None = None
 
     @cached_property
     def postgres_url(self) -> str:
@@ -223,35 +221,23 @@ class Platform:
                 found.append(Leftover("table", name, f"{what}; frozen", is_table=True, wanted=name in asked))
         return found
 
-    def claim(self, table: str, days: Sequence[date], run_id: str) -> Claim:
+    def claim(self, table: str, days: Sequence[date], run_id: str, *, only_stale: bool = False) -> Claim:
         """Claim days of a table for a run, and take the lists of what it is to read; see `BuildLedger.claim`."""
 
         def staged(connection: sa.Connection, first: date, last: date) -> list[StagedFile]:
             return staged_files(connection, self.sources, first, last)
 
-        return self.builds.claim(table, days, run_id, staged=staged, until=self.today())
+        return self.builds.claim(table, days, run_id, staged=staged, until=self.today(), only_stale=only_stale)
 
-    def plan(self, staleness: Staleness) -> None:
-        """What the next run in this process is to build, so that it need not find out again."""
-        self._planned = staleness
-
-    def stale_when_begun(self, run_id: str) -> Mapping[str, set[date]]:
-        """The stale days of every table when a run was asked for, or first asked itself."""
-        if run_id not in self._stale:
-            planned, self._planned = self._planned or self.staleness(), None
-            # Of one run at a time is enough: they exclude each other.
-            self._stale = {run_id: planned.tables}
-        return self._stale[run_id]
-
-    def rules(self, source: str) -> str:
+    def declaration_version(self, source: str) -> str:
         """Version of a source's declaration."""
-        return rules_version(
+        return declaration_version_of(
             self.sources[source], self.settings.timezone, self.settings.first_day, self.settings.max_record_bytes
         )
 
     def loader(self, source: str, database: duckdb.DuckDBPyConnection, run_id: str = "") -> SourceLoader:
         """The loader of a source's files, for a run."""
-        observer = Observer(self.engine, source, self.rules(source))
+        observer = Observer(self.engine, source, self.declaration_version(source))
         return SourceLoader(self.sources[source], self.settings, self.files, database, observer, run_id=run_id)
 
     @cached_property
@@ -279,7 +265,7 @@ class Platform:
         return self._looker.pending(
             source,
             self.sources[source].path,
-            self.rules(source),
+            self.declaration_version(source),
             known_only=not self.is_declared(source),
             seconds=seconds,
         )
@@ -302,7 +288,7 @@ class Platform:
         known = self.known_columns(source)
         if known.since is None or not known.columns:
             return []
-        filled = known.filled if known.rules == self.rules(source) else frozenset()
+        filled = known.filled if known.declaration_version == self.declaration_version(source) else frozenset()
         return missing_columns(self.sources[source], known.columns, filled)
 
     def drift(self, source: str, since: datetime) -> list[Drift]:

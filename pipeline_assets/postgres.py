@@ -40,7 +40,6 @@ import warnings
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
 from urllib.parse import quote
@@ -50,6 +49,8 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 from psycopg.pq import PGconn, Ping
 
+from pipeline_assets.digests import digest_of
+from pipeline_assets.durable import sync
 from pipeline_assets.postgres_urls import (
     WORKING,
     PostgresError,
@@ -393,7 +394,7 @@ class EmbeddedServer:
         if result.returncode:
             raise PostgresError(f"initdb failed in {draft.parent}: {result.stdout.strip()}")
         draft.rename(self.folder)
-        _fsync(self.folder.parent)
+        sync(self.folder.parent)
 
     def _running(self) -> str:
         """Make the server run and accept connections, and return its URL."""
@@ -533,7 +534,7 @@ class EmbeddedServer:
         # libpq takes a comma for a list of hosts, and PostgreSQL for a list of folders.
         if len(os.fsencode(path)) <= _SOCKET_PATH_BYTES and re.fullmatch(r"[\w/.\- ]+", str(self.folder)):
             return self.folder
-        name = sha256(os.fsencode(self.folder)).hexdigest()[:12]
+        name = digest_of(os.fsencode(self.folder), 12)
         private = Path(tempfile.gettempdir()) / f"pipeline-postgres-{os.getuid()}-{name}"
         with suppress(FileExistsError):
             private.mkdir(mode=0o700)
@@ -605,14 +606,6 @@ def _locked(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-def _fsync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _works_in(pid: int, folder: Path) -> psutil.Process | None:

@@ -18,6 +18,7 @@ from pipeline_assets.asset_keys import requested_keys, staging_key
 from pipeline_assets.checks.declared import report_leftovers
 from pipeline_assets.code_location import job_origin
 from pipeline_assets.hints import hints
+from pipeline_assets.history import thin_out
 from pipeline_assets.jobs import BUILD_JOB, LOAD_JOB, job_name
 from pipeline_assets.ledger.quality import Quality
 from pipeline_assets.ledger.summary import SourceSummary, is_silent, summarise
@@ -131,6 +132,8 @@ class Refresh:
         if load:
             self._load(report)
         self._build(report)
+        if not report.idle:
+            thin_out(self._instance, self._platform.settings.history_days)
         report.leftovers = self._platform.leftovers()
         report_leftovers(self._instance, report.leftovers, self._namespace)
         report.open_checks = self._open_checks()
@@ -177,7 +180,6 @@ class Refresh:
             request = todo.pop(0)
             tried.add(request)
             report.builds.append(request)
-            self._platform.plan(staleness)
             keys = requested_keys(request, self._namespace)
             if not self._execute(BUILD_JOB, report, selection=keys, tags=request_tags(request)):
                 failed.add(request.days)

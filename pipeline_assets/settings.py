@@ -61,6 +61,7 @@ class Settings:
         follow_links: whether symbolic links in landing may leave it.
         max_record_bytes: the longest line, CSV record, element of a JSON array or row of a Parquet file that is read;
             a longer one goes to quarantine.
+        history_days: days for which everything of Dagster's runs is kept; 0 for ever. See `history`.
         namespace: what its schemas and asset keys begin with, which tells it from others in the same database.
         project_dir: absolute folder of the project these are the settings of; None for settings of nobody's project.
         full_look: how long after a look at everything, in landing and lake, the next one is due; in between, looks cost
@@ -77,6 +78,7 @@ class Settings:
     tables: tuple[str, ...] = ()
     follow_links: bool = False
     max_record_bytes: int = MAX_RECORD_BYTES
+    history_days: int = 30
     namespace: Namespace = PLAIN
     project_dir: Path | None = None
     full_look: timedelta = FULL_LOOK
@@ -206,6 +208,7 @@ class Settings:
     def _read(cls, folder: Path, environment: Mapping[str, str]) -> "Settings":
         variables = _Variables(folder, environment)
         data_dir = variables.get("PIPELINE_DATA_DIR", variables.path) or folder / "data"
+        history_days = variables.get("PIPELINE_HISTORY_DAYS", _days)
         return cls(
             data_dir=data_dir,
             landing_url=variables.get("PIPELINE_LANDING_URL", variables.place) or str(data_dir / "landing"),
@@ -218,6 +221,7 @@ class Settings:
             tables=variables.get("PIPELINE_TABLES", _names) or (),
             follow_links=variables.get("PIPELINE_FOLLOW_LINKS", _flag) or False,
             max_record_bytes=variables.get("PIPELINE_MAX_RECORD_BYTES", _record_bytes) or MAX_RECORD_BYTES,
+            history_days=cls.history_days if history_days is None else history_days,
             project_dir=folder,
             full_look=FULL_LOOK if (every := variables.get("PIPELINE_FULL_LOOK", _duration)) is None else every,
         )
@@ -331,6 +335,12 @@ def _duration(value: str) -> timedelta:
     if found is None:
         raise ValueError(f"{value!r} is no duration such as 30min, 1h or 1d, and not 0 for always.")
     return timedelta(seconds=int(found[1]) * _TIMES[found[2]]) if found[1] else timedelta(0)
+
+
+def _days(value: str) -> int:
+    if not value.strip().isdecimal():
+        raise ValueError(f"{value!r} is no number of days, such as 30.")
+    return int(value)
 
 
 def _timezone(value: str) -> str:

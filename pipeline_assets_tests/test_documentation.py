@@ -21,9 +21,10 @@ from pipeline_assets.postgres import connect
 from pipeline_assets.registry import collect
 from pipeline_assets.settings import Settings
 from pipeline_assets.tables.declarations import Declarations
+from pipeline_assets_tests.own_tables import write_package
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 # What happened once may name what is there no more.
 OF_TODAY = [page for page in PAGES if page.name != "CHANGELOG.md"]
 
@@ -155,6 +156,8 @@ def declare(block: Block, folder: Path) -> str:
     name = named[1] if named else f"example_{block.line}"
     (folder / name).mkdir(exist_ok=True)
     (folder / name / "defs.yaml").write_text(block.text)
+    if "components.Table\n" in block.text and not (folder / "acme").exists():
+        write_package(folder)
     return name
 
 
@@ -192,3 +195,18 @@ def test_every_query_can_be_asked(postgres_url: str, tmp_path: Path) -> None:
             except Exception as error:
                 wrong.append(f"{block}: {error}")
     assert wrong == []
+
+
+def test_every_file_that_the_architecture_names_is_there_and_every_package_is_named() -> None:
+    page = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    package = Path(settings_module.__file__).parent
+    named = {name.rstrip("/") for name in re.findall(r"`([a-z_]+/(?:[a-z_0-9]+\.py)?|[a-z_]+\.py)`", page)}
+    named |= {
+        f"{folder}/{name}.py"
+        for folder, names in re.findall(r"`([a-z_]+)/\{([a-z_,]+)\}\.py`", page)
+        for name in names.split(",")
+    }
+    assert len(named) > 40
+    assert [name for name in sorted(named) if not (package / name).exists()] == []
+    packages = {file.parent.name for file in package.glob("*/__init__.py")}
+    assert packages - {name.partition("/")[0] for name in named} == set()

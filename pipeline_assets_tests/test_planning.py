@@ -12,14 +12,14 @@ from pipeline_assets.planning import (
     STAGING,
     UNPARTITIONED,
     BuildRequest,
-    Input,
-    Planned,
     Staleness,
     compared,
     days_around,
     planned,
     spans_of,
 )
+from pipeline_assets.tables.spec import Input
+from pipeline_assets_tests.planned import Planned
 
 EVENTS = Planned("events", "1", (Input(STAGING, before=1),))
 SESSIONS = Planned("sessions", "1", (Input("events", before=1, after=1),))

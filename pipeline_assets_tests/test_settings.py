@@ -109,6 +109,7 @@ def test_values_may_name_others_and_a_password_may_hold_any_sign(tmp_path: Path)
         ("PIPELINE_TIMEZONE", "Berlin", "'Berlin' is not an IANA time zone such as Europe/Berlin."),
         ("PIPELINE_FIRST_DAY", "1.1.2024", "'1.1.2024' is not a date such as 2010-01-01."),
         ("PIPELINE_FOLLOW_LINKS", "perhaps", "'perhaps' is neither true nor false."),
+        ("PIPELINE_HISTORY_DAYS", "a month", "'a month' is no number of days, such as 30."),
         ("PIPELINE_MAX_RECORD_BYTES", "1", "'1' is no size from 1KiB to 1GiB, such as 32MiB."),
         ("PIPELINE_LANDING_URL", "ftp://x", "the scheme 'ftp' is not known; use a folder, file:///… or one of s3://"),
         ("PIPELINE_LAKE_URL", "file://host/x", "file:// names another machine or a relative path; write file:///"),

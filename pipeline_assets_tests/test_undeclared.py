@@ -12,7 +12,7 @@ from pipeline_assets.declarations.analyses import Analyses
 from pipeline_assets.declarations.problems import DeclarationError
 from pipeline_assets.sources.declaration import FORMATS, Source
 from pipeline_assets.sources.loading import load_sources
-from pipeline_assets.sources.mapping import rules_version
+from pipeline_assets.sources.mapping import declaration_version_of
 from pipeline_assets.storage.local import LocalStore
 from pipeline_assets.storage.opening import open_store
 from pipeline_assets.storage.store import Store
@@ -72,7 +72,7 @@ def test_a_source_that_is_written_down_and_read_again_is_staged_as_before(
     assert found.value() == source
     again = found.value()
     assert isinstance(again, Source)
-    assert rules_version(again, "UTC", FIRST_DAY) == rules_version(source, "UTC", FIRST_DAY)
+    assert declaration_version_of(again, "UTC", FIRST_DAY) == declaration_version_of(source, "UTC", FIRST_DAY)
 
 
 def test_of_a_ready_format_only_what_is_declared_beyond_it_is_written_down() -> None:

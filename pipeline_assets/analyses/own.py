@@ -4,6 +4,7 @@ import sys
 import traceback
 from collections.abc import Iterable, Iterator
 from importlib import import_module
+from inspect import isfunction
 from pathlib import Path
 from typing import cast
 
@@ -58,7 +59,11 @@ def find(spec: str) -> Maker:
         raise LookupError(f"{module_name} cannot be imported: {_place(error)}: {what}") from error
     found = getattr(module, name, None)
     if found is None or not (isinstance(found, TableSpec) or callable(found)):
-        known = [key for key, value in vars(module).items() if isinstance(value, TableSpec) or callable(value)]
+        known = [
+            key
+            for key, value in vars(module).items()
+            if isinstance(value, TableSpec) or (isfunction(value) and value.__module__ == module_name)
+        ]
         raise LookupError(
             f"{module.__file__} has no TableSpec, and no function that makes one, called {name}"
             f"{suggestion(name, known)}"
@@ -93,6 +98,7 @@ def _place(error: BaseException) -> str:
         return f"{error.filename}:{error.lineno}"
     frames = traceback.extract_tb(error.__traceback__)
     package = str(Path(__file__).parents[1])
-    theirs = [frame for frame in frames if "importlib" not in frame.filename and not frame.filename.startswith(package)]
+    ours = ("<", package)
+    theirs = [frame for frame in frames if "importlib" not in frame.filename and not frame.filename.startswith(ours)]
     last = (theirs or frames)[-1]
     return f"{last.filename}:{last.lineno}"

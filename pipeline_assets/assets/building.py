@@ -60,11 +60,15 @@ def table_arguments(
 
 
 def claimed(context: dg.AssetExecutionContext, platform: Platform, table: TableSpec) -> Claim:
-    """The days this run builds of a table, claimed in the ledger before anything of their inputs is read."""
-    run_id = context.run.run_id
-    platform.settle(run_id, building=True)
-    days = [UNPARTITIONED] if table.partition_column is None else run_days(context, platform, table)
-    claim = platform.claim(table.name, days, run_id)
+    """The days this run builds of a table, claimed in the ledger before anything of their inputs is read.
+
+    All of the run's days, or where it was asked for what is stale, those that are stale for the table: no other day is
+    built, however far around a day the table or another one looks.
+    """
+    run = context.run
+    platform.settle(run.run_id, building=True)
+    days = [UNPARTITIONED] if table.partition_column is None else tagged_days(run.tags)
+    claim = platform.claim(table.name, days, run.run_id, only_stale=ONLY_STALE_TAG in run.tags)
     context.set_data_version(context.asset_key, data_version(claim.fingerprints))
     return claim
 
@@ -77,17 +81,3 @@ def data_version(fingerprints: Mapping[date, str]) -> dg.DataVersion:
     unless somebody asks for it.
     """
     return dg.DataVersion(digest([f"{day}:{fingerprints[day]}" for day in sorted(fingerprints)]))
-
-
-def run_days(context: dg.AssetExecutionContext, platform: Platform, table: TableSpec) -> list[date]:
-    """The days this run builds of a table, in order.
-
-    All of its partitions, or of a run that was asked for what is stale, those that are stale for the table: no other
-    day is built, however far around a day the table or another one looks.
-    """
-    days = tagged_days(context.run.tags)
-    if ONLY_STALE_TAG not in context.run.tags:
-        return days
-    stale = platform.stale_when_begun(context.run.run_id)[table.name]
-    # A run that comes too late, for somebody has built its days meanwhile, builds them again.
-    return [day for day in days if day in stale] or days

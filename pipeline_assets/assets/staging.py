@@ -26,7 +26,7 @@ from pipeline_assets.progress import Progress
 from pipeline_assets.resources import with_resources_of
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.declaration import Source
-from pipeline_assets.sources.mapping import rules_version
+from pipeline_assets.sources.mapping import declaration_version_of
 from pipeline_assets.sources.staged_events import StagedEvents
 from pipeline_assets.staging.housekeeping import remove_uncounted, write_views
 from pipeline_assets.staging.merging import MergeError, merge_small_files
@@ -57,7 +57,7 @@ def staging_assets(source: Source, settings: Settings, *, declared: bool = True)
         "day. Each content is loaded exactly once; lines that cannot be loaded are in "
         f"`{settings.namespace.ledger}.quarantine`.",
         metadata={"dagster/column_schema": column_schema(StagedEvents)},
-        code_version=rules_version(source, settings.timezone, settings.first_day, settings.max_record_bytes),
+        code_version=declaration_version_of(source, settings.timezone, settings.first_day, settings.max_record_bytes),
         freshness_policy=_freshness_policy(source),
     )
     @with_resources_of(settings.namespace)

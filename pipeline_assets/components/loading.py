@@ -1,6 +1,5 @@
 """Turns the declarations of a deployment into Dagster definitions."""
 
-import hashlib
 import os
 import re
 import sys
@@ -21,6 +20,7 @@ from pipeline_assets.components.declaring import PIPELINE, DeclaringComponent, D
 from pipeline_assets.declarations.analyses import Analyses, Analysis
 from pipeline_assets.declarations.problems import DeclarationError
 from pipeline_assets.declarations.yaml_files import DEFS_DIR, FILE_NAMES, Document, declaring_folder, documents
+from pipeline_assets.digests import digest_of
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.sources.loading import read_sources
@@ -218,7 +218,7 @@ def importable_as(folder: Path, project: Path | None) -> str:
                     # Behind all others, so that nothing that was found is found elsewhere now.
                     sys.path.append(str(root))
                 return ".".join(names)
-    name = f"pipeline_declarations_{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}"
+    name = f"pipeline_declarations_{digest_of(os.fsencode(folder), 12)}"
     package = types.ModuleType(name)
     package.__path__ = [str(folder)]
     sys.modules.setdefault(name, package)

@@ -13,7 +13,7 @@ from duckdb import DuckDBPyConnection
 from pipeline_assets.batching import Batch, batches
 from pipeline_assets.built import Built
 from pipeline_assets.day_counts import DayCounts
-from pipeline_assets.derivation import build_part, build_whole
+from pipeline_assets.engine.incremental import build_part, build_whole
 from pipeline_assets.engine.rows import LakeRows, MartRows, Rows
 from pipeline_assets.ledger.builds import Claim
 from pipeline_assets.ledger.catalogue import LakeFile

@@ -80,7 +80,7 @@ class Claim:
 
 def staged_fingerprints(staged: Iterable[StagedFile]) -> dict[date, str]:
     """Fingerprint of the staged files of each day."""
-    return fingerprints((file.source, file.event_date, file.content, file.rules) for file in staged)
+    return fingerprints((file.source, file.event_date, file.content, file.declaration_version) for file in staged)
 
 
 class BuildLedger:
@@ -184,6 +184,7 @@ class BuildLedger:
         *,
         staged: Callable[[sa.Connection, date, date], list[StagedFile]] = lambda *_: [],
         until: date = date.max,
+        only_stale: bool = False,
     ) -> Claim:
         """Announce that a run builds some days, and take the lists of what it is to read of them.
 
@@ -195,6 +196,8 @@ class BuildLedger:
             run_id: the run; the latest claim of a day wins.
             staged: gives the staged files that count, from one day to another, where the table reads staging.
             until: the current day; days to come are no input of any.
+            only_stale: claim only the days that are not built from what is there now; all of them where there is none
+                such, for then somebody has built them since they were asked for.
         """
         spec = self._specs[table]
         needed = [each.table for each in spec.inputs if each.table != STAGING]
@@ -205,7 +208,8 @@ class BuildLedger:
         with self._engine.begin() as connection:
             # The lists last: whatever is published after the fingerprints were read counts as touched since.
             since = connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
-            built = self._booked(connection, needed, near)
+            booked = self._booked(connection, [*needed, table], near)
+            own, built = booked[table], {name: booked[name] for name in needed}
             revised = self._revised(connection, needed, near)
             read = [
                 file
@@ -214,15 +218,20 @@ class BuildLedger:
                 for first, last in spans_of(self._known(days_around(days, each.before, each.after), until))
                 for file in staged(connection, first, last)
             ]
-            files = self._files(connection, spec, days, until)
             existing = sorted(set().union(*built.values()) - {UNPARTITIONED})
             known = {**built, STAGING: staged_fingerprints(read)}
+            fingerprints = {day: combined(spec, day, existing, known, revised) for day in days}
+            if only_stale and spec.is_daily:
+                days = [day for day in days if own.get(day) != fingerprints[day]] or days
+                fingerprints = {day: fingerprints[day] for day in days}
+                around = {day for each in spec.inputs for day in days_around(days, each.before, each.after)}
+                read = [file for file in read if file.event_date in around]
+            files = self._files(connection, spec, days, until)
             reading = None
             if not spec.is_daily and not revised:
                 inputs = {name: {str(day): text for day, text in built[name].items()} for name in needed}
                 reading = {"version": spec.version, "inputs": inputs}
             changed = _changed_days(connection, table, reading) if reading else None
-            fingerprints = {day: combined(spec, day, existing, known, revised) for day in days}
             claim = insert(builds).values(
                 [
                     {

@@ -43,7 +43,7 @@ class Load:
 
     Attributes:
         content: SHA-256 of the file's bytes, hex.
-        rules: version of the declaration.
+        declaration_version: version of the declaration.
         lines: lines (or records) in the file.
         landed: rows staged.
         blank: blank lines.
@@ -53,7 +53,7 @@ class Load:
     """
 
     content: str
-    rules: str
+    declaration_version: str
     lines: int = 0
     landed: int = 0
     blank: int = 0
@@ -68,7 +68,7 @@ class BookedFile:
 
     path: str
     content: str
-    rules: str
+    declaration_version: str
     stamp: str
     state: str
     error: str | None
@@ -81,7 +81,7 @@ class StagedFile:
     Attributes:
         source: the source.
         content: SHA-256 of the original file's bytes, hex; the `load_id` of the rows.
-        rules: version of the declaration that read them.
+        declaration_version: version of the declaration that read them.
         event_date: the day.
         rows: how many they are.
         file: the file; it may hold rows of other contents too, and rows that do not count.
@@ -89,7 +89,7 @@ class StagedFile:
 
     source: str
     content: str
-    rules: str
+    declaration_version: str
     event_date: date
     rows: int
     file: LakeFile
@@ -174,12 +174,13 @@ class FileLedger:
             found = connection.execute(sa.select(c.content, c.first_booked_at).where(c.content == _any(sizes)))
             return {row.content: row.first_booked_at for row in found}
 
-    def known(self, source: str, contents_: Collection[str], rules: str) -> set[str]:
-        """Those of some contents that were read under these rules, whatever the path, and whose rows are there."""
+    def known(self, source: str, contents_: Collection[str], declaration_version: str) -> set[str]:
+        """Those of some contents that were read by this declaration, whatever the path, and whose rows are there."""
         if not contents_:
             return set()
         with self._engine.connect() as connection:
-            return {content for content, row in _loaded(connection, source, contents_).items() if row["rules"] == rules}
+            loaded = _loaded(connection, source, contents_)
+            return {content for content, row in loaded.items() if row["rules"] == declaration_version}
 
     def book(
         self, source: str, bookings: Sequence[Booking], lake: Sequence[LakeFile] = (), *, run_id: str = ""
@@ -220,7 +221,7 @@ class FileLedger:
                         "source": source,
                         "content": content,
                         "event_date": day,
-                        "rules": load.rules,
+                        "rules": load.declaration_version,
                         "rows": rows,
                         "file": numbers[by_day[day].name],
                     }
@@ -395,7 +396,7 @@ def _require_room(loads: Iterable[Load], files_: Mapping[date, LakeFile]) -> Non
 
 def _counts(load: Load) -> dict[str, Any]:
     return {
-        "rules": load.rules,
+        "rules": load.declaration_version,
         "lines": load.lines,
         "landed": load.landed,
         "quarantined": len(load.quarantined),
@@ -522,7 +523,9 @@ def _copy_quarantine(connection: sa.Connection, source: str, loads: Collection[L
     ) as copy:
         for load in loads:
             for bad in load.quarantined:
-                copy.write_row((source, load.content, bad.line, bad.reason, load.rules, bad.raw, bad.length))
+                copy.write_row(
+                    (source, load.content, bad.line, bad.reason, load.declaration_version, bad.raw, bad.length)
+                )
 
 
 def _texts(values: Iterable[str]) -> sa.BindParameter[Any]:

@@ -49,13 +49,13 @@ class Observer:
     Args:
         engine: the ledger.
         source: the source.
-        rules: version of its declaration.
+        declaration_version: version of its declaration.
     """
 
-    def __init__(self, engine: sa.Engine, source: str, rules: str) -> None:
+    def __init__(self, engine: sa.Engine, source: str, declaration_version: str) -> None:
         self._engine = engine
         self._source = source
-        self._rules = rules
+        self._declaration_version = declaration_version
         self._lock = Lock()
         self._known = known_columns(engine, source)
         with engine.connect() as connection:
@@ -71,12 +71,14 @@ class Observer:
         """
         with self._lock:
             known = self._known
-            filled_before = known.filled if known.rules == self._rules else frozenset()
+            filled_before = known.filled if known.declaration_version == self._declaration_version else frozenset()
             after = filled_before | frozenset(filled)
-            is_new = known.since is None or known.rules != self._rules or after != filled_before
+            is_new = (
+                known.since is None or known.declaration_version != self._declaration_version or after != filled_before
+            )
             names = known.note(look, Seen(path, self._load)) if look else set()
             known.since = known.since or self._load
-            known.rules, known.filled = self._rules, after
+            known.declaration_version, known.filled = self._declaration_version, after
             if is_new or names:
                 try:
                     self._write(names)
@@ -87,7 +89,7 @@ class Observer:
     def _write(self, names: Collection[str]) -> None:
         known = self._known
         with self._engine.begin() as connection:
-            values = {"rules": known.rules, "filled": sorted(known.filled)}
+            values = {"rules": known.declaration_version, "filled": sorted(known.filled)}
             connection.execute(
                 insert(looks)
                 .values(source=self._source, first_load=known.since, **values)

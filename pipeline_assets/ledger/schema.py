@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
 from pipeline_assets.namespace import LEDGER, MARTS
 
 SCHEMA = LEDGER
-REVISION = "0010"
+REVISION = "0011"
 """Newest migration: the version these declarations describe."""
 
 metadata = sa.MetaData(schema=SCHEMA)
@@ -264,11 +264,6 @@ builds = sa.Table(
         "reading",
         JSONB,
         comment="Of a table without partitions: version of its recipe, and the fingerprint of each day of its inputs",
-    ),
-    sa.Column(
-        "figures",
-        JSONB(none_as_null=True),
-        comment="Numbers of the day that the UI shows, by name. No row depends on it.",
     ),
     sa.CheckConstraint("state in ('building', 'built')", name="builds_state"),
     comment="From which inputs each asset and day was built. A day is stale where this differs from what is there now.",

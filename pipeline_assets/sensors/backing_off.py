@@ -1,11 +1,11 @@
 """How long a sensor waits before it asks again for what it has asked for in vain."""
 
-import hashlib
-import json
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
+
+from pipeline_assets.digests import digest
 
 INPUTS_TAG = "pipeline/inputs"
 """Tag of a requested run: digest of what it was asked for."""
@@ -19,7 +19,7 @@ _FINISHED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.Dagste
 
 def inputs_digest(inputs: Iterable[object]) -> str:
     """The digest of what a run is asked for; it changes as soon as anything of that does."""
-    return hashlib.sha256(json.dumps([str(part) for part in inputs]).encode()).hexdigest()[:32]
+    return digest([str(part) for part in inputs])
 
 
 def pause_after(runs: int) -> timedelta:

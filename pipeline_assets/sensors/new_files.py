@@ -49,7 +49,7 @@ def new_files(
         refused += landing.refused
         if any(time.time() - file.modified >= SETTLE_SECONDS for file in pending):
             ready.append(name)
-            asked_for += [(name, platform.rules(name)), *((file.name, file.stamp) for file in pending)]
+            asked_for += [(name, platform.declaration_version(name)), *((file.name, file.stamp) for file in pending)]
         waiting = waiting or bool(pending)
     if not ready:
         told = f" {len(refused)} cannot be read: {refused[0].name} {refused[0].reason}." if refused else ""

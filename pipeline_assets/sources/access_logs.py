@@ -420,7 +420,7 @@ def _of_strftime(text: str) -> str:
     pattern = ""
     for piece in _split(text, re.compile("%(.?)")):
         if isinstance(piece, str):
-            pattern += _literal(piece)
+            pattern += _as_pattern(piece)
         elif piece[1] in _STRFTIME:
             pattern += _STRFTIME[piece[1]]
         elif piece[1] in ("f", "g"):
@@ -451,7 +451,7 @@ def _merged_times(pieces: Sequence[_Piece]) -> list[_Piece]:
             merged.append(
                 replace(
                     before,
-                    pattern=f"{before.pattern}{_literal(text)}{piece.pattern}",
+                    pattern=f"{before.pattern}{_as_pattern(text)}{piece.pattern}",
                     time=f"{before.time}{text.replace('%', '%%')}{piece.time}",
                 )
             )
@@ -497,7 +497,7 @@ def _nginx(text: str) -> list[_Piece]:
 # -- from fields to one pattern ----------------------------------------------------------------------------------------
 
 
-def _literal(text: str) -> str:
+def _as_pattern(text: str) -> str:
     return re.sub(r"([\\.^$|?*+()\[\]{}])", r"\\\1", text)
 
 
@@ -598,7 +598,7 @@ def _compiled(pieces: Sequence[_Piece], escapes: str, appended: str | None = Non
             "apart; put quotes around them in the server's configuration"
         )
     groups = list(names)
-    literals = [_literal(text) for text in before]
+    literals = [_as_pattern(text) for text in before]
     if witness is None:
         # Every field may be empty, so it is something between them that tells whether a line fits.
         certain = next((index for index, text in enumerate(before) if text), None)
@@ -612,8 +612,8 @@ def _compiled(pieces: Sequence[_Piece], escapes: str, appended: str | None = Non
     for index in range(kept, len(parts)):
         # A quote that closes the field before is part of what older lines have.
         closing, space, opening = before[index].partition(" ")
-        parts[index - 1] += _literal(closing)
-        parts[index] = _literal(space + opening) + values[index]
+        parts[index - 1] += _as_pattern(closing)
+        parts[index] = _as_pattern(space + opening) + values[index]
     parts[-1] += literals[-1]
     further = ""
     if appended is not None:
@@ -650,7 +650,7 @@ def _partly(before: Sequence[str], values: Sequence[str]) -> str:
     pattern = ""
     for index in reversed(range(len(values))):
         # What stands around a field is there for certain, a field may be empty.
-        around = _literal(before[0]) if index == 0 else "", _literal(before[index + 1])
+        around = _as_pattern(before[0]) if index == 0 else "", _as_pattern(before[index + 1])
         pattern = f"(?:({around[0]}{_grouped(values[index])}{around[1]}){pattern})?"
     return "^" + pattern
 

@@ -58,7 +58,7 @@ TIME_FORMATS = ("iso8601", "epoch_s", "epoch_ms", "epoch_us")
 _MINUTE = timedelta(minutes=1)
 
 
-def _literal(value: Any) -> Any:
+def _as_text(value: Any) -> Any:
     # YAML reads null, true and 0 as something else than the texts that programs send.
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
@@ -192,7 +192,7 @@ class Source(_Declared):
         default_factory=dict, json_schema_extra={"propertyNames": {"enum": list(MAPPABLE_COLUMNS)}}
     )
     ids: dict[str, Sql] = Field(default_factory=dict)
-    no_ids: tuple[Annotated[str, BeforeValidator(_literal)], ...] | None = None
+    no_ids: tuple[Annotated[str, BeforeValidator(_as_text)], ...] | None = None
     time: Times = Times()
     sessions: Sessions = Sessions()
     required: tuple[str, ...] = ()

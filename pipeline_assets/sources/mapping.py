@@ -4,8 +4,6 @@ The query is a chain of projections over `raw_rows`. Each step sees only the col
 value is computed once, and a name in a user's expression can never meet one of ours: ours begin with `~`.
 """
 
-import hashlib
-import json
 import re
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, time
@@ -16,6 +14,7 @@ import polars as pl
 from pipeline_assets.code_version import code_version
 from pipeline_assets.columns import money
 from pipeline_assets.declarations.expressions import Expression, FieldPath, choosing, parse
+from pipeline_assets.digests import digest
 from pipeline_assets.settings import MAX_RECORD_BYTES
 from pipeline_assets.sources.declaration import ID_COLUMNS, MAPPABLE_COLUMNS, TIME_COLUMNS, Source
 from pipeline_assets.sources.encodings import UTF_8, canonical
@@ -71,7 +70,9 @@ _OTHER_NUMBER = r"~?\s*[+-]?[\d.,]*\d[\d.,' \x{A0}\x{202F}]*"
 _NO_BREAK_SPACES = "\u00a0\u202f"
 
 
-def rules_version(source: Source, timezone: str, first_day: date, max_record_bytes: int = MAX_RECORD_BYTES) -> str:
+def declaration_version_of(
+    source: Source, timezone: str, first_day: date, max_record_bytes: int = MAX_RECORD_BYTES
+) -> str:
     """Version of all that decides how a file's rows are staged: 12 hex digits.
 
     Attributes that only choose files or act later (path, sessions, dedup_days, bounds) do not count.
@@ -97,7 +98,7 @@ def rules_version(source: Source, timezone: str, first_day: date, max_record_byt
         "first_day": first_day.isoformat(),
         "max_record_bytes": max_record_bytes,
     }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
+    return digest(parts, 12)
 
 
 def staging_query(source: Source, *, fields: Sequence[str] | None, timezone: str, first_day: date) -> str:

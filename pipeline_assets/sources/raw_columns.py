@@ -53,13 +53,13 @@ class KnownColumns:
     Attributes:
         columns: by name.
         since: when the first load of the source began; None before it.
-        rules: version of the declaration under which `filled` was found.
+        declaration_version: version of the declaration under which `filled` was found.
         filled: columns of the event contract that had a value in any row.
     """
 
     columns: dict[str, KnownColumn] = field(default_factory=dict)
     since: datetime | None = None
-    rules: str = ""
+    declaration_version: str = ""
     filled: frozenset[str] = frozenset()
 
     def note(self, look: Look, seen: Seen) -> set[str]:

@@ -244,12 +244,3 @@ def table_with_a_log(name: str, kind: str) -> Doubtful:
 def stamp_of(status: os.stat_result) -> str:
     """Size, inode and times of a file; see `LandingFile`."""
     return f"{status.st_size}:{status.st_ino}:{status.st_mtime_ns}:{status.st_ctime_ns}"
-
-
-def fsync_folder(folder: Path) -> None:
-    """Make renames inside a folder survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -24,7 +24,7 @@ from pipeline_assets.ledger.looks import Observer
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.access_logs import advice
 from pipeline_assets.sources.declaration import Source
-from pipeline_assets.sources.mapping import rules_version
+from pipeline_assets.sources.mapping import declaration_version_of
 from pipeline_assets.sources.records.cutting import UnreadableError
 from pipeline_assets.staging.landing import LandingFile
 from pipeline_assets.staging.landings import open_landing
@@ -145,7 +145,9 @@ class SourceLoader:
         self._observer = observer
         self._run_id = run_id
         self._idle: list[Writer] = []
-        self.rules = rules_version(source, settings.timezone, settings.first_day, settings.max_record_bytes)
+        self.declaration_version = declaration_version_of(
+            source, settings.timezone, settings.first_day, settings.max_record_bytes
+        )
 
     def load(self, files: Sequence[LandingFile], report: Callable[[Outcome], None] | None = None) -> LoadSummary:
         """Load files, each group of small ones in one ledger transaction.
@@ -214,7 +216,7 @@ class SourceLoader:
                 raise
             except (OSError, StoreError) as error:
                 done.outcomes.append(self._failed(task.file, error))
-        known = self._ledger.known(self._source.name, set(read.values()), self.rules)
+        known = self._ledger.known(self._source.name, set(read.values()), self.declaration_version)
         for task in tasks:
             content = read.get(task.file.name)
             if content is None:
@@ -295,11 +297,11 @@ class SourceLoader:
     def _load_of(self, member: Member) -> Load:
         """The account of a file."""
         if member.error is not None:
-            return Load(member.content, self.rules, error=str(member.error))
+            return Load(member.content, self.declaration_version, error=str(member.error))
         tally = member.tally
         return Load(
             member.content,
-            self.rules,
+            self.declaration_version,
             lines=tally.lines,
             landed=member.days.total(),
             blank=member.blank + tally.skipped,

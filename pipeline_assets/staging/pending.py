@@ -159,7 +159,7 @@ def _anything(_file: LandingFile, _booked: BookedFile | None) -> bool:
 
 def _has_been_loaded(rules: str) -> _Wanted:
     def wanted(file: LandingFile, booked: BookedFile | None) -> bool:
-        if booked is None or booked.rules == rules:
+        if booked is None or booked.declaration_version == rules:
             return False
         if file.stamp == booked.stamp:
             return True

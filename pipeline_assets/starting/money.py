@@ -140,9 +140,9 @@ class Money:
             return f"{text}::DECIMAL(18, 6)"
         decimal, thousands = self._style_of(column.values) or (".", "")
         if thousands:
-            text = f"replace({text}, '{thousands.replace(chr(39), chr(39) * 2)}', '')"
+            text = f"replace({text}, {literal(thousands)}, '')"
         if decimal != ".":
-            text = f"replace({text}, '{decimal}', '.')"
+            text = f"replace({text}, {literal(decimal)}, '.')"
         whole = not any(re.search(r"[.,]", value) for value in column.values)
         return f"{text}::BIGINT" if whole else f"{text}::DECIMAL(18, 6)"
 

@@ -28,6 +28,7 @@ from pipeline_assets.sources.records import RECORD_FORMATS, RecordFormat
 from pipeline_assets.sources.records.cutting import Tally, UnreadableError
 from pipeline_assets.sources.records.encoding import UndeclaredEncodingError, Utf8Stream
 from pipeline_assets.sources.records.steps import column_names
+from pipeline_assets.sql import literal
 from pipeline_assets.staging import reading
 from pipeline_assets.staging.landing import open_regular
 from pipeline_assets.starting import values
@@ -291,7 +292,7 @@ def _of_lines(text: str) -> Sample | None:
             return Sample(ready.name)
     known = {name: log_format(text) for name, text in NAMED_FORMATS.items()}
     known |= {ready.name: ready.log for ready in READY_FORMATS.values() if ready.log}
-    counts = ", ".join(f"count(*) filter (regexp_matches(l, '{log.pattern.replace(chr(39), chr(39) * 2)}'))"
+    counts = ", ".join(f"count(*) filter (regexp_matches(l, {literal(log.pattern)}))"
                        for log in known.values())  # fmt: skip
     sql = f"select {counts} from (select unnest(?) as l)"  # noqa: S608 - patterns of our own
     fitting = dict(zip(known, database().cursor().execute(sql, [lines]).fetchall()[0], strict=True))

@@ -77,7 +77,7 @@ class _Bookings(FileLedger):
     def reserve(self, sizes: Mapping[str, int]) -> dict[str, datetime]:
         return dict.fromkeys(sizes, self._now)
 
-    def known(self, source: str, contents_: Collection[str], rules: str) -> set[str]:  # noqa: ARG002 - as the ledger's
+    def known(self, source: str, contents_: Collection[str], declaration_version: str) -> set[str]:  # noqa: ARG002 - as the ledger's
         return set()
 
     def book(

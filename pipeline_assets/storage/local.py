@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
+from pipeline_assets.durable import sync
 from pipeline_assets.private import make_file, make_folder, protect
 from pipeline_assets.storage.store import DRAFTS, Stat, StoreError, checked_name
 
@@ -133,7 +134,7 @@ class LocalStore:
         if isinstance(content, bytes) or not _moved(content, path):
             draft = self._draft(content)
             try:
-                _sync(draft)
+                sync(draft)
                 _name(draft, path)
             finally:
                 draft.unlink(missing_ok=True)
@@ -141,7 +142,7 @@ class LocalStore:
             content.unlink(missing_ok=True)
         # The group's rights are those of the folder that it is in now.
         protect(path)
-        _sync(path.parent)
+        sync(path.parent)
         return _stat(name, path.stat())
 
     def _draft(self, content: Path | bytes) -> Path:
@@ -219,7 +220,7 @@ def _status(entry: os.DirEntry[str]) -> os.stat_result | None:
 
 def _moved(content: Path, path: Path) -> bool:
     """Give a file its name, if it is on the same file system."""
-    _sync(protect(content))
+    sync(protect(content))
     try:
         _name(content, path)
     except OSError as error:
@@ -253,15 +254,7 @@ def _make_durable(folder: Path) -> None:
     except FileExistsError:
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder)) from None
     for made in missing:
-        _sync(made.parent)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        sync(made.parent)
 
 
 def _stat(name: str, status: os.stat_result) -> Stat:

@@ -1,10 +1,10 @@
 """Staged rows to clean events: ids, exclusions, duplicates, enrichment.
 
 Decisions about duplicates are taken on a few narrow columns of all rows; only then are the rows themselves read,
-a day at a time, so that memory depends on the size of a day and not on the number of days.
+a large day or some small ones at a time, so that memory does not depend on the number of days.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property, partial
@@ -195,20 +195,33 @@ class EventDays:
         return tuple(self.counts)
 
     def frames(self) -> Iterator[pl.DataFrame]:
-        """Events in frames per `Events`, day by day; a day may come in several frames or in none."""
-        for day in self.days:
-            staged = self._kept(day)
+        """Events in frames per `Events`, small days together; a day may come in several frames or in none."""
+        for days in self._together():
+            staged = self._kept(days)
             for part in staged.iter_slices(_ROWS_PER_FRAME):
                 yield _enrich(part)
+
+    def _together(self) -> Iterator[list[date]]:
+        """The days that are read together: each reading goes through the files of all days."""
+        found: list[date] = []
+        rows = 0
+        for day, counts in self.counts.items():
+            if found and rows + counts.landed > _ROWS_PER_FRAME:
+                yield found
+                found, rows = [], 0
+            found.append(day)
+            rows += counts.landed
+        if found:
+            yield found
 
     @cached_property
     def events(self) -> pl.DataFrame:
         """All events in one frame per `Events`, in no particular order."""
         return pl.concat([Events.create_empty(), *self.frames()], rechunk=False)
 
-    def _kept(self, day: date) -> pl.DataFrame:
-        rows = self._staged.filter(pl.col("event_date") == day, pl.col("excluded").is_null())
-        marks = self._marks.filter(pl.col("event_date") == day).drop("event_date")
+    def _kept(self, days: Collection[date]) -> pl.DataFrame:
+        rows = self._staged.filter(pl.col("event_date").is_in(days), pl.col("excluded").is_null())
+        marks = self._marks.filter(pl.col("event_date").is_in(days)).drop("event_date")
         if marks.is_empty():
             rows = rows.with_columns(ordinal=pl.lit(0))
         else:

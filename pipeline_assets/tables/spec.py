@@ -4,8 +4,6 @@ No Dagster and no storage here. `registry` collects the specs of a deployment, `
 stale, the assets make their rows, `checks` makes their asset checks.
 """
 
-import hashlib
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, is_dataclass
 from datetime import date
@@ -18,6 +16,7 @@ import polars as pl
 
 from pipeline_assets.code_version import code_version
 from pipeline_assets.day_counts import DayCounts
+from pipeline_assets.digests import digest
 from pipeline_assets.figures import Figure
 from pipeline_assets.tables.checking import TableCheck
 
@@ -50,8 +49,8 @@ Select = Callable[[duckdb.DuckDBPyConnection, Sequence[str], Sequence[date], Any
 """The rows wanted of an input in the lake: from its Parquet files, of some days, by the parameters of the table."""
 
 _ON_THE_WAY = (
-    "pipeline_assets.derivation:build_part",
-    "pipeline_assets.derivation:build_whole",
+    "pipeline_assets.engine.incremental:build_part",
+    "pipeline_assets.engine.incremental:build_whole",
     "pipeline_assets.io_managers.frames:storable",
 )
 """What has a part in the rows of tables besides their functions: which groups are made again, and what is stored."""
@@ -241,7 +240,7 @@ class TableSpec:
             plain(self.parameters),
             self.external_versions,
         ]
-        return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
+        return digest(parts, 16)
 
     @property
     def place(self) -> str:

@@ -6,7 +6,6 @@ names of advertising, click ids, AI assistants and webmail as well. A team's own
 `rule_set("ga4_plus").with_own(…)`.
 """
 
-import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -17,6 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import polars as pl
 import yaml
+
+from pipeline_assets.digests import digest_of
 
 if TYPE_CHECKING:
     from pipeline_assets.declarations.analyses import Channels
@@ -237,7 +238,7 @@ def rules_version(rules: RuleSet | None = None) -> tuple[str, str, str]:
     said = asdict(rules)
     del said["provenance"]
     text = json.dumps(said, sort_keys=True).encode() + _CATEGORIES.read_bytes()
-    return rules.name, rules.version, hashlib.sha256(text).hexdigest()[:16]
+    return rules.name, rules.version, digest_of(text, 16)
 
 
 def add_channel(frame: pl.DataFrame, rules: RuleSet | None = None) -> pl.DataFrame:

@@ -182,7 +182,6 @@ def make_older(deployment: Deployment) -> None:
             connection.execute(sa.text(f"alter table {table} drop column {column}"))
         for column in ("ids_across", *IDENTIFIERS):
             connection.execute(sa.text(f"alter table ledger.event_days drop column {column}"))
-        connection.execute(sa.text("alter table ledger.builds drop column figures"))
         connection.execute(sa.text("update ledger.alembic_version set version_num = '0005'"))
         connection.execute(sa.text("update ledger.builds set inputs = 'of other code'"))
         connection.execute(

@@ -149,7 +149,7 @@ def test_a_refresh_that_is_killed_and_run_again_gives_the_same_tables(
     place = new_place()
     place.deliver([*demo.files, *demo.late_files])
     assert place.refresh(point)[0] == -signal.SIGKILL
-    for left in place.settings.scratch_dir.glob("process-*"):
+    for left in place.settings.scratch_dir.glob(".spilled-*"):
         # A day later.
         shutil.rmtree(left)
     code, log = place.refresh()

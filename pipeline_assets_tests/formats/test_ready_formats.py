@@ -12,7 +12,7 @@ from pipeline_assets.sources.checking import find_problems
 from pipeline_assets.sources.declaration import MAPPABLE_COLUMNS, Source
 from pipeline_assets.sources.formats import READY_FORMATS
 from pipeline_assets.sources.loading import DeclarationError, load_sources
-from pipeline_assets.sources.mapping import rules_version
+from pipeline_assets.sources.mapping import declaration_version_of
 from pipeline_assets.sources.staged_events import StagedEvents
 from pipeline_assets_tests.formats.landed import FIXTURES, declare, load, records
 
@@ -132,9 +132,9 @@ def test_the_marks_of_a_format_are_in_its_records_and_in_no_others(name):
         assert any(marked) == (file.stem == name)
 
 
-def test_the_rules_version_includes_what_the_format_brings(monkeypatch):
+def test_the_declaration_version_includes_what_the_format_brings(monkeypatch):
     def version(source: Source) -> str:
-        return rules_version(source, "UTC", date(2020, 1, 1))
+        return declaration_version_of(source, "UTC", date(2020, 1, 1))
 
     before = version(declare("ga4"))
     assert version(declare("ga4", mapping={"country": "geo.city"})) != before

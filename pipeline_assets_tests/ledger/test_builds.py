@@ -17,8 +17,10 @@ from pipeline_assets.ledger.builds import (
 from pipeline_assets.ledger.catalogue import LakeFile
 from pipeline_assets.ledger.files import StagedFile
 from pipeline_assets.ledger.migrate import migrate
-from pipeline_assets.planning import STAGING, UNPARTITIONED, Input, Planned
+from pipeline_assets.planning import STAGING, UNPARTITIONED
 from pipeline_assets.postgres import sqlalchemy_url
+from pipeline_assets.tables.spec import Input
+from pipeline_assets_tests.planned import Planned
 
 RECIPES = [
     Planned("events", "1", (Input(STAGING, before=1),)),

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline_assets.sources.loading import load_sources
-from pipeline_assets.sources.mapping import rules_version, staging_query
+from pipeline_assets.sources.mapping import declaration_version_of, staging_query
 from pipeline_assets.sources.records.steps import column_names
 from pipeline_assets.sources.staged_events import StagedEvents
 from pipeline_assets_tests.sources.staging_rows import BOOKED_AT, FIRST_DAY, source, stage
@@ -551,28 +551,30 @@ CSV_SETTINGS = (
 )  # fmt: skip
 
 
-def test_the_rules_version_changes_with_what_decides_the_rows_and_with_nothing_else():
+def test_the_declaration_version_changes_with_what_decides_the_rows_and_with_nothing_else():
     declared = source()
-    version = rules_version(declared, "UTC", FIRST_DAY)
+    version = declaration_version_of(declared, "UTC", FIRST_DAY)
     assert len(version) == 12
-    assert rules_version(source(path="other", dedup_days=2, bounds={"late": 1}), "UTC", FIRST_DAY) == version
-    assert rules_version(source(mapping=dict(reversed(declared.mapping.items()))), "UTC", FIRST_DAY) == version
+    assert declaration_version_of(source(path="other", dedup_days=2, bounds={"late": 1}), "UTC", FIRST_DAY) == version
+    assert declaration_version_of(source(mapping=dict(reversed(declared.mapping.items()))), "UTC", FIRST_DAY) == version
     others = {
-        rules_version(source(property="x"), "UTC", FIRST_DAY),
-        rules_version(source(compression="gzip"), "UTC", FIRST_DAY),
-        rules_version(source(ids={"email": "mail"}), "UTC", FIRST_DAY),
-        rules_version(source(time={"zone": "Europe/Berlin"}), "UTC", FIRST_DAY),
-        rules_version(source(rules={"a": "true"}), "UTC", FIRST_DAY),
-        rules_version(source(encoding="latin-1"), "UTC", FIRST_DAY),
-        *(rules_version(source(format="csv", csv=csv), "UTC", FIRST_DAY) for csv in CSV_SETTINGS),
-        rules_version(declared, "Europe/Berlin", FIRST_DAY),
-        rules_version(declared, "UTC", date(2011, 1, 1)),
+        declaration_version_of(source(property="x"), "UTC", FIRST_DAY),
+        declaration_version_of(source(compression="gzip"), "UTC", FIRST_DAY),
+        declaration_version_of(source(ids={"email": "mail"}), "UTC", FIRST_DAY),
+        declaration_version_of(source(time={"zone": "Europe/Berlin"}), "UTC", FIRST_DAY),
+        declaration_version_of(source(rules={"a": "true"}), "UTC", FIRST_DAY),
+        declaration_version_of(source(encoding="latin-1"), "UTC", FIRST_DAY),
+        *(declaration_version_of(source(format="csv", csv=csv), "UTC", FIRST_DAY) for csv in CSV_SETTINGS),
+        declaration_version_of(declared, "Europe/Berlin", FIRST_DAY),
+        declaration_version_of(declared, "UTC", date(2011, 1, 1)),
         version,
     }
     assert len(others) == 9 + len(CSV_SETTINGS)
-    assert rules_version(source(encoding="UTF8"), "UTC", FIRST_DAY) == version
+    assert declaration_version_of(source(encoding="UTF8"), "UTC", FIRST_DAY) == version
     said = source(format="csv", csv={"delimiter": ",", "quote": '"', "escape": '"', "header": True})
-    assert rules_version(said, "UTC", FIRST_DAY) == rules_version(source(format="csv"), "UTC", FIRST_DAY)
+    assert declaration_version_of(said, "UTC", FIRST_DAY) == declaration_version_of(
+        source(format="csv"), "UTC", FIRST_DAY
+    )
 
 
 @needs_data

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline_assets.sources.declaration import Source
-from pipeline_assets.sources.mapping import rules_version
+from pipeline_assets.sources.mapping import declaration_version_of
 from pipeline_assets.sources.no_ids import NO_IDS
 from pipeline_assets_tests.sources.staging_rows import FIRST_DAY, source, stage
 
@@ -95,7 +95,7 @@ def test_a_source_may_name_others_or_none(no_ids: list[Any] | None, ids: list[st
 
 def test_no_ids_decide_how_files_are_read_but_not_their_order_or_case() -> None:
     def version(**changes: Any) -> str:
-        return rules_version(Source.model_validate(DECLARED.model_dump() | changes), "UTC", FIRST_DAY)
+        return declaration_version_of(Source.model_validate(DECLARED.model_dump() | changes), "UTC", FIRST_DAY)
 
     assert version(no_ids=list(reversed(NO_IDS))) == version(no_ids=[value.upper() for value in NO_IDS]) == version()
     assert len({version(), version(no_ids=[]), version(no_ids=["x"])}) == 3

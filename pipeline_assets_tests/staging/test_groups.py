@@ -2,8 +2,11 @@
 
 import gzip
 import io
+import itertools
+import multiprocessing
 import os
 import random
+import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -108,12 +111,16 @@ class Side:
 
     Attributes:
         settings: where landing and lake are.
-        ledger: knows what counts.
+        url: of the database.
+        engine: of the same.
         source: the source.
         database: DuckDB.
+        ledger: knows what counts.
+        lake: has the rows.
     """
 
     settings: Settings
+    url: str
     engine: sa.Engine
     source: Source
     database: duckdb.DuckDBPyConnection
@@ -133,9 +140,9 @@ class Side:
                 target.write_bytes(made)
 
     def pending(self) -> list[LandingFile]:
-        rules = SourceLoader(self.source, self.settings, self.ledger, self.database).rules
+        version = SourceLoader(self.source, self.settings, self.ledger, self.database).declaration_version
         files = scan(self.settings.landing_dir, self.source.path).files
-        new = self.ledger.not_as_booked(self.source.name, rules, {file.name: file.stamp for file in files})
+        new = self.ledger.not_as_booked(self.source.name, version, {file.name: file.stamp for file in files})
         return [file for file in files if file.name in new]
 
     def load(self, files: Sequence[LandingFile] | None = None) -> LoadSummary:
@@ -196,7 +203,7 @@ class Side:
 class Sides:
     """Two sides for each kind of file."""
 
-    def __init__(self, folder: Path, engines: Sequence[sa.Engine], database: duckdb.DuckDBPyConnection) -> None:
+    def __init__(self, folder: Path, engines: Mapping[str, sa.Engine], database: duckdb.DuckDBPyConnection) -> None:
         self._made: dict[str, list[Side]] = {}
         self._folder, self._engines, self._database = folder, engines, database
 
@@ -204,8 +211,8 @@ class Sides:
         if kind not in self._made:
             source = declare(kind, path="s/*", mapping=MAPPED)
             self._made[kind] = [
-                Side(Settings.for_data_dir(self._folder / kind / str(number)), engine, source, self._database)
-                for number, engine in enumerate(self._engines)
+                Side(Settings.for_data_dir(self._folder / kind / str(number)), url, engine, source, self._database)
+                for number, (url, engine) in enumerate(self._engines.items())
             ]
         for side in self._made[kind]:
             side.empty()
@@ -214,12 +221,12 @@ class Sides:
 
 @pytest.fixture
 def sides(tmp_path: Path, postgres_url: str, new_database: Any) -> Iterator[Sides]:
-    engines = [sa.create_engine(sqlalchemy_url(url, "psycopg")) for url in (postgres_url, new_database())]
-    for engine in engines:
+    engines = {url: sa.create_engine(sqlalchemy_url(url, "psycopg")) for url in (postgres_url, new_database())}
+    for engine in engines.values():
         migrate(engine)
     with closing(duckdb.connect()) as database:
         yield Sides(tmp_path, engines, database)
-    for engine in engines:
+    for engine in engines.values():
         engine.dispose()
 
 
@@ -467,3 +474,87 @@ def test_a_file_that_holds_other_rows_than_the_ledger_says_is_not_merged(
     with pytest.raises(MergeError, match="other rows than the ledger says"):
         side.merge()
     assert side.staged() == before
+
+
+@dataclass(frozen=True)
+class Point:
+    """A moment at which a process kills itself: just after the nth call of a method.
+
+    Attributes:
+        merges: whether it merges, or loads.
+        cls: the class.
+        method: its method.
+        call: which call.
+    """
+
+    merges: bool
+    cls: type
+    method: str
+    call: int
+
+    def arm(self) -> None:
+        original, calls = getattr(self.cls, self.method), itertools.count(1)
+
+        def deadly(*arguments: Any, **named: Any) -> Any:
+            result = original(*arguments, **named)
+            if next(calls) == self.call:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return result
+
+        setattr(self.cls, self.method, deadly)
+
+
+POINTS = {
+    "contents are known and none is staged": Point(False, FileLedger, "reserve", 1),
+    "one day of a group is in the lake": Point(False, Lake, "put", 1),
+    "one group is booked": Point(False, FileLedger, "book", 1),
+    "merged rows are in the lake and not listed": Point(True, Lake, "put", 1),
+    "merged rows have taken the place of others": Point(True, FileLedger, "exchange_staged", 1),
+    "the second day is merged and not listed": Point(True, Lake, "put", 2),
+}
+
+
+def work_until(point: Point, url: str, side_settings: Settings, source: Source) -> None:
+    """Load or merge until the point is reached."""
+    vars(loading)["_GROUP_FILES"] = 2
+    vars(merging)["SETTLED"] = timedelta(0)
+    with closing(duckdb.connect()) as database:
+        side = Side(side_settings, url, sa.create_engine(sqlalchemy_url(url, "psycopg")), source, database)
+        point.arm()
+        if point.merges:
+            side.merge()
+        else:
+            side.load()
+
+
+@pytest.mark.parametrize(
+    "point",
+    [
+        pytest.param(point, id=name, marks=() if number in (1, 3) else pytest.mark.exhaustive)
+        for number, (name, point) in enumerate(POINTS.items())
+    ],
+)
+def test_what_is_killed_between_two_steps_and_run_again_is_as_if_it_was_not(
+    sides: Sides, point: Point, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    side, alone = sides("jsonl")
+    files = dict(zip(PATHS, (0, 1, 2, 3, UNREADABLE, 2), strict=True))
+    monkeypatch.setattr(loading, "_GROUP_FILES", 2)
+    monkeypatch.setattr(merging, "SETTLED", timedelta(0))
+    for each in (side, alone):
+        each.deliver(files)
+    alone.load()
+    if point.merges:
+        side.load()
+    process = multiprocessing.get_context("spawn").Process(
+        target=work_until, args=(point, side.url, side.settings, side.source)
+    )
+    process.start()
+    process.join(300)
+    assert process.exitcode == -signal.SIGKILL
+    side.check_lists()
+    side.load()
+    side.merge()
+    assert side.account() == alone.account()
+    assert side.rows() == alone.rows()
+    side.check_lists()

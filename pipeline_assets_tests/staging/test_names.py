@@ -63,7 +63,7 @@ class ByName(Bookings):
         for each in bookings:
             assert each.load is not None
             self.named[each.path] = [
-                StagedFile(source, each.content, each.load.rules, day, rows, files[day])
+                StagedFile(source, each.content, each.load.declaration_version, day, rows, files[day])
                 for day, rows in each.load.days.items()
             ]
         return super().book(source, bookings, lake, run_id=run_id)

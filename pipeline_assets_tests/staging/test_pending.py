@@ -22,6 +22,7 @@ from pipeline_assets.ledger.seen_folders import FolderMemory
 from pipeline_assets.postgres import sqlalchemy_url
 from pipeline_assets.staging import pending
 from pipeline_assets.staging.landing import LandingFile
+from pipeline_assets.staging.landings import LocalLanding
 from pipeline_assets.staging.pending import Looker, Unclaimed
 from pipeline_assets.staging.walking import TooLongError, scan
 

@@ -50,7 +50,7 @@ def test_content_is_on_the_disk_before_it_has_its_name_and_the_name_before_it_is
 ) -> None:
     """By the order of calls: the file, then the link, then its folder and those that were made."""
     done: list[str] = []
-    sync, link = local._sync, os.link
+    sync, link = local.sync, os.link
 
     def synced(path: Path) -> None:
         done.append(f"sync {'draft' if DRAFTS in path.parts and path.is_file() else path.relative_to(tmp_path)}")
@@ -60,7 +60,7 @@ def test_content_is_on_the_disk_before_it_has_its_name_and_the_name_before_it_is
         done.append("link")
         link(source, target)
 
-    monkeypatch.setattr(local, "_sync", synced)
+    monkeypatch.setattr(local, "sync", synced)
     monkeypatch.setattr(local.os, "link", linked)
     LocalStore(tmp_path / "lake").put("a/b", b"x")
     assert done == ["sync lake", "sync .", "sync draft", "link", "sync lake/a"]

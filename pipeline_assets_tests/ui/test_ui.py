@@ -291,7 +291,7 @@ def test_the_list_of_runs_tells_what_was_loaded_and_which_days_were_built(
 @in_browser
 def test_all_sensors_are_switched_on(server: DevServer, page: "Page", keep: Callable[..., None]) -> None:
     page.goto(f"{server.url}/automation")
-    names = ("new_files", "stale_days", "silent_sources", "unmatched_files")
+    names = ("new_files", "stale_days", "silent_sources", "unmatched_files", "old_runs")
     for name in names:
         expect(page.get_by_text(name, exact=True)).to_be_visible()
     switches = page.locator("label[class*=Switch] input[type=checkbox]")

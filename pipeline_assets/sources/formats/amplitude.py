@@ -4,7 +4,7 @@ Amplitude's documentation: "Export API", "Track revenue", "Web Autocapture Schem
 """
 
 from pipeline_assets.sources.formats.ecommerce import event_name, is_called, products
-from pipeline_assets.sources.formats.ready import ReadyFormat, Table, amount
+from pipeline_assets.sources.formats.ready import ReadyFormat, TableLayout, amount
 
 # SDKs write the names of their own events with a prefix, and so those of their properties.
 _EVENT = event_name(r"regexp_replace(event_type, '^\[Amplitude\] ', '')")
@@ -29,7 +29,7 @@ FORMAT = ReadyFormat(
     title="Amplitude's export",
     records="jsonl",
     marks=(("event_type", "event_time", "amplitude_id"),),
-    table=Table(
+    table=TableLayout(
         json=(
             "event_properties",
             "user_properties",

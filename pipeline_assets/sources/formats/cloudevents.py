@@ -5,14 +5,14 @@ The envelope says what happened and when, not to whom: a declaration maps anonym
 https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md
 """
 
-from pipeline_assets.sources.formats.ready import ReadyFormat, Table
+from pipeline_assets.sources.formats.ready import ReadyFormat, TableLayout
 
 FORMAT = ReadyFormat(
     name="cloudevents",
     title="CloudEvents in structured JSON mode",
     records="jsonl",
     marks=(("specversion", "type", "source", "id"),),
-    table=Table(json=("data",)),
+    table=TableLayout(json=("data",)),
     mapping={
         # An id is unique within its source only.
         "event_id": "source || ' ' || id",

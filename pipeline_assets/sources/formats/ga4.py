@@ -6,7 +6,7 @@ Parameters are lists of keys and typed values there; here they become objects of
 https://developers.google.com/analytics/bigquery/event-schema
 """
 
-from pipeline_assets.sources.formats.ready import ReadyFormat, Table, amount
+from pipeline_assets.sources.formats.ready import ReadyFormat, TableLayout, amount
 
 _PARAMETERS = (
     '[{"key":"VARCHAR","value":{"string_value":"VARCHAR","int_value":"VARCHAR","float_value":"VARCHAR",'
@@ -50,7 +50,7 @@ FORMAT = ReadyFormat(
         ("event_timestamp", "event_name", "user_pseudo_id"),
         ("event_timestamp", "event_name", "event_params"),
     ),
-    table=Table(
+    table=TableLayout(
         json=(
             *_PARAMETER_LISTS,
             "app_info",

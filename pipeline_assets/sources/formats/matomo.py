@@ -8,7 +8,7 @@ Matomo's documentation: "Reporting API" (module Live), "Database schema", "Track
 `VisitorDetails` of its plugins, which name the fields.
 """
 
-from pipeline_assets.sources.formats.ready import Nested, ReadyFormat, Table, amount
+from pipeline_assets.sources.formats.ready import Nested, ReadyFormat, TableLayout, amount
 
 # Timestamps of actions are those of a clock that shows the site's time, those of visits are UTC: at the visit's first
 # action the two tell how far the clock is off. That is whole quarters of an hour; what is less is no matter of zones.
@@ -58,7 +58,7 @@ FORMAT = ReadyFormat(
             "visitorId",
         )
     },
-    table=Table(json=("action", "action.itemDetails")),
+    table=TableLayout(json=("action", "action.itemDetails")),
     mapping={
         "property": "idSite",
         # Pages and events have the number of their row. The others have none: an order is known by its own number, a

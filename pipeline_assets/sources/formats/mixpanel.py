@@ -5,7 +5,7 @@ ID merge), "Data Pipelines", "Default Properties".
 """
 
 from pipeline_assets.sources.formats.ecommerce import event_name, is_called, products
-from pipeline_assets.sources.formats.ready import ReadyFormat, Table, amount
+from pipeline_assets.sources.formats.ready import ReadyFormat, TableLayout, amount
 
 _TIME = "properties.time"
 # Events of one moment and user of one name with one $insert_id are one event to Mixpanel. What it has merged the user
@@ -34,7 +34,7 @@ FORMAT = ReadyFormat(
     title="Mixpanel's raw event export",
     records="jsonl",
     marks=(("event", "properties.time", "properties.distinct_id"),),
-    table=Table(
+    table=TableLayout(
         json=("properties",),
         names={
             "event_name": "event",

@@ -3,7 +3,7 @@
 https://posthog.com/docs/cdp/batch-exports/s3, https://posthog.com/docs/data/events#default-properties
 """
 
-from pipeline_assets.sources.formats.ready import ReadyFormat, Table, amount
+from pipeline_assets.sources.formats.ready import ReadyFormat, TableLayout, amount
 
 _USER = """CASE
     WHEN event = '$identify' THEN distinct_id
@@ -31,7 +31,7 @@ FORMAT = ReadyFormat(
     title="PostHog's event export",
     records="jsonl",
     marks=(("uuid", "event", "distinct_id"), ("event", "distinct_id", "timestamp", "properties")),
-    table=Table(json=("properties", "person_properties", "person")),
+    table=TableLayout(json=("properties", "person_properties", "person")),
     reshape=({"record": f"json_merge_patch(record, {_opened('properties')}, {_opened('person_properties')})"},),
     mapping={
         "event_id": "coalesce(uuid, id)",

@@ -8,7 +8,7 @@ from pipeline_assets.sources.access_logs import LogFormat
 
 
 @dataclass(frozen=True)
-class Table:
+class TableLayout:
     """How rows of a CSV, TSV or Parquet file become the records of a ready format.
 
     A column becomes the field of its name, in any case of letters; `a.b` becomes field b of the object a, where that
@@ -85,7 +85,7 @@ class ReadyFormat:
     log: LogFormat | None = None
     added: tuple[str, ...] = ()
     reshape: tuple[Mapping[str, str], ...] = ()
-    table: Table = Table()
+    table: TableLayout = TableLayout()
     nested: Nested | None = None
     ids: Mapping[str, str] = field(default_factory=dict)
     time: Mapping[str, Any] = field(default_factory=dict)

@@ -5,7 +5,7 @@ https://www.rudderstack.com/docs/event-spec/standard-events/common-fields/
 """
 
 from pipeline_assets.sources.formats.ecommerce import OLD_NAMES, event_name, is_called, products
-from pipeline_assets.sources.formats.ready import ReadyFormat, Table, amount
+from pipeline_assets.sources.formats.ready import ReadyFormat, TableLayout, amount
 
 _EVENT = event_name("event")
 _RENAMED = " ".join(f"WHEN '{old}' THEN '{new}'" for old, new in OLD_NAMES.items())
@@ -17,7 +17,7 @@ _OF_ONE_PRODUCT = sorted({name for name in OLD_NAMES.values() if name.startswith
 _SKU = "coalesce(properties.sku, properties.product_id, properties.id)"
 
 # The tables that Segment, RudderStack and Jitsu write to a warehouse: one column for each property.
-_TABLE = Table(
+_TABLE = TableLayout(
     marks=(("id", "anonymous_id", "original_timestamp"),),
     json=("context", "properties", "traits", "integrations", "products"),
     names={

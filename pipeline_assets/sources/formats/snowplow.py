@@ -9,7 +9,7 @@ entities of one schema are the array `contexts_com_acme_product_1`, the event is
 https://docs.snowplow.io/docs/fundamentals/canonical-event/understanding-the-enriched-tsv-format/
 """
 
-from pipeline_assets.sources.formats.ready import ReadyFormat, Table, amount
+from pipeline_assets.sources.formats.ready import ReadyFormat, TableLayout, amount
 
 _HEADER = """
     app_id platform etl_tstamp collector_tstamp dvce_created_tstamp event event_id txn_id name_tracker v_tracker
@@ -75,7 +75,7 @@ FORMAT = ReadyFormat(
     records="tsv_lines",
     columns=COLUMNS,
     added=("contexts_", "unstruct_event_"),
-    table=Table(marks=(("collector_tstamp", "event_id", "derived_tstamp", "domain_userid"),)),
+    table=TableLayout(marks=(("collector_tstamp", "event_id", "derived_tstamp", "domain_userid"),)),
     reshape=(
         {
             "contexts": _entities("contexts"),

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline_assets.derivation import build_part, build_whole
+from pipeline_assets.engine.incremental import build_part, build_whole
 from pipeline_assets.registry import collect
 from pipeline_assets.tables.declarations import Declarations
 from pipeline_assets.tables.identities import identity_revisions
