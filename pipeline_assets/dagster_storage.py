@@ -7,7 +7,7 @@ anything about the pipeline's own tables.
 
 import os
 import shutil
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -33,7 +33,6 @@ from dagster_postgres import (
 from dagster_postgres.utils import set_pg_statement_timeout
 from dagster_shared.record import as_dict
 from sqlalchemy import event as sqlalchemy_event
-from sqlalchemy.engine import Connection
 
 from pipeline_assets.dagster_tables import make_tables
 from pipeline_assets.identity import deployment_engine
@@ -110,28 +109,16 @@ class _Pooled:
 
 
 class _EventLog(_Pooled, PostgresEventLogStorage):  # ty: ignore[incompatible-method-override] - Dagster's own bases
-    """Dagster's event log, with less work for the events of assets.
+    """Dagster's event log, in which what a run plans to materialize is written at once.
 
-    Dagster asks with nearly every event of an asset whether tables and columns are there, on a new connection even,
-    because somebody may have skipped its migrations; here what was there once is not asked for again. And what a run
-    plans to materialize is written at once; it has an event for each asset and day.
+    Dagster writes these events one by one: for 22 tables and 40 days a run took 2.8 s of CPU in place of 0.9, and three
+    times as long.
     """
 
     def __init__(self, url: str) -> None:
         super().__init__(url, should_autocreate_tables=False)
-        self._seen: set[tuple[str, str]] = set()
         # A run in a process of its own would write every event on a new connection.
         self.optimize_for_webserver(**_POOL)
-
-    def has_table(self, table_name: str) -> bool:
-        return self._once("table", table_name, lambda: super(_EventLog, self).has_table(table_name))
-
-    def has_asset_key_col(self, column_name: str) -> bool:
-        return self._once("column", column_name, lambda: super(_EventLog, self).has_asset_key_col(column_name))
-
-    def _has_asset_key_col_on_connection(self, conn: Connection, column_name: str) -> bool:
-        ask = super()._has_asset_key_col_on_connection
-        return self._once("column", column_name, lambda: ask(conn, column_name))
 
     def store_event_batch(self, events: Sequence[dg.EventLogEntry]) -> None:
         plans = dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
@@ -149,17 +136,13 @@ class _EventLog(_Pooled, PostgresEventLogStorage):  # ty: ignore[incompatible-me
                     self._store_asset_event(conn, event, number)
         super().store_event_batch([event for event in events if event.dagster_event_type != plans])
 
-    def _once(self, kind: str, name: str, is_there: Callable[[], bool]) -> bool:
-        if (kind, name) not in self._seen and is_there():
-            self._seen.add((kind, name))
-        return (kind, name) in self._seen
-
 
 class PlannedRun(dg.DagsterRun):
     """A run of the jobs just created, which may build days that web server and daemon do not know yet.
 
     They know the days that were booked when they loaded the code location. Dagster plans the days of a run as soon as
-    it has created one, by what they know, and would refuse a run for the file of years ago that has come since.
+    it has created one, by what they know, and would refuse a run for the file of years ago that has come since. And it
+    would plan all days of a range: of 200 random days among 1,000 22,000 events in place of 4,400.
     """
 
     def get_resolved_partitions_subset_for_events(

@@ -334,8 +334,7 @@ class Platform:
         paths = self.files.paths(first.source, first.content)
         raise LostRowsError(
             f"The lake has lost the staged rows of {len(gone)} files and days, the first of {first.source} and "
-            f"{first.event_date}. The next "
-            "load reads their files in landing again. Where they are gone from there too, deliver them again; the "
+            f"{first.event_date} ({first.file.name} is missing or has another size). The next load reads their files in landing again. Where they are gone from there too, deliver them again; the "
             f"first was {paths[0] if paths else 'superseded meanwhile'}."
         )
 

@@ -70,7 +70,10 @@ USED: dict[str, tuple[str, dict[str, set[str]]]] = {
         {"CheckRunHealthResult": {"status", "msg"}, "WorkerStatus": {"RUNNING", "FAILED", "UNKNOWN"}},
     ),
     "dagster._core.storage.compute_log_manager": (STORAGE, {"CapturedLogContext": set(), "ComputeIOType": {"STDOUT"}}),
-    "dagster._core.storage.event_log.schema": (STORAGE, {"SqlEventLogStorageTable": {"c"}}),
+    "dagster._core.storage.event_log.schema": (
+        STORAGE,
+        {"SqlEventLogStorageTable": {"c"}, "AssetCheckExecutionsTable": {"c"}},
+    ),
     "dagster._core.storage.local_compute_log_manager": (
         STORAGE,
         {

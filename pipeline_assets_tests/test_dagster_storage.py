@@ -51,16 +51,6 @@ def test_several_processes_may_create_the_storage_at_once(new_database: Callable
     assert errors == []
 
 
-def test_a_table_of_the_event_log_that_is_missing_is_asked_for_again(postgres_url: str, tmp_path: Path):
-    with pipeline_instance(Settings.for_data_dir(tmp_path, postgres_url=postgres_url)) as instance:
-        storage = instance.event_log_storage
-        assert storage.has_table("event_logs")  # ty: ignore[missing-attribute]
-        assert not storage.has_table("later")  # ty: ignore[missing-attribute]
-        with connect(postgres_url) as connection:
-            connection.execute("create table dagster.later ()")
-        assert storage.has_table("later")  # ty: ignore[missing-attribute]
-
-
 def test_events_are_written_on_one_connection_which_is_closed_in_the_end(postgres_url: str, tmp_path: Path):
     settings = Settings.for_data_dir(tmp_path, postgres_url=postgres_url)
     pipeline_instance(settings).dispose()

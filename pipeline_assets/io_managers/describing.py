@@ -7,19 +7,12 @@ import dagster as dg
 
 
 def describe_partitions(context: dg.OutputContext, metadata: Mapping[str, Mapping[str, Any]]) -> None:
-    """Have each partition's materialization say what is known of it, also where a run writes several of them.
-
-    Dagster's `add_asset_metadata` refuses partitions outside of the range in a run's tags, and lists that range anew
-    for each of them: on 366 days in a row it took 0.9 s a table, and what stands here 5 ms.
-    """
+    """Have each partition's materialization say what is known of it, also where a run writes several of them."""
     if len(context.asset_partition_keys) == 1:
         context.add_output_metadata(dict(next(iter(metadata.values()))))
         return
-    step, key = context.step_context, context.asset_key
-    told = step._metadata_accumulator
-    for partition, of_partition in metadata.items():
-        told = told.with_additional_asset_metadata(key, partition, dict(of_partition))
-    step._metadata_accumulator = told
+    for key, of_partition in metadata.items():
+        context.step_context.add_asset_metadata(dict(of_partition), asset_key=context.asset_key, partition_key=key)
 
 
 class DescribesPartitions:

@@ -17,8 +17,8 @@ from datetime import date
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
+from pipeline_assets.digests import digest
 from pipeline_assets.ledger.schema import files, source_counts, source_reasons, staged_days, text
-from pipeline_assets.planning import digest
 
 COUNTS = tuple(column.name for column in source_counts.c if column.name != "source")
 """What is counted of a source."""

@@ -128,12 +128,14 @@ class FileLedger:
         with self._engine.connect() as connection:
             return bool(connection.execute(sa.select(sa.exists().where(files.c.source == source))).scalar())
 
-    def not_as_booked(self, source: str, rules: str, stamps: Mapping[str, str]) -> dict[str, BookedFile | None]:
+    def not_as_booked(
+        self, source: str, declaration_version: str, stamps: Mapping[str, str]
+    ) -> dict[str, BookedFile | None]:
         """Those of some paths of a source whose newest booking is of another state of the file, or of other rules.
 
         Args:
             source: the source.
-            rules: version of its declaration.
+            declaration_version: version of its declaration.
             stamps: of each path below landing, the stamp that its file has now.
 
         Returns:
@@ -153,7 +155,7 @@ class FileLedger:
             sa.select(given.c.path, c.content, c.rules, c.stamp, c.state, c.error)
             .select_from(given)
             .outerjoin(files, (c.source == source) & (c.path == given.c.path) & c.newest)
-            .where(c.stamp.is_distinct_from(given.c.stamp) | c.rules.is_distinct_from(rules))
+            .where(c.stamp.is_distinct_from(given.c.stamp) | c.rules.is_distinct_from(declaration_version))
         )
         with self._engine.connect() as connection:
             return {row.path: None if row.stamp is None else BookedFile(*row) for row in connection.execute(query)}

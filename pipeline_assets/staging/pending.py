@@ -7,12 +7,11 @@ the next full look. What is pending, refused or changing is never remembered, so
 another process, finds it again.
 """
 
-import hashlib
-import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from pipeline_assets.digests import digest
 from pipeline_assets.ledger.files import BookedFile, FileLedger
 from pipeline_assets.ledger.full_looks import UNCLAIMED, FullLooks, Look, landing_part
 from pipeline_assets.ledger.seen_folders import SETTLED_AFTER, FolderMemory, SeenFolder
@@ -59,14 +58,20 @@ class Looker:
     full_looks: FullLooks
 
     def pending(
-        self, source: str, pattern: str, rules: str, *, known_only: bool = False, seconds: float | None = None
+        self,
+        source: str,
+        pattern: str,
+        declaration_version: str,
+        *,
+        known_only: bool = False,
+        seconds: float | None = None,
     ) -> Listing:
         """The files of a source that are pending, and what its pattern leads to and is not read.
 
         Args:
             source: the source.
             pattern: its glob pattern.
-            rules: version of its declaration.
+            declaration_version: version of its declaration.
             known_only: whether only contents are pending that were loaded before, under other rules; nothing is told
                 of the rest then.
             seconds: how long the look may take; as long as it does by default.
@@ -74,12 +79,12 @@ class Looker:
         Raises:
             TooLongError: it would take longer. What has been found by then is forgotten.
         """
-        wanted = _has_been_loaded(rules) if known_only else _anything
+        wanted = _has_been_loaded(declaration_version) if known_only else _anything
         if not isinstance(self.landing, LocalLanding):
-            return self._listed(source, pattern, rules, wanted, known_only=known_only)
+            return self._listed(source, pattern, declaration_version, wanted, known_only=known_only)
         folder, follow_links = self.landing.folder, self.landing.follow_links
         look = self.full_looks.begin(landing_part(source))
-        asked = _digest(pattern, rules, follow_links, known_only)
+        asked = digest([pattern, declaration_version, follow_links, known_only])
         before = self.memory.seen(source, asked)
         found = Listing()
         seen: list[SeenFolder] = []
@@ -87,7 +92,7 @@ class Looker:
         folders = walk(folder, [pattern], follow_links=follow_links, seen=known, seconds=seconds)
         for batch in _batches(folders):
             stamps = {file.name: file.stamp for folder in batch for file in folder.files}
-            booked = self.files.not_as_booked(source, rules, stamps)
+            booked = self.files.not_as_booked(source, declaration_version, stamps)
             for folder in batch:
                 pending = [
                     file for file in folder.files if file.name in booked and wanted(file.file(), booked[file.name])
@@ -102,13 +107,15 @@ class Looker:
             self.full_looks.done(look)
         return found.in_order()
 
-    def _listed(self, source: str, pattern: str, rules: str, wanted: "_Wanted", *, known_only: bool) -> Listing:
+    def _listed(
+        self, source: str, pattern: str, declaration_version: str, wanted: "_Wanted", *, known_only: bool
+    ) -> Listing:
         """What is pending of all that is there."""
         found = self.landing.scan(pattern)
         files: list[LandingFile] = []
         for start in range(0, len(found.files), _BATCH):
             some = found.files[start : start + _BATCH]
-            booked = self.files.not_as_booked(source, rules, {file.name: file.stamp for file in some})
+            booked = self.files.not_as_booked(source, declaration_version, {file.name: file.stamp for file in some})
             files += [file for file in some if file.name in booked and wanted(file, booked[file.name])]
         return Listing(files) if known_only else Listing(files, found.refused, found.doubtful)
 
@@ -124,7 +131,7 @@ class Looker:
             return Unclaimed(len(names), names[:_NAMED])
         where, follow_links = self.landing.folder, self.landing.follow_links
         look = self.full_looks.begin(UNCLAIMED)
-        asked = _digest(sorted(patterns), follow_links)
+        asked = digest([sorted(patterns), follow_links])
         before = self.memory.seen(_NOBODY, asked)
         count, named = 0, []
         seen: list[SeenFolder] = []
@@ -157,9 +164,9 @@ def _anything(_file: LandingFile, _booked: BookedFile | None) -> bool:
     return True
 
 
-def _has_been_loaded(rules: str) -> _Wanted:
+def _has_been_loaded(declaration_version: str) -> _Wanted:
     def wanted(file: LandingFile, booked: BookedFile | None) -> bool:
-        if booked is None or booked.declaration_version == rules:
+        if booked is None or booked.declaration_version == declaration_version:
             return False
         if file.stamp == booked.stamp:
             return True
@@ -231,7 +238,3 @@ def _own_name(file: Found) -> str:
 
 def _is_text(name: str) -> bool:
     return not name.startswith("//") and all(not "\udc80" <= letter <= "\udcff" for letter in name)
-
-
-def _digest(*parts: object) -> str:
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]

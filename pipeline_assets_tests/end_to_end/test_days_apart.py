@@ -1,6 +1,6 @@
 """Runs for any set of days: what is asked for by the reconciler, and by hand in the UI."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date
 
 import dagster as dg
@@ -22,8 +22,9 @@ TABLES = ("events", "sessions", "page_views", "daily_activity")
 
 
 @pytest.fixture
-def clicks(deployment: Deployment) -> Iterator[Deployment]:
+def clicks(new_deployment: Callable[..., Deployment]) -> Iterator[Deployment]:
     """A deployment of days years apart, recorded on its own server."""
+    deployment = new_deployment(first_day=date(2012, 1, 1))
     with pipeline_instance(deployment.settings) as instance:
         deployment.instance = instance
         deployment.declare("clicks", CLICKS)

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from pipeline_assets.ledger.builds import staged_fingerprints
 from pipeline_assets.ledger.counting import booked_fingerprints, fingerprints, staged_rows
-from pipeline_assets.ledger.files import Booking, FileLedger, Load, QuarantinedLine
+from pipeline_assets.ledger.files import Booking, FileLedger, Load
 from pipeline_assets.ledger.migrate import migrate
 from pipeline_assets.ledger.summary import summarise
 from pipeline_assets.postgres import sqlalchemy_url
+from pipeline_assets.sources.records.refused_lines import QuarantinedLine
 from pipeline_assets_tests.ledger.staged_rows import lake_files
 
 FIRST = date(2026, 3, 1)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline_assets.durable import sync
 from pipeline_assets.storage import local
 from pipeline_assets.storage.local import LocalStore
 from pipeline_assets.storage.store import DRAFTS, StoreError
@@ -50,7 +51,7 @@ def test_content_is_on_the_disk_before_it_has_its_name_and_the_name_before_it_is
 ) -> None:
     """By the order of calls: the file, then the link, then its folder and those that were made."""
     done: list[str] = []
-    sync, link = local.sync, os.link
+    link = os.link
 
     def synced(path: Path) -> None:
         done.append(f"sync {'draft' if DRAFTS in path.parts and path.is_file() else path.relative_to(tmp_path)}")
