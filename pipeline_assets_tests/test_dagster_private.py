@@ -70,7 +70,10 @@ USED: dict[str, tuple[str, dict[str, set[str]]]] = {
         {"CheckRunHealthResult": {"status", "msg"}, "WorkerStatus": {"RUNNING", "FAILED", "UNKNOWN"}},
     ),
     "dagster._core.storage.compute_log_manager": (STORAGE, {"CapturedLogContext": set(), "ComputeIOType": {"STDOUT"}}),
-    "dagster._core.storage.event_log.schema": (STORAGE, {"SqlEventLogStorageTable": {"c"}}),
+    "dagster._core.storage.event_log.schema": (
+        STORAGE,
+        {"SqlEventLogStorageTable": {"c"}, "AssetCheckExecutionsTable": {"c"}},
+    ),
     "dagster._core.storage.local_compute_log_manager": (
         STORAGE,
         {
@@ -84,6 +87,7 @@ USED: dict[str, tuple[str, dict[str, set[str]]]] = {
     "dagster_shared.record": ("a run is copied as another class of run", {"as_dict": set()}),
     "dagster._core.storage.event_log": (TABLES, {"SqlEventLogStorageMetadata": {"sorted_tables"}}),
     "dagster._core.storage.runs": (TABLES, {"RunStorageSqlMetadata": {"sorted_tables"}}),
+    "dagster._core.storage.runs.schema": ("old runs are found by a query of their own", {"RunsTable": {"c"}}),
     "dagster._core.storage.schedules": (TABLES, {"ScheduleStorageSqlMetadata": {"sorted_tables"}}),
     "dagster._core.storage.sql": (TABLES, {"run_alembic_upgrade": set(), "stamp_alembic_rev": set()}),
     "dagster._core.storage.db_io_manager": (
