@@ -19,6 +19,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from pipeline_assets.ledger.catalogue import drop_tables
+from pipeline_assets.ledger.full_looks import ask_for_all
 from pipeline_assets.ledger.migrate import migrate
 from pipeline_assets.ledger.schema import builds, deployment, files, schema_of, staged
 from pipeline_assets.planning import STAGING
@@ -162,6 +163,8 @@ def adopt(settings: Settings) -> None:
             with engine.begin() as connection:
                 connection.execute(sa.update(builds).values(state="building"))
                 drop_tables(connection)
+                # Nothing that was seen before says anything of what is there now.
+                ask_for_all(connection)
             lake = open_store(settings.lake_url)
             with _writing(lake):
                 lake.delete([MARKER])

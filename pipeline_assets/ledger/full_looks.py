@@ -96,7 +96,7 @@ class FullLooks:
     def ask(self) -> None:
         """Let everything be looked at as a whole next time."""
         with self._engine.begin() as connection:
-            connection.execute(sa.update(full_looks).values(asked=full_looks.c.asked + 1, done_at=None))
+            ask_for_all(connection)
 
 
 def ask(connection: sa.Connection, part: str) -> None:
@@ -105,6 +105,11 @@ def ask(connection: sa.Connection, part: str) -> None:
     new = insert(full_looks).values(part=part, asked=1)
     again = {"asked": full_looks.c.asked + 1, "done_at": None}
     connection.execute(new.on_conflict_do_update(index_elements=["part"], set_=again))
+
+
+def ask_for_all(connection: sa.Connection) -> None:
+    """Let everything be looked at as a whole next time; in the transaction that makes that necessary."""
+    connection.execute(sa.update(full_looks).values(asked=full_looks.c.asked + 1, done_at=None))
 
 
 def is_current(connection: sa.Connection, look: Look) -> bool:
