@@ -1,5 +1,6 @@
 """`pipeline-assets adopt`: after a database or a lake was lost, the tables are those of the files that are there."""
 
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -51,17 +52,18 @@ def test_a_new_database_adopts_the_lake_and_nothing_of_what_the_old_one_had_buil
     built.close()
     (built.settings.landing_dir / "clicks/1.jsonl").unlink()
     assert read_copy(built.platform.lake.store)
-    # Of a retention that is no longer declared.
-    forgotten = built.settings.lake_dir / "retention_days/2026-03-01/part.parquet"
+    # Of a retention that is no longer declared, and older than any run.
+    forgotten = built.settings.lake_dir / f"retention_days/2026-03-01/{'0' * 32}.parquet"
     forgotten.parent.mkdir(parents=True)
     forgotten.touch()
+    os.utime(forgotten, (0, 0))
     revived = Deployment(replace(built.settings, postgres_url=new_database()), built.instance)
     assert command(revived, "status").exit_code == 1
     adopted = command(revived, "adopt", "--yes")
     assert (adopted.exit_code, adopted.stderr) == (0, "")
-    assert not forgotten.exists()
     assert read_copy(built.platform.lake.store) == []
     revived.refreshed()
+    assert not forgotten.exists()
 
     clean = new_deployment()
     clean.declare("clicks", CLICKS)
