@@ -2,7 +2,7 @@
 
 import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -13,11 +13,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline_assets.ledger.catalogue import GRACE, LakeFile, add
+from pipeline_assets.ledger.full_looks import LAKE
 from pipeline_assets.ledger.migrate import migrate
 from pipeline_assets.ledger.schema import contents, lake_files, staged
+from pipeline_assets.platform import Platform
 from pipeline_assets.postgres import sqlalchemy_url
+from pipeline_assets.settings import Settings
 from pipeline_assets.storage.local import LocalStore
-from pipeline_assets.storage.store import DRAFTS
+from pipeline_assets.storage.store import DRAFTS, StoreError
 from pipeline_assets.sweep import inspect, remove_dropped, remove_strays
 
 DAY = date(2026, 3, 1)
@@ -172,6 +175,25 @@ def test_a_sweep_that_is_killed_between_ledger_and_store_is_finished_by_the_next
     assert there(store) == {file.name}
     swept(empty, store)
     assert there(store) == set()
+
+
+def test_what_cannot_be_removed_does_not_keep_a_full_look_from_its_end(
+    tmp_path: Path, new_database: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    platform = Platform(Settings.for_data_dir(tmp_path, postgres_url=new_database()), [])
+    assert platform.full_looks.is_due(LAKE)
+    stray = new_name()
+    written(LocalStore(tmp_path / "lake"), stray, age=2 * GRACE)
+
+    def refuse(_: LocalStore, names: Iterable[str]) -> None:
+        if list(names):
+            raise StoreError("somebody else's")
+
+    monkeypatch.setattr(LocalStore, "delete", refuse)
+    platform.look_for_lost()
+    assert not platform.full_looks.is_due(LAKE)
+    assert platform.lake.store.stat(stray) is not None
+    platform.engine.dispose()
 
 
 def test_what_a_killed_writer_left_half_written_goes(empty: sa.Engine, store: LocalStore) -> None:
