@@ -21,7 +21,7 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from pipeline_assets.ledger.catalogue import drop_tables
 from pipeline_assets.ledger.full_looks import ask_for_all
 from pipeline_assets.ledger.migrate import migrate
-from pipeline_assets.ledger.schema import builds, deployment, files, schema_of, staged
+from pipeline_assets.ledger.schema import builds, deployment, files, revisions, schema_of, staged
 from pipeline_assets.planning import STAGING
 from pipeline_assets.postgres import PostgresError, redacted, running_url, server_url, sqlalchemy_url
 from pipeline_assets.private import make_folder, tighten
@@ -145,8 +145,9 @@ def adopt(settings: Settings) -> None:
 
     For a lake or a database that was lost, restored or moved apart from the other. What this ledger lists of tables may
     not be what the lake has: none of it counts any more, and all days and tables are stale. Staged files it lists and
-    the lake has stay; the next load stages those again that are missing. What nobody lists then is removed by the
-    sweep. Whoever else uses the ledger or the lake is refused from its next start on.
+    the lake has stay; the next look, a full one, finds those that are missing, so that they are staged again. What
+    nobody lists then is removed by the sweep. Whoever else uses the ledger or the lake is refused from its next start
+    on.
 
     Args:
         settings: where ledger and lake are.
@@ -159,9 +160,11 @@ def adopt(settings: Settings) -> None:
     try:
         with _alone(engine):
             migrate(engine)
-            # First, so that none of them is taken for built if this does not come to its end.
+            # First, so that none of them is taken for built if this does not come to its end, or by a run at work.
             with engine.begin() as connection:
-                connection.execute(sa.update(builds).values(state="building"))
+                connection.execute(sa.update(builds).values(state="building", run_id=""))
+                # What is built before the table that says something of its days is not built of what that said.
+                connection.execute(sa.delete(revisions))
                 drop_tables(connection)
                 # Nothing that was seen before says anything of what is there now.
                 ask_for_all(connection)

@@ -4,8 +4,7 @@ Nothing here looks into a folder, and nothing here makes a file count: the catal
 """
 
 import uuid
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import date
 from pathlib import Path
@@ -21,7 +20,7 @@ from pipeline_assets.private import make_file, make_folder
 from pipeline_assets.storage.parquet import scan_parquet
 from pipeline_assets.storage.store import Store
 
-# Of more files of one asset a listing costs less than to ask for each.
+# Of more files of one asset a listing from the first to the last costs less than to ask for each.
 _ASKED_ONE_BY_ONE = 64
 
 
@@ -93,16 +92,25 @@ class Lake:
     def lost(self, files: Iterable[LakeFile]) -> list[LakeFile]:
         """Those of some listed files that the store does not have, or has with another size."""
         files = list(files)
-        many = {asset for asset, number in Counter(file.asset for file in files).items() if number > _ASKED_ONE_BY_ONE}
-        there = {stat.name: stat.size for asset in many for stat in self.store.list(f"{asset}/")}
+        names: dict[str, list[str]] = {}
+        for file in files:
+            names.setdefault(file.asset, []).append(file.name)
+        there = {name: size for asset, of_asset in names.items() for name, size in self._sizes(asset, of_asset)}
+        return [file for file in files if (found := there.get(file.name)) is None or file.bytes not in (None, found)]
 
-        def size(file: LakeFile) -> int | None:
-            if file.asset in many:
-                return there.get(file.name)
-            stat = self.store.stat(file.name)
-            return None if stat is None else stat.size
-
-        return [file for file in files if (found := size(file)) is None or file.bytes not in (None, found)]
+    def _sizes(self, asset: str, names: Collection[str]) -> Iterator[tuple[str, int]]:
+        """The sizes of those of some files of an asset that are there, and maybe of others between them."""
+        if len(names) <= _ASKED_ONE_BY_ONE:
+            found = (self.store.stat(name) for name in names)
+            yield from ((stat.name, stat.size) for stat in found if stat is not None)
+            return
+        last = max(names)
+        # From the folder of the first: a name that comes right before it.
+        first = min(names).rpartition("/")[0]
+        for stat in self.store.list(f"{asset}/", after=first):
+            if stat.name > last:
+                break
+            yield stat.name, stat.size
 
     def forget(self, files: Sequence[LakeFile]) -> None:
         """Delete files that were never listed and never will be. What cannot be deleted is left to the sweep."""

@@ -89,6 +89,9 @@ def remove_table(engine: sa.Engine, store: Store, name: str) -> None:
     schema = schema_of(engine, MARTS)
     try:
         with engine.begin() as connection:
+            # Should it be declared again before all of it is gone, it is not taken for built.
+            connection.execute(sa.update(builds).where(builds.c.asset == name).values(state="building", run_id=""))
+            connection.execute(sa.delete(revisions).where(revisions.c.asset == name))
             sa.Table(name, sa.MetaData(), schema=schema).drop(connection, checkfirst=True)
     except DBAPIError as error:
         if getattr(error.orig, "sqlstate", None) != "2BP01":
@@ -100,7 +103,6 @@ def remove_table(engine: sa.Engine, store: Store, name: str) -> None:
     # Before the ledger forgets the table: after that nobody would ask again for what is left of it.
     remove_files(engine, store, name)
     with engine.begin() as connection:
-        connection.execute(sa.delete(revisions).where(revisions.c.asset == name))
         connection.execute(sa.delete(builds).where(builds.c.asset == name))
 
 

@@ -42,6 +42,7 @@ from pipeline_assets.staging.pending import Looker, Unclaimed
 from pipeline_assets.staging.scratch import remove_spilled, spill_folder
 from pipeline_assets.staging.staged import lost_files
 from pipeline_assets.storage.opening import open_store
+from pipeline_assets.storage.store import StoreError
 from pipeline_assets.sweep import inspect, remove_dropped, remove_strays
 from pipeline_assets.tables.declarations import Declarations
 from pipeline_assets.undeclared import SOURCE, Declaration, declarations, in_force, missing, write_copy
@@ -365,8 +366,12 @@ class Platform:
             else:
                 names = [file.name for file in found.lost if file.asset == asset]
                 self.files.read_again(source, self.files.contents_in(names))
-        remove_strays(self.lake.store, found)
-        self.sweep()
+        try:
+            remove_strays(self.lake.store, found)
+            self.sweep()
+        except (OSError, StoreError) as error:
+            # What cannot be removed keeps nothing from being loaded or built.
+            logger.warning("The lake could not be tidied up; the next full look tries again. %s", error)
         self.full_looks.done(look)
 
     def sweep(self) -> None:

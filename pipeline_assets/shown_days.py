@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import sqlalchemy as sa
 
 from pipeline_assets.identity import glance
-from pipeline_assets.ledger.schema import builds, files, staged
+from pipeline_assets.ledger.schema import builds, staged
 from pipeline_assets.settings import Settings, SettingsError
 from pipeline_assets.tables.spec import EVENTS
 
@@ -68,12 +68,7 @@ def booked_days(connection: sa.Connection, first: date, last: date) -> tuple[dat
         last: nor do days after it.
     """
     s, b = staged.c, builds.c
-    landed = (
-        sa.select(s.event_date.label("day"))
-        .join_from(staged, files, (files.c.source == s.source) & (files.c.content == s.content))
-        .where(files.c.state == "active")
-    )
-    days = sa.union_all(landed, sa.select(b.day).where(b.asset == EVENTS)).subquery().c
+    days = sa.union_all(sa.select(s.event_date.label("day")), sa.select(b.day).where(b.asset == EVENTS)).subquery().c
     query = sa.select(sa.func.min(days.day), sa.func.max(days.day)).where(days.day.between(first, last))
     found = connection.execute(query).one()
     return None if found[0] is None else (found[0], found[1])

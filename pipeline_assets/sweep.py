@@ -81,20 +81,21 @@ class _Known:
 
 
 def _forget(engine: sa.Engine) -> list[str]:
-    """Let the catalogue forget some files that were dropped long ago, and what the ledger staged in them."""
+    """Let the catalogue forget some files that were dropped long ago."""
     f = lake_files.c
+    # What holds rows that count is read, whatever a list says.
+    used = sa.exists().where(staged.c.file == f.file)
     old = (
         sa.select(f.file, f.name)
-        .where(f.dropped_at < sa.func.now() - GRACE)
+        .where(f.dropped_at < sa.func.now() - GRACE, ~used)
         .order_by(f.dropped_at)
         .limit(_PORTION)
-        # Another process may be doing the same, or making one of them count again.
+        # Another process may be doing the same.
         .with_for_update(skip_locked=True)
     )
     with engine.begin() as connection:
         found = connection.execute(old).all()
         numbers = [row.file for row in found]
-        connection.execute(sa.delete(staged).where(staged.c.file.in_(numbers)))
         connection.execute(sa.delete(lake_files).where(f.file.in_(numbers)))
     return [row.name for row in found]
 

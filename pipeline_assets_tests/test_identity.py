@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,18 @@ from psycopg import sql
 from pipeline_assets import identity
 from pipeline_assets.dagster_storage import pipeline_instance
 from pipeline_assets.identity import MARKER, IdentityError, adopt, deployment_engine
+from pipeline_assets.ledger.builds import BuildLedger, book_revisions, confirmation
 from pipeline_assets.ledger.files import Booking, FileLedger, Load
+from pipeline_assets.ledger.full_looks import LAKE, FullLooks
 from pipeline_assets.ledger.migrate import migrate
-from pipeline_assets.ledger.schema import deployment
+from pipeline_assets.ledger.schema import deployment, revisions
 from pipeline_assets.namespace import Namespace
+from pipeline_assets.planning import STAGING
 from pipeline_assets.postgres import connect, sqlalchemy_url
 from pipeline_assets.settings import Settings
+from pipeline_assets.tables.spec import Input
 from pipeline_assets_tests.ledger.staged_rows import lake_files
+from pipeline_assets_tests.planned import Planned
 
 ACME = Namespace("acme")
 DAY = date(2026, 3, 1)
@@ -197,6 +202,27 @@ def test_a_lake_that_was_lost_is_refused_until_the_new_one_is_adopted(settings: 
     refused(settings, before, f"has no {MARKER}")
     adopt(settings)
     assert start(settings) != before
+
+
+def test_after_an_adoption_nothing_built_before_or_meanwhile_counts_and_everything_is_looked_at(settings: Settings):
+    start(settings)
+    engine = deployment_engine(settings)
+    looks = FullLooks(engine, timedelta(days=1))
+    looks.done(looks.begin(LAKE))
+    assert not looks.is_due(LAKE)
+    events = Planned("events", "1", (Input(STAGING),))
+    ledger = BuildLedger(engine, [events])
+    ledger.claim("events", [DAY], "at work")
+    with engine.begin() as connection:
+        for statement in book_revisions("identities", {DAY: "a"}):
+            connection.execute(statement)
+    adopt(settings)
+    with engine.begin() as connection:
+        # A day is not built of what a table said whose rows do not count.
+        assert connection.execute(sa.select(revisions)).all() == []
+        assert connection.execute(confirmation(events, [DAY], "at work")).all() == []
+    assert looks.is_due(LAKE)
+    engine.dispose()
 
 
 def test_an_id_is_never_given_twice_to_ledgers_that_ask_at_the_same_time(

@@ -2,7 +2,7 @@
 
 import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -12,12 +12,15 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline_assets.ledger.catalogue import GRACE, LakeFile, add, drop_files
+from pipeline_assets.ledger.catalogue import GRACE, LakeFile, add
+from pipeline_assets.ledger.full_looks import LAKE
 from pipeline_assets.ledger.migrate import migrate
 from pipeline_assets.ledger.schema import contents, lake_files, staged
+from pipeline_assets.platform import Platform
 from pipeline_assets.postgres import sqlalchemy_url
+from pipeline_assets.settings import Settings
 from pipeline_assets.storage.local import LocalStore
-from pipeline_assets.storage.store import DRAFTS
+from pipeline_assets.storage.store import DRAFTS, StoreError
 from pipeline_assets.sweep import inspect, remove_dropped, remove_strays
 
 DAY = date(2026, 3, 1)
@@ -63,7 +66,6 @@ def listed(engine: sa.Engine, *files: LakeFile) -> None:
 
 def dropped(engine: sa.Engine, name: str, *, ago: timedelta) -> None:
     with engine.begin() as connection:
-        drop_files(connection, [name])
         connection.execute(
             sa.update(lake_files).where(lake_files.c.name == name).values(dropped_at=sa.func.now() - ago)
         )
@@ -142,7 +144,7 @@ def test_a_file_whose_size_was_never_told_is_lost_only_when_it_is_gone(empty: sa
     assert [file.name for file in inspect(empty, store).lost] == [gone.name]
 
 
-def test_what_the_ledger_staged_in_a_dropped_file_is_forgotten_with_it(empty: sa.Engine, store: LocalStore) -> None:
+def test_a_file_with_staged_rows_that_count_stays_whatever_its_list_says(empty: sa.Engine, store: LocalStore) -> None:
     name = new_name("staging/web")
     file = replace(written(store, name), asset="staging/web")
     with empty.begin() as connection:
@@ -152,9 +154,8 @@ def test_what_the_ledger_staged_in_a_dropped_file_is_forgotten_with_it(empty: sa
             sa.insert(staged).values(source="web", content="c" * 64, event_date=DAY, rules="r", rows=1, file=number)
         )
     dropped(empty, name, ago=2 * GRACE)
-    assert remove_dropped(empty, store) == 1
-    with empty.connect() as connection:
-        assert connection.execute(sa.select(sa.func.count()).select_from(staged)).scalar_one() == 0
+    swept(empty, store)
+    assert there(store) == {name}
 
 
 def test_a_sweep_that_is_killed_between_ledger_and_store_is_finished_by_the_next(
@@ -174,6 +175,25 @@ def test_a_sweep_that_is_killed_between_ledger_and_store_is_finished_by_the_next
     assert there(store) == {file.name}
     swept(empty, store)
     assert there(store) == set()
+
+
+def test_what_cannot_be_removed_does_not_keep_a_full_look_from_its_end(
+    tmp_path: Path, new_database: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    platform = Platform(Settings.for_data_dir(tmp_path, postgres_url=new_database()), [])
+    assert platform.full_looks.is_due(LAKE)
+    stray = new_name()
+    written(LocalStore(tmp_path / "lake"), stray, age=2 * GRACE)
+
+    def refuse(_: LocalStore, names: Iterable[str]) -> None:
+        if list(names):
+            raise StoreError("somebody else's")
+
+    monkeypatch.setattr(LocalStore, "delete", refuse)
+    platform.look_for_lost()
+    assert not platform.full_looks.is_due(LAKE)
+    assert platform.lake.store.stat(stray) is not None
+    platform.engine.dispose()
 
 
 def test_what_a_killed_writer_left_half_written_goes(empty: sa.Engine, store: LocalStore) -> None:

@@ -115,8 +115,8 @@ def exchange(
     Raises:
         ValueError: a file is of another asset or day.
     """
-    files = list(files)
-    if strangers := [file.name for file in files if file.asset != asset or file.day not in set(days)]:
+    files, own = list(files), set(days)
+    if strangers := [file.name for file in files if file.asset != asset or file.day not in own]:
         raise ValueError(f"{asset}: {strangers[0]} is of none of the days whose list is exchanged")
     drop(connection, asset, days)
     add(connection, files, run_id)
@@ -130,11 +130,6 @@ def drop(connection: sa.Connection, asset: str, days: Collection[date] | None = 
 def drop_tables(connection: sa.Connection) -> None:
     """Drop the lists of all tables; staged files stay listed."""
     _drop(connection, ~lake_files.c.asset.startswith(f"{STAGING}/", autoescape=True))
-
-
-def drop_files(connection: sa.Connection, names: Collection[str]) -> None:
-    """Drop files from the lists they are in."""
-    _drop(connection, lake_files.c.name == sa.any_(sa.bindparam(None, list(names), ARRAY(sa.Text))))
 
 
 def forget(connection: sa.Connection, asset: str) -> None:

@@ -121,11 +121,14 @@ class DeclarationLedger:
         """Forget what is being retired, after everything of it has been removed."""
         d = declarations.c
         with self._engine.begin() as connection:
-            connection.execute(
+            gone = connection.execute(
                 sa.delete(declarations).where(
                     d.kind == declaration.kind, d.name == declaration.name, d.retiring_at.is_not(None)
                 )
             )
+            if gone.rowcount and declaration.kind == SOURCE:
+                # A load that was under way when this began may have booked files since.
+                _remove_source(connection, declaration.name)
 
 
 def _memory(connection: sa.Connection) -> Memory:

@@ -1,5 +1,6 @@
 """`pipeline-assets adopt`: after a database or a lake was lost, the tables are those of the files that are there."""
 
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -52,6 +53,11 @@ def test_a_new_database_adopts_the_lake_and_nothing_of_what_the_old_one_had_buil
     (built.settings.landing_dir / "clicks/1.jsonl").unlink()
     assert read_copy(built.platform.lake.store)
     before = {stat.name for stat in built.platform.lake.store.list()}
+    # Of a retention that is no longer declared, and older than any run.
+    forgotten = built.settings.lake_dir / f"retention_days/2026-03-01/{'0' * 32}.parquet"
+    forgotten.parent.mkdir(parents=True)
+    forgotten.touch()
+    os.utime(forgotten, (0, 0))
     revived = Deployment(replace(built.settings, postgres_url=new_database()), built.instance)
     assert command(revived, "status").exit_code == 1
     adopted = command(revived, "adopt", "--yes")
@@ -61,6 +67,7 @@ def test_a_new_database_adopts_the_lake_and_nothing_of_what_the_old_one_had_buil
     listed = {name for (name,) in revived.sql("select name from ledger.lake_files where dropped_at is null")}
     assert listed
     assert listed.isdisjoint(before)
+    assert not forgotten.exists()
 
     clean = new_deployment()
     clean.declare("clicks", CLICKS)

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy.exc import IntegrityError
 
-from pipeline_assets.ledger.catalogue import Catalogue, LakeFile, add, drop, drop_files, exchange, snapshot
+from pipeline_assets.ledger.catalogue import Catalogue, LakeFile, add, drop, exchange, snapshot
 from pipeline_assets.ledger.migrate import migrate
 from pipeline_assets.postgres import sqlalchemy_url
 
@@ -59,7 +59,7 @@ def test_an_exchange_counts_whole_or_not_at_all(engine: sa.Engine) -> None:
 def test_a_name_is_never_given_twice_even_if_its_file_was_dropped(engine: sa.Engine) -> None:
     with engine.begin() as connection:
         add(connection, [file(1)], "run")
-        drop_files(connection, [file(1).name])
+        drop(connection, "events")
     with pytest.raises(IntegrityError), engine.begin() as connection:
         add(connection, [file(1)], "run")
 

@@ -1,10 +1,13 @@
 """The migrations lead to the tables that the code declares."""
 
 from concurrent.futures import ThreadPoolExecutor
+from importlib.resources import as_file, files
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 
 from pipeline_assets.ledger.migrate import LedgerVersionError, migrate
@@ -47,3 +50,46 @@ def test_a_ledger_of_newer_software_is_refused(engine: sa.Engine) -> None:
         connection.execute(sa.text(f"update {SCHEMA}.alembic_version set version_num = '9999'"))
     with pytest.raises(LedgerVersionError, match="of version 9999, made by newer software"):
         migrate(engine)
+
+
+def of_before_the_catalogue(engine: sa.Engine) -> None:
+    """Make the ledger one of the version before the catalogue, in which a run of that version is at work."""
+    migrate(engine)
+    content = "c" * 64
+    with as_file(files("pipeline_assets.ledger") / "migrations") as folder, engine.begin() as connection:
+        config = Config()
+        config.set_main_option("script_location", str(folder))
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0007")
+        for statement in (
+            f"insert into ledger.contents (content, bytes) values ('{content}', 1)",
+            "insert into ledger.files (source, path, content, rules, state, newest, lines, landed, quarantined, blank, "
+            f"stamp) values ('web', '1', '{content}', 'r', 'active', true, 1, 1, 0, 0, '')",
+            "insert into ledger.staged (source, content, event_date, rules, rows) "
+            f"values ('web', '{content}', date '2026-03-04', 'r', 1)",
+            "insert into ledger.builds (asset, day, inputs, state, run_id, read_since) values "
+            "('events', date '2026-03-04', 'i', 'built', 'done', now()), "
+            "('events', date '2026-03-05', 'i', 'building', 'at work', now())",
+            "insert into ledger.revisions (asset, day, revision) values ('identities', date '2026-03-04', 'a')",
+        ):
+            connection.execute(sa.text(statement))
+
+
+def test_nothing_that_the_version_before_the_catalogue_has_built_or_builds_counts(engine: sa.Engine) -> None:
+    of_before_the_catalogue(engine)
+    migrate(engine)
+    with engine.begin() as connection:
+        # Its run, which lists no files, confirms like this.
+        confirmed = connection.execute(sa.text("update ledger.builds set state = 'built' where run_id = 'at work'"))
+        assert confirmed.rowcount == 0
+        assert set(connection.execute(sa.text("select state from ledger.builds")).scalars()) == {"building"}
+        # A day built before the table that says something of it must not count as built of what that said.
+        assert connection.execute(sa.text("select count(*) from ledger.revisions")).scalar() == 0
+
+
+def test_staged_files_of_before_keep_their_names_however_the_server_writes_dates(engine: sa.Engine) -> None:
+    of_before_the_catalogue(engine)
+    migrate(sa.create_engine(engine.url, connect_args={"options": "-c datestyle=SQL,DMY"}))
+    with engine.connect() as connection:
+        name = connection.execute(sa.text("select name from ledger.lake_files join ledger.staged using (file)"))
+        assert name.scalar_one() == f"staging/web/event_date=2026-03-04/{'c' * 64}-r.parquet"

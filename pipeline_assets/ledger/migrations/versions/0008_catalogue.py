@@ -17,17 +17,20 @@ down_revision = "0007"
 
 _FILES_OF_BEFORE = """
     insert into ledger.lake_files (name, asset, day, rows, run_id)
-    select 'staging/' || source || '/event_date=' || event_date || '/' || content || '-' || rules || '.parquet',
-        'staging/' || source, event_date, rows, ''
+    select 'staging/' || source || '/event_date=' || to_char(event_date, 'YYYY-MM-DD') || '/' || content || '-' || rules
+        || '.parquet', 'staging/' || source, event_date, rows, ''
     from ledger.staged
 """
 _THEIR_ROWS = """
     update ledger.staged s set file = f.file from ledger.lake_files f
-    where f.name = 'staging/' || s.source || '/event_date=' || s.event_date || '/' || s.content || '-' || s.rules
-        || '.parquet'
+    where f.name = 'staging/' || s.source || '/event_date=' || to_char(s.event_date, 'YYYY-MM-DD') || '/' || s.content
+        || '-' || s.rules || '.parquet'
 """
-# No list names a file of theirs, so that there is nothing to be read of them.
-_BUILT_OF_BEFORE = "update ledger.builds set state = 'building' where state = 'built'"
+# No list names a file of theirs, so that there is nothing to be read of them. A run of the version before, which lists
+# nothing either, has lost its claims.
+_BUILT_OF_BEFORE = "update ledger.builds set state = 'building', run_id = ''"
+# Nor may a day that is built before the table that says something of it count as built of what that said.
+_SAID_OF_BEFORE = "delete from ledger.revisions"
 
 
 def upgrade() -> None:
@@ -84,7 +87,8 @@ def upgrade() -> None:
         "told apart by load_id.",
         schema=schema,
     )
-    bind.execute(text(bind, _BUILT_OF_BEFORE))
+    for statement in (_BUILT_OF_BEFORE, _SAID_OF_BEFORE):
+        bind.execute(text(bind, statement))
 
 
 def downgrade() -> None:
