@@ -325,12 +325,12 @@ class FileLedger:
             recount(connection, source)
         return False
 
-    def contents_in(self, names: Collection[str]) -> set[str]:
+    def contents_in(self, names: Iterable[str]) -> set[str]:
         """The contents whose staged rows some files of the lake hold."""
         query = (
             sa.select(staged.c.content)
             .join_from(staged, lake_files, lake_files.c.file == staged.c.file)
-            .where(lake_files.c.name.in_(list(names)))
+            .where(lake_files.c.name == _any(names))
         )
         with self._engine.connect() as connection:
             return set(connection.execute(query).scalars())
@@ -347,7 +347,7 @@ class FileLedger:
         with self._engine.begin() as connection:
             connection.execute(
                 sa.update(files)
-                .where(files.c.source == source, files.c.content.in_(list(contents_)))
+                .where(files.c.source == source, files.c.content == _any(contents_))
                 .values(rules="replay", stamp="replay")
             )
             # Their folders have not changed.
