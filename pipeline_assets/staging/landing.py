@@ -138,7 +138,8 @@ class LandingFile:
         """Whether the file is still the one described."""
         try:
             return stamp_of(self.path.stat()) == self.stamp
-        except FileNotFoundError:
+        except OSError:
+            # Gone, or not to be looked at any more: whoever asks again is told why, of this file alone.
             return False
 
     def content(self) -> str:
