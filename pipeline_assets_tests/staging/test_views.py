@@ -1,6 +1,8 @@
 """Views over what counts, and the removal of what does not."""
 
 import os
+import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Iterator
@@ -58,6 +60,16 @@ def test_what_killed_processes_have_spilled_is_removed_after_a_day(tmp_path: Pat
         os.utime(folder, (written, written))
     remove_spilled(tmp_path)
     assert list(tmp_path.iterdir()) == [young]
+
+
+def test_a_process_with_the_number_of_one_that_was_killed_has_a_folder_of_its_own(tmp_path: Path) -> None:
+    # As in containers, where each process is the first.
+    python = (
+        "import os; os.getpid = lambda: 1; from pathlib import Path; from pipeline_assets.staging import scratch; "
+        f"print(scratch.spill_folder(Path({str(tmp_path)!r})))"
+    )
+    found = {subprocess.check_output([sys.executable, "-c", python]) for _ in range(2)}
+    assert len(found) == 2
 
 
 def test_the_views_show_exactly_the_rows_that_count(tmp_path: Path) -> None:
