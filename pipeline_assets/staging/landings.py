@@ -4,7 +4,6 @@ In an object store there are no folders, links, pipes or devices, and an object 
 the same: which names a pattern leads to, what is hidden, and what is called like an unfinished upload.
 """
 
-import fnmatch
 import hashlib
 import itertools
 import os
@@ -13,25 +12,23 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
 from pipeline_assets.private import make_file, make_folder
 from pipeline_assets.settings import Settings
 from pipeline_assets.staging.landing import (
-    ANY_FOLDERS,
     TABLE_LOGS,
     LandingFile,
     Listing,
     Refused,
-    is_hidden,
     is_unfinished,
     is_wild,
     parts_of,
     reason_against_name,
     table_with_a_log,
 )
+from pipeline_assets.staging.routes import Routes
 from pipeline_assets.staging.scratch import spill_folder
 from pipeline_assets.staging.walking import scan
 from pipeline_assets.storage.opening import open_store
@@ -39,8 +36,6 @@ from pipeline_assets.storage.store import InvalidNameError, ReplacedError, Stat,
 from pipeline_assets.storage_urls import Remote, parse_place
 
 _PIECE = 8 << 20
-# Of which it is remembered where a pattern goes on.
-_FOLDERS = 4096
 # What readers know compressed files by.
 _SUFFIXES = re.compile(r"(\.\w{1,10}){1,2}$")
 
@@ -159,7 +154,7 @@ class RemoteLanding:
         parts = parts_of(pattern)
         if not parts:
             return Listing()
-        route = _Route(parts)
+        routes = Routes([pattern])
         found = Listing()
         logs: dict[str, str] = {}
         try:
@@ -168,7 +163,7 @@ class RemoteLanding:
                 for part, above in zip(folder.split("/"), _folders_of(stat.name), strict=False):
                     if part in TABLE_LOGS:
                         logs[above] = TABLE_LOGS[part]
-                if not is_unfinished(name) and route.leads_to(folder, name):
+                if not is_unfinished(name) and routes.patterns(folder, name):
                     if reason := reason_against_name(stat.name):
                         found.refused.append(Refused(stat.name, reason))
                     else:
@@ -210,45 +205,3 @@ def _beginning(parts: Sequence[str]) -> str:
     wild = parts[len(plain)]
     # A pattern that is a name itself leads to this alone.
     return "".join(f"{part}/" for part in plain) + (re.split(r"[*?\[]", wild, maxsplit=1)[0] if wild else "")
-
-
-class _Route:
-    """Where a pattern leads, by the rules of a walk through folders.
-
-    Args:
-        parts: of the pattern; the last is no `**`.
-    """
-
-    def __init__(self, parts: Sequence[str]) -> None:
-        self._parts = [(part, re.compile(fnmatch.translate(part)).match) for part in parts]
-        # Files of one folder follow each other, and folders are fewer than files.
-        self._positions = lru_cache(_FOLDERS)(self._find_positions)
-
-    def leads_to(self, folder: str, name: str) -> bool:
-        """Whether it leads to a file; the folder of one in landing itself is empty."""
-        last = len(self._parts) - 1
-        return last in self._positions(folder) and self._takes(last, name)
-
-    def _find_positions(self, folder: str) -> frozenset[int]:
-        """The parts that may come next in a folder."""
-        if not folder:
-            return self._skipping({0})
-        above, _, name = folder.rpartition("/")
-        reached = set()
-        for at in self._positions(above):
-            if self._parts[at][0] == ANY_FOLDERS:
-                reached |= set() if is_hidden(name) else {at}
-            elif at + 1 < len(self._parts) and self._takes(at, name):
-                reached.add(at + 1)
-        return self._skipping(reached)
-
-    def _takes(self, at: int, name: str) -> bool:
-        part, matches = self._parts[at]
-        if is_hidden(name) and not part.startswith(name[0]):
-            return False
-        return name == part if not is_wild(part) else matches(name) is not None
-
-    def _skipping(self, positions: set[int]) -> frozenset[int]:
-        # Any number of folders may be none.
-        skipped = {at + 1 for at in positions if self._parts[at][0] == ANY_FOLDERS}
-        return frozenset(positions | skipped)
