@@ -8,6 +8,7 @@ import hashlib
 import itertools
 import os
 import re
+import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -30,12 +31,14 @@ from pipeline_assets.staging.landing import (
 )
 from pipeline_assets.staging.routes import Routes
 from pipeline_assets.staging.scratch import spill_folder
-from pipeline_assets.staging.walking import scan
+from pipeline_assets.staging.walking import TooLongError, scan
 from pipeline_assets.storage.opening import open_store
 from pipeline_assets.storage.store import InvalidNameError, ReplacedError, Stat, Store
 from pipeline_assets.storage_urls import Remote, parse_place
 
 _PIECE = 8 << 20
+# Names between two looks at the clock.
+_TIMED = 1000
 # What readers know compressed files by.
 _SUFFIXES = re.compile(r"(\.\w{1,10}){1,2}$")
 
@@ -44,7 +47,7 @@ class Landing(Protocol):
     """Where new source files are dropped."""
 
     def scan(self, pattern: str) -> Listing:
-        """The files that match a pattern, and what is in their way; see `landing.scan`.
+        """The files that match a pattern, and what is in their way; see `walking.scan`.
 
         Raises:
             StoreError: an object store refuses, or cannot be reached.
@@ -65,7 +68,7 @@ class Landing(Protocol):
         ...
 
 
-def open_landing(settings: Settings) -> Landing:
+def open_landing(settings: Settings) -> "LocalLanding | RemoteLanding":
     """The landing of a deployment; nothing is asked yet."""
     place = parse_place(settings.landing_url)
     if isinstance(place, Remote):
@@ -149,21 +152,24 @@ class RemoteLanding:
     store: Store
     scratch: Path
 
-    def scan(self, pattern: str) -> Listing:
-        """See `Landing.scan`."""
-        parts = parts_of(pattern)
-        if not parts:
-            return Listing()
-        routes = Routes([pattern])
+    def scan(self, pattern: str, *, seconds: float | None = None) -> Listing:
+        """See `Landing.scan`.
+
+        Args:
+            pattern: the source's pattern.
+            seconds: how long it may take; as long as it does by default.
+
+        Raises:
+            TooLongError: it would take longer.
+        """
         found = Listing()
         logs: dict[str, str] = {}
         try:
-            for stat in self.store.list(_beginning(parts)):
-                folder, _, name = stat.name.rpartition("/")
-                for part, above in zip(folder.split("/"), _folders_of(stat.name), strict=False):
+            for stat, taken_by in self.list([pattern], seconds=seconds):
+                for part, above in zip(stat.name.split("/")[:-1], _folders_of(stat.name), strict=False):
                     if part in TABLE_LOGS:
                         logs[above] = TABLE_LOGS[part]
-                if not is_unfinished(name) and routes.patterns(folder, name):
+                if taken_by:
                     if reason := reason_against_name(stat.name):
                         found.refused.append(Refused(stat.name, reason))
                     else:
@@ -174,6 +180,29 @@ class RemoteLanding:
         taken = {above for file in found.files for above in _folders_of(file.name)}
         found.doubtful += [table_with_a_log(folder, kind) for folder, kind in sorted(logs.items()) if folder in taken]
         return found
+
+    def list(self, patterns: Sequence[str], *, seconds: float | None = None) -> Iterator[tuple[Stat, frozenset[int]]]:
+        """The objects that begin as patterns do, each with the numbers of those that lead to it.
+
+        Args:
+            patterns: glob patterns.
+            seconds: how long it may take; as long as it does by default.
+
+        Raises:
+            TooLongError: it would take longer.
+            StoreError: the store refuses, or cannot be reached.
+        """
+        deadline = None if seconds is None else time.monotonic() + seconds
+        beginnings = [_beginning(parts) for pattern in patterns if (parts := parts_of(pattern))]
+        if not beginnings:
+            return
+        routes = Routes(patterns)
+        beginning = beginnings[0] if len(beginnings) == 1 else ""
+        for number, stat in enumerate(self.store.list(beginning)):
+            if deadline is not None and not number % _TIMED and time.monotonic() > deadline:
+                raise TooLongError
+            folder, _, name = stat.name.rpartition("/")
+            yield stat, frozenset() if is_unfinished(name) else routes.patterns(folder, name)
 
     def again(self, file: LandingFile) -> LandingFile:
         """See `Landing.again`."""
