@@ -1,5 +1,6 @@
 """Views over what counts, and the removal of what does not."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -8,12 +9,15 @@ import uuid
 from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import duckdb
 import polars as pl
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.exc import OperationalError
 
+from pipeline_assets.assets import staging
 from pipeline_assets.ledger.catalogue import LakeFile
 from pipeline_assets.ledger.files import FileLedger, StagedFile
 from pipeline_assets.ledger.migrate import migrate
@@ -23,6 +27,8 @@ from pipeline_assets.staging.scratch import remove_spilled, spill_folder
 from pipeline_assets.staging.views import write_views
 from pipeline_assets.storage.local import LocalStore
 from pipeline_assets.storage.opening import open_store
+from pipeline_assets.storage.store import StoreError
+from pipeline_assets.waiting import WaitedTooLong
 
 DAY = date(2026, 3, 1)
 
@@ -85,3 +91,14 @@ def test_the_views_show_exactly_the_rows_that_count(tmp_path: Path) -> None:
 
 def test_a_lake_in_an_object_store_has_no_views() -> None:
     assert write_views(open_store("s3://bucket/lake"), []) is None
+
+
+@pytest.mark.parametrize("error", [WaitedTooLong("busy"), OperationalError("", {}, Exception()), StoreError("full")])
+def test_a_load_does_not_fail_because_nothing_can_be_tidied_up(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    platform = MagicMock(**{"sweep.side_effect": error, "has_few_staged_files.return_value": False})
+    platform.full_looks.begin.return_value.is_full = False
+    monkeypatch.setattr(staging, "merge_small_files", MagicMock(side_effect=error))
+    staging.tidy_up(platform, "web", logging.getLogger("tidy"))
+    assert [record.levelname for record in caplog.records if record.name == "tidy"] == ["WARNING"] * 2
