@@ -345,6 +345,7 @@ class FileLedger:
     def read_again(self, source: str, contents_: Iterable[str]) -> None:
         """Mark contents to be read again, although neither they nor their declaration changed (a replay)."""
         with self._engine.begin() as connection:
+            lock_source(connection, source)
             connection.execute(
                 sa.update(files)
                 .where(files.c.source == source, files.c.content == _any(contents_))
