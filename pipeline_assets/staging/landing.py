@@ -206,6 +206,17 @@ def ledger_name(path: str) -> str:
     return path
 
 
+def path_of(name: str) -> str:
+    """The path below landing, as the operating system takes it, of what the ledger knows by a name (`ledger_name`)."""
+    if not name.startswith("//"):
+        return name
+    return re.sub(
+        r"\\(?:\\|x([0-9a-f]{2}))",
+        lambda escape: chr(0xDC00 + int(escape[1], 16)) if escape[1] else "\\",
+        name[2:],
+    )
+
+
 def _name(path: Path, landing: Path) -> str:
     return ledger_name(path.relative_to(landing).as_posix())
 

@@ -26,6 +26,7 @@ from pipeline_assets.staging.landing import (
     is_unfinished,
     is_wild,
     parts_of,
+    path_of,
     reason_against_name,
     table_with_a_log,
 )
@@ -98,7 +99,7 @@ class LocalLanding:
 
     def has(self, name: str) -> bool:
         """See `Landing.has`."""
-        return os.path.lexists(self.folder / name)
+        return os.path.lexists(self.folder / path_of(name))
 
 
 @dataclass(frozen=True)
