@@ -16,7 +16,7 @@ from pipeline_assets.digests import digest
 from pipeline_assets.ledger.files import BookedFile, FileLedger
 from pipeline_assets.ledger.full_looks import UNCLAIMED, FullLooks, Look, landing_part
 from pipeline_assets.ledger.seen_folders import SETTLED_AFTER, FolderMemory, SeenFolder
-from pipeline_assets.staging.landing import LandingFile, Listing
+from pipeline_assets.staging.landing import LandingFile, Listing, reason_against_name
 from pipeline_assets.staging.landings import LocalLanding, RemoteLanding
 from pipeline_assets.staging.walking import RECENT_SECONDS, Folder, Found, walk
 from pipeline_assets.storage.store import InvalidNameError
@@ -224,6 +224,8 @@ def _to_remember(folder: Folder, before: SeenFolder | None, look: Look, pending:
         folder.stamp is None
         or folder.refused
         or pending
+        # The ledger's index takes no longer one, as of files.
+        or reason_against_name(folder.name)
         or not all(map(_is_text, [folder.name, *watched, *folder.folders]))
     ):
         return []

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import secrets
 import shutil
 import tempfile
 import time
@@ -325,6 +326,20 @@ def test_a_link_to_a_folder_that_has_come_to_leave_landing_is_refused(deployment
         (landing / "y" / "b").symlink_to(tmp_path / "secret")
         found = deployment.landing.pending(SOURCE, "x/*/*", deployment.rules)
     assert (found.files, [refused.name for refused in found.refused]) == ([], ["x/a"])
+
+
+def test_a_folder_with_too_long_a_path_to_be_remembered_is_listed_each_time(deployment: Deployment) -> None:
+    # No text that PostgreSQL could compress.
+    names = [secrets.token_hex(120) for _ in range(12)]
+    deployment.folder.joinpath(*names).mkdir(parents=True)
+    write(deployment.folder / "1")
+    with times():
+        for _ in range(3):
+            deployment.book(deployment.look("**/*"))
+        assert deployment.look("**/*") == []
+        with listed() as found:
+            deployment.look("**/*")
+    assert found[-1] == names[-1]
 
 
 def test_a_look_that_takes_too_long_ends_and_nothing_of_it_is_remembered(deployment: Deployment) -> None:
