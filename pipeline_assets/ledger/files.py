@@ -297,18 +297,14 @@ class FileLedger:
         with self._engine.connect() as connection:
             return staged_files(connection, sources, first, last)
 
-    def last_staged(self, source: str, most: int) -> list[StagedFile]:
-        """The staged rows of a source that count and are in the files that were written last, so many at most."""
+    def last_files(self, source: str, most: int) -> list[LakeFile]:
+        """The files with staged rows of a source that count which were written last, so many at most."""
         s = staged.c
-        query = (
-            sa.select(s.source, s.content, s.rules, s.event_date, s.rows, *_FILE)
-            .join_from(staged, lake_files, lake_files.c.file == s.file)
-            .where(s.source == source)
-            .order_by(s.file.desc())
-            .limit(most)
-        )
+        # Of a file there may be as many rows as of files that were loaded together.
+        last = sa.select(s.file).where(s.source == source).distinct().order_by(s.file.desc()).limit(most)
+        query = sa.select(*_FILE).where(lake_files.c.file.in_(last)).order_by(lake_files.c.file.desc())
         with self._engine.connect() as connection:
-            return [StagedFile(*row[:5], LakeFile(*row[5:])) for row in connection.execute(query)]
+            return [LakeFile(**row._mapping) for row in connection.execute(query)]
 
     def recount(self, source: str) -> bool:
         """Count everything of a source again, and put right what was not kept right; whether all of it was.

@@ -110,6 +110,18 @@ def test_any_number_of_contents_is_read_again_at_once(engine: sa.Engine) -> None
     assert ledger.not_as_booked("web", "r1", {"a.jsonl": "stamp"}).keys() == {"a.jsonl"}
 
 
+def test_the_files_written_last_are_found_however_many_contents_they_hold(engine: sa.Engine) -> None:
+    ledger = FileLedger(engine)
+    written = []
+    for group in ("old", "mid", "new"):
+        loads = [load(f"{group}{number}", 1) for number in range(5)]
+        ledger.reserve({each.content: 1 for each in loads})
+        files = lake_files(*loads, source="last")
+        ledger.book("last", [Booking(each.content, "stamp", each.content, each) for each in loads], files)
+        written += files
+    assert ledger.last_files("last", 2) == [written[2], written[1]]
+
+
 def test_an_unreadable_newer_content_takes_the_older_out_of_the_count(engine: sa.Engine) -> None:
     ledger = FileLedger(engine)
     book(ledger, "a.jsonl", load("good", 5))
