@@ -183,6 +183,9 @@ def _has_been_loaded(declaration_version: str) -> _Wanted:
             return True
         try:
             return file.content() == booked.content
+        except OSError:
+            # The load tells why, of this file alone.
+            return True
         finally:
             file.release()
 
