@@ -31,8 +31,11 @@ from pipeline_assets.sources.staged_events import StagedEvents
 from pipeline_assets.staging.merging import MergeError, merge_small_files
 from pipeline_assets.staging.views import write_views
 from pipeline_assets.storage.store import StoreError
+from pipeline_assets.waiting import WaitedTooLong
 
 _NAMED_FILES = 20
+# Of the lake, a disk or the ledger.
+_TROUBLE = (OSError, StoreError, SQLAlchemyError, WaitedTooLong)
 _DATA_VERSION = "dagster/data_version"
 """The tag by which Dagster knows the data version of an observation."""
 
@@ -164,14 +167,14 @@ def tidy_up(platform: Platform, source: str, log: Logger, run_id: str = "") -> N
     views = looks.begin(views_part(source))
     try:
         merge_small_files(source, platform.lake, platform.files, platform.settings.scratch_dir, run_id=run_id)
-    except (OSError, StoreError, MergeError, PolarsError, SQLAlchemyError) as error:
+    except (*_TROUBLE, MergeError, PolarsError) as error:
         log.warning("Small staged files could not be merged (%s); the next load tries again.", type(error).__name__)
     try:
         if views.is_full or platform.has_few_staged_files():
             write_views(store, platform.staged_files(date.min, date.max))
             looks.done(views)
         platform.sweep()
-    except (OSError, StoreError, DuckDBError) as error:
+    except (*_TROUBLE, DuckDBError) as error:
         log.warning("The staging folder could not be tidied up (%s); the next load tries again.", type(error).__name__)
 
 

@@ -16,7 +16,6 @@ from pipeline_assets.platform import Platform
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.sources.raw_columns import in_words
 from pipeline_assets.sources.staged_events import StagedEvents
-from pipeline_assets.staging.staged import lost_files
 from pipeline_assets.storage.parquet import read_metadata
 
 # Staged files whose footers are read by one check: those written last.
@@ -116,17 +115,16 @@ def staging_checks(source: Source, asset: dg.AssetKey) -> list[Check]:
         found = summary(platform)
         # A file that has left landing is not read again when the first day moves, and keeps its earlier days.
         staged = count_rows(platform.engine, source.name)
-        files = platform.files.last_staged(source.name, _FOOTERS)
-        gone = lost_files(platform.lake, files)
-        lost = {each.file.name for each in gone}
-        held = {each.file.name: each.file for each in files if each.file.name not in lost}
+        files = platform.files.last_files(source.name, _FOOTERS)
+        lost = platform.lake.lost(files)
+        held = [file for file in files if file not in lost]
         locate = platform.lake.store.locate
-        wrong = [file for file in held.values() if read_metadata(locate(file.name)).num_rows != file.rows]
+        wrong = [file for file in held if read_metadata(locate(file.name)).num_rows != file.rows]
         if look.is_full:
             platform.full_looks.done(look)
         balanced = found.lines == found.landed + found.quarantined + found.blank and found.landed == staged
         return result(
-            balanced and right and not gone and not wrong,
+            balanced and right and not lost and not wrong,
             {
                 "files": found.files,
                 "lines": found.lines,
@@ -149,11 +147,11 @@ def staging_checks(source: Source, asset: dg.AssetKey) -> list[Check]:
         "none.",
     )
     def contract(platform: dg.ResourceParam[Platform]) -> dg.AssetCheckResult:
-        files = platform.files.last_staged(source.name, _FOOTERS)
+        files = platform.files.last_files(source.name, _FOOTERS)
         # That a file is missing is told by `ledger_balances`.
-        lost = {each.file.name for each in lost_files(platform.lake, files)}
-        held = [name for name in dict.fromkeys(each.file.name for each in files) if name not in lost]
-        found = read_footers([platform.lake.store.locate(name) for name in held], StagedEvents, beside=_BESIDE)
+        lost = platform.lake.lost(files)
+        held = platform.lake.paths(file for file in files if file not in lost)
+        found = read_footers(held, StagedEvents, beside=_BESIDE)
         wrong = sorted({name for names in found.differing.values() for name in names})
         return result(
             found.keep_contract,

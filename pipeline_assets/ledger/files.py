@@ -297,18 +297,14 @@ class FileLedger:
         with self._engine.connect() as connection:
             return staged_files(connection, sources, first, last)
 
-    def last_staged(self, source: str, most: int) -> list[StagedFile]:
-        """The staged rows of a source that count and are in the files that were written last, so many at most."""
+    def last_files(self, source: str, most: int) -> list[LakeFile]:
+        """The files with staged rows of a source that count which were written last, so many at most."""
         s = staged.c
-        query = (
-            sa.select(s.source, s.content, s.rules, s.event_date, s.rows, *_FILE)
-            .join_from(staged, lake_files, lake_files.c.file == s.file)
-            .where(s.source == source)
-            .order_by(s.file.desc())
-            .limit(most)
-        )
+        # Of a file there may be as many rows as of files that were loaded together.
+        last = sa.select(s.file).where(s.source == source).distinct().order_by(s.file.desc()).limit(most)
+        query = sa.select(*_FILE).where(lake_files.c.file.in_(last)).order_by(lake_files.c.file.desc())
         with self._engine.connect() as connection:
-            return [StagedFile(*row[:5], LakeFile(*row[5:])) for row in connection.execute(query)]
+            return [LakeFile(**row._mapping) for row in connection.execute(query)]
 
     def recount(self, source: str) -> bool:
         """Count everything of a source again, and put right what was not kept right; whether all of it was.
@@ -325,12 +321,12 @@ class FileLedger:
             recount(connection, source)
         return False
 
-    def contents_in(self, names: Collection[str]) -> set[str]:
+    def contents_in(self, names: Iterable[str]) -> set[str]:
         """The contents whose staged rows some files of the lake hold."""
         query = (
             sa.select(staged.c.content)
             .join_from(staged, lake_files, lake_files.c.file == staged.c.file)
-            .where(lake_files.c.name.in_(list(names)))
+            .where(lake_files.c.name == _any(names))
         )
         with self._engine.connect() as connection:
             return set(connection.execute(query).scalars())
@@ -345,9 +341,10 @@ class FileLedger:
     def read_again(self, source: str, contents_: Iterable[str]) -> None:
         """Mark contents to be read again, although neither they nor their declaration changed (a replay)."""
         with self._engine.begin() as connection:
+            lock_source(connection, source)
             connection.execute(
                 sa.update(files)
-                .where(files.c.source == source, files.c.content.in_(list(contents_)))
+                .where(files.c.source == source, files.c.content == _any(contents_))
                 .values(rules="replay", stamp="replay")
             )
             # Their folders have not changed.

@@ -81,10 +81,6 @@ class FullLooks:
                 found = connection.execute(query).one()
         return Look(part, found.is_due, found.asked, found.now)
 
-    def is_due(self, part: str) -> bool:
-        """Whether the next look at a part has to be a full one."""
-        return self.begin(part).is_full
-
     def done(self, look: Look) -> None:
         """Note that a full look has come to its end, unless another was asked for meanwhile."""
         f = full_looks.c

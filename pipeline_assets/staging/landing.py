@@ -138,7 +138,8 @@ class LandingFile:
         """Whether the file is still the one described."""
         try:
             return stamp_of(self.path.stat()) == self.stamp
-        except FileNotFoundError:
+        except OSError:
+            # Gone, or not to be looked at any more: whoever asks again is told why, of this file alone.
             return False
 
     def content(self) -> str:
@@ -203,6 +204,17 @@ def ledger_name(path: str) -> str:
         shown = path.replace("\\", "\\\\")
         return "//" + re.sub(r"[\udc80-\udcff]", lambda byte: rf"\x{ord(byte[0]) - 0xDC00:02x}", shown)
     return path
+
+
+def path_of(name: str) -> str:
+    """The path below landing, as the operating system takes it, of what the ledger knows by a name (`ledger_name`)."""
+    if not name.startswith("//"):
+        return name
+    return re.sub(
+        r"\\(?:\\|x([0-9a-f]{2}))",
+        lambda escape: chr(0xDC00 + int(escape[1], 16)) if escape[1] else "\\",
+        name[2:],
+    )
 
 
 def _name(path: Path, landing: Path) -> str:

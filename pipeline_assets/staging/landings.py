@@ -4,43 +4,42 @@ In an object store there are no folders, links, pipes or devices, and an object 
 the same: which names a pattern leads to, what is hidden, and what is called like an unfinished upload.
 """
 
-import fnmatch
 import hashlib
 import itertools
 import os
 import re
+import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
 from pipeline_assets.private import make_file, make_folder
 from pipeline_assets.settings import Settings
 from pipeline_assets.staging.landing import (
-    ANY_FOLDERS,
     TABLE_LOGS,
     LandingFile,
     Listing,
     Refused,
-    is_hidden,
     is_unfinished,
     is_wild,
     parts_of,
+    path_of,
     reason_against_name,
     table_with_a_log,
 )
+from pipeline_assets.staging.routes import Routes
 from pipeline_assets.staging.scratch import spill_folder
-from pipeline_assets.staging.walking import scan
+from pipeline_assets.staging.walking import TooLongError, scan
 from pipeline_assets.storage.opening import open_store
 from pipeline_assets.storage.store import InvalidNameError, ReplacedError, Stat, Store
 from pipeline_assets.storage_urls import Remote, parse_place
 
 _PIECE = 8 << 20
-# Of which it is remembered where a pattern goes on.
-_FOLDERS = 4096
+# Names between two looks at the clock.
+_TIMED = 1000
 # What readers know compressed files by.
 _SUFFIXES = re.compile(r"(\.\w{1,10}){1,2}$")
 
@@ -49,7 +48,7 @@ class Landing(Protocol):
     """Where new source files are dropped."""
 
     def scan(self, pattern: str) -> Listing:
-        """The files that match a pattern, and what is in their way; see `landing.scan`.
+        """The files that match a pattern, and what is in their way; see `walking.scan`.
 
         Raises:
             StoreError: an object store refuses, or cannot be reached.
@@ -70,7 +69,7 @@ class Landing(Protocol):
         ...
 
 
-def open_landing(settings: Settings) -> Landing:
+def open_landing(settings: Settings) -> "LocalLanding | RemoteLanding":
     """The landing of a deployment; nothing is asked yet."""
     place = parse_place(settings.landing_url)
     if isinstance(place, Remote):
@@ -100,7 +99,7 @@ class LocalLanding:
 
     def has(self, name: str) -> bool:
         """See `Landing.has`."""
-        return os.path.lexists(self.folder / name)
+        return os.path.lexists(self.folder / path_of(name))
 
 
 @dataclass(frozen=True)
@@ -154,21 +153,24 @@ class RemoteLanding:
     store: Store
     scratch: Path
 
-    def scan(self, pattern: str) -> Listing:
-        """See `Landing.scan`."""
-        parts = parts_of(pattern)
-        if not parts:
-            return Listing()
-        route = _Route(parts)
+    def scan(self, pattern: str, *, seconds: float | None = None) -> Listing:
+        """See `Landing.scan`.
+
+        Args:
+            pattern: the source's pattern.
+            seconds: how long it may take; as long as it does by default.
+
+        Raises:
+            TooLongError: it would take longer.
+        """
         found = Listing()
         logs: dict[str, str] = {}
         try:
-            for stat in self.store.list(_beginning(parts)):
-                folder, _, name = stat.name.rpartition("/")
-                for part, above in zip(folder.split("/"), _folders_of(stat.name), strict=False):
+            for stat, taken_by in self.list([pattern], seconds=seconds):
+                for part, above in zip(stat.name.split("/")[:-1], _folders_of(stat.name), strict=False):
                     if part in TABLE_LOGS:
                         logs[above] = TABLE_LOGS[part]
-                if not is_unfinished(name) and route.leads_to(folder, name):
+                if taken_by:
                     if reason := reason_against_name(stat.name):
                         found.refused.append(Refused(stat.name, reason))
                     else:
@@ -179,6 +181,29 @@ class RemoteLanding:
         taken = {above for file in found.files for above in _folders_of(file.name)}
         found.doubtful += [table_with_a_log(folder, kind) for folder, kind in sorted(logs.items()) if folder in taken]
         return found
+
+    def list(self, patterns: Sequence[str], *, seconds: float | None = None) -> Iterator[tuple[Stat, frozenset[int]]]:
+        """The objects that begin as patterns do, each with the numbers of those that lead to it.
+
+        Args:
+            patterns: glob patterns.
+            seconds: how long it may take; as long as it does by default.
+
+        Raises:
+            TooLongError: it would take longer.
+            StoreError: the store refuses, or cannot be reached.
+        """
+        deadline = None if seconds is None else time.monotonic() + seconds
+        beginnings = [_beginning(parts) for pattern in patterns if (parts := parts_of(pattern))]
+        if not beginnings:
+            return
+        routes = Routes(patterns)
+        beginning = beginnings[0] if len(beginnings) == 1 else ""
+        for number, stat in enumerate(self.store.list(beginning)):
+            if deadline is not None and not number % _TIMED and time.monotonic() > deadline:
+                raise TooLongError
+            folder, _, name = stat.name.rpartition("/")
+            yield stat, frozenset() if is_unfinished(name) else routes.patterns(folder, name)
 
     def again(self, file: LandingFile) -> LandingFile:
         """See `Landing.again`."""
@@ -210,45 +235,3 @@ def _beginning(parts: Sequence[str]) -> str:
     wild = parts[len(plain)]
     # A pattern that is a name itself leads to this alone.
     return "".join(f"{part}/" for part in plain) + (re.split(r"[*?\[]", wild, maxsplit=1)[0] if wild else "")
-
-
-class _Route:
-    """Where a pattern leads, by the rules of a walk through folders.
-
-    Args:
-        parts: of the pattern; the last is no `**`.
-    """
-
-    def __init__(self, parts: Sequence[str]) -> None:
-        self._parts = [(part, re.compile(fnmatch.translate(part)).match) for part in parts]
-        # Files of one folder follow each other, and folders are fewer than files.
-        self._positions = lru_cache(_FOLDERS)(self._find_positions)
-
-    def leads_to(self, folder: str, name: str) -> bool:
-        """Whether it leads to a file; the folder of one in landing itself is empty."""
-        last = len(self._parts) - 1
-        return last in self._positions(folder) and self._takes(last, name)
-
-    def _find_positions(self, folder: str) -> frozenset[int]:
-        """The parts that may come next in a folder."""
-        if not folder:
-            return self._skipping({0})
-        above, _, name = folder.rpartition("/")
-        reached = set()
-        for at in self._positions(above):
-            if self._parts[at][0] == ANY_FOLDERS:
-                reached |= set() if is_hidden(name) else {at}
-            elif at + 1 < len(self._parts) and self._takes(at, name):
-                reached.add(at + 1)
-        return self._skipping(reached)
-
-    def _takes(self, at: int, name: str) -> bool:
-        part, matches = self._parts[at]
-        if is_hidden(name) and not part.startswith(name[0]):
-            return False
-        return name == part if not is_wild(part) else matches(name) is not None
-
-    def _skipping(self, positions: set[int]) -> frozenset[int]:
-        # Any number of folders may be none.
-        skipped = {at + 1 for at in positions if self._parts[at][0] == ANY_FOLDERS}
-        return frozenset(positions | skipped)

@@ -198,7 +198,7 @@ class SourceLoader:
 
     def _failed(self, file: LandingFile, error: Exception) -> Outcome:
         if isinstance(error, FileNotFoundError):
-            logger.warning("%s disappeared before it was read", file.name)
+            logger.warning("%s disappeared, or was replaced, before it was read", file.name)
             return Outcome(file.name, "busy")
         logger.error("%s could not be loaded: %s: %s", file.name, type(error).__name__, unquoted(str(error)))
         return Outcome(file.name, "failed")

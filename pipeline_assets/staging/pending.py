@@ -9,15 +9,17 @@ another process, finds it again.
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from pipeline_assets.digests import digest
 from pipeline_assets.ledger.files import BookedFile, FileLedger
 from pipeline_assets.ledger.full_looks import UNCLAIMED, FullLooks, Look, landing_part
 from pipeline_assets.ledger.seen_folders import SETTLED_AFTER, FolderMemory, SeenFolder
-from pipeline_assets.staging.landing import LandingFile, Listing
-from pipeline_assets.staging.landings import Landing, LocalLanding
+from pipeline_assets.staging.landing import LandingFile, Listing, reason_against_name
+from pipeline_assets.staging.landings import LocalLanding, RemoteLanding
 from pipeline_assets.staging.walking import RECENT_SECONDS, Folder, Found, walk
+from pipeline_assets.storage.store import InvalidNameError
 
 # Files that the ledger is asked of at a time.
 _BATCH = 5000
@@ -52,7 +54,7 @@ class Looker:
         full_looks: knows when everything has to be looked at.
     """
 
-    landing: Landing
+    landing: LocalLanding | RemoteLanding
     files: FileLedger
     memory: FolderMemory
     full_looks: FullLooks
@@ -80,8 +82,9 @@ class Looker:
             TooLongError: it would take longer. What has been found by then is forgotten.
         """
         wanted = _has_been_loaded(declaration_version) if known_only else _anything
-        if not isinstance(self.landing, LocalLanding):
-            return self._listed(source, pattern, declaration_version, wanted, known_only=known_only)
+        if isinstance(self.landing, RemoteLanding):
+            listed = self.landing.scan(pattern, seconds=seconds)
+            return self._of_listed(source, listed, declaration_version, wanted, known_only=known_only)
         folder, follow_links = self.landing.folder, self.landing.follow_links
         look = self.full_looks.begin(landing_part(source))
         asked = digest([pattern, declaration_version, follow_links, known_only])
@@ -107,11 +110,10 @@ class Looker:
             self.full_looks.done(look)
         return found.in_order()
 
-    def _listed(
-        self, source: str, pattern: str, declaration_version: str, wanted: "_Wanted", *, known_only: bool
+    def _of_listed(
+        self, source: str, found: Listing, declaration_version: str, wanted: "_Wanted", *, known_only: bool
     ) -> Listing:
         """What is pending of all that is there."""
-        found = self.landing.scan(pattern)
         files: list[LandingFile] = []
         for start in range(0, len(found.files), _BATCH):
             some = found.files[start : start + _BATCH]
@@ -125,10 +127,8 @@ class Looker:
         Args:
             patterns: those of all declared sources.
         """
-        if not isinstance(self.landing, LocalLanding):
-            taken = {file.name for pattern in patterns for file in self.landing.scan(pattern).files}
-            names = sorted(file.name for file in self.landing.scan(_ANYTHING).files if file.name not in taken)
-            return Unclaimed(len(names), names[:_NAMED])
+        if isinstance(self.landing, RemoteLanding):
+            return _unclaimed_of(self.landing, patterns)
         where, follow_links = self.landing.folder, self.landing.follow_links
         look = self.full_looks.begin(UNCLAIMED)
         asked = digest([sorted(patterns), follow_links])
@@ -157,6 +157,17 @@ class Looker:
         return Unclaimed(count, sorted(named)[:_NAMED])
 
 
+def _unclaimed_of(landing: RemoteLanding, patterns: Sequence[str]) -> Unclaimed:
+    count, named = 0, []
+    # Beside what cannot be named is what cannot be listed; the looks for sources tell of it.
+    with suppress(InvalidNameError):
+        for stat, taken_by in landing.list([_ANYTHING, *patterns]):
+            if taken_by == {0}:
+                count += 1
+                named += [stat.name] if count <= _NAMED else []
+    return Unclaimed(count, named)
+
+
 _Wanted = Callable[[LandingFile, BookedFile | None], bool]
 
 
@@ -172,6 +183,9 @@ def _has_been_loaded(declaration_version: str) -> _Wanted:
             return True
         try:
             return file.content() == booked.content
+        except OSError:
+            # The load tells why, of this file alone.
+            return True
         finally:
             file.release()
 
@@ -213,6 +227,8 @@ def _to_remember(folder: Folder, before: SeenFolder | None, look: Look, pending:
         folder.stamp is None
         or folder.refused
         or pending
+        # The ledger's index takes no longer one, as of files.
+        or reason_against_name(folder.name)
         or not all(map(_is_text, [folder.name, *watched, *folder.folders]))
     ):
         return []

@@ -4,9 +4,11 @@ import os
 import shutil
 import tempfile
 import time
+import uuid
 from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 
 from pipeline_assets.private import make_folder
@@ -18,7 +20,7 @@ _KEEP = timedelta(days=1)
 
 def spill_folder(scratch: Path) -> Path:
     """Where DuckDB writes what does not fit into memory: in this process's own folder, which it makes and removes."""
-    return scratch / f"{_SPILLED}{os.getpid()}"
+    return scratch / f"{_SPILLED}{_name_of_process(os.getpid())}"
 
 
 @contextmanager
@@ -33,6 +35,13 @@ def remove_spilled(scratch: Path) -> None:
     for folder in scratch.glob(f"{_SPILLED}*"):
         if _is_old(folder):
             shutil.rmtree(folder, ignore_errors=True)
+
+
+@cache
+def _name_of_process(number: int) -> str:
+    # In containers every process has the same number: it would share a folder with those of other containers, and by
+    # writing into it keep young what a killed one has left.
+    return f"{number}-{uuid.uuid4().hex}"
 
 
 def _is_old(path: Path) -> bool:

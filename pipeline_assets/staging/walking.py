@@ -1,10 +1,8 @@
 """A walk through landing: which files patterns lead to, folder by folder, each folder listed once.
 
-A pattern is read as by `pathlib`: `*`, `?` and `[…]` within a name, `**` for any folders, and at its end for all that
-is below. Hidden files and folders (see `landing.is_hidden`) are passed over, unless the part of the pattern that
-matches them begins with the same `_` or `.`, as a shell wants it; and files with a suffix of an unfinished upload.
-Folders that cannot be listed, links that leave landing, lead nowhere or in circles, files whose path is too long, and
-pipes, sockets and devices are refused; none is ever opened.
+How a pattern is read says `routes`. Files with a suffix of an unfinished upload are passed over. Folders that cannot be
+listed, links that leave landing, lead nowhere or in circles, files whose path is too long, and pipes, sockets and
+devices are refused; none is ever opened.
 
 Folders that the walk is told of as seen before, and that have not changed since, are not listed: only the files in them
 that may still be written to are looked at.
@@ -17,10 +15,9 @@ import os
 import re
 import stat
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,6 +40,7 @@ from pipeline_assets.staging.landing import (
     stamp_of,
     table_with_a_log,
 )
+from pipeline_assets.staging.routes import Moves, Positions, Routes, Step
 
 RECENT_SECONDS = 24 * 60 * 60
 """How long after it was last written to a file is looked at again although its folder has not changed."""
@@ -152,7 +150,7 @@ def walk(
         TooLongError: it would take longer.
     """
     deadline = None if seconds is None else time.monotonic() + seconds
-    routes = _Routes(patterns)
+    routes = Routes(patterns)
     return _Walk(landing, routes, seen or {}, follow_links=follow_links, deadline=deadline).visit(
         os.fspath(landing), "", routes.beginning, ()
     )
@@ -215,88 +213,13 @@ class _Glance:
                     yield folder / entry.name
 
 
-Positions = frozenset[tuple[int, int]]
-"""Where in which patterns a walk is in a folder: the number of the pattern, and of its part that comes next."""
-
-
-class _Step(NamedTuple):
-    """What a name in a folder leads to.
-
-    Attributes:
-        into: the positions in it, if it is a folder.
-        patterns: the patterns that it matches, if it is a file.
-    """
-
-    into: Positions
-    patterns: frozenset[int]
-
-
-class _Routes:
-    """Where patterns lead: the steps from the positions of a folder to those of what is in it."""
-
-    def __init__(self, patterns: Sequence[str]) -> None:
-        self._parts = [parts_of(pattern) for pattern in patterns]
-        self.beginning: Positions = frozenset((number, 0) for number, parts in enumerate(self._parts) if parts)
-        # However many folders there are, they have few different positions.
-        self.moves = cache(self._moves)
-
-    def _moves(self, positions: Positions) -> "_Moves":
-        reached = set(positions)
-        # Any number of folders may be none.
-        reached |= {(number, at + 1) for number, at in positions if self._parts[number][at] == ANY_FOLDERS}
-        stay = frozenset(each for each in reached if self._parts[each[0]][each[1]] == ANY_FOLDERS)
-        moves = []
-        for number, at in reached:
-            part = self._parts[number][at]
-            if part != ANY_FOLDERS:
-                is_last = at + 1 == len(self._parts[number])
-                moves.append((part, number, None if is_last else (number, at + 1)))
-        return _Moves(stay, moves)
-
-
-class _Moves:
-    """The steps that are possible from the positions of a folder.
-
-    Attributes:
-        names: the only names that lead on, if no part has a wildcard; the folder need not be listed then.
-    """
-
-    def __init__(self, stay: Positions, moves: Sequence[tuple[str, int, tuple[int, int] | None]]) -> None:
-        self._stay = stay
-        self._moves = [(part, _matcher(part), number, then) for part, number, then in moves]
-        listed = stay or any(is_wild(part) for part, *_ in moves)
-        self.names = None if listed else sorted({part for part, *_ in moves})
-        # Names are many, and lead to few places.
-        self._step = cache(self._made)
-
-    def step(self, name: str) -> _Step | None:
-        """Where a name leads; None if nowhere."""
-        hidden = is_hidden(name)
-        taken = tuple(
-            number
-            for number, (part, matches, _, _) in enumerate(self._moves)
-            if matches(name) and not (hidden and not part.startswith(name[0]))
-        )
-        return self._step(taken, stays=not hidden)
-
-    def _made(self, taken: tuple[int, ...], *, stays: bool) -> _Step | None:
-        moves = [self._moves[number] for number in taken]
-        into = {then for *_, then in moves if then is not None} | (self._stay if stays else frozenset())
-        patterns = {number for _, _, number, then in moves if then is None}
-        return _Step(frozenset(into), frozenset(patterns)) if into or patterns else None
-
-
-def _matcher(part: str) -> Callable[[str], object]:
-    return re.compile(fnmatch.translate(part)).match if is_wild(part) else part.__eq__
-
-
 class _Walk:
     """One walk through landing."""
 
     def __init__(
         self,
         landing: Path,
-        routes: _Routes,
+        routes: Routes,
         seen: Mapping[str, SeenFolder],
         *,
         follow_links: bool,
@@ -341,7 +264,7 @@ class _Walk:
             yield from self.visit(f"{path}/{name}", f"{below}/{name}" if below else name, then, (*above, identity))
 
     def _look(
-        self, folder: Folder, path: str, below: str, status: os.stat_result, moves: _Moves
+        self, folder: Folder, path: str, below: str, status: os.stat_result, moves: Moves
     ) -> dict[str, Positions]:
         """Find what is in a folder; where to go on from it."""
         if moves.names is not None:
@@ -376,7 +299,7 @@ class _Walk:
         return into
 
     def _look_again(
-        self, folder: Folder, path: str, below: str, before: SeenFolder, moves: _Moves
+        self, folder: Folder, path: str, below: str, before: SeenFolder, moves: Moves
     ) -> dict[str, Positions] | None:
         """Look at what may have changed in a folder that has not; None if it is not as it was seen."""
         names = {name: (None, step) for name in before.watched if (step := moves.step(name))}
@@ -388,7 +311,7 @@ class _Walk:
         return {name: step.into for name, step in steps.items() if step}
 
     def _take(
-        self, folder: Folder, path: str, below: str, names: Mapping[str, tuple[os.DirEntry[str] | None, _Step]]
+        self, folder: Folder, path: str, below: str, names: Mapping[str, tuple[os.DirEntry[str] | None, Step]]
     ) -> dict[str, Positions]:
         """Look at some names in a folder; where to go on from it."""
         into: dict[str, Positions] = {}

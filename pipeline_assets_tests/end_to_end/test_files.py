@@ -78,7 +78,7 @@ class Appending(LandingFile):
 def written_while_read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Lines that are appended to a file, one after every time that its content was read."""
     monkeypatch.setattr("pipeline_assets.staging.landings.LandingFile", Appending)
-    monkeypatch.setattr("pipeline_assets.staging.landing.LandingFile", Appending)
+    monkeypatch.setattr("pipeline_assets.staging.walking.LandingFile", Appending)
     lines: list[str] = []
     monkeypatch.setattr(Appending, "lines", lines, raising=False)
     return lines

@@ -97,6 +97,31 @@ def test_a_path_may_return_to_an_older_content_which_is_read_again(engine: sa.En
     assert counted(ledger) == {"one": 5}
 
 
+def test_any_number_of_contents_is_read_again_at_once(engine: sa.Engine) -> None:
+    ledger = FileLedger(engine)
+    what = load("one", 5)
+    files = lake_files(what)
+    ledger.reserve({"one": 1})
+    ledger.book("web", [Booking("a.jsonl", "stamp", "one", what)], files)
+    # More than PostgreSQL takes as values of their own.
+    others = [str(number) for number in range(70_000)]
+    assert ledger.contents_in([files[0].name, *others]) == {"one"}
+    ledger.read_again("web", ["one", *others])
+    assert ledger.not_as_booked("web", "r1", {"a.jsonl": "stamp"}).keys() == {"a.jsonl"}
+
+
+def test_the_files_written_last_are_found_however_many_contents_they_hold(engine: sa.Engine) -> None:
+    ledger = FileLedger(engine)
+    written = []
+    for group in ("old", "mid", "new"):
+        loads = [load(f"{group}{number}", 1) for number in range(5)]
+        ledger.reserve({each.content: 1 for each in loads})
+        files = lake_files(*loads, source="last")
+        ledger.book("last", [Booking(each.content, "stamp", each.content, each) for each in loads], files)
+        written += files
+    assert ledger.last_files("last", 2) == [written[2], written[1]]
+
+
 def test_an_unreadable_newer_content_takes_the_older_out_of_the_count(engine: sa.Engine) -> None:
     ledger = FileLedger(engine)
     book(ledger, "a.jsonl", load("good", 5))

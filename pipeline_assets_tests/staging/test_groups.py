@@ -6,6 +6,7 @@ import itertools
 import multiprocessing
 import os
 import random
+import shutil
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
@@ -353,6 +354,32 @@ def test_a_file_that_makes_the_query_of_its_group_fail_costs_no_other(
     assert [file.name for file in side.pending()] == ["s/d"]
     monkeypatch.undo()
     assert side.load().count("loaded") == 1
+    side.check_lists()
+
+
+def test_a_file_whose_folder_becomes_a_file_while_it_is_read_costs_no_other(
+    sides: Sides, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    side, _ = sides("jsonl")
+    side.deliver({"s/a": 1, "s/b": 2, "s/x/c": 3})
+    files = scan(side.settings.landing_dir, "s/**").files
+    write = Writer.write
+
+    def replacing(writer: Writer, members: Sequence[Member]) -> Group:
+        group = write(writer, members)
+        folder = side.settings.landing_dir / "s" / "x"
+        if folder.is_dir():
+            shutil.rmtree(folder)
+            folder.write_bytes(b"")
+        return group
+
+    monkeypatch.setattr(Writer, "write", replacing)
+    summary = side.load(files)
+    assert {outcome.name: outcome.result for outcome in summary.outcomes} == {
+        "s/a": "loaded",
+        "s/b": "loaded",
+        "s/x/c": "failed",
+    }
     side.check_lists()
 
 

@@ -2,19 +2,30 @@
 
 import hashlib
 import os
+from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pipeline_assets.ledger.files import FileLedger
+from pipeline_assets.ledger.full_looks import FullLooks
+from pipeline_assets.ledger.migrate import migrate
+from pipeline_assets.ledger.seen_folders import FolderMemory
+from pipeline_assets.postgres import sqlalchemy_url
 from pipeline_assets.settings import Settings
 from pipeline_assets.staging.landings import Landing, RemoteFile, RemoteLanding, open_landing
+from pipeline_assets.staging.pending import Looker
+from pipeline_assets.staging.walking import TooLongError
+from pipeline_assets.storage.local import LocalStore
 from pipeline_assets.storage.objects import ObjectStore
 from pipeline_assets.storage.opening import open_store
-from pipeline_assets.storage.store import Store
+from pipeline_assets.storage.store import Stat, Store
 from pipeline_assets_tests.storage.object_store import put_raw
 
 if TYPE_CHECKING:
@@ -137,3 +148,37 @@ def test_an_object_that_has_no_name_here_is_told_and_what_to_do(s3: str, tmp_pat
     (refused,) = place.scan("s/*").refused
     assert "s//2" in refused.reason
     assert "Rename or delete the object" in refused.reason
+
+
+class Counting(LocalStore):
+    """Knows how often it was listed."""
+
+    lists = 0
+
+    def list(self, prefix: str = "", *, after: str | None = None) -> Iterator[Stat]:
+        self.lists += 1
+        return super().list(prefix, after=after)
+
+
+def looker(place: Store, folder: Path, postgres_url: str) -> Looker:
+    engine = sa.create_engine(sqlalchemy_url(postgres_url, "psycopg"))
+    migrate(engine)
+    looks = FullLooks(engine, timedelta(hours=1))
+    return Looker(RemoteLanding(place, folder), FileLedger(engine), FolderMemory(engine), looks)
+
+
+def test_a_look_into_an_object_store_ends_when_its_time_is_over(postgres_url: str, tmp_path: Path) -> None:
+    store = LocalStore(tmp_path / "landing")
+    store.put("s/1", b"x")
+    look = looker(store, tmp_path, postgres_url)
+    with pytest.raises(TooLongError):
+        look.pending("web", "s/*", "r1", seconds=-1)
+    assert [file.name for file in look.pending("web", "s/*", "r1", seconds=60).files] == ["s/1"]
+
+
+def test_one_list_of_an_object_store_tells_what_no_source_takes(postgres_url: str, tmp_path: Path) -> None:
+    store = Counting(tmp_path / "landing")
+    for name in ("a/1", "b/2", "c/3", "4", "c/.hidden", "c/5.tmp"):
+        store.put(name, b"x")
+    found = looker(store, tmp_path, postgres_url).unclaimed(["a/*", "**/2", "x/*"])
+    assert (found.count, found.named, store.lists) == (2, ["4", "c/3"], 1)

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import secrets
 import shutil
 import tempfile
 import time
@@ -289,7 +290,7 @@ def test_a_full_look_that_is_asked_for_while_one_is_taken_is_taken_once_more(dep
     second = looks.begin("lake")
     assert second.is_full
     looks.done(second)
-    assert not looks.is_due("lake")
+    assert not looks.begin("lake").is_full
 
 
 def test_a_look_that_began_before_a_replay_does_not_hide_it(deployment: Deployment) -> None:
@@ -325,6 +326,31 @@ def test_a_link_to_a_folder_that_has_come_to_leave_landing_is_refused(deployment
         (landing / "y" / "b").symlink_to(tmp_path / "secret")
         found = deployment.landing.pending(SOURCE, "x/*/*", deployment.rules)
     assert (found.files, [refused.name for refused in found.refused]) == ([], ["x/a"])
+
+
+def test_a_folder_with_too_long_a_path_to_be_remembered_is_listed_each_time(deployment: Deployment) -> None:
+    # No text that PostgreSQL could compress.
+    names = [secrets.token_hex(120) for _ in range(12)]
+    deployment.folder.joinpath(*names).mkdir(parents=True)
+    write(deployment.folder / "1")
+    with times():
+        for _ in range(3):
+            deployment.book(deployment.look("**/*"))
+        assert deployment.look("**/*") == []
+        with listed() as found:
+            deployment.look("**/*")
+    assert found[-1] == names[-1]
+
+
+def test_a_file_that_goes_while_its_content_is_compared_ends_no_look(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(deployment.folder / "d" / "1")
+    deployment.book(deployment.look("d/*"))
+    write(path, "other")
+    monkeypatch.setattr(LandingFile, "content", lambda file: path.unlink() or file.path.read_text())
+    found = deployment.landing.pending(SOURCE, "d/*", "r2", known_only=True).files
+    assert [file.name for file in found] == ["d/1"]
 
 
 def test_a_look_that_takes_too_long_ends_and_nothing_of_it_is_remembered(deployment: Deployment) -> None:
