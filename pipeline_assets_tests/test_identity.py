@@ -209,7 +209,7 @@ def test_after_an_adoption_nothing_built_before_or_meanwhile_counts_and_everythi
     engine = deployment_engine(settings)
     looks = FullLooks(engine, timedelta(days=1))
     looks.done(looks.begin(LAKE))
-    assert not looks.is_due(LAKE)
+    assert not looks.begin(LAKE).is_full
     events = Planned("events", "1", (Input(STAGING),))
     ledger = BuildLedger(engine, [events])
     ledger.claim("events", [DAY], "at work")
@@ -221,7 +221,7 @@ def test_after_an_adoption_nothing_built_before_or_meanwhile_counts_and_everythi
         # A day is not built of what a table said whose rows do not count.
         assert connection.execute(sa.select(revisions)).all() == []
         assert connection.execute(confirmation(events, [DAY], "at work")).all() == []
-    assert looks.is_due(LAKE)
+    assert looks.begin(LAKE).is_full
     engine.dispose()
 
 

@@ -181,7 +181,7 @@ def test_what_cannot_be_removed_does_not_keep_a_full_look_from_its_end(
     tmp_path: Path, new_database: Callable[[], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     platform = Platform(Settings.for_data_dir(tmp_path, postgres_url=new_database()), [])
-    assert platform.full_looks.is_due(LAKE)
+    assert platform.full_looks.begin(LAKE).is_full
     stray = new_name()
     written(LocalStore(tmp_path / "lake"), stray, age=2 * GRACE)
 
@@ -191,7 +191,7 @@ def test_what_cannot_be_removed_does_not_keep_a_full_look_from_its_end(
 
     monkeypatch.setattr(LocalStore, "delete", refuse)
     platform.look_for_lost()
-    assert not platform.full_looks.is_due(LAKE)
+    assert not platform.full_looks.begin(LAKE).is_full
     assert platform.lake.store.stat(stray) is not None
     platform.engine.dispose()
 

@@ -123,7 +123,9 @@ def test_refresh_exits_1_when_a_run_fails_and_says_which_and_why(run: Run, landi
     assert "failed" in err
 
 
-def test_a_full_look_has_staged_rows_that_have_gone_from_the_lake_staged_again(run: Run, landing: Path, tmp_path: Path) -> None:
+def test_a_full_look_has_staged_rows_that_have_gone_from_the_lake_staged_again(
+    run: Run, landing: Path, tmp_path: Path
+) -> None:
     (landing / "a.jsonl").write_text(click(0))
     assert run("refresh")[0] == 0
     (staged,) = (tmp_path / "data" / "lake" / "staging" / "clicks").glob("*/*.parquet")
