@@ -2,11 +2,12 @@
 
 import hashlib
 import os
+import shutil
 import statistics
 import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from rich.table import Table as Printed
 from benchmarks.comparisons import SOURCE, settings_of
 from benchmarks.measuring import REFRESH, Part, Side, run, verdict
 from pipeline_assets.build import build_defs, build_platform
+from pipeline_assets.declarations.yaml_files import DEFS_DIR
 from pipeline_assets.demo.bulk import write_steady_days
 from pipeline_assets.ledger.files import Booking, Load, StagedFile
 from pipeline_assets.ledger.schema import text
@@ -86,7 +88,8 @@ def _measure(console: Console, work: Path, options: Namespace) -> dict[str, Any]
     with console.status(f"Writing {_DAYS} days"):
         first = _LAST - timedelta(days=_DAYS - 1)
         files = write_steady_days(pool, per_day, SEED, first_day=first, days=_DAYS + 1).files
-    few, many = (_known(console, work, number, files) for number in (FEW, options.known_files))
+    declared = _with_folders_of_days(work / "look-defs")
+    few, many = (_known(console, work, number, files, declared) for number in (FEW, options.known_files))
     ratios = {name: many.costs[name] / cost for name, cost in few.costs.items()}
     _print(console, few, many, ratios)
     return {
@@ -97,9 +100,21 @@ def _measure(console: Console, work: Path, options: Namespace) -> dict[str, Any]
     }
 
 
-def _known(console: Console, work: Path, number: int, days: Sequence[Path]) -> Known:
+def _with_folders_of_days(folder: Path) -> Path:
+    """The demo's declarations, but for the files of the source that is loaded: they are in a folder for each day."""
+    shutil.copytree(DEFS_DIR, folder)
+    file = folder / SOURCE / "defs.yaml"
+    before = file.read_text(encoding="utf-8")
+    after = before.replace(f"path: {SOURCE}/*.jsonl*", f"path: {SOURCE}/*/*.jsonl")
+    if after == before:
+        raise RuntimeError(f"{file} does not declare the path that is to be replaced")
+    file.write_text(after, encoding="utf-8")
+    return folder
+
+
+def _known(console: Console, work: Path, number: int, days: Sequence[Path], declared: Path) -> Known:
     name = f"look-{number}"
-    settings = settings_of(work, name, f"landing-{name}")
+    settings = replace(settings_of(work, name, f"landing-{name}"), defs_dir=declared)
     found = Known(number, Side(f"idle, {number:,} files"), Side(f"a new file, {number:,} files"), [])
     server_url(settings)
     try:

@@ -84,6 +84,8 @@ def run(side: Side, command: Sequence[str], settings: Settings, variables: Mappi
     environment = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     environment["PIPELINE_DATA_DIR"] = str(settings.data_dir)
     environment["PIPELINE_LANDING_URL"] = settings.landing_url
+    if settings.defs_dir:
+        environment["PIPELINE_DEFS_DIR"] = str(settings.defs_dir)
     environment |= variables or {}
     before = server_seconds(settings.postgres_dir)
     with (

@@ -16,7 +16,7 @@ from pipeline_assets.checks.events import account_checks
 from pipeline_assets.checks.grouping import grouped
 from pipeline_assets.checks.identifiers import events_have_sessions
 from pipeline_assets.checks.tables import table_checks
-from pipeline_assets.components.loading import Declarations, declared
+from pipeline_assets.components.loading import ReadDeclarations, declared
 from pipeline_assets.declarations.analyses import Analysis
 from pipeline_assets.io_managers.lake import LakeIOManager
 from pipeline_assets.io_managers.marts import MartsIOManager
@@ -73,7 +73,7 @@ def build_defs(
         DeclarationError: with every mistake in every declaration.
     """
     settings = settings or (platform.settings if platform else Settings.from_environment())
-    declarations = Declarations(settings, defs_module).require()
+    declarations = ReadDeclarations(settings, defs_module).require()
     if platform is None:
         remembered = read_copy(open_store(settings.lake_url, hasty=True))
         platform = Platform(settings, declarations.sources, declarations.analyses, remembered)

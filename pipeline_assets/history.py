@@ -21,6 +21,7 @@ import sqlalchemy as sa
 from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable, SqlEventLogStorageTable
 from dagster._core.storage.runs.schema import RunsTable
 
+from pipeline_assets.ledger.builds import LONGEST_RUN
 from pipeline_assets.runs import LockingRuns
 
 SHOWN = 100
@@ -101,15 +102,20 @@ def thin_out(instance: dg.DagsterInstance, history_days: int) -> Removed:
 
 
 def _newly_finished(connection: sa.Connection, seen: int) -> tuple[list[str], int]:
-    """The runs that have succeeded among the next ones after a number, and the number up to which all have finished."""
+    """The runs that have succeeded among the next ones after a number, and the number up to which all have ended.
+
+    A run that nobody ends, for the process that made it was killed before it began, is waited for no longer than any
+    run lasts: it would keep all later ones from being looked at for ever.
+    """
     r = RunsTable.c
-    query = sa.select(r.id, r.run_id, r.status).where(r.id > seen).order_by(r.id).limit(_PORTION)
+    lately = datetime.now(UTC).replace(tzinfo=None) - LONGEST_RUN
+    query = sa.select(r.id, r.run_id, r.status, r.update_timestamp).where(r.id > seen).order_by(r.id).limit(_PORTION)
     found: list[str] = []
-    for number, run_id, status in connection.execute(query):
-        if status not in _FINISHED:
+    for run in connection.execute(query):
+        if run.status not in _FINISHED and run.update_timestamp > lately:
             break
-        seen = number
-        found += [run_id] if status == _SUCCESS else []
+        seen = run.id
+        found += [run.run_id] if run.status == _SUCCESS else []
     return found, seen
 
 
@@ -131,15 +137,18 @@ def _remove(connection: sa.Connection, runs: Sequence[str], kinds: Sequence[str]
 def _remove_old(connection: sa.Connection, runs: Sequence[str]) -> int:
     """Remove the events of runs but for those that are the latest of a partition, or among the newest without one."""
     e, n = SqlEventLogStorageTable.c, SqlEventLogStorageTable.alias("newer").c
-    kind = e.dagster_event_type
-    # A plan is also over where something was materialized after it. If not, its partition failed.
-    over = sa.or_(n.dagster_event_type == kind, sa.and_(kind == _PLANNED, n.dagster_event_type == _MATERIALIZATION))
-    after = sa.select(n.id).where(n.asset_key == e.asset_key, over, n.id > e.id)
-    without = after.where(n.partition.is_(None))
+    kind, without = e.dagster_event_type, n.partition.is_(None)
+    newer = sa.select(n.id).where(n.asset_key == e.asset_key, n.id > e.id)
+    # Each asks for one type, so that an index answers: of an asset there may be hundreds of thousands of events.
+    again, made = (newer.where(n.dagster_event_type == each) for each in (kind, _MATERIALIZATION))
+    many = again.where(without).order_by(n.id).offset(SHOWN - 1).limit(1)
     superseded = sa.or_(
-        sa.and_(e.partition.is_not(None), sa.exists(after.where(n.partition == e.partition))),
-        sa.and_(e.partition.is_(None), kind == _PLANNED, sa.exists(without)),
-        sa.and_(e.partition.is_(None), kind != _PLANNED, sa.exists(without.order_by(n.id).offset(SHOWN - 1).limit(1))),
+        sa.exists(again.where(n.partition == e.partition)),
+        sa.and_(e.partition.is_(None), kind != _PLANNED, sa.exists(many)),
+        sa.and_(e.partition.is_(None), kind == _PLANNED, sa.exists(again.where(without))),
+        # A plan is also over where something was materialized after it. If not, its partition failed.
+        sa.and_(kind == _PLANNED, sa.exists(made.where(n.partition == e.partition))),
+        sa.and_(e.partition.is_(None), kind == _PLANNED, sa.exists(made.where(without))),
     )
     says_nothing = sa.or_(kind.is_(None), kind.not_in(_OF_ASSETS), superseded)
     if not runs:
@@ -150,12 +159,22 @@ def _remove_old(connection: sa.Connection, runs: Sequence[str]) -> int:
 def _remove_results(connection: sa.Connection, runs: Sequence[str]) -> int:
     """Remove the results of checks of runs, but for those that are the latest of a partition or among the newest."""
     c, n = AssetCheckExecutionsTable.c, AssetCheckExecutionsTable.alias("newer").c
-    after = sa.select(n.id).where(n.asset_key == c.asset_key, n.check_name == c.check_name, n.id > c.id)
-    superseded = sa.exists(after.where(n.partition.is_not_distinct_from(c.partition)))
-    many = sa.exists(after.order_by(n.id).offset(SHOWN - 1).limit(1))
     if not runs:
         return 0
-    return connection.execute(sa.delete(AssetCheckExecutionsTable).where(c.run_id.in_(runs), superseded, many)).rowcount
+    theirs = sa.select(c.asset_key, c.check_name).where(c.run_id.in_(runs)).distinct().subquery("theirs")
+    # Once for each check and not for each result: no index has the results of a check in order.
+    of_check = (n.asset_key == theirs.c.asset_key, n.check_name == theirs.c.check_name)
+    newest = sa.select(n.id).where(*of_check).order_by(n.id.desc()).offset(SHOWN).limit(1).lateral("newest")
+    among = sa.select(theirs, newest.c.id).select_from(theirs.join(newest, sa.true())).subquery("among").c
+    after = sa.select(n.id).where(n.asset_key == c.asset_key, n.check_name == c.check_name, n.id > c.id)
+    gone = sa.delete(AssetCheckExecutionsTable).where(
+        c.run_id.in_(runs),
+        c.asset_key == among.asset_key,
+        c.check_name == among.check_name,
+        c.id <= among.id,
+        sa.exists(after.where(n.partition.is_not_distinct_from(c.partition))),
+    )
+    return connection.execute(gone).rowcount
 
 
 def _with_events(connection: sa.Connection, runs: Sequence[str]) -> set[str]:

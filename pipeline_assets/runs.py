@@ -14,7 +14,6 @@ from dagster_postgres import PostgresRunStorage
 from pipeline_assets.locks import Holder, executing
 from pipeline_assets.waiting import Wait
 
-_WAITING = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING]
 _EXECUTED = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
 # A run that is not executed a while after it was launched was killed on its way.
 _LAUNCHING = timedelta(seconds=30)
@@ -29,9 +28,12 @@ class LockingRuns(PostgresRunStorage):
 
 
 def under_way(instance: dg.DagsterInstance, url: str, *jobs: str) -> bool:
-    """Whether a run of one of the jobs is queued, being launched or executed; see `surely_under_way`."""
-    queued = _WAITING[:2]
+    """Whether a run of one of the jobs is made, queued, being launched or executed; see `surely_under_way`."""
+    queued = [dg.DagsterRunStatus.QUEUED]
     if any(instance.get_runs_count(dg.RunsFilter(job_name=job, statuses=queued)) for job in jobs):
+        return True
+    # One that was made and nothing more, for whoever made it was killed, stays so for ever.
+    if any(_lately(record) for record in _records(instance, jobs, [dg.DagsterRunStatus.NOT_STARTED])):
         return True
     return bool(surely_under_way(instance, url, *jobs))
 

@@ -118,6 +118,16 @@ def test_a_run_that_is_being_launched_is_under_way_for_a_while(
         assert surely_under_way(instance, postgres_url, LOAD_JOB) == {}
 
 
+def test_a_run_that_was_made_and_never_begun_keeps_no_other_from_being_asked_for(
+    postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    with pipeline_instance(Settings.for_data_dir(tmp_path, postgres_url=postgres_url)) as instance:
+        create_run_for_test(instance, job_name=LOAD_JOB, status=dg.DagsterRunStatus.NOT_STARTED)
+        assert runs.under_way(instance, postgres_url, LOAD_JOB)
+        monkeypatch.setattr(runs, "_LAUNCHING", timedelta(0))
+        assert not runs.under_way(instance, postgres_url, LOAD_JOB)
+
+
 def test_a_run_that_has_ended_holds_no_lock(postgres_url: str, tmp_path: Path):
     @dg.asset
     def nothing() -> None: ...

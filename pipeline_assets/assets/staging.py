@@ -1,7 +1,6 @@
 """Staging: one asset per declared source. Materialising it loads the source's pending files."""
 
-from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Mapping
 from datetime import date, timedelta
 from logging import Logger
 
@@ -14,13 +13,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from pipeline_assets.asset_keys import staged_days_key, staging_key
 from pipeline_assets.checks.grouping import grouped
 from pipeline_assets.checks.staging import staging_checks, worst_files
-from pipeline_assets.ledger.builds import staged_fingerprints
-from pipeline_assets.ledger.counting import source_fingerprint
+from pipeline_assets.ledger.counting import booked_fingerprints, source_fingerprint, staged_rows
 from pipeline_assets.ledger.files import Load
 from pipeline_assets.ledger.full_looks import views_part
 from pipeline_assets.ledger.summary import summarise
 from pipeline_assets.metadata import column_schema
-from pipeline_assets.planning import spans_of
 from pipeline_assets.platform import Platform
 from pipeline_assets.progress import Progress
 from pipeline_assets.resources import with_resources_of
@@ -38,6 +35,7 @@ _NAMED_FILES = 20
 _TROUBLE = (OSError, StoreError, SQLAlchemyError, WaitedTooLong)
 _DATA_VERSION = "dagster/data_version"
 """The tag by which Dagster knows the data version of an observation."""
+_NO_ROWS = "no rows"
 
 
 class LoadConfig(dg.Config):
@@ -79,11 +77,13 @@ def staging_assets(source: Source, settings: Settings, *, declared: bool = True)
                 context.log.warning(f"{told.name} {told.reason}.")
             files = pending[: config.max_files]
             platform.settle(context.run.run_id, loading=source.name if files else None)
+            before = _fingerprints(platform) if files else {}
             names = [file.name for file in files]
             with progress.track(f"staging {source.name}", len(files), context.log, names) as advance:
                 summary = loader.load(files, report=lambda outcome: advance(outcome.name))
+        if files:
+            _observe(context, platform, before)
         if summary.loads:
-            _observe(context, platform, _days(summary.loads))
             tidy_up(platform, source.name, context.log, context.run.run_id)
         if failed := [outcome.name for outcome in summary.outcomes if outcome.result == "failed"]:
             raise dg.Failure(
@@ -138,18 +138,18 @@ def staged_days_asset(sources: Iterable[str], settings: Settings, days: dg.Daily
     )
 
 
-def _observe(context: dg.AssetExecutionContext, platform: Platform, days: Collection[date]) -> None:
-    """Tell Dagster which days a load has changed."""
-    key = staged_days_key(platform.settings.namespace)
-    for first, last in spans_of(days):
-        staged = platform.staged_files(first, last)
-        rows: Counter[date] = Counter()
-        for file in staged:
-            rows[file.event_date] += file.rows
-        for day, fingerprint in staged_fingerprints(staged).items():
-            tags = {_DATA_VERSION: fingerprint}
-            partition = day.isoformat()
-            context.log_event(dg.AssetObservation(key, metadata={"rows": rows[day]}, partition=partition, tags=tags))
+def _observe(context: dg.AssetExecutionContext, platform: Platform, before: Mapping[date, str]) -> None:
+    """Tell Dagster which days a load has changed: those of what it staged, and of what counts no more."""
+    key, now = staged_days_key(platform.settings.namespace), _fingerprints(platform)
+    changed = sorted(day for day in before.keys() | now.keys() if before.get(day) != now.get(day))
+    rows = staged_rows(platform.engine, platform.sources, changed)
+    for day in changed:
+        metadata, tags = {"rows": rows.get(day, 0)}, {_DATA_VERSION: now.get(day, _NO_ROWS)}
+        context.log_event(dg.AssetObservation(key, metadata=metadata, partition=day.isoformat(), tags=tags))
+
+
+def _fingerprints(platform: Platform) -> dict[date, str]:
+    return booked_fingerprints(platform.engine, platform.sources, date.min, date.max)
 
 
 def _freshness_policy(source: Source) -> dg.FreshnessPolicy | None:

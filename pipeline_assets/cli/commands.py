@@ -324,19 +324,19 @@ def quarantine_replay(source: Source = None, reason: Reason = None, as_json: AsJ
 
     A changed declaration is noticed by `refresh` without this. Exit codes are those of `refresh`.
     """
-    from pipeline_assets.ledger.quarantine import quarantined
+    from pipeline_assets.ledger.quarantine import quarantined_files
 
     with current_refresh(quiet=as_json) as (platform, refresher):
         _require_known(source, reason, platform.engine, list(platform.sources))
-        found = quarantined(platform.engine, source=source, reason=reason)
+        files = quarantined_files(platform.engine, source=source, reason=reason)
         contents: dict[str, set[str]] = {}
-        for line in found:
-            contents.setdefault(line.source, set()).add(line.content)
+        for file in files:
+            contents.setdefault(file.source, set()).add(file.content)
         for name, of_source in contents.items():
             platform.files.read_again(name, of_source)
-        files = len({(line.source, line.path) for line in found})
         if not as_json:
-            console.print(f"Reading {files} files with {len(found)} quarantined lines again.")
+            lines = sum(file.lines for file in files)
+            console.print(f"Reading {len(files)} files with {lines} quarantined lines again.")
         report = refresher.run()
         _print_refreshed(platform, report, as_json=as_json)
     raise typer.Exit(report.exit_code)

@@ -168,12 +168,12 @@ def current_refresh(*, demo: bool = False, quiet: bool = False) -> Generator[tup
 
 def readable(settings: Settings) -> "tuple[list[Source], Analyses, list[str]]":
     """The sources and analyses in which there is no mistake, and the mistakes in the others."""
-    from pipeline_assets.components.loading import Declarations
+    from pipeline_assets.components.loading import ReadDeclarations
     from pipeline_assets.declarations.analyses import Analyses
     from pipeline_assets.declarations.problems import DeclarationError
 
     try:
-        found = Declarations(settings)
+        found = ReadDeclarations(settings)
     except DeclarationError as error:
         return [], Analyses(), [str(error)]
     return found.sources, found.analyses, found.mistakes

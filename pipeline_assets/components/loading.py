@@ -31,7 +31,7 @@ _WITH_DEFAULT = re.compile(r"\bdefault\b|\bor\b|\bif\b")
 _DECLARING = {".yaml", ".yml", ".py"}
 
 
-class Declarations:
+class ReadDeclarations:
     """What a deployment declares, read once for the command line and for Dagster.
 
     Attributes:
@@ -68,7 +68,7 @@ class Declarations:
         # A file that is no YAML is told by both.
         self.mistakes = list(dict.fromkeys([*self.mistakes, *of_sources, *of_analyses]))
 
-    def require(self) -> "Declarations":
+    def require(self) -> "ReadDeclarations":
         """Themselves, if there is no mistake in them.
 
         Raises:
@@ -136,7 +136,7 @@ def declared(settings: Settings) -> tuple[list[Source], Analyses]:
     Raises:
         DeclarationError: with every mistake in every file.
     """
-    found = Declarations(settings).require()
+    found = ReadDeclarations(settings).require()
     return found.sources, found.analyses
 
 

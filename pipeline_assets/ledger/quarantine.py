@@ -1,6 +1,7 @@
 """Look at the quarantined lines that count."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -41,6 +42,23 @@ class Quarantined:
     bytes: int
 
 
+@dataclass(frozen=True)
+class QuarantinedFile:
+    """A file with quarantined lines.
+
+    Attributes:
+        source: its source.
+        path: its path below landing.
+        content: digest of its bytes.
+        lines: how many of its lines are quarantined; an unreadable file counts as one.
+    """
+
+    source: str
+    path: str
+    content: str
+    lines: int
+
+
 def quarantined(
     engine: sa.Engine, *, source: str | None = None, reason: str | None = None, limit: int | None = None
 ) -> list[Quarantined]:
@@ -52,6 +70,35 @@ def quarantined(
         reason: only reasons that begin so.
         limit: at most so many.
     """
+    found = _quarantined(source, reason)
+    c = found.selected_columns
+    with engine.connect() as connection:
+        query = found.order_by(c.source, c.path, c.line).limit(limit)
+        return [Quarantined(*row) for row in connection.execute(query)]
+
+
+def quarantined_files(
+    engine: sa.Engine, *, source: str | None = None, reason: str | None = None
+) -> list[QuarantinedFile]:
+    """The files of quarantined lines, by source and path; none of the lines is read, of which there may be millions.
+
+    Args:
+        engine: the ledger.
+        source: only this source.
+        reason: only lines whose reasons begin so.
+    """
+    c = _quarantined(source, reason).subquery().c
+    query = (
+        sa.select(c.source, c.path, c.content, sa.func.count())
+        .group_by(c.source, c.path, c.content)
+        .order_by(c.source, c.path)
+    )
+    with engine.connect() as connection:
+        return [QuarantinedFile(*row) for row in connection.execute(query)]
+
+
+def _quarantined(source: str | None, reason: str | None) -> sa.Select[*tuple[Any, ...]]:
+    """Asks for quarantined lines of the files that count, an unreadable file as line 0."""
     q, f = quarantine.c, files.c
     lines = (
         sa.select(q.source, f.path, q.content, q.line, q.reason, q.raw, q.bytes)
@@ -62,13 +109,12 @@ def quarantined(
         f.source, f.path, f.content, sa.literal(0), sa.literal("unreadable: ") + f.error, sa.literal(b""), sa.literal(0)
     ).where(f.state == "unreadable")
     found = sa.union_all(lines, unreadable).subquery().c
-    query = sa.select(found).order_by(found[0], found[1], found[3]).limit(limit)
+    query = sa.select(found)
     if source is not None:
-        query = query.where(found[0] == source)
+        query = query.where(found.source == source)
     if reason is not None:
-        query = query.where(found[4].startswith(reason, autoescape=True))
-    with engine.connect() as connection:
-        return [Quarantined(*row) for row in connection.execute(query)]
+        query = query.where(found.reason.startswith(reason, autoescape=True))
+    return query
 
 
 def known_sources(engine: sa.Engine) -> list[str]:

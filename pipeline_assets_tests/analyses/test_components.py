@@ -12,7 +12,7 @@ from pipeline_assets.analyses.checking import KINDS
 from pipeline_assets.analyses.loading import PACKAGE, load_analyses
 from pipeline_assets.build import build_defs
 from pipeline_assets.components.analyses import AnalysisComponent
-from pipeline_assets.components.loading import Declarations, declared
+from pipeline_assets.components.loading import ReadDeclarations, declared
 from pipeline_assets.declarations import analyses as declaration
 from pipeline_assets.declarations.problems import DeclarationError
 from pipeline_assets.settings import Settings
@@ -76,7 +76,7 @@ def test_the_declaration_to_start_from_can_be_loaded(tmp_path: Path, name: str):
 def test_what_others_make_use_of_has_no_assets(name: str, tmp_path: Path):
     given = {"Conversion": {"event": "x"}, "Channels": {}, "Currencies": {"reporting": "EUR"}}[name]
     declare(tmp_path, yaml.safe_dump({"type": f"{PACKAGE}.{name}", "attributes": given}), "mine")
-    declarations = Declarations(Settings.for_data_dir(tmp_path, defs_dir=tmp_path))
+    declarations = ReadDeclarations(Settings.for_data_dir(tmp_path, defs_dir=tmp_path))
     built = []
     declarations.definitions(lambda declared: built.append(declared.name) or dg.Definitions())
     assert built == ["mine"]

@@ -96,7 +96,8 @@ def clicks(deployment: Deployment) -> Iterator[Deployment]:
 
 def test_what_led_to_a_success_goes_with_the_refresh_and_an_idle_one_leaves_nothing(clicks: Deployment) -> None:
     found = events(clicks)
-    left = {"ASSET_MATERIALIZATION", "ASSET_CHECK_EVALUATION", "STEP_START", "STEP_SUCCESS", "LOGS_CAPTURED", "log"}
+    left = {"ASSET_MATERIALIZATION", "ASSET_OBSERVATION", "ASSET_CHECK_EVALUATION", "STEP_START", "STEP_SUCCESS"}
+    left |= {"LOGS_CAPTURED", "log"}
     assert set(found) - left <= {"PIPELINE_START", "PIPELINE_SUCCESS", "PIPELINE_ENQUEUED", "PIPELINE_STARTING"}
     # Of the late file: events of the day and the one after it, and of the three tables a day around these.
     assert found["ASSET_MATERIALIZATION"] == 2 + 4 * len(DAYS) + 2 + 3 * 4
@@ -109,22 +110,24 @@ def test_of_old_runs_stays_what_the_ui_shows_of_assets_partitions_plots_and_chec
     clicks: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(history, "SHOWN", 1)
+    delivered(clicks, "again", *DAYS, hour=16)
+    clicks.refreshed()
     with web_server(clicks) as ask:
         before, runs = assets(ask), run_ids(ask)
         assert before["sessions"]["partitionStats"]["numMaterialized"] == len(DAYS)
-        assert len(runs) == 4
+        assert len(runs) == 6
         assert thin_out(clicks.instance, 0).events == thin_out(clicks.instance, 30).events == 0
         aged(clicks)
         many = events(clicks).total()
         removed = thin_out(clicks.instance, 30)
         assert events(clicks).total() == many - removed.events
-        assert set(events(clicks)) == {"ASSET_MATERIALIZATION"}
-        # Six days of four tables, and the staged rows.
-        assert events(clicks).total() == 4 * len(DAYS) + 1
+        assert removed.results > 0
+        # Six days of four tables, and the staged rows, of which the latest load of each day stays.
+        assert events(clicks) == {"ASSET_MATERIALIZATION": 4 * len(DAYS) + 1, "ASSET_OBSERVATION": len(DAYS)}
         assert assets(ask) == before
-        # Of the first load nothing is shown any more.
-        assert removed.runs == 1
-        assert set(run_ids(ask)) < set(runs)
+        # Of the loads and builds before the last ones nothing is shown any more.
+        assert removed.runs == 4
+        assert set(run_ids(ask)) == set(runs[:2])
     assert clicks.check_everything() == []
     assert clicks.is_settled()
 
@@ -161,6 +164,18 @@ def test_a_run_of_which_only_some_steps_are_started_again_needs_nothing_that_was
         raise_on_error=False,
     )
     assert result.success
+
+
+def test_a_run_that_never_began_does_not_keep_later_ones_from_being_looked_at(clicks: Deployment) -> None:
+    job = clicks.definitions.resolve_job_def("build_days")
+    waiting = clicks.instance.create_run_for_job(job)
+    delivered(clicks, "late again", DAYS[2], hour=16)
+    clicks.refreshed()
+    assert events(clicks)["STEP_OUTPUT"] > 0
+    aged(clicks, 2)
+    thin_out(clicks.instance, 30)
+    assert events(clicks)["STEP_OUTPUT"] == 0
+    assert clicks.instance.get_run_by_id(waiting.run_id) is not None
 
 
 def test_another_storage_is_left_alone() -> None:

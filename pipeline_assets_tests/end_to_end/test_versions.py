@@ -67,6 +67,11 @@ def test_a_day_whose_inputs_changed_is_unsynced_until_it_is_built_and_no_other_e
     deployment.refreshed()
     for table in ("events", "sessions"):
         assert unsynced(deployment, table) == by_the_ledger(deployment, table) == set(), table
+    # A correction takes the row from its day.
+    deployment.deliver("clicks/late.jsonl", clicks(100, "2026-03-20"))
+    assert load.execute_in_process(instance=deployment.instance).success
+    assert {"2026-03-10", "2026-03-20"} <= by_the_ledger(deployment, "events")
+    assert unsynced(deployment, "events") == by_the_ledger(deployment, "events") & set(DAYS)
 
 
 def test_a_changed_declaration_is_a_new_code_version(deployment: Deployment) -> None:

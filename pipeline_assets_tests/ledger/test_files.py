@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from pipeline_assets.ledger.files import Booking, FileLedger, LedgerError, Load
 from pipeline_assets.ledger.migrate import migrate
-from pipeline_assets.ledger.quarantine import quarantined
+from pipeline_assets.ledger.quarantine import quarantined, quarantined_files
 from pipeline_assets.ledger.summary import summarise
 from pipeline_assets.postgres import sqlalchemy_url
 from pipeline_assets.sources.records.refused_lines import QuarantinedLine
@@ -141,6 +141,17 @@ def test_reading_a_content_again_under_new_rules_replaces_its_counts_and_quarant
     with engine.connect() as connection:
         rows = connection.execute(sa.text("select path, rules, landed, state from ledger.files order by path")).all()
     assert rows == [("a.jsonl", "r2", 7, "active"), ("b.jsonl", "r2", 7, "repeat")]
+
+
+def test_files_of_quarantined_lines_are_told_without_the_lines(engine: sa.Engine) -> None:
+    ledger = FileLedger(engine)
+    book(ledger, "a.jsonl", load("x", 1, quarantined_lines=3))
+    book(ledger, "b.jsonl", Load("bad", "r1", error="truncated"))
+    book(ledger, "c.jsonl", load("y", 1))
+    found = [(file.path, file.content, file.lines) for file in quarantined_files(engine, source="web")]
+    assert found == [("a.jsonl", "x", 3), ("b.jsonl", "bad", 1)]
+    assert [file.path for file in quarantined_files(engine, reason="unreadable")] == ["b.jsonl"]
+    assert quarantined_files(engine, source="app") == []
 
 
 def test_quarantined_bytes_come_back_as_they_were(engine: sa.Engine) -> None:
