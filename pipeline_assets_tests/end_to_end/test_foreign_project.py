@@ -71,7 +71,15 @@ def test_it_loads_beside_what_is_called_alike(shop: Path) -> None:
     definitions = location(shop)
     dg.Definitions.validate_loadable(definitions)
     keys = {key.to_user_string() for key in definitions.resolve_asset_graph().get_all_asset_keys()}
-    assert keys == {"events", "sessions", "weekly", "acme/events", "acme/sessions", "acme/staging/clicks"}
+    assert keys == {
+        "events",
+        "sessions",
+        "weekly",
+        "acme/events",
+        "acme/sessions",
+        "acme/staged_days",
+        "acme/staging/clicks",
+    }
     assert {"duckdb", "lake", "acme_pipeline_duckdb", "acme_pipeline_lake"} <= set(definitions.resources or {})
     # An executor of ours would execute their assets too.
     assert definitions.executor is None
