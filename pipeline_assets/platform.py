@@ -19,7 +19,7 @@ from pipeline_assets.declarations.problems import DeclarationError
 from pipeline_assets.identity import deployment_engine
 from pipeline_assets.lake import Lake
 from pipeline_assets.ledger.builds import BuildLedger, Claim
-from pipeline_assets.ledger.catalogue import Catalogue, DayFiles, Snapshot
+from pipeline_assets.ledger.catalogue import Catalogue, DayFiles, LakeFile, Snapshot
 from pipeline_assets.ledger.counting import booked_fingerprints, count_contents
 from pipeline_assets.ledger.declarations import DeclarationLedger, Memory
 from pipeline_assets.ledger.files import FileLedger, StagedFile, staged_files
@@ -322,8 +322,7 @@ class Platform:
         if not gone:
             return
         first = gone[0]
-        for source in {file.source for file in gone}:
-            self.files.read_again(source, {file.content for file in gone if file.source == source})
+        self.make_again([file.file for file in gone])
         paths = self.files.paths(first.source, first.content)
         raise LostRowsError(
             f"The lake has lost the staged rows of {len(gone)} files and days, the first of {first.source} and "
@@ -354,18 +353,9 @@ class Platform:
         if not look.is_full:
             return
         found = inspect(self.engine, self.lake.store)
-        lost: dict[str, set[date]] = {}
-        for file in found.lost:
-            lost.setdefault(file.asset, set()).add(file.day)
-        if lost:
+        if found.lost:
             logger.warning("The lake has lost %s files, the first of them %s.", len(found.lost), found.lost[0].name)
-        for asset, days in lost.items():
-            source = asset.removeprefix(f"{STAGING}/")
-            if source == asset:
-                self.builds.build_again(asset, days)
-            else:
-                names = [file.name for file in found.lost if file.asset == asset]
-                self.files.read_again(source, self.files.contents_in(names))
+            self.make_again(found.lost)
         try:
             remove_strays(self.lake.store, found)
             self.sweep()
@@ -373,6 +363,16 @@ class Platform:
             # What cannot be removed keeps nothing from being loaded or built.
             logger.warning("The lake could not be tidied up; the next full look tries again. %s", error)
         self.full_looks.done(look)
+
+    def make_again(self, lost: Sequence[LakeFile]) -> None:
+        """Have listed files made again that the lake has lost: staged rows by the next load, days by the next build."""
+        for asset in {file.asset for file in lost}:
+            gone = [file for file in lost if file.asset == asset]
+            source = asset.removeprefix(f"{STAGING}/")
+            if source == asset:
+                self.builds.build_again(asset, {file.day for file in gone})
+            else:
+                self.files.read_again(source, self.files.contents_in(file.name for file in gone))
 
     def sweep(self) -> None:
         """Remove from the lake what no run can read any more."""
@@ -419,7 +419,7 @@ class Platform:
         for table, by_day in listed.items():
             gone = self.lake.lost(file for files in by_day.values() for file in files)
             if gone:
-                self.builds.build_again(table, {file.day for file in gone})
+                self.make_again(gone)
                 days = "" if gone[0].day == UNPARTITIONED else f" of {len({file.day for file in gone})} days"
                 raise LostRowsError(
                     f"{table}: the lake has lost rows{days}: {len(gone)} listed files are missing or have another "

@@ -117,6 +117,8 @@ def staging_checks(source: Source, asset: dg.AssetKey) -> list[Check]:
         staged = count_rows(platform.engine, source.name)
         files = platform.files.last_files(source.name, _FOOTERS)
         lost = platform.lake.lost(files)
+        # Who finds that rows are lost has them made again.
+        platform.make_again(lost)
         held = [file for file in files if file not in lost]
         locate = platform.lake.store.locate
         wrong = [file for file in held if read_metadata(locate(file.name)).num_rows != file.rows]

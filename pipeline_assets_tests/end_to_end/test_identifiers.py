@@ -11,10 +11,10 @@ import sqlalchemy as sa
 from hypothesis import Phase, given, settings
 
 from pipeline_assets.cli.printing import console, print_status
-from pipeline_assets.ledger.migrate import migrate
-from pipeline_assets.ledger.schema import IDENTIFIERS, REVISION, event_days
+from pipeline_assets.ledger.schema import IDENTIFIERS, event_days
 from pipeline_assets_tests.end_to_end.deployment import Deployment, books_balance
 from pipeline_assets_tests.end_to_end.in_memory import Tables
+from pipeline_assets_tests.end_to_end.older_version import turn_back
 from pipeline_assets_tests.end_to_end.random_traffic import random_traffic
 from pipeline_assets_tests.end_to_end.test_whole_model import SEEDS, ZONES, in_memory
 
@@ -148,7 +148,6 @@ def test_trackers_ids_and_events_in_no_session_are_in_tables_and_ledger_also_of_
     assert {"events_have_sessions", "ids_across_properties"} <= told
 
     make_older(deployment)
-    migrate(deployment.platform.engine)
     deployment.refreshed()
     assert contents(deployment) == before
     assert deployment.is_settled()
@@ -174,20 +173,10 @@ def contents(deployment: Deployment) -> dict[str, list[tuple]]:
 
 
 def make_older(deployment: Deployment) -> None:
-    """Take away what the version before did not have, columns of tables and ledger; all is of other code then."""
+    """Take away what versions before did not have, columns of tables and ledger; all is of other code then."""
     columns = {"marts.sessions": "session_id_supplied", "marts.page_views": "view_id"}
     columns |= {"marts.visitors": "events_outside_sessions"}
     with deployment.platform.engine.begin() as connection:
         for table, column in columns.items():
             connection.execute(sa.text(f"alter table {table} drop column {column}"))
-        for column in ("ids_across", *IDENTIFIERS):
-            connection.execute(sa.text(f"alter table ledger.event_days drop column {column}"))
-        connection.execute(sa.text("update ledger.alembic_version set version_num = '0005'"))
-        connection.execute(sa.text("update ledger.builds set inputs = 'of other code'"))
-        connection.execute(
-            sa.text(
-                "update ledger.builds set reading = jsonb_set(reading, '{version}', '\"older\"') "
-                "where jsonb_typeof(reading) = 'object'"
-            )
-        )
-    assert REVISION >= "0006"
+    turn_back(deployment, "0005")
