@@ -190,7 +190,7 @@ def test_only_a_project_s_own_currencies_change_an_amount(
     defs = tmp_path / "shop" / "shop" / "defs"
     (defs / "currencies" / "defs.yaml").write_text(f"type: pipeline_assets.components.Currencies\nattributes: {own}\n")
     settings = Settings.for_project(tmp_path / "shop", {})
-    deployment = new_deployment(defs_dir=defs, tables=("revenue",), landing_dir=settings.landing_dir)
+    deployment = new_deployment(defs_dir=defs, tables=("revenue",), landing_url=settings.landing_url)
     assert deployment.refresh().exit_code == 0
     query = "select sum(gross), sum(reporting_gross) from marts.revenue"
     assert deployment.sql(query) == [(Decimal(3500), reported)]
