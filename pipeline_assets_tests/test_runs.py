@@ -146,9 +146,11 @@ def test_run_monitoring_is_on_and_may_ask_about_workers(postgres_url: str, tmp_p
 # On a storage of the project's own, here SQLite: the resource of the assets holds the lock.
 FOREIGN_WORKER = f"""
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 import dagster as dg
 from pipeline_assets.resources import platform_resource
+from pipeline_assets.settings import Settings
 
 @dg.asset(required_resource_keys={{"platform"}})
 def slow():
@@ -156,7 +158,8 @@ def slow():
     sys.stdin.readline()
 
 job = dg.define_asset_job("{LOAD_JOB}", selection=[slow])
-resource = platform_resource(SimpleNamespace(postgres_url=sys.argv[2]))
+settings = Settings.for_data_dir(Path(sys.argv[1]))
+resource = platform_resource(SimpleNamespace(postgres_url=sys.argv[2], settings=settings))
 definitions = dg.Definitions(assets=[slow], jobs=[job], resources={{"platform": resource}})
 with dg.DagsterInstance.from_config(sys.argv[1]) as instance:
     definitions.resolve_job_def("{LOAD_JOB}").execute_in_process(instance=instance)

@@ -28,6 +28,7 @@ from pipeline_assets.undeclared import (
     write_copy,
 )
 from pipeline_assets_tests.end_to_end.random_traffic import declare
+from pipeline_assets_tests.own_tables import write_package
 from pipeline_assets_tests.sources.staging_rows import FIRST_DAY
 from pipeline_assets_tests.storage.object_store import in_environment
 
@@ -83,8 +84,16 @@ def test_of_a_ready_format_only_what_is_declared_beyond_it_is_written_down() -> 
     assert found.attributes == {"name": "web", "path": "web/*", "format": "segment", "mapping": {"revenue": "total"}}
 
 
-def test_every_kind_of_analysis_that_is_written_down_counts_as_it_was(tmp_path: Path) -> None:
+def test_every_kind_of_analysis_that_is_written_down_counts_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     declare(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    write_package(tmp_path, "acme_written_down")
+    (tmp_path / "loyal_visitors").mkdir()
+    (tmp_path / "loyal_visitors" / "defs.yaml").write_text(
+        "type: pipeline_assets.components.Table\nattributes: {spec: acme_written_down.loyal_visitors:loyal_visitors}\n"
+    )
     known = [*load_sources(tmp_path)], load_analyses(tmp_path)
     written = declarations(*known)
     assert {each.kind for each in written} >= {SOURCE, *KINDS} - ONCE

@@ -52,7 +52,8 @@ class AccessLog(ColumnRecords):
 
     def declared(self) -> dict[str, Any]:
         """The format of the lines."""
-        return {"log": [self._log.pattern, self._log.fields, self._log.escapes]}
+        log = self.options.log
+        return {} if log is None else {"log": [log.pattern, log.fields, log.escapes]}
 
     def columns_of(self, fields: Sequence[str]) -> Sequence[str]:
         """The fields of the line."""
