@@ -38,7 +38,7 @@ from pipeline_assets.planning import (
 )
 
 _TEXTS = ARRAY(sa.Text)
-_Among = Callable[[sa.ColumnElement[date]], sa.ColumnElement[bool]]
+_DayCondition = Callable[[sa.ColumnElement[date]], sa.ColumnElement[bool]]
 """Whether a column is one of some days."""
 
 LONGEST_RUN = timedelta(days=1)
@@ -120,7 +120,7 @@ class BuildLedger:
         files = {day: text for day, text in staged.items() if self._since <= day <= until}
         return compared(specs, files, booked, revised)
 
-    def _booked(self, connection: sa.Connection, tables: Iterable[str], days: _Among) -> dict[str, dict[date, str]]:
+    def _booked(self, connection: sa.Connection, tables: Iterable[str], days: _DayCondition) -> dict[str, dict[date, str]]:
         """What some tables were built from on some days; `BUILDING` where a claim was not confirmed."""
         b = builds.c
         found: dict[str, dict[date, str]] = {table: {} for table in tables}
@@ -130,7 +130,7 @@ class BuildLedger:
             found[asset][day] = text
         return found
 
-    def _revised(self, connection: sa.Connection, tables: Iterable[str], days: _Among) -> dict[str, dict[date, str]]:
+    def _revised(self, connection: sa.Connection, tables: Iterable[str], days: _DayCondition) -> dict[str, dict[date, str]]:
         """What those of some tables that have no partitions say of some days."""
         r = revisions.c
         found: dict[str, dict[date, str]] = {
@@ -363,11 +363,11 @@ def require_all(table: str, days: Sequence[date], ages: Sequence[float]) -> None
         )
 
 
-def _between(first: date, last: date) -> _Among:
+def _between(first: date, last: date) -> _DayCondition:
     return lambda column: column.between(first, last)
 
 
-def _any_day(days: Collection[date]) -> _Among:
+def _any_day(days: Collection[date]) -> _DayCondition:
     return lambda column: column == _any_of(days)
 
 

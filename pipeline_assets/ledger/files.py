@@ -63,7 +63,7 @@ class Load:
 
 
 @dataclass(frozen=True)
-class BookedFile:
+class FileRecord:
     """The newest booking of a path."""
 
     path: str
@@ -130,7 +130,7 @@ class FileLedger:
 
     def not_as_booked(
         self, source: str, declaration_version: str, stamps: Mapping[str, str]
-    ) -> dict[str, BookedFile | None]:
+    ) -> dict[str, FileRecord | None]:
         """Those of some paths of a source whose newest booking is of another state of the file, or of other rules.
 
         Args:
@@ -158,7 +158,7 @@ class FileLedger:
             .where(c.stamp.is_distinct_from(given.c.stamp) | c.rules.is_distinct_from(declaration_version))
         )
         with self._engine.connect() as connection:
-            return {row.path: None if row.stamp is None else BookedFile(*row) for row in connection.execute(query)}
+            return {row.path: None if row.stamp is None else FileRecord(*row) for row in connection.execute(query)}
 
     def reserve(self, sizes: Mapping[str, int]) -> dict[str, datetime]:
         """The moment each of some contents was first seen; now, if it never was.

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from pipeline_assets.digests import digest
-from pipeline_assets.ledger.files import BookedFile, FileLedger
+from pipeline_assets.ledger.files import FileRecord, FileLedger
 from pipeline_assets.ledger.full_looks import UNCLAIMED, FullLooks, Look, landing_part
 from pipeline_assets.ledger.seen_folders import SETTLED_AFTER, FolderMemory, SeenFolder
 from pipeline_assets.staging.landing import LandingFile, Listing, reason_against_name
@@ -168,15 +168,15 @@ def _unclaimed_of(landing: RemoteLanding, patterns: Sequence[str]) -> Unclaimed:
     return Unclaimed(count, named)
 
 
-_Wanted = Callable[[LandingFile, BookedFile | None], bool]
+_Wanted = Callable[[LandingFile, FileRecord | None], bool]
 
 
-def _anything(_file: LandingFile, _booked: BookedFile | None) -> bool:
+def _anything(_file: LandingFile, _booked: FileRecord | None) -> bool:
     return True
 
 
 def _has_been_loaded(declaration_version: str) -> _Wanted:
-    def wanted(file: LandingFile, booked: BookedFile | None) -> bool:
+    def wanted(file: LandingFile, booked: FileRecord | None) -> bool:
         if booked is None or booked.declaration_version == declaration_version:
             return False
         if file.stamp == booked.stamp:
