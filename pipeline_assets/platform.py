@@ -347,12 +347,19 @@ class Platform:
         """The current day in the reporting time zone."""
         return datetime.now(ZoneInfo(self.settings.timezone)).date()
 
-    def look_for_lost(self) -> None:
-        """When a full look is due: have made again what has gone from the lake, and remove what no list ever named."""
+    def look_for_lost(self, *, seconds: float | None = None) -> None:
+        """When a full look is due: have made again what has gone from the lake, and remove what no list ever named.
+
+        Args:
+            seconds: how long the look may take; as long as it does by default.
+
+        Raises:
+            TooLongError: it took longer, and is still due.
+        """
         look = self.full_looks.begin(LAKE)
         if not look.is_full:
             return
-        found = inspect(self.engine, self.lake.store)
+        found = inspect(self.engine, self.lake.store, seconds=seconds)
         if found.lost:
             logger.warning("The lake has lost %s files, the first of them %s.", len(found.lost), found.lost[0].name)
             self.make_again(found.lost)

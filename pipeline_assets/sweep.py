@@ -6,6 +6,7 @@ bytes go after that: killed in between, the bytes are a file that was never list
 """
 
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ import sqlalchemy as sa
 
 from pipeline_assets.ledger.catalogue import GRACE, LakeFile, listed_by_name
 from pipeline_assets.ledger.schema import lake_files, staged
+from pipeline_assets.staging.walking import TooLongError
 from pipeline_assets.storage.store import DRAFTS, Stat, Store
 
 _PORTION = 1000
@@ -50,16 +52,27 @@ def remove_dropped(engine: sa.Engine, store: Store) -> int:
     return removed
 
 
-def inspect(engine: sa.Engine, store: Store) -> Inspection:
+def inspect(engine: sa.Engine, store: Store, *, seconds: float | None = None) -> Inspection:
     """Compare all that is listed with all that is there; nothing is changed.
 
     Both are read in the order of their names, so that memory does not grow with the history.
+
+    Args:
+        engine: the ledger.
+        store: the lake's.
+        seconds: how long it may take; as long as it does by default.
+
+    Raises:
+        TooLongError: it took longer.
     """
+    deadline = None if seconds is None else time.monotonic() + seconds
     with engine.connect() as connection:
         now = connection.execute(sa.select(sa.func.now())).scalar_one()
         missing: list[str] = []
         unknown: list[str] = []
         for name, known, found in _side_by_side(connection, store):
+            if deadline is not None and time.monotonic() > deadline:
+                raise TooLongError
             if found is None or (known is not None and known.size not in (None, found.size)):
                 missing.append(name)
             elif known is None and _OURS.fullmatch(name) and now - found.modified > GRACE:

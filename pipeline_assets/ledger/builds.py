@@ -120,7 +120,9 @@ class BuildLedger:
         files = {day: text for day, text in staged.items() if self._since <= day <= until}
         return compared(specs, files, booked, revised)
 
-    def _booked(self, connection: sa.Connection, tables: Iterable[str], days: _DayCondition) -> dict[str, dict[date, str]]:
+    def _booked(
+        self, connection: sa.Connection, tables: Iterable[str], days: _DayCondition
+    ) -> dict[str, dict[date, str]]:
         """What some tables were built from on some days; `BUILDING` where a claim was not confirmed."""
         b = builds.c
         found: dict[str, dict[date, str]] = {table: {} for table in tables}
@@ -130,7 +132,9 @@ class BuildLedger:
             found[asset][day] = text
         return found
 
-    def _revised(self, connection: sa.Connection, tables: Iterable[str], days: _DayCondition) -> dict[str, dict[date, str]]:
+    def _revised(
+        self, connection: sa.Connection, tables: Iterable[str], days: _DayCondition
+    ) -> dict[str, dict[date, str]]:
         """What those of some tables that have no partitions say of some days."""
         r = revisions.c
         found: dict[str, dict[date, str]] = {

@@ -37,6 +37,12 @@ def new_files(
     refused: list[Refused] = []
     ready: list[str] = []
     asked_for: list[object] = []
+    try:
+        # Rows that have gone from the lake are read again, or their days are stale.
+        platform.look_for_lost(seconds=TICK_SECONDS / 2)
+    except TooLongError:
+        ready += list(platform.sources)[:1]
+        asked_for.append(time.time_ns())
     for name in platform.sources:
         try:
             landing = platform.landing(name, seconds=deadline - time.monotonic())
@@ -57,6 +63,6 @@ def new_files(
     digest = inputs_digest(asked_for)
     if reason := must_wait(context.instance, load, digest):
         return reason
-    keys = [staging_key(name, platform.settings.namespace) for name in ready]
+    keys = [staging_key(name, platform.settings.namespace) for name in dict.fromkeys(ready)]
     request = dg.RunRequest(asset_selection=keys, tags={INPUTS_TAG: digest})
     return dg.SensorResult(run_requests=[request])

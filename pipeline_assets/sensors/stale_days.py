@@ -32,7 +32,6 @@ def stale_days(
         return dg.SkipReason("A run is under way.")
     # That something is no longer declared makes no day stale, so that no run would tell.
     report_leftovers(context.instance, platform.leftovers(), namespace)
-    platform.look_for_lost()
     staleness = platform.staleness()
     todo = staleness.requests(farthest=farthest_days(context.instance))
     if not todo:

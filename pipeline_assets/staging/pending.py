@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from pipeline_assets.digests import digest
-from pipeline_assets.ledger.files import FileRecord, FileLedger
+from pipeline_assets.ledger.files import FileLedger, FileRecord
 from pipeline_assets.ledger.full_looks import UNCLAIMED, FullLooks, Look, landing_part
 from pipeline_assets.ledger.seen_folders import SETTLED_AFTER, FolderMemory, SeenFolder
 from pipeline_assets.staging.landing import LandingFile, Listing, reason_against_name
