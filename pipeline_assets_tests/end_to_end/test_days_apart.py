@@ -72,6 +72,7 @@ def test_days_years_apart_are_one_run_that_records_them_and_what_is_known_of_eac
     assert clicks.is_settled()
 
 
+@pytest.mark.exhaustive
 def test_a_run_is_planned_for_its_days_and_none_between(clicks: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline_assets.refresh.thin_out", lambda *_: None)
     clicks.refreshed()
@@ -98,6 +99,7 @@ def test_a_partition_a_range_and_a_backfill_asked_for_by_hand_are_built_whole(cl
     assert clicks.check_everything() == []
 
 
+@pytest.mark.exhaustive
 def test_one_bad_day_keeps_none_of_the_others_from_being_built(
     clicks: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:

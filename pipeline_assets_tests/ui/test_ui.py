@@ -97,6 +97,7 @@ def built(server: DevServer) -> dict[date, str]:
         return {row.day: row.run_id for row in rows}
 
 
+@pytest.mark.exhaustive
 def test_a_file_dropped_into_landing_leads_to_rows_in_the_marts_by_itself_and_rebuilds_only_the_days_around_it(
     server: DevServer,
 ) -> None:
