@@ -265,7 +265,7 @@ STEPS = [
     (DeclarationLedger, "begin_retiring"),
     (Platform, "settle"),
     (LakeIOManager, "handle_output"),
-    (retiring_module, "remove_folder"),
+    (retiring_module, "remove_files"),
     (retiring_module, "write_views"),
     (DeclarationLedger, "finish_retiring"),
 ]
