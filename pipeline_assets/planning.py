@@ -23,7 +23,7 @@ BUILDING = "building"
 """Booked in place of a fingerprint while a day is being built; equal to none."""
 _ABSENT = "-"
 MOST_DAYS = 366
-"""Days of one run at most: each day's file stays open until the run publishes all of them."""
+"""Days of one run at most: what a run has done is lost with it, and its tag has to fit into an index of PostgreSQL."""
 
 Fingerprints = Mapping[str, Mapping[date, str]]
 """Of tables and days; the day of a table without partitions is `UNPARTITIONED`."""

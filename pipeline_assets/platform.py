@@ -28,7 +28,7 @@ from pipeline_assets.ledger.looks import Observer, known_columns, known_event_na
 from pipeline_assets.ledger.quality import Quality, quality
 from pipeline_assets.ledger.seen_folders import FolderMemory
 from pipeline_assets.leftovers import Leftover, built_tables, mark_tables, remove_days_before
-from pipeline_assets.planning import STAGING, UNPARTITIONED, Staleness, spans_of
+from pipeline_assets.planning import STAGING, UNPARTITIONED, Staleness
 from pipeline_assets.postgres import server_url
 from pipeline_assets.registry import Tables, collect
 from pipeline_assets.settings import Settings
@@ -338,10 +338,6 @@ class Platform:
     def has_few_staged_files(self) -> bool:
         """Whether a view over all staged files is made at once."""
         return count_contents(self.engine, self.sources) <= _FEW_STAGED_FILES
-
-    def staged_on(self, days: Iterable[date]) -> list[StagedFile]:
-        """The same for any days."""
-        return [file for first, last in spans_of(days) for file in self.staged_files(first, last)]
 
     def today(self) -> date:
         """The current day in the reporting time zone."""

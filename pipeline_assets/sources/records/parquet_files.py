@@ -15,7 +15,7 @@ from duckdb.sqltypes import DuckDBPyType
 
 from pipeline_assets.declarations.expressions import Expression
 from pipeline_assets.sources.limits import LONGEST_RAW
-from pipeline_assets.sources.records.cutting import UnreadableError, too_long_record
+from pipeline_assets.sources.records.cutting import too_long_record
 from pipeline_assets.sources.records.steps import column_names
 from pipeline_assets.sql import identifier, literal
 
@@ -47,10 +47,6 @@ _NESTED = frozenset({"struct", "map", "union", "list", "array", "variant"})
 # JSON of a value that is no text, with what is around it.
 _JSON_BYTES = 32
 _ROWS = 1024
-
-
-class CopyNeededError(UnreadableError):
-    """DuckDB cannot read a file as it is: a text is none, or a name is taken; see `copy_as_bytes`."""
 
 
 @dataclass(frozen=True)
