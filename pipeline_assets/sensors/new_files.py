@@ -18,6 +18,8 @@ from pipeline_assets.staging.walking import TooLongError
 SETTLE_SECONDS = 3.0
 # Dagster cancels a tick after 60 s; a landing folder that takes longer to list is loaded by the run anyway.
 TICK_SECONDS = 30.0
+# Of these for a full look at the lake, when one is due; a lake that takes longer is looked at by a load.
+LAKE_SECONDS = 15.0
 
 
 @sensor(
@@ -39,7 +41,7 @@ def new_files(
     asked_for: list[object] = []
     try:
         # Rows that have gone from the lake are read again, or their days are stale.
-        platform.look_for_lost(seconds=TICK_SECONDS / 2)
+        platform.look_for_lost(seconds=LAKE_SECONDS)
     except TooLongError:
         ready += list(platform.sources)[:1]
         asked_for.append(time.time_ns())

@@ -18,6 +18,7 @@ from pipeline_assets.namespace import PLAIN
 from pipeline_assets.partitions import request_tags, tagged_days
 from pipeline_assets.planning import BuildRequest
 from pipeline_assets.resources import resource_key
+from pipeline_assets.sensors import new_files as new_files_module
 from pipeline_assets.sensors.alarms import silent_sources, unmatched_files
 from pipeline_assets.sensors.backing_off import INPUTS_TAG, inputs_digest, must_wait, pause_after
 from pipeline_assets.sensors.declaring import Sensor
@@ -120,6 +121,33 @@ def test_files_flow_through_both_sensors_into_the_tables_and_then_there_is_rest(
     assert tick(stale_days, clicks) == ([], "Every day is built from what is there now.")
     assert clicks.value("select sum(events)::int from marts.daily_activity") == 2
     assert clicks.is_settled()
+
+
+def test_when_a_full_look_is_due_a_tick_finds_what_the_lake_has_lost(clicks: Deployment) -> None:
+    clicks.deliver("clicks/a.jsonl", on(1, 2))
+    clicks.refreshed()
+    clicks.lake_files("events", date(2026, 3, 1))[0].unlink()
+    tick(new_files, clicks)
+    assert tick(stale_days, clicks)[1] == "Every day is built from what is there now."
+    clicks.platform.full_looks.ask()
+    tick(new_files, clicks)
+    (request,), _ = tick(stale_days, clicks)
+    assert run(clicks, BUILD_JOB, request).success
+    assert len(clicks.lake_files("events", date(2026, 3, 1))) == 1
+
+
+def test_a_full_look_that_takes_longer_than_a_tick_has_is_left_to_a_load(
+    clicks: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clicks.deliver("clicks/a.jsonl", on(1))
+    clicks.refreshed()
+    clicks.lake_files("events", date(2026, 3, 1))[0].unlink()
+    clicks.platform.full_looks.ask()
+    monkeypatch.setattr(new_files_module, "LAKE_SECONDS", -1.0)
+    (request,), _ = tick(new_files, clicks)
+    assert tick(stale_days, clicks)[1] == "Every day is built from what is there now."
+    assert run(clicks, LOAD_JOB, request).success
+    assert len(tick(stale_days, clicks)[0]) == 1
 
 
 def test_all_stale_days_are_asked_for_in_a_single_run(clicks: Deployment) -> None:
