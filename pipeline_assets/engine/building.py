@@ -7,14 +7,17 @@ from datetime import date
 from functools import partial
 from typing import Any, Protocol
 
+import duckdb
 import polars as pl
 from duckdb import DuckDBPyConnection
+from polars.exceptions import ComputeError
 
 from pipeline_assets.batching import Batch, batches
 from pipeline_assets.built import Built
 from pipeline_assets.day_counts import DayCounts
 from pipeline_assets.engine.incremental import build_part, build_whole
 from pipeline_assets.engine.rows import LakeRows, MartRows, Rows
+from pipeline_assets.engine.transform import made_by
 from pipeline_assets.ledger.builds import Claim
 from pipeline_assets.ledger.catalogue import LakeFile
 from pipeline_assets.ledger.looks import MOST_EVENT_NAMES
@@ -22,6 +25,9 @@ from pipeline_assets.planning import STAGING
 from pipeline_assets.platform import Platform
 from pipeline_assets.staging.staged import scan_staged
 from pipeline_assets.tables.spec import EVENTS, Counted, IncrementalKey, Input, TableSpec
+
+_OF_READING = (ComputeError, OSError, duckdb.Error)
+"""What libraries raise, among other things, when a Parquet file is damaged; not all of them say which."""
 
 
 class Marts(Protocol):
@@ -70,8 +76,9 @@ class Building:
                 changed, where that is known.
 
         Raises:
-            LostRowsError: files that are read are not in the lake any more.
-            ContractError: the rows break the table's contract, or lie outside of the days that were claimed.
+            LostRowsError: files that are read are not in the lake any more, or damaged.
+            ContractError: the rows break the table's contract, or lie outside of the days that were claimed; or what
+                the table's function gives is no frame.
         """
         self.platform.require(self.claim.files)
         self.platform.require_staged(self.claim.staged)
@@ -84,8 +91,10 @@ class Building:
         try:
             made = self._daily(rows) if table.partition_column else self._whole(rows, only_changed=only_changed)
             return replace(made, **rows.finish())
-        except BaseException:
+        except BaseException as error:
             rows.discard()
+            if isinstance(error, _OF_READING):
+                platform.require_readable(self.claim.files, self.claim.staged)
             raise
 
     # --- Daily tables ---------------------------------------------------------------------------------
@@ -101,7 +110,7 @@ class Building:
             by_query = any(each.select for each in spec.inputs)
             connection = stack.enter_context(self.database()) if by_query else None
             for batch in work:
-                made = spec.build(self._inputs(batch, connection), batch.days, spec.parameters)
+                made = made_by(spec, self._inputs(batch, connection), batch.days)
                 if isinstance(made, Counted):
                     for day, of_batch in made.counts.items():
                         counts[day] = counts.get(day, DayCounts()) + of_batch
