@@ -115,7 +115,8 @@ class Building:
         return self._of_claim(counts=counts, tallies=tallies, event_names=frozenset(names))
 
     def _of_claim(self, **booked: Any) -> Built:
-        return Built(self.claim.table, self.claim.days, self.claim.run_id, **booked)
+        claim = self.claim
+        return Built(claim.claim_id, claim.table, claim.days, claim.run_id, **booked)
 
     def _work(self) -> list[Batch]:
         """The days in batches that fit into memory."""

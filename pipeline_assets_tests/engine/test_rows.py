@@ -1,5 +1,6 @@
 """What is held of a transform's rows until they are published, on real files."""
 
+import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
@@ -45,7 +46,7 @@ HITS = replace(ALL_HITS, partition_column="day", figures=(Figure("total", "n"),)
 
 
 def claim(*days: date) -> Claim:
-    return Claim("hits", days or DAYS, "run", None, {}, (), {})
+    return Claim(uuid.uuid4(), "hits", days or DAYS, "run", None, {}, (), {})
 
 
 def hits(day: date, *ids: str) -> pl.DataFrame:
