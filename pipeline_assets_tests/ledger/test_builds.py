@@ -320,3 +320,56 @@ def test_a_day_that_is_no_longer_read_has_changed(engine: sa.Engine) -> None:
 
 def test_a_claim_of_days_tells_nothing_of_changes(engine: sa.Engine) -> None:
     assert BuildLedger(engine, RECIPES).claim("sessions", march(1), "run").changed is None
+
+
+# --- Marts ---------------------------------------------------------------------------------------------
+
+
+def publish(engine: sa.Engine, claim: Claim, recipe: Planned, *, is_part: bool = False) -> None:
+    """Confirm a claim of a mart, which is made if it is not there, as the IO manager does."""
+    with engine.begin() as connection:
+        connection.execute(sa.text("create schema if not exists marts"))
+        connection.execute(sa.text(f"create table if not exists marts.{recipe.name} ()"))
+        mart = f'"marts"."{recipe.name}"'
+        ages = connection.execute(confirmation(recipe, claim.days, claim.claim_id, mart=mart, is_part=is_part))
+        require_all(claim.table, claim.days, ages.scalars().all())
+
+
+@pytest.mark.parametrize("is_part", [False, True])
+def test_a_part_of_a_mart_that_was_dropped_under_its_build_is_not_taken_for_all_of_it(
+    engine: sa.Engine, is_part: bool
+) -> None:
+    build(engine, RECIPES, staged(1), march(1))
+    ledger = BuildLedger(engine, [*RECIPES, PEOPLE])
+    publish(engine, ledger.claim("people", [UNPARTITIONED], "run"), PEOPLE)
+    claim = ledger.claim("people", [UNPARTITIONED], "run")
+    with engine.begin() as connection:
+        connection.execute(sa.text("drop table marts.people"))
+    publish(engine, claim, PEOPLE, is_part=is_part)
+    stale = ledger.staleness(staged_fingerprints(staged(1)), until=LAST).tables["people"]
+    assert stale == ({UNPARTITIONED} if is_part else set())
+    # And the next build makes all of it.
+    again = ledger.claim("people", [UNPARTITIONED], "run")
+    assert again.changed == (None if is_part else set())
+    publish(engine, again, PEOPLE, is_part=not is_part)
+    assert ledger.built_days("people") == [UNPARTITIONED]
+
+
+def test_of_a_mart_that_is_lost_nothing_is_known_of_what_changed_and_all_is_claimed(engine: sa.Engine) -> None:
+    sessions = RECIPES[1]
+    ledger = BuildLedger(engine, [*RECIPES, PEOPLE])
+    confirm(engine, ledger.claim("events", march(1, 2), "run", staged=those_of(staged(1, 2))))
+    publish(engine, ledger.claim("sessions", march(1, 2), "run"), sessions)
+    publish(engine, ledger.claim("people", [UNPARTITIONED], "run"), PEOPLE)
+    assert ledger.claim("people", [UNPARTITIONED], "run").changed == set()
+    publish(engine, ledger.claim("people", [UNPARTITIONED], "run"), PEOPLE)
+    # A late file makes one of its days stale besides.
+    late = [*staged(1, 2), *staged(2, content="late")]
+    confirm(engine, ledger.claim("events", march(2), "run", staged=those_of(late)))
+    with engine.begin() as connection:
+        connection.execute(sa.text("drop table marts.sessions"))
+    found = ledger.staleness(staged_fingerprints(late), until=LAST)
+    assert (found.lost, found.tables["sessions"]) == (("sessions",), set(march(1, 2)))
+    # Whoever reads it has to read all of it again.
+    assert ledger.claim("people", [UNPARTITIONED], "run").changed == set(march(1, 2))
+    assert ledger.claim("sessions", march(1, 2), "run", only_stale=True).days == tuple(march(1, 2))
