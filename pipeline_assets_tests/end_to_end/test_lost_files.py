@@ -109,6 +109,29 @@ def test_a_table_that_reads_a_lost_day_fails_and_names_the_file_and_its_day_is_s
     assert built.sql(stale) == [("events", date(2026, 3, 3)), ("sessions", date(2026, 3, 3))]
 
 
+@HARMS
+@pytest.mark.parametrize("table", ["events", "sessions"])
+def test_a_file_that_is_lost_while_it_is_read_is_named_and_its_day_is_stale(
+    built: Deployment, monkeypatch: pytest.MonkeyPatch, harm: Harm, table: str
+) -> None:
+    asset = "staging/clicks" if table == EVENTS else EVENTS
+    (file,) = built.platform.catalogue.files(asset, [date(2026, 3, 3)])[date(2026, 3, 3)]
+    work = Building._work
+
+    def meanwhile(building: Building) -> object:
+        harm(built.settings.lake_dir / file.name)
+        return work(building)
+
+    monkeypatch.setattr(Building, "_work", meanwhile)
+    result = build(built, table, 2, 4)
+    assert not result.success
+    assert "LostRowsError" in failure(result)
+    assert file.name in failure(result)
+    monkeypatch.undo()
+    assert built.refreshed().builds
+    assert built.is_settled()
+
+
 def test_a_load_with_a_full_look_restores_staged_files_that_are_lost(built: Deployment) -> None:
     before = built.everything()
     built.platform.full_looks.ask()
