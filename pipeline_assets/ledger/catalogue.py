@@ -33,9 +33,6 @@ class LakeFile:
         day: the day of its rows; `UNPARTITIONED` (0001-01-01) of a table without partitions.
         rows: number of rows.
         bytes: size; None where a version wrote it that did not tell.
-        first_key: smallest key of its rows, where they are sorted by one.
-        last_key: largest key of its rows.
-        statistics: numbers of its rows, by name. No row depends on them.
     """
 
     name: str
@@ -43,9 +40,6 @@ class LakeFile:
     day: date
     rows: int
     bytes: int | None = None
-    first_key: int | None = None
-    last_key: int | None = None
-    statistics: Mapping[str, float] | None = None
 
 
 DayFiles = Mapping[date, Sequence[LakeFile]]
@@ -54,7 +48,7 @@ DayFiles = Mapping[date, Sequence[LakeFile]]
 Snapshot = Mapping[str, DayFiles]
 """The same of several assets, as they were at one moment."""
 
-_COLUMNS = ("name", "asset", "day", "rows", "bytes", "first_key", "last_key", "statistics")
+_COLUMNS = ("name", "asset", "day", "rows", "bytes")
 _IS_LISTED = lake_files.c.dropped_at.is_(None)
 
 

@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB, OID, UUID
 from pipeline_assets.namespace import LEDGER, MARTS
 
 SCHEMA = LEDGER
-REVISION = "0012"
+REVISION = "0013"
 """Newest migration: the version these declarations describe."""
 
 metadata = sa.MetaData(schema=SCHEMA)
@@ -90,9 +90,6 @@ lake_files = sa.Table(
     sa.Column("day", sa.Date, nullable=False, comment="0001-01-01 for a table without partitions"),
     sa.Column("rows", sa.BigInteger, nullable=False),
     sa.Column("bytes", sa.BigInteger, comment="Null where a version wrote it that did not tell"),
-    sa.Column("first_key", sa.BigInteger, comment="Smallest key of its rows, where they are sorted by one"),
-    sa.Column("last_key", sa.BigInteger, comment="Largest key of its rows"),
-    sa.Column("statistics", JSONB(none_as_null=True), comment="Of its rows. No row depends on it."),
     sa.Column("run_id", sa.Text, nullable=False, comment="The run that made it"),
     sa.Column("added_at", sa.TIMESTAMP(timezone=True), nullable=False, server_default=sa.func.now()),
     sa.Column("dropped_at", sa.TIMESTAMP(timezone=True), comment="Since when no list names it; null while one does"),
