@@ -76,10 +76,10 @@ def test_events_get_a_new_version_with_the_rules_of_user_agents_and_sessions_wit
     before = versions()
     assert versions() == before
     with monkeypatch.context() as newer:
-        newer.setattr(user_agents, "rules_version", lambda: ("999", "999"))
+        newer.setattr(user_agents, "package_versions", lambda: ("999", "999"))
         assert changed(before, versions()) == ["events"]
     with monkeypatch.context() as newer:
-        newer.setattr(channels, "rules_version", lambda _: ("ga4", "999", ""))
+        newer.setattr(channels, "rule_set_version", lambda _: ("ga4", "999", ""))
         assert changed(before, versions()) == ["sessions"]
 
 
@@ -141,7 +141,7 @@ def test_a_helper_of_the_identities_makes_them_stale_and_not_what_they_are_made_
 
 
 def test_the_rules_of_user_agents_are_those_of_the_installed_packages() -> None:
-    assert user_agents.rules_version() == (version("ua-parser"), version("ua-parser-builtins"))
+    assert user_agents.package_versions() == (version("ua-parser"), version("ua-parser-builtins"))
 
 
 def test_a_rate_makes_only_the_tables_stale_that_hold_reporting_amounts() -> None:
@@ -162,13 +162,15 @@ def test_a_changed_funnel_makes_its_own_table_stale_and_no_other() -> None:
 @pytest.mark.parametrize("dedup_days", [0, 1, 5])
 def test_events_read_as_many_days_of_staging_as_the_transform_looks_back(dedup_days: int) -> None:
     events = tables_of(source(dedup_days=dedup_days))["events"]
-    assert events.inputs == (Input(STAGING, before=look_back_days({"web": dedup_days}), earlier="earlier"),)
+    assert [(each.table, each.before, each.earlier) for each in events.inputs] == [
+        (STAGING, look_back_days({"web": dedup_days}), "earlier")
+    ]
 
 
 def test_sessions_read_one_day_to_either_side_and_with_supplied_ids_as_many_days_as_they_may_last() -> None:
-    assert tables_of()["sessions"].inputs == (Input("events", 1, 1),)
+    assert windows(tables_of()["sessions"]) == [("events", 1, 1)]
     supplied = tables_of(source(), source(name="app", mapping=MAPPING, sessions=SUPPLIED))
-    assert supplied["sessions"].inputs == (Input("events", 1, 3), Input("supplied_sessions"))
+    assert windows(supplied["sessions"]) == [("events", 1, 3), ("supplied_sessions", 0, 0)]
     assert not supplied["supplied_sessions"].is_daily
 
 
@@ -302,6 +304,10 @@ def test_tables_that_cannot_be_made_are_refused_with_the_place_of_the_function(
         ({"figures": sums("vists")}, "t: figures names 'vists', which is no column"),
         ({"inputs": ()}, "t: inputs is empty"),
         ({"inputs": (Input("events"), Input("events", 1))}, "t: inputs names 'events' twice"),
+        (
+            {"inputs": (Input("events", batch_key=("visitor_id",)), Input("sessions", batch_key=("visitor_id",)))},
+            "t: several inputs have a batch_key",
+        ),
         (
             {"partition_column": "session_date", "revisions": print},
             "t: incremental and revisions are for tables without",

@@ -85,7 +85,7 @@ def build_page_views(
     days: Sequence[date],
     *,
     timezone: str,
-    rules: Mapping[str, SessionRules] | None = None,
+    session_rules: Mapping[str, SessionRules] | None = None,
     supplied: pl.LazyFrame | pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """Views of the sessions that start on `days`, per `PageViews`.
@@ -99,7 +99,7 @@ def build_page_views(
         events: see `session_rows`.
         days: session dates to build.
         timezone: see `assign_sessions`.
-        rules: see `session_rows`.
+        session_rules: see `session_rows`.
         supplied: see `session_rows`.
 
     Raises:
@@ -109,7 +109,9 @@ def build_page_views(
         events from the day before to the day after a day, or as many days after it as a supplied session may last;
         supplied_sessions that start on the day.
     """
-    sessions = session_rows(events, days, timezone=timezone, rules=rules, supplied=supplied, columns=VIEW_COLUMNS)
+    sessions = session_rows(
+        events, days, timezone=timezone, session_rules=session_rules, supplied=supplied, columns=VIEW_COLUMNS
+    )
     return _page_view_table(find_views(sessions.rows), sessions)
 
 
@@ -143,11 +145,11 @@ class Parameters:
 
     Attributes:
         timezone: see `assign_sessions`.
-        rules: see `session_rows`.
+        session_rules: see `session_rows`.
     """
 
     timezone: str
-    rules: Mapping[str, SessionRules]
+    session_rules: Mapping[str, SessionRules]
 
 
 def build(inputs: Inputs, days: Sequence[date], parameters: Parameters) -> pl.DataFrame:
@@ -156,7 +158,7 @@ def build(inputs: Inputs, days: Sequence[date], parameters: Parameters) -> pl.Da
         inputs[EVENTS],
         days,
         timezone=parameters.timezone,
-        rules=parameters.rules,
+        session_rules=parameters.session_rules,
         supplied=inputs.get("supplied_sessions"),
     )
 
@@ -185,7 +187,6 @@ def page_views(declared: Declarations) -> TableSpec:
         inputs=session_inputs(declared),
         build=build,
         parameters=Parameters(declared.timezone, declared.session_rules),
-        batch_key=("property", "visitor_id"),
         checks=(
             same(
                 "matches_sessions",
