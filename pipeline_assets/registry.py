@@ -24,11 +24,11 @@ from pipeline_assets.tables.declarations import Declarations
 from pipeline_assets.tables.fixed import fixed_tables, made
 from pipeline_assets.tables.spec import TableSpec
 
-Tables = Mapping[str, TableSpec]
+TableSpecs = Mapping[str, TableSpec]
 """The tables of a deployment by name, those first that others read."""
 
 
-def collect(declared: Declarations, *, only: Collection[str] = (), frozen: Collection[str] = ()) -> Tables:
+def collect(declared: Declarations, *, only: Collection[str] = (), frozen: Collection[str] = ()) -> TableSpecs:
     """The tables of a deployment.
 
     Args:

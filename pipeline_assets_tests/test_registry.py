@@ -30,7 +30,7 @@ from pipeline_assets.declarations.analyses import (
 )
 from pipeline_assets.declarations.problems import DeclarationError
 from pipeline_assets.planning import STAGING
-from pipeline_assets.registry import Tables, collect, in_order
+from pipeline_assets.registry import TableSpecs, collect, in_order
 from pipeline_assets.settings import Settings, SettingsError
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.sources.staged_events import StagedEvents
@@ -39,7 +39,7 @@ from pipeline_assets.tables import spec as spec_module
 from pipeline_assets.tables.declarations import Declarations
 from pipeline_assets.tables.events import look_back_days
 from pipeline_assets.tables.fixed import fixed_tables
-from pipeline_assets.tables.sessions import Sessions
+from pipeline_assets.tables.sessions import BY_VISITOR, Sessions
 from pipeline_assets.tables.spec import Input, TableSpec, sums
 from pipeline_assets.transforms import channels, user_agents
 from pipeline_assets_tests.sources.staging_rows import source
@@ -54,7 +54,16 @@ def all_declared(settings: Settings) -> Declarations:
     return Declarations(tuple(sources), analyses)
 
 
-def tables_of(*sources: Source, analyses: Analyses | None = None, only: tuple[str, ...] = ()) -> Tables:
+EVERY_KIND = Analyses(
+    conversions=(Conversion(name="sale", event="bought"),),
+    funnels=(FUNNEL,),
+    retentions=(Retention(name="r", by="person"),),
+    paths=(Paths(name="p"), Paths(name="e", of="events")),
+    attributions=(Attribution(name="credit", conversion="sale"),),
+)
+
+
+def tables_of(*sources: Source, analyses: Analyses | None = None, only: tuple[str, ...] = ()) -> TableSpecs:
     return collect(Declarations(sources or (source(),), analyses or Analyses()), only=only)
 
 
@@ -84,14 +93,7 @@ def test_events_get_a_new_version_with_the_rules_of_user_agents_and_sessions_wit
 
 
 def test_the_code_of_every_transform_is_part_of_the_version_of_a_table() -> None:
-    analyses = Analyses(
-        conversions=(Conversion(name="sale", event="bought"),),
-        funnels=(FUNNEL,),
-        retentions=(Retention(name="r", by="person"),),
-        paths=(Paths(name="p"), Paths(name="e", of="events")),
-        attributions=(Attribution(name="credit", conversion="sale"),),
-    )
-    whole = tables_of(source(mapping=MAPPING, sessions=SUPPLIED), analyses=analyses)
+    whole = tables_of(source(mapping=MAPPING, sessions=SUPPLIED), analyses=EVERY_KIND)
     found = reached(*(function for spec in whole.values() for function in spec.functions))
     checking = reached(*(check.find for spec in whole.values() for check in spec.checks))
     # Makers may have helpers.
@@ -126,7 +128,7 @@ def test_the_code_of_every_transform_is_part_of_the_version_of_a_table() -> None
     assert defined - found - roots - checks == {(channels.__name__, "__getattr__")}
 
 
-def _is_of_a_check(definition: tuple[str, str], whole: Tables) -> bool:
+def _is_of_a_check(definition: tuple[str, str], whole: TableSpecs) -> bool:
     """Whether a function is what a check calls, itself or in a closure."""
     called = (each for spec in whole.values() for check in spec.checks for each in _functions(check.find))
     return definition in {(each.__module__, each.__name__) for each in called}
@@ -172,6 +174,15 @@ def test_sessions_read_one_day_to_either_side_and_with_supplied_ids_as_many_days
     supplied = tables_of(source(), source(name="app", mapping=MAPPING, sessions=SUPPLIED))
     assert windows(supplied["sessions"]) == [("events", 1, 3), ("supplied_sessions", 0, 0)]
     assert not supplied["supplied_sessions"].is_daily
+
+
+def test_a_day_is_cut_by_visitors_only_for_tables_whose_rows_are_of_one_visitor_each() -> None:
+    cut = {name: spec for name, spec in tables_of(analyses=EVERY_KIND).items() if spec.batched}
+    assert {"sessions", "page_views"} <= cut.keys()
+    for spec in cut.values():
+        assert spec.batched is not None
+        assert spec.batched.batch_key == BY_VISITOR or spec.name == "events"
+        assert {*BY_VISITOR} <= {*spec.contract.column_names()}
 
 
 def test_a_funnel_reads_as_many_days_as_its_window_may_reach_into() -> None:

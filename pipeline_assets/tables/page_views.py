@@ -17,7 +17,7 @@ from polars import selectors as cs
 from pipeline_assets.columns import made_of, text, utc
 from pipeline_assets.tables.checking import Reader, Rows, same
 from pipeline_assets.tables.declarations import Declarations
-from pipeline_assets.tables.sessions import session_inputs
+from pipeline_assets.tables.sessions import BY_VISITOR, session_inputs
 from pipeline_assets.tables.spec import EVENTS, Inputs, TableSpec, sums
 from pipeline_assets.transforms.session_rows import SessionRows, session_rows
 from pipeline_assets.transforms.sessionize import SessionRules, hex_ids
@@ -184,7 +184,7 @@ def page_views(declared: Declarations) -> TableSpec:
         partition_column="session_date",
         group="behaviour",
         figures=sums("engaged_seconds"),
-        inputs=session_inputs(declared),
+        inputs=session_inputs(declared, batch_key=BY_VISITOR),
         build=build,
         parameters=Parameters(declared.timezone, declared.session_rules),
         checks=(

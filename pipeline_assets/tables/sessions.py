@@ -150,6 +150,9 @@ SESSION_COLUMNS = tuple(
 )
 """Columns of events that sessions need besides those of `session_rows`."""
 
+BY_VISITOR = ("property", "visitor_id")
+"""Columns of events that keep a visitor's events together."""
+
 
 def build_sessions(
     events: pl.LazyFrame | pl.DataFrame,
@@ -290,9 +293,14 @@ def build(inputs: Inputs, days: Sequence[date], parameters: Parameters) -> pl.Da
     )
 
 
-def session_inputs(declared: Declarations) -> tuple[Input, ...]:
-    """What the sessions that start on a day are made of."""
-    near = Input(EVENTS, before=1, after=declared.longest_session_days, batch_key=("property", "visitor_id"))
+def session_inputs(declared: Declarations, *, batch_key: tuple[str, ...] = ()) -> tuple[Input, ...]:
+    """What the sessions that start on a day are made of.
+
+    Args:
+        declared: the deployment's declarations.
+        batch_key: `BY_VISITOR` where rows are of one visitor each, so that a large day can be cut by visitors.
+    """
+    near = Input(EVENTS, before=1, after=declared.longest_session_days, batch_key=batch_key)
     # Where no source supplies ids of sessions, there is nothing to know of them.
     return (near, Input("supplied_sessions")) if declared.supplied_sources else (near,)
 
@@ -306,7 +314,7 @@ def sessions(declared: Declarations) -> TableSpec:
         partition_column="session_date",
         group="behaviour",
         figures=sums("page_views", "conversions"),
-        inputs=session_inputs(declared),
+        inputs=session_inputs(declared, batch_key=BY_VISITOR),
         build=build,
         parameters=Parameters(declared.timezone, declared.session_rules, rule_set, declared.rates.reporting),
         external_versions=channels.rule_set_version(rule_set),
