@@ -143,7 +143,7 @@ def build_defs(
 
 
 def _tell_doubts(platform: Platform) -> None:
-    """Warn of what a declaration seems to get wrong, by others and by the files that are there; `dg check defs` shows it.
+    """Warn of what a declaration seems to get wrong, by the others and by files; `dg check defs` shows it.
 
     It is no error: tomorrow's file may have the column, and until then the others load. An object store is not asked
     each time that definitions are loaded; what is wrong there is told by a refresh and the checks.
