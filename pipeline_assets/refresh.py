@@ -10,8 +10,13 @@ from dataclasses import dataclass, field
 from datetime import date
 
 import dagster as dg
+
+# What the public `execute_in_process` calls, which makes a record of the run by itself: one that is of no code location,
+# so that the UI lists it under no job.
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.execution.api import execute_run
+
+# The state of what an event log storage tells of checks; not exported.
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
 from pipeline_assets.asset_keys import requested_keys, staging_key

@@ -12,6 +12,8 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 import polars as pl
 import sqlalchemy as sa
+
+# See `postgres`.
 from dagster._core.storage.db_io_manager import TableSlice
 from sqlalchemy.dialects.postgresql.asyncpg import dialect as numbered_parameters
 
