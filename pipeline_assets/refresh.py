@@ -11,7 +11,7 @@ from datetime import date
 
 import dagster as dg
 
-# What the public `execute_in_process` calls, which makes a record of the run by itself: one that is of no code location,
+# What the public `execute_in_process` calls, which makes a record of the run by itself: of no code location,
 # so that the UI lists it under no job.
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.execution.api import execute_run
