@@ -11,6 +11,7 @@ from datetime import date, datetime
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
+from pipeline_assets.ledger.builds import hold, revoke
 from pipeline_assets.ledger.catalogue import drop, forget
 from pipeline_assets.ledger.schema import builds, event_days, revisions, schema_of
 from pipeline_assets.namespace import MARTS
@@ -66,7 +67,7 @@ def mark_tables(engine: sa.Engine, frozen: Mapping[str, str]) -> None:
     """
     query = sa.text(
         "select c.relname, coalesce(obj_description(c.oid, 'pg_class'), '') from pg_class c "
-        "join pg_namespace n on n.oid = c.relnamespace where n.nspname = :schema and c.relkind = 'r'"
+        "join pg_namespace n on n.oid = c.relnamespace where n.nspname = :schema and c.relkind = 'r' order by c.relname"
     )
     schema = schema_of(engine, MARTS)
     with engine.begin() as connection:
@@ -87,10 +88,11 @@ def remove_table(engine: sa.Engine, store: Store, name: str) -> None:
         StoreError: the lake refused.
     """
     schema = schema_of(engine, MARTS)
+    with engine.begin() as connection:
+        # Should it be declared again before all of it is gone, it is not taken for built.
+        revoke(connection, builds.c.asset == name)
     try:
         with engine.begin() as connection:
-            # Should it be declared again before all of it is gone, it is not taken for built.
-            connection.execute(sa.update(builds).where(builds.c.asset == name).values(state="building", run_id=""))
             connection.execute(sa.delete(revisions).where(revisions.c.asset == name))
             sa.Table(name, sa.MetaData(), schema=schema).drop(connection, checkfirst=True)
     except DBAPIError as error:
@@ -131,6 +133,10 @@ def remove_days_before(engine: sa.Engine, tables: Iterable[TableSpec], first: da
     touched = sorted({name for name, _ in days})
     schema = schema_of(engine, MARTS)
     with engine.begin() as connection:
+        revoke(connection, b.asset.in_(touched), *early)
+    with engine.begin() as connection:
+        # With the tables without partitions, which say something of these days.
+        hold(connection, sa.or_(sa.and_(b.asset.in_(touched), *early), b.day == UNPARTITIONED))
         for name in touched:
             drop(connection, name, [day for of, day in days if of == name])
         inspector = sa.inspect(connection)

@@ -392,6 +392,14 @@ class Platform:
         staged = booked_fingerprints(self.engine, self.sources, self.settings.first_day, until)
         return self.builds.staleness(staged, until=until, of=of)
 
+    def lost_marts(self, staleness: Staleness) -> list[str]:
+        """What to say of each mart that was built and is not there any more."""
+        return [
+            f"{self.settings.namespace.marts}.{table}: the table that was built is not there any more. All of it is "
+            "stale now: `pipeline-assets refresh`, or the sensor, makes it again."
+            for table in staleness.lost
+        ]
+
     def listed(self, table: str, days: Iterable[date]) -> DayFiles:
         """The files that hold a table's rows of some days; days without rows, or never built, have none.
 

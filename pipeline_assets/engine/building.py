@@ -1,7 +1,7 @@
 """Build some days of a table: read what the claim lists, run the transform, hold its rows until they are published."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
@@ -21,6 +21,7 @@ from pipeline_assets.ledger.looks import MOST_EVENT_NAMES
 from pipeline_assets.planning import STAGING
 from pipeline_assets.platform import Platform
 from pipeline_assets.staging.staged import scan_staged
+from pipeline_assets.storage.store import StoreError
 from pipeline_assets.tables.spec import Counted, Input, TableSpec
 
 
@@ -71,8 +72,7 @@ class Building:
             LostRowsError: files that are read are not in the lake any more.
             ContractError: the rows break the table's contract, or lie outside of the days that were claimed.
         """
-        self.platform.require(self.claim.files)
-        self.platform.require_staged(self.claim.staged)
+        self._require()
         table, platform = self.spec, self.platform
         rows = (
             LakeRows(table, self.claim, platform.lake)
@@ -82,9 +82,18 @@ class Building:
         try:
             made = self._daily(rows) if table.partition_column else self._whole(rows, only_changed=only_changed)
             return replace(made, **rows.finish())
-        except BaseException:
+        except BaseException as error:
             rows.discard()
+            if isinstance(error, Exception):
+                # What was there when the build began may have gone while it read.
+                with suppress(StoreError):
+                    self._require()
             raise
+
+    def _require(self) -> None:
+        """Make sure that all that is read is in the lake, at a request for a thousand files where they are many."""
+        self.platform.require(self.claim.files)
+        self.platform.require_staged(self.claim.staged)
 
     # --- Daily tables ---------------------------------------------------------------------------------
 
@@ -113,7 +122,8 @@ class Building:
         return self._of_claim(counts=counts, tallies=tallies, event_names=frozenset(names))
 
     def _of_claim(self, **booked: Any) -> Built:
-        return Built(self.claim.table, self.claim.days, self.claim.run_id, **booked)
+        claim = self.claim
+        return Built(claim.claim_id, claim.table, claim.days, claim.run_id, **booked)
 
     def _work(self) -> list[Batch]:
         """The days in batches that fit into memory."""

@@ -38,7 +38,7 @@ class LakeIOManager(dg.IOManager):
         """Publish what was built.
 
         Raises:
-            OvertakenError: another run has claimed one of the days since; nothing was published.
+            OvertakenError: one of the days was claimed again since; nothing was published.
             TookTooLongError: files that were read or written may be gone; nothing was published.
         """
         if not isinstance(obj, Built):
@@ -48,7 +48,7 @@ class LakeIOManager(dg.IOManager):
             )
         record_only(context, obj.days)
         with self._platform.engine.begin() as connection:
-            confirmed = confirmation(self._platform.tables[obj.table], obj.days, obj.run_id)
+            confirmed = confirmation(self._platform.tables[obj.table], obj.days, obj.claim_id)
             require_all(obj.table, obj.days, list(connection.execute(confirmed).scalars()))
             exchange(connection, obj.table, obj.days, obj.files, obj.run_id)
             book_counts(connection, obj.counts)

@@ -53,7 +53,7 @@ class MartsIOManager(PostgresDbIOManager):
         """Publish what was built: rows, the confirmation of the run's claim and what goes with it in one transaction.
 
         Raises:
-            OvertakenError: another run has claimed one of the days since; nothing was published.
+            OvertakenError: one of the days was claimed again since; nothing was published.
             TookTooLongError: files that were read may be gone; nothing was published.
             TableError: PostgreSQL refused something.
         """
@@ -96,8 +96,15 @@ class MartsIOManager(PostgresDbIOManager):
         """Confirm the claim, and book what the table says of each day."""
         built = self._built
         assert built is not None  # noqa: S101
-        schemas = self._platform.settings.namespace.schemas
-        confirmed = confirmation(self._platform.tables[built.table], built.days, built.run_id)
+        namespace = self._platform.settings.namespace
+        schemas = namespace.schemas
+        confirmed = confirmation(
+            self._platform.tables[built.table],
+            built.days,
+            built.claim_id,
+            mart=quoted(namespace.marts, built.table),
+            is_part=built.replaces is not None,
+        )
         with connection.cursor() as cursor:
             _execute(cursor, confirmed, schemas)
             require_all(built.table, built.days, [age for (age,) in cursor.fetchall()])
