@@ -16,6 +16,9 @@ from pipeline_assets.resources import resource_key
 from pipeline_assets.settings import Settings
 from pipeline_assets.tables.spec import TableSpec
 
+BY_DAY = dg.DataVersion("by day, as its revisions")
+"""The data version of a table without partitions whose revisions of each day Dagster is told; see `revisions_asset`."""
+
 
 def table_arguments(
     table: TableSpec,
@@ -69,7 +72,7 @@ def claimed(context: dg.AssetExecutionContext, platform: Platform, table: TableS
     platform.settle(run.run_id, building=True)
     days = [UNPARTITIONED] if table.partition_column is None else tagged_days(run.tags)
     claim = platform.claim(table.name, days, run.run_id, only_stale=ONLY_STALE_TAG in run.tags)
-    context.set_data_version(context.asset_key, data_version(claim.fingerprints))
+    context.set_data_version(context.asset_key, data_version(claim.fingerprints) if table.revisions is None else BY_DAY)
     return claim
 
 

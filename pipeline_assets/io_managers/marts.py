@@ -18,6 +18,7 @@ from sqlalchemy.dialects.postgresql.asyncpg import dialect as numbered_parameter
 from pipeline_assets.built import Built
 from pipeline_assets.columns import contract_schema
 from pipeline_assets.io_managers.frames import FrameStream
+from pipeline_assets.io_managers.observing import observe_revisions
 from pipeline_assets.io_managers.postgres import PostgresClient, PostgresPolarsIOManager, TableError, quoted, read
 from pipeline_assets.ledger.builds import book_revisions, confirmation, require_all
 from pipeline_assets.namespace import MARTS
@@ -37,6 +38,7 @@ class MartsIOManager(PostgresPolarsIOManager):
     """
 
     _built: Built | None = None
+    _revised: Sequence[date] = ()
 
     def __init__(self, platform: Platform) -> None:
         tables = {name: table for name, table in platform.tables.items() if table.store == "marts"}
@@ -67,6 +69,7 @@ class MartsIOManager(PostgresPolarsIOManager):
             super(MartsIOManager, publishing).handle_output(
                 context, FrameStream(obj.frames, replaces=obj.replaces, checked=True)
             )
+            observe_revisions(context, obj, publishing._revised, self._platform.settings.namespace)
         finally:
             obj.frames.close()
 
@@ -103,6 +106,7 @@ class MartsIOManager(PostgresPolarsIOManager):
             require_all(built.table, built.days, [age for (age,) in cursor.fetchall()])
             for statement in book_revisions(built.table, built.revisions) if built.revisions is not None else ():
                 _execute(cursor, statement, schemas)
+                self._revised = [*self._revised, *(day for (day,) in cursor.fetchall())]
 
     def partition_figures(
         self,

@@ -217,6 +217,11 @@ class TableSpec:
         return self.partition_column is not None
 
     @property
+    def has_days(self) -> bool:
+        """Whether a daily table can read it: of each day it is known whether what it says has changed."""
+        return self.is_daily or self.revisions is not None
+
+    @property
     def functions(self) -> list[Callable[..., Any]]:
         """Every function that has a part in its rows."""
         found: list[Callable[..., Any] | None] = [self.build, self.revisions, self.counts]
