@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -42,6 +43,12 @@ def table_arguments(
         "dagster/column_schema": column_schema(table.contract),
         "dagster/column_lineage": column_lineage(table.contract, made_of),
     }
+    if table.store == "marts":
+        metadata["dagster/table_name"] = f"{settings.namespace.marts}.{table.name}"
+    if table.written_at is not None:
+        file, line = table.written_at
+        written = dg.LocalFileCodeReference(file_path=file, line_number=line, label=Path(file).name)
+        metadata["dagster/code_references"] = dg.CodeReferencesMetadataValue(code_references=[written])
     if table.partition_column is not None:
         metadata["partition_expr"] = table.partition_column
         # A range of days is one run: the transforms cut it into batches that fit in memory.

@@ -248,11 +248,17 @@ class TableSpec:
         return digest(parts, 16)
 
     @property
-    def place(self) -> str:
-        """Where its function is written, as `file:line`, for messages."""
+    def written_at(self) -> tuple[str, int] | None:
+        """The file and line of its function, if it has some."""
         function = self.build.func if isinstance(self.build, partial) else self.build
         code = getattr(function, "__code__", None)
-        return f"{code.co_filename}:{code.co_firstlineno}" if code else repr(self.build)
+        return (code.co_filename, code.co_firstlineno) if code else None
+
+    @property
+    def place(self) -> str:
+        """Where its function is written, as `file:line`, for messages."""
+        file, line = self.written_at or (repr(self.build), 0)
+        return f"{file}:{line}" if line else file
 
 
 def plain(value: Any) -> Any:
