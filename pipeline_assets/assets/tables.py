@@ -15,7 +15,7 @@ from pipeline_assets.partitions import ONLY_STALE_TAG
 from pipeline_assets.planning import STAGING
 from pipeline_assets.platform import Platform
 from pipeline_assets.progress import Progress
-from pipeline_assets.registry import Tables
+from pipeline_assets.registry import TableSpecs
 from pipeline_assets.resources import with_resources_of
 from pipeline_assets.settings import Settings
 from pipeline_assets.tables.spec import Input, TableSpec
@@ -32,7 +32,7 @@ def table_asset(
     spec: TableSpec,
     settings: Settings,
     *,
-    tables: Tables,
+    tables: TableSpecs,
     made_of: Mapping[str, Sequence[dg.AssetKey]],
     days: dg.DailyPartitionsDefinition,
 ) -> dg.AssetsDefinition:
@@ -85,7 +85,7 @@ def revisions_asset(spec: TableSpec, settings: Settings, days: dg.DailyPartition
     )
 
 
-def _deps(each: Input, table: TableSpec, tables: Tables, namespace: Namespace) -> Iterator[dg.AssetDep]:
+def _deps(each: Input, table: TableSpec, tables: TableSpecs, namespace: Namespace) -> Iterator[dg.AssetDep]:
     if each.table == STAGING:
         yield dg.AssetDep(staged_days_key(namespace), partition_mapping=_mapping(each, table))
         return
