@@ -12,7 +12,7 @@ from dagster_duckdb import DuckDBResource
 from pipeline_assets.analyses.unknown_names import unknown_properties
 from pipeline_assets.asset_keys import staging_key, table_key
 from pipeline_assets.assets.staging import staged_days_asset, staging_assets
-from pipeline_assets.assets.tables import table_asset
+from pipeline_assets.assets.tables import revisions_asset, table_asset
 from pipeline_assets.checks.events import account_checks
 from pipeline_assets.checks.grouping import grouped
 from pipeline_assets.checks.identifiers import events_have_sessions
@@ -97,7 +97,8 @@ def build_defs(
             warnings.simplefilter("ignore", dg.BetaWarning)
             asset = table_asset(tables[name], settings, tables=tables, made_of=made_of, days=days)
         of_table = [check for check in checks if check.spec.asset_key == table_key(name)]
-        return dg.Definitions(assets=[asset], asset_checks=grouped(of_table, namespace))
+        said = [] if tables[name].revisions is None else [revisions_asset(tables[name], settings, days)]
+        return dg.Definitions(assets=[asset, *said], asset_checks=grouped(of_table, namespace))
 
     def source(name: str) -> dg.Definitions:
         built.add(staging_key(name, namespace))

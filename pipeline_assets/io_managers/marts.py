@@ -20,6 +20,7 @@ from sqlalchemy.dialects.postgresql.asyncpg import dialect as numbered_parameter
 from pipeline_assets.built import Built
 from pipeline_assets.columns import contract_schema
 from pipeline_assets.io_managers.frames import FrameStream
+from pipeline_assets.io_managers.observing import observe_revisions
 from pipeline_assets.io_managers.postgres import PostgresClient, PostgresDbIOManager, TableError, quoted, read
 from pipeline_assets.ledger.builds import book_revisions, confirmation, require_all
 from pipeline_assets.namespace import MARTS
@@ -39,6 +40,7 @@ class MartsIOManager(PostgresDbIOManager):
     """
 
     _built: Built | None = None
+    _revised: Sequence[date] = ()
 
     def __init__(self, platform: Platform) -> None:
         tables = {name: table for name, table in platform.tables.items() if table.store == "marts"}
@@ -69,6 +71,7 @@ class MartsIOManager(PostgresDbIOManager):
             super(MartsIOManager, publishing).handle_output(
                 context, FrameStream(obj.frames, replaces=obj.replaces, checked=True)
             )
+            observe_revisions(context, obj, publishing._revised, self._platform.settings.namespace)
         finally:
             obj.frames.close()
 
@@ -110,6 +113,7 @@ class MartsIOManager(PostgresDbIOManager):
             require_all(built.table, built.days, [age for (age,) in cursor.fetchall()])
             for statement in book_revisions(built.table, built.revisions) if built.revisions is not None else ():
                 _execute(cursor, statement, schemas)
+                self._revised = [*self._revised, *(day for (day,) in cursor.fetchall())]
 
     def partition_figures(
         self,

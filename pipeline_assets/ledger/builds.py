@@ -454,19 +454,22 @@ def _days(days: Collection[date]) -> sa.ColumnElement[Any]:
 
 
 def book_revisions(table: str, revised: Mapping[date, str]) -> list[sa.UpdateBase]:
-    """The statements that book what a table says of each day; run them in the transaction that publishes its rows."""
+    """The statements that book what a table says of each day; run them in the transaction that publishes its rows.
+
+    Each returns the days of which the table says something else from now on.
+    """
     r = revisions.c
     days = _days(revised)
     texts = sa.cast(list(revised.values()), _TEXTS)
     given = sa.func.unnest(days, texts).table_valued("day", "revision").render_derived()
     new = insert(revisions).from_select(["asset", "day", "revision"], sa.select(sa.literal(table), *given.c))
     return [
-        sa.delete(revisions).where(r.asset == table, r.day != sa.all_(days)),
+        sa.delete(revisions).where(r.asset == table, r.day != sa.all_(days)).returning(r.day),
         new.on_conflict_do_update(
             index_elements=["asset", "day"],
             set_={"revision": new.excluded.revision},
             where=r.revision != new.excluded.revision,
-        ),
+        ).returning(r.day),
     ]
 
 
