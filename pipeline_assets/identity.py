@@ -327,7 +327,6 @@ def _alone(engine: sa.Engine) -> Generator[None]:
     key = sa.func.hashtextextended(f"deployment {schema_of(engine)}", 0)
     with engine.connect() as connection:
         connection.execute(sa.text(f"set local lock_timeout = '{_LOCK_LIMIT}'"))
-        connection.execute(sa.text("set local idle_in_transaction_session_timeout = 0"))
         try:
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
         except OperationalError as error:

@@ -7,14 +7,17 @@ from datetime import date
 from functools import partial
 from typing import Any, Protocol
 
+import duckdb
 import polars as pl
 from duckdb import DuckDBPyConnection
+from polars.exceptions import ComputeError
 
 from pipeline_assets.batching import Batch, batches
 from pipeline_assets.built import Built
 from pipeline_assets.day_counts import DayCounts
 from pipeline_assets.engine.incremental import build_part, build_whole
 from pipeline_assets.engine.rows import LakeRows, MartRows, Rows
+from pipeline_assets.engine.transform import made_by
 from pipeline_assets.ledger.builds import Claim
 from pipeline_assets.ledger.catalogue import LakeFile
 from pipeline_assets.ledger.looks import MOST_EVENT_NAMES
@@ -23,6 +26,9 @@ from pipeline_assets.platform import Platform
 from pipeline_assets.staging.staged import scan_staged
 from pipeline_assets.storage.store import StoreError
 from pipeline_assets.tables.spec import Counted, Input, TableSpec
+
+_OF_READING = (ComputeError, OSError, duckdb.Error)
+"""What libraries raise, among other things, when a Parquet file is damaged; not all of them say which."""
 
 
 class Marts(Protocol):
@@ -69,8 +75,9 @@ class Building:
                 is known.
 
         Raises:
-            LostRowsError: files that are read are not in the lake any more.
-            ContractError: the rows break the table's contract, or lie outside of the days that were claimed.
+            LostRowsError: files that are read are not in the lake any more, or damaged.
+            ContractError: the rows break the table's contract, or lie outside of the days that were claimed; or what
+                the table's function gives is no frame.
         """
         self._require()
         table, platform = self.spec, self.platform
@@ -88,6 +95,8 @@ class Building:
                 # What was there when the build began may have gone while it read.
                 with suppress(StoreError):
                     self._require()
+            if isinstance(error, _OF_READING):
+                platform.require_readable(self.claim.files, self.claim.staged)
             raise
 
     def _require(self) -> None:
@@ -108,7 +117,7 @@ class Building:
             by_query = any(each.select for each in spec.inputs)
             connection = stack.enter_context(self.database()) if by_query else None
             for batch in work:
-                made = spec.build(self._inputs(batch, connection), batch.days, spec.parameters)
+                made = made_by(spec, self._inputs(batch, connection), batch.days)
                 if isinstance(made, Counted):
                     for day, of_batch in made.counts.items():
                         counts[day] = counts.get(day, DayCounts()) + of_batch
