@@ -11,12 +11,8 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from graphlib import CycleError, TopologicalSorter
 
-from pipeline_assets.analyses.attribution import attribution
-from pipeline_assets.analyses.funnel import funnel
-from pipeline_assets.analyses.own import own_table
-from pipeline_assets.analyses.paths import paths
-from pipeline_assets.analyses.retention import retention
-from pipeline_assets.declarations.analyses import Attribution, Funnel, Paths, Retention, Table
+from pipeline_assets.analyses.kinds import KINDS
+from pipeline_assets.declarations.analyses import TableAnalysis
 from pipeline_assets.declarations.problems import DeclarationError, suggestion
 from pipeline_assets.planning import STAGING
 from pipeline_assets.settings import SettingsError
@@ -43,7 +39,7 @@ def collect(declared: Declarations, *, only: Collection[str] = (), frozen: Colle
     fixed = (made(maker, declared) for maker in fixed_tables().values())
     specs = in_order(
         replace(spec, timezone=declared.timezone)
-        for spec in (*fixed, *(_of_analysis(each, declared) for each in declared.analyses.tables))
+        for spec in (*fixed, *(_of_analysis(each, declared) for each in declared.analyses.of(TableAnalysis)))
         if spec is not None
     )
     if not only:
@@ -86,15 +82,7 @@ def in_order(specs: Iterable[TableSpec]) -> dict[str, TableSpec]:
         ) from None
 
 
-def _of_analysis(analysis: Funnel | Retention | Paths | Attribution | Table, declared: Declarations) -> TableSpec:
-    match analysis:
-        case Funnel():
-            return funnel(analysis, declared)
-        case Retention():
-            return retention(analysis, declared)
-        case Paths():
-            return paths(analysis, declared)
-        case Attribution():
-            return attribution(analysis, declared)
-        case Table():
-            return own_table(analysis, declared)
+def _of_analysis(analysis: TableAnalysis, declared: Declarations) -> TableSpec:
+    table = KINDS[type(analysis).__name__].table
+    assert table is not None  # noqa: S101
+    return table(analysis, declared)
