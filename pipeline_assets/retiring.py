@@ -185,7 +185,8 @@ class Retiring:
         listed = [file for files in self._platform.catalogue.files(f"{STAGING}/{name}").values() for file in files]
         size = sum(file.bytes or 0 for file in listed)
         return [
-            f"{counted(booked, 'booking')} of files with {counted(summary.landed, 'staged row')} of {counted(len(days), 'day')}",
+            f"{counted(booked, 'booking')} of files with {counted(summary.landed, 'staged row')} of "
+            f"{counted(len(days), 'day')}",
             counted(summary.quarantined, "quarantined line"),
             f"{counted(len(listed), 'staged file')} ({size / 1e6:,.1f} MB); the files in landing stay",
             "its share of the tables on these days, and of all tables over all days: they are built without it",

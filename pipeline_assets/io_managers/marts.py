@@ -94,8 +94,11 @@ class MartsIOManager(PostgresPolarsIOManager):
         """Confirm the claim, and book what the table says of each day."""
         built = self._built
         assert built is not None  # noqa: S101
-        schemas = self._platform.settings.namespace.schemas
-        confirmed = confirmation(self._platform.tables[built.table], built.days, built.run_id)
+        settings = self._platform.settings
+        schemas = settings.namespace.schemas
+        confirmed = confirmation(
+            self._platform.tables[built.table], built.days, built.run_id, timezone=settings.timezone
+        )
         with connection.cursor() as cursor:
             _execute(cursor, confirmed, schemas)
             require_all(built.table, built.days, [age for (age,) in cursor.fetchall()])

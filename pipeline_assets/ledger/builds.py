@@ -306,7 +306,7 @@ def _changed_days(connection: sa.Connection, table: str, reading: Mapping[str, A
     return {date.fromisoformat(day) for day in changed}
 
 
-def confirmation(spec: Spec, days: Collection[date], run_id: str) -> sa.UpdateBase:
+def confirmation(spec: Spec, days: Collection[date], run_id: str, *, timezone: str = "UTC") -> sa.UpdateBase:
     """The statement that confirms a claim; run it in the transaction that publishes the rows.
 
     A day stays stale if another run has touched one of its inputs since this run began to read them. The statement
@@ -316,6 +316,7 @@ def confirmation(spec: Spec, days: Collection[date], run_id: str) -> sa.UpdateBa
         spec: the table.
         days: the days that were claimed.
         run_id: the run.
+        timezone: IANA name of the reporting time zone, in which a day is over.
     """
     b, i = builds.c, builds.alias("input").c
 
@@ -330,13 +331,15 @@ def confirmation(spec: Spec, days: Collection[date], run_id: str) -> sa.UpdateBa
         i.run_id != run_id,
         sa.func.greatest(i.claimed_at, i.built_at) >= b.read_since,
     )
+    # What comes while a day goes on is not late, however often the day is built.
+    over = sa.func.timezone(sa.cast(timezone, sa.Text), sa.cast(b.day + sa.literal_column("1"), sa.TIMESTAMP))
     return (
         sa.update(builds)
         .where(b.asset == spec.name, b.day == _any_of(days), b.run_id == run_id)
         .values(
             state=sa.case((touched, "building"), else_="built"),
             built_at=sa.func.now(),
-            first_built_at=sa.func.coalesce(b.first_built_at, sa.func.now()),
+            first_built_at=sa.func.coalesce(b.first_built_at, sa.case((sa.func.now() >= over, sa.func.now()))),
         )
         .returning(sa.cast(sa.extract("epoch", sa.func.clock_timestamp() - b.claimed_at), sa.Float))
     )
