@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from pipeline_assets.checks.grouping import grouped
 from pipeline_assets.checks.identifiers import events_have_sessions
 from pipeline_assets.checks.tables import table_checks
 from pipeline_assets.component_tree.loading import ReadDeclarations, declared
-from pipeline_assets.declarations.analyses import Analysis, TableAnalysis
+from pipeline_assets.declarations.analyses import Analyses, Analysis, TableAnalysis
 from pipeline_assets.io_managers.lake import LakeIOManager
 from pipeline_assets.io_managers.marts import MartsIOManager
 from pipeline_assets.jobs import build_job, load_job
@@ -37,7 +37,7 @@ from pipeline_assets.staging.looking import peek
 from pipeline_assets.staging.scratch import spill_folder
 from pipeline_assets.storage.opening import open_store
 from pipeline_assets.storage_urls import parse_place
-from pipeline_assets.undeclared import read_copy
+from pipeline_assets.undeclared import Declaration, declarations, read_copy
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ def build_defs(
     if platform is None:
         remembered = read_copy(open_store(settings.lake_url, hasty=True))
         platform = Platform(settings, declarations.sources, declarations.analyses, remembered)
-        _tell_doubts(platform)
+        _tell_doubts(platform, remembered)
     tables = platform.tables
     namespace = settings.namespace
     staging = [staging_key(source, namespace) for source in sorted(platform.sources)]
@@ -143,18 +143,23 @@ def build_defs(
     return dg.Definitions.merge(core, of_components, *others)
 
 
-def _tell_doubts(platform: Platform) -> None:
+def _tell_doubts(platform: Platform, remembered: Sequence[Declaration]) -> None:
     """Warn of what a declaration seems to get wrong, by the others and by files; `dg check defs` shows it.
 
     It is no error: tomorrow's file may have the column, and until then the others load. An object store is not asked
     each time that definitions are loaded; what is wrong there is told by a refresh and the checks.
+
+    Args:
+        platform: the deployment.
+        remembered: what runs have seen declared.
     """
     for analysis, names in unknown_properties(platform.analyses, [*platform.sources.values()]).items():
         logger.warning("Analysis %s: no source has the property %s", analysis, in_words(names))
     landing = parse_place(platform.settings.landing_url)
     if not isinstance(landing, Path):
         return
-    for name, source in platform.sources.items():
-        if platform.is_declared(name):
-            for doubt in peek(source, landing):
-                logger.warning("Source %s: %s", name, doubt)
+    of_runs = {each.key: each for each in remembered}
+    for now in declarations(platform.sources.values(), Analyses()):
+        if platform.is_declared(now.name):
+            for doubt in peek(platform.sources[now.name], landing, is_loaded=of_runs.get(now.key) == now):
+                logger.warning("Source %s: %s", now.name, doubt)

@@ -192,7 +192,7 @@ def staging_checks(source: Source, asset: dg.AssetKey) -> list[Check]:
     @asset_check(
         asset=asset,
         name="late_share",
-        description="Share of rows that landed after their day had been built, against the declared bound.",
+        description="Share of rows that landed after their day was over and had been built; the bound is declared.",
     )
     def late_share(platform: dg.ResourceParam[Platform]) -> dg.AssetCheckResult:
         found = summary(platform)
@@ -200,6 +200,8 @@ def staging_checks(source: Source, asset: dg.AssetKey) -> list[Check]:
             found.late_share <= source.bounds.late,
             {"share": found.late_share, "bound": source.bounds.late, "late_rows": found.late},
             warn=True,
+            description=f"{found.late_share:.1%} of the rows came after their day was over and had been built, so that "
+            f"figures that were there have changed; the bound is {source.bounds.late:.1%}.",
         )
 
     @asset_check(

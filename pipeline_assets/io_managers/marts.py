@@ -99,13 +99,14 @@ class MartsIOManager(PostgresDbIOManager):
         """Confirm the claim, and book what the table says of each day."""
         built = self._built
         assert built is not None  # noqa: S101
-        namespace = self._platform.settings.namespace
-        schemas = namespace.schemas
+        settings = self._platform.settings
+        schemas = settings.namespace.schemas
         confirmed = confirmation(
             self._platform.tables[built.table],
             built.days,
             built.claim_id,
-            mart=quoted(namespace.marts, built.table),
+            timezone=settings.timezone,
+            mart=quoted(settings.namespace.marts, built.table),
             is_part=built.replaces is not None,
         )
         with connection.cursor() as cursor:

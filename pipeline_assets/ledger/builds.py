@@ -329,7 +329,13 @@ def _changed_days(connection: sa.Connection, table: str, reading: Mapping[str, A
 
 
 def confirmation(
-    spec: Spec, days: Collection[date], claim_id: uuid.UUID, *, mart: str | None = None, is_part: bool = False
+    spec: Spec,
+    days: Collection[date],
+    claim_id: uuid.UUID,
+    *,
+    timezone: str = "UTC",
+    mart: str | None = None,
+    is_part: bool = False,
 ) -> sa.UpdateBase:
     """The statement that confirms a claim; run it in the transaction that publishes the rows.
 
@@ -340,6 +346,7 @@ def confirmation(
         spec: the table.
         days: the days that were claimed.
         claim_id: of the claim.
+        timezone: IANA name of the reporting time zone, in which a day is over.
         mart: of a mart the table that has the rows now, with its schema, quoted.
         is_part: whether only some of its rows were published, beside those that were there before.
     """
@@ -365,6 +372,8 @@ def confirmation(
         .order_by(held.day)
         .with_for_update()
     )
+    # What comes while a day goes on is not late, however often the day is built.
+    over = sa.func.timezone(sa.cast(timezone, sa.Text), sa.cast(b.day + sa.literal_column("1"), sa.TIMESTAMP))
     return (
         sa.update(builds)
         .where(b.asset == spec.name, b.day.in_(in_order))
@@ -372,7 +381,7 @@ def confirmation(
             state=sa.case((sa.or_(touched, rest_is_lost), "building"), else_="built"),
             relation=relation,
             built_at=sa.func.now(),
-            first_built_at=sa.func.coalesce(b.first_built_at, sa.func.now()),
+            first_built_at=sa.func.coalesce(b.first_built_at, sa.case((sa.func.now() >= over, sa.func.now()))),
         )
         .returning(sa.cast(sa.extract("epoch", sa.func.clock_timestamp() - b.claimed_at), sa.Float))
     )
