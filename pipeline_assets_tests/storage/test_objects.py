@@ -16,7 +16,7 @@ import pytest
 from pipeline_assets.storage import objects
 from pipeline_assets.storage.opening import open_store
 from pipeline_assets.storage.parquet import scan_parquet
-from pipeline_assets.storage.store import DRAFTS, StoreError, UnreachableError
+from pipeline_assets.storage.store import DRAFTS, Level, StoreError, UnreachableError
 from pipeline_assets_tests.storage.object_store import SECRET, in_environment, new_bucket, put_raw
 
 
@@ -239,3 +239,5 @@ def test_folders_as_consoles_make_them_are_no_objects(s3: str) -> None:
     put_raw(f"{s3}/folder/")
     put_raw(f"{s3}/other/")
     assert [found.name for found in store.list()] == ["folder/empty"]
+    assert [found.name for found in store.level("folder").objects] == ["folder/empty"]
+    assert store.level("other") == Level([], [])
