@@ -36,7 +36,7 @@ from pipeline_assets.sources.declaration import Source
 from pipeline_assets.sources.mapping import declaration_version_of
 from pipeline_assets.sources.raw_columns import Drift, KnownColumns, MissingColumn, drift, missing_columns
 from pipeline_assets.staging.landing import LandingFile, Listing
-from pipeline_assets.staging.landings import LocalLanding, RemoteLanding, open_landing
+from pipeline_assets.staging.landings import Landing, open_landing
 from pipeline_assets.staging.loading import SourceLoader
 from pipeline_assets.staging.pending import Looker, Unclaimed
 from pipeline_assets.staging.scratch import remove_spilled, spill_folder
@@ -123,7 +123,7 @@ class Platform:
         return Catalogue(self.engine)
 
     @cached_property
-    def where_files_land(self) -> LocalLanding | RemoteLanding:
+    def where_files_land(self) -> Landing:
         """Where new files are dropped."""
         return open_landing(self.settings)
 

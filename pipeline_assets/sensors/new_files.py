@@ -11,7 +11,7 @@ from pipeline_assets.runs import under_way
 from pipeline_assets.sensors.backing_off import INPUTS_TAG, inputs_digest, must_wait
 from pipeline_assets.sensors.declaring import sensor
 from pipeline_assets.staging.landing import Refused
-from pipeline_assets.staging.walking import TooLongError
+from pipeline_assets.storage.store import TooLongError
 
 # A file nobody has written to for this long is taken as complete. A wrong guess heals itself: newer content of a path
 # supersedes the older.
