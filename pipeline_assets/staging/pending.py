@@ -99,8 +99,6 @@ class Looker:
                     found.doubtful += [told] if (told := folder.told()) else []
                 seen += _to_remember(folder, before.get(folder.name), look, pending)
         self.memory.remember(source, asked, look, seen)
-        if look.is_full:
-            self.full_looks.done(look)
         return found.in_order()
 
     def unclaimed(self, patterns: Sequence[str], *, seconds: float | None = None) -> Unclaimed:
@@ -135,8 +133,6 @@ class Looker:
             ]
             seen += told
         self.memory.remember(_NOBODY, asked, look, seen)
-        if look.is_full:
-            self.full_looks.done(look)
         return Unclaimed(count, sorted(named)[:_NAMED])
 
 

@@ -52,7 +52,7 @@ class Deployment:
                     "ledger.seen_folders cascade"
                 )
             )
-        self.folder, self.ledger = folder, FileLedger(engine)
+        self.engine, self.folder, self.ledger = engine, folder, FileLedger(engine)
         self.memory, self.looks = FolderMemory(engine), FullLooks(engine, every)
         self.rules = "r1"
 
@@ -310,6 +310,30 @@ def test_a_look_that_began_before_a_replay_does_not_hide_it(deployment: Deployme
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr(deployment.memory, "remember", late)
             assert deployment.look("d/*") == []
+        assert [file.name for file in deployment.look("d/*")] == ["d/1"]
+
+
+@pytest.mark.parametrize("is_full", [False, True])
+def test_what_a_full_look_finds_is_not_hidden_by_an_earlier_one(deployment: Deployment, is_full: bool) -> None:
+    path = write(deployment.folder / "d" / "1", age=MONTH)
+    remember = deployment.memory.remember
+    deployment.book(deployment.look("d/*"))
+
+    def overtaken(*arguments: object) -> None:
+        deployment.memory.remember = remember
+        write(path, "another", age=MONTH)
+        always = Deployment.__new__(Deployment)
+        always.__dict__ |= deployment.__dict__ | {"looks": FullLooks(deployment.engine, timedelta(0))}
+        assert [file.name for file in always.look("d/*")] == ["d/1"]
+        remember(*arguments)  # ty: ignore[invalid-argument-type]
+
+    with times(recent=0):
+        if is_full:
+            deployment.looks = FullLooks(deployment.engine, timedelta(0))
+        deployment.memory.remember = overtaken  # ty: ignore[invalid-assignment]
+        assert deployment.look("d/*") == []
+        deployment.looks = FullLooks(deployment.engine, timedelta(hours=1))
+        assert not deployment.looks.begin(f"landing/{SOURCE}").is_full
         assert [file.name for file in deployment.look("d/*")] == ["d/1"]
 
 
