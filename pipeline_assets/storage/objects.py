@@ -8,11 +8,11 @@ import uuid
 from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
 
 from pipeline_assets.storage.access import Access
+from pipeline_assets.storage.patience import Patience, patience
 from pipeline_assets.storage.store import (
     DRAFTS,
     InvalidNameError,
@@ -49,12 +49,12 @@ class ObjectStore:
 
     Args:
         place: where it is.
-        hasty: whether to give up soon where no answer comes.
     """
 
-    def __init__(self, place: Remote, *, hasty: bool = False) -> None:
+    def __init__(self, place: Remote) -> None:
         self._place = place
-        self._access = Access(place.scheme, hasty)
+        self._access = Access(place.scheme)
+        self._clients: dict[Patience, Client] = {}
         self._is_there = False
 
     @property
@@ -232,9 +232,12 @@ class ObjectStore:
                 self._refuse_missing_bucket(error)
                 raise ReplacedError(f"{self.locate(name)} was removed while it was read.") from None
 
-    @cached_property
+    @property
     def _client(self) -> "Client":
-        return self._access.client(self._place)
+        wanted = patience()
+        if wanted not in self._clients:
+            self._clients[wanted] = self._access.client(self._place, wanted)
+        return self._clients[wanted]
 
     def _refuse_missing_bucket(self, error: Exception) -> None:
         """Tell a bucket that is missing from an object that is, which look alike where only its head was asked for."""
