@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import duckdb
 import sqlalchemy as sa
 
-from pipeline_assets.analyses.event_names import UnknownName, never_occurred
+from pipeline_assets.analyses.unknown_names import UnknownName, never_occurred
 from pipeline_assets.declarations.analyses import Analyses
 from pipeline_assets.declarations.problems import DeclarationError
 from pipeline_assets.identity import deployment_engine
@@ -30,7 +30,7 @@ from pipeline_assets.ledger.seen_folders import FolderMemory
 from pipeline_assets.leftovers import Leftover, built_tables, mark_tables, remove_days_before
 from pipeline_assets.planning import STAGING, UNPARTITIONED, Staleness
 from pipeline_assets.postgres import server_url
-from pipeline_assets.registry import Tables, collect
+from pipeline_assets.registry import TableSpecs, collect
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.sources.mapping import declaration_version_of
@@ -107,7 +107,7 @@ class Platform:
         return FileLedger(self.engine)
 
     @cached_property
-    def tables(self) -> Tables:
+    def tables(self) -> TableSpecs:
         """Every table, and how it is made."""
         frozen = [each.name for each in self.undeclared if not each.counts]
         return collect(
