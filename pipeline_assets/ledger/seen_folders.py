@@ -1,7 +1,8 @@
 """Folders of landing in which nothing was pending when they were last listed.
 
 As long as such a folder does not change, nothing was added to it, renamed into it or removed from it, and only the
-files in it that may still be written to have to be looked at. No row depends on it: what is not remembered is listed.
+files in it that may still be written to have to be looked at. Of an object store, whose folders have no times, only
+those are remembered in which nothing new is expected. No row depends on it: what is not remembered is listed.
 """
 
 from collections.abc import Collection, Iterable
@@ -25,7 +26,7 @@ class SeenFolder:
 
     Attributes:
         folder: path below landing.
-        stamp: inode and times when it was listed.
+        stamp: inode and times when it was listed; in an object store a word that says that its days are over.
         folders: names of the folders in it that are looked into.
         watched: names of files in it that may still be written to.
         doubtful: the kind of table that it is, if it is one.
