@@ -36,6 +36,7 @@ from pipeline_assets.sources.raw_columns import in_words
 from pipeline_assets.staging.looking import peek
 from pipeline_assets.staging.scratch import spill_folder
 from pipeline_assets.storage.opening import open_store
+from pipeline_assets.storage.patience import GLANCE, waiting
 from pipeline_assets.storage_urls import parse_place
 from pipeline_assets.undeclared import Declaration, declarations, read_copy
 
@@ -44,7 +45,7 @@ logger = logging.getLogger(__name__)
 
 def build_platform(settings: Settings) -> Platform:
     """The deployment with all sources and analyses that are declared for it, or were as far as the lake tells."""
-    return Platform(settings, *declared(settings), read_copy(open_store(settings.lake_url, hasty=True)))
+    return Platform(settings, *declared(settings), _remembered(settings))
 
 
 def build_defs(
@@ -77,7 +78,7 @@ def build_defs(
     settings = settings or (platform.settings if platform else Settings.from_environment())
     declarations = ReadDeclarations(settings, defs_module).require()
     if platform is None:
-        remembered = read_copy(open_store(settings.lake_url, hasty=True))
+        remembered = _remembered(settings)
         platform = Platform(settings, declarations.sources, declarations.analyses, remembered)
         _tell_doubts(platform, remembered)
     tables = platform.tables
@@ -141,6 +142,12 @@ def build_defs(
         resources={resource_key(name, namespace): resource for name, resource in resources.items()},
     )
     return dg.Definitions.merge(core, of_components, *others)
+
+
+def _remembered(settings: Settings) -> list[Declaration]:
+    """What was last declared, as far as the lake tells at once."""
+    with waiting(GLANCE):
+        return read_copy(open_store(settings.lake_url))
 
 
 def _tell_doubts(platform: Platform, remembered: Sequence[Declaration]) -> None:

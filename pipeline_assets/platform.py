@@ -23,7 +23,7 @@ from pipeline_assets.ledger.catalogue import Catalogue, DayFiles, LakeFile, Snap
 from pipeline_assets.ledger.counting import booked_fingerprints, count_contents
 from pipeline_assets.ledger.declarations import DeclarationLedger, Memory
 from pipeline_assets.ledger.files import FileLedger, StagedFile, staged_files
-from pipeline_assets.ledger.full_looks import LAKE, FullLooks
+from pipeline_assets.ledger.full_looks import LAKE, UNCLAIMED, FullLooks
 from pipeline_assets.ledger.looks import Observer, known_columns, known_event_names
 from pipeline_assets.ledger.quality import Quality, quality
 from pipeline_assets.ledger.seen_folders import FolderMemory
@@ -36,7 +36,7 @@ from pipeline_assets.sources.declaration import Source
 from pipeline_assets.sources.mapping import declaration_version_of
 from pipeline_assets.sources.raw_columns import Drift, KnownColumns, MissingColumn, drift, missing_columns
 from pipeline_assets.staging.landing import LandingFile, Listing
-from pipeline_assets.staging.landings import LocalLanding, RemoteLanding, open_landing
+from pipeline_assets.staging.landings import Landing, open_landing
 from pipeline_assets.staging.loading import SourceLoader
 from pipeline_assets.staging.pending import Looker, Unclaimed
 from pipeline_assets.staging.scratch import remove_spilled, spill_folder
@@ -123,7 +123,7 @@ class Platform:
         return Catalogue(self.engine)
 
     @cached_property
-    def where_files_land(self) -> LocalLanding | RemoteLanding:
+    def where_files_land(self) -> Landing:
         """Where new files are dropped."""
         return open_landing(self.settings)
 
@@ -297,13 +297,26 @@ class Platform:
         """How the raw columns of a source have changed in loads that began since a moment."""
         return drift(self.known_columns(source), since)
 
-    def has_files(self, source: str) -> bool:
-        """Whether the path of a source matches a file in landing, or one of its files was loaded."""
-        return self.files.has_files(source) or bool(self.landing(source).files)
+    def has_files(self, source: str, *, seconds: float | None = None) -> bool:
+        """Whether the path of a source matches a file in landing, or one of its files was loaded; see `landing`."""
+        return self.files.has_files(source) or bool(self.landing(source, seconds=seconds).files)
 
-    def unclaimed(self) -> Unclaimed:
-        """The files in landing that no source takes."""
-        return self._looker.unclaimed([source.path for name, source in self.sources.items() if self.is_declared(name)])
+    def unclaimed(self, *, seconds: float | None = None) -> Unclaimed:
+        """The files in landing that no source takes.
+
+        Args:
+            seconds: how long the look may take; as long as it does by default.
+
+        Raises:
+            TooLongError: it would take longer.
+        """
+        paths = [source.path for name, source in self.sources.items() if self.is_declared(name)]
+        return self._looker.unclaimed(paths, seconds=seconds)
+
+    def look_for_unclaimed(self) -> None:
+        """When a full look is due: see which files in landing no source takes. A tick may have no time for it."""
+        if self.full_looks.begin(UNCLAIMED).is_full:
+            self.unclaimed()
 
     def unknown_event_names(self) -> dict[str, list[UnknownName]]:
         """The names of events that declarations ask for and that never occurred, by table."""

@@ -31,9 +31,18 @@ HAS_FILES = "has_files"
 QUARANTINED_SHARE = "quarantined_share"
 
 
-def has_files_result(platform: Platform, source: Source) -> dg.AssetCheckResult:
-    """The result of a source's check of its path."""
-    return result(platform.has_files(source.name), {"path": source.path}, warn=True)
+def has_files_result(platform: Platform, source: Source, seconds: float | None = None) -> dg.AssetCheckResult:
+    """The result of a source's check of its path.
+
+    Args:
+        platform: the deployment.
+        source: the source.
+        seconds: how long the look may take; as long as it does by default.
+
+    Raises:
+        TooLongError: it would take longer.
+    """
+    return result(platform.has_files(source.name, seconds=seconds), {"path": source.path}, warn=True)
 
 
 def freshness_result(source: Source, found: SourceSummary) -> dg.AssetCheckResult:
