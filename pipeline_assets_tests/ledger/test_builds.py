@@ -278,11 +278,10 @@ def test_a_day_counts_as_built_once_that_happened_after_it_was_over_in_the_repor
     first_built = sa.text("select day, first_built_at is not null from ledger.builds order by day")
     days = [today - timedelta(days=1), today]
     for _ in range(2):
-        ledger.claim("events", days, "run", staged=those_of([]))
+        claim = ledger.claim("events", days, "run", staged=those_of([]))
         with engine.begin() as connection:
-            require_all(
-                "events", days, [*connection.execute(confirmation(events, days, "run", timezone=timezone)).scalars()]
-            )
+            confirmed = confirmation(events, days, claim.claim_id, timezone=timezone)
+            require_all("events", days, [*connection.execute(confirmed).scalars()])
             assert [tuple(row) for row in connection.execute(first_built)] == [(days[0], True), (today, is_over)]
 
 
