@@ -11,6 +11,7 @@ from pathlib import Path
 
 import dataframely as dy
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline_assets.columns import contract_schema
@@ -18,10 +19,11 @@ from pipeline_assets.ledger.catalogue import LakeFile
 from pipeline_assets.planning import UNPARTITIONED
 from pipeline_assets.private import make_file, make_folder
 from pipeline_assets.storage.parquet import scan_parquet
-from pipeline_assets.storage.store import Store
+from pipeline_assets.storage.store import Store, StoreError
 
 # Of more files of one asset a listing from the first to the last costs less than to ask for each.
 _ASKED_ONE_BY_ONE = 64
+_READ_ROWS = 10_000
 
 
 class Lake:
@@ -91,6 +93,22 @@ class Lake:
             names.setdefault(file.asset, []).append(file.name)
         there = {name: size for asset, of_asset in names.items() for name, size in self._sizes(asset, of_asset)}
         return [file for file in files if (found := there.get(file.name)) is None or file.bytes not in (None, found)]
+
+    def damaged(self, files: Iterable[LakeFile]) -> list[LakeFile]:
+        """Those of some files that the store does not have, or that cannot be read to their ends. Reads all of them."""
+        return [file for file in files if not self._is_whole(file)]
+
+    def _is_whole(self, file: LakeFile) -> bool:
+        try:
+            with self.store.open(file.name) as opened, pq.ParquetFile(opened) as rows:
+                return sum(batch.num_rows for batch in rows.iter_batches(_READ_ROWS)) == file.rows
+        except FileNotFoundError:
+            return False
+        except StoreError:
+            # It is the store that is in trouble, or somebody in the file's place; that is told as it is.
+            return True
+        except (pa.ArrowException, OSError):
+            return False
 
     def _sizes(self, asset: str, names: Collection[str]) -> Iterator[tuple[str, int]]:
         """The sizes of those of some files of an asset that are there, and maybe of others between them."""

@@ -19,6 +19,7 @@ from pipeline_assets.planning import UNPARTITIONED
 from pipeline_assets.storage.store import Store
 from pipeline_assets.tables.spec import EVENTS, TableSpec
 
+_READERS_LIMIT = "10s"
 _MARK = "\n\nFROZEN: "
 
 
@@ -84,7 +85,7 @@ def remove_table(engine: sa.Engine, store: Store, name: str) -> None:
     """Remove a table, wherever it is, and what the ledger has of it; may be repeated.
 
     Raises:
-        LeftoverError: something in PostgreSQL depends on it.
+        LeftoverError: something in PostgreSQL depends on it, or somebody reads it.
         StoreError: the lake refused.
     """
     schema = schema_of(engine, MARTS)
@@ -93,15 +94,20 @@ def remove_table(engine: sa.Engine, store: Store, name: str) -> None:
         revoke(connection, builds.c.asset == name)
     try:
         with engine.begin() as connection:
+            # First, so that nobody else waits for what else is done while it waits for readers.
+            connection.execute(sa.text(f"set local lock_timeout = '{_READERS_LIMIT}'"))
             connection.execute(sa.schema.DropTable(sa.Table(name, sa.MetaData(), schema=schema), if_exists=True))
             connection.execute(sa.delete(revisions).where(revisions.c.asset == name))
     except DBAPIError as error:
-        if getattr(error.orig, "sqlstate", None) != "2BP01":
+        reasons = {
+            "2BP01": "views or other objects of yours depend on it. Drop those",
+            "55P03": f"somebody has read it for {_READERS_LIMIT}. See in pg_stat_activity who has left a transaction "
+            "open, and have it ended",
+        }
+        reason = reasons.get(getattr(error.orig, "sqlstate", ""))
+        if reason is None:
             raise
-        raise LeftoverError(
-            f"{schema}.{name} cannot be dropped: views or other objects of yours depend on it. Drop those, then run "
-            "this again."
-        ) from error
+        raise LeftoverError(f"{schema}.{name} cannot be dropped: {reason}; then run this again.") from error
     # Before the ledger forgets the table: after that nobody would ask again for what is left of it.
     remove_files(engine, store, name)
     with engine.begin() as connection:

@@ -7,14 +7,17 @@ from datetime import date
 from functools import partial
 from typing import Any, Protocol
 
+import duckdb
 import polars as pl
 from duckdb import DuckDBPyConnection
+from polars.exceptions import ComputeError
 
 from pipeline_assets.batching import Batch, batches
 from pipeline_assets.built import Built
 from pipeline_assets.day_counts import DayCounts
 from pipeline_assets.engine.incremental import build_part, build_whole
 from pipeline_assets.engine.rows import LakeRows, MartRows, Rows
+from pipeline_assets.engine.transform import made_by
 from pipeline_assets.ledger.builds import Claim
 from pipeline_assets.ledger.catalogue import LakeFile
 from pipeline_assets.ledger.looks import MOST_EVENT_NAMES
@@ -22,7 +25,10 @@ from pipeline_assets.planning import STAGING
 from pipeline_assets.platform import Platform
 from pipeline_assets.staging.staged import scan_staged
 from pipeline_assets.storage.store import StoreError
-from pipeline_assets.tables.spec import EVENTS, Counted, IncrementalKey, Input, TableSpec
+from pipeline_assets.tables.spec import Counted, Input, TableSpec
+
+_OF_READING = (ComputeError, OSError, duckdb.Error)
+"""What libraries raise, among other things, when a Parquet file is damaged; not all of them say which."""
 
 
 class Marts(Protocol):
@@ -36,10 +42,8 @@ class Marts(Protocol):
         """The rows of a table with one of some values."""
         ...
 
-    def rows_of_groups(
-        self, table: TableSpec, groups: IncrementalKey, seeds: pl.Series, days: Collection[date]
-    ) -> pl.DataFrame | None:
-        """The rows of all groups of a table that some values or days have a part in."""
+    def rows_of_keys(self, table: TableSpec, seeds: pl.Series, days: Collection[date]) -> pl.DataFrame | None:
+        """The rows of all incremental keys of a table that some values or days have a part in."""
         ...
 
 
@@ -67,12 +71,13 @@ class Building:
         """Build it.
 
         Args:
-            only_changed: of a table without partitions that falls into groups make only those again that may have
-                changed, where that is known.
+            only_changed: of a table with an incremental key make only the keys again that may have changed, where that
+                is known.
 
         Raises:
-            LostRowsError: files that are read are not in the lake any more.
-            ContractError: the rows break the table's contract, or lie outside of the days that were claimed.
+            LostRowsError: files that are read are not in the lake any more, or damaged.
+            ContractError: the rows break the table's contract, or lie outside of the days that were claimed; or what
+                the table's function gives is no frame.
         """
         self._require()
         table, platform = self.spec, self.platform
@@ -90,6 +95,8 @@ class Building:
                 # What was there when the build began may have gone while it read.
                 with suppress(StoreError):
                     self._require()
+            if isinstance(error, _OF_READING):
+                platform.require_readable(self.claim.files, self.claim.staged)
             raise
 
     def _require(self) -> None:
@@ -110,7 +117,7 @@ class Building:
             by_query = any(each.select for each in spec.inputs)
             connection = stack.enter_context(self.database()) if by_query else None
             for batch in work:
-                made = spec.build(self._inputs(batch, connection), batch.days, spec.parameters)
+                made = made_by(spec, self._inputs(batch, connection), batch.days)
                 if isinstance(made, Counted):
                     for day, of_batch in made.counts.items():
                         counts[day] = counts.get(day, DayCounts()) + of_batch
@@ -130,10 +137,10 @@ class Building:
     def _work(self) -> list[Batch]:
         """The days in batches that fit into memory."""
         spec, days = self.spec, self.claim.days
-        if not spec.batch_key:
+        cut = spec.batched
+        if cut is None:
             step = spec.days_at_once
             return [Batch(tuple(days[start : start + step])) for start in range(0, len(days), step)]
-        cut = next(each for each in spec.inputs if _is_cut(each))
         around = 0 if cut.earlier else max(cut.before, cut.after)
         rows: dict[date, int] = {}
         for file in self.claim.staged if cut.table == STAGING else ():
@@ -157,10 +164,9 @@ class Building:
                 continue
             if each.earlier:
                 earlier = self._frame(each, sorted({*days} - {*batch.days}))
-                found[each.earlier] = batch.select(earlier, *spec.batch_key)
+                found[each.earlier] = batch.select(earlier, *each.batch_key)
                 days = batch.days
-            frame = self._frame(each, days)
-            found[each.table] = batch.select(frame, *spec.batch_key) if spec.batch_key and _is_cut(each) else frame
+            found[each.table] = batch.select(self._frame(each, days), *each.batch_key)
         for each in spec.inputs:
             if each.lookup:
                 values = each.lookup.values(found)
@@ -181,7 +187,7 @@ class Building:
                     inputs,
                     {each.table: self._frame(each, sorted(claim.changed)) for each in spec.inputs},
                     changed=claim.changed,
-                    rows_of_groups=partial(self.marts.rows_of_groups, spec, spec.incremental, days=claim.changed),
+                    rows_of_keys=partial(self.marts.rows_of_keys, spec, days=claim.changed),
                     revisions=self.platform.builds.revisions(spec.name),
                     day_columns={
                         each.table: column for each in spec.inputs if (column := self._table(each).partition_column)
@@ -220,8 +226,3 @@ class Building:
         if days is None or table.partition_column is None:
             return [file for files in listed.values() for file in files]
         return [file for day in days for file in listed.get(day, ())]
-
-
-def _is_cut(each: Input) -> bool:
-    """Whether of an input a batch reads its share of the keys only."""
-    return each.table in (EVENTS, STAGING)

@@ -329,7 +329,13 @@ def _changed_days(connection: sa.Connection, table: str, reading: Mapping[str, A
 
 
 def confirmation(
-    spec: Spec, days: Collection[date], claim_id: uuid.UUID, *, mart: str | None = None, is_part: bool = False
+    spec: Spec,
+    days: Collection[date],
+    claim_id: uuid.UUID,
+    *,
+    timezone: str = "UTC",
+    mart: str | None = None,
+    is_part: bool = False,
 ) -> sa.UpdateBase:
     """The statement that confirms a claim; run it in the transaction that publishes the rows.
 
@@ -340,6 +346,7 @@ def confirmation(
         spec: the table.
         days: the days that were claimed.
         claim_id: of the claim.
+        timezone: IANA name of the reporting time zone, in which a day is over.
         mart: of a mart the table that has the rows now, with its schema, quoted.
         is_part: whether only some of its rows were published, beside those that were there before.
     """
@@ -365,6 +372,8 @@ def confirmation(
         .order_by(held.day)
         .with_for_update()
     )
+    # What comes while a day goes on is not late, however often the day is built.
+    over = sa.func.timezone(sa.cast(timezone, sa.Text), sa.cast(b.day + sa.literal_column("1"), sa.TIMESTAMP))
     return (
         sa.update(builds)
         .where(b.asset == spec.name, b.day.in_(in_order))
@@ -372,7 +381,7 @@ def confirmation(
             state=sa.case((sa.or_(touched, rest_is_lost), "building"), else_="built"),
             relation=relation,
             built_at=sa.func.now(),
-            first_built_at=sa.func.coalesce(b.first_built_at, sa.func.now()),
+            first_built_at=sa.func.coalesce(b.first_built_at, sa.case((sa.func.now() >= over, sa.func.now()))),
         )
         .returning(sa.cast(sa.extract("epoch", sa.func.clock_timestamp() - b.claimed_at), sa.Float))
     )
@@ -454,19 +463,22 @@ def _days(days: Collection[date]) -> sa.ColumnElement[Any]:
 
 
 def book_revisions(table: str, revised: Mapping[date, str]) -> list[sa.UpdateBase]:
-    """The statements that book what a table says of each day; run them in the transaction that publishes its rows."""
+    """The statements that book what a table says of each day; run them in the transaction that publishes its rows.
+
+    Each returns the days of which the table says something else from now on.
+    """
     r = revisions.c
     days = _days(revised)
     texts = sa.cast(list(revised.values()), _TEXTS)
     given = sa.func.unnest(days, texts).table_valued("day", "revision").render_derived()
     new = insert(revisions).from_select(["asset", "day", "revision"], sa.select(sa.literal(table), *given.c))
     return [
-        sa.delete(revisions).where(r.asset == table, r.day != sa.all_(days)),
+        sa.delete(revisions).where(r.asset == table, r.day != sa.all_(days)).returning(r.day),
         new.on_conflict_do_update(
             index_elements=["asset", "day"],
             set_={"revision": new.excluded.revision},
             where=r.revision != new.excluded.revision,
-        ),
+        ).returning(r.day),
     ]
 
 

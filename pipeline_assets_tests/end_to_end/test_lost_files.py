@@ -1,5 +1,6 @@
 """Files of the lake that are lost are noticed and made again, and an older build never takes the place of a newer."""
 
+import uuid
 from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
@@ -27,6 +28,17 @@ def part(deployment: Deployment, day: int) -> Path:
 
 def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
+
+
+def garble(path: Path) -> None:
+    """What a failing disk or a power cut may leave: as many bytes, and no Parquet file."""
+    path.write_bytes(bytes(path.stat().st_size))
+
+
+def damage(path: Path) -> None:
+    """The same somewhere in the middle: the footer can be read, the rows cannot."""
+    content = path.read_bytes()
+    path.write_bytes(content[:4] + bytes(200) + content[204:])
 
 
 HARMS = pytest.mark.parametrize("harm", [Path.unlink, truncate], ids=["missing", "truncated"])
@@ -146,6 +158,37 @@ def test_a_load_with_a_full_look_restores_staged_files_that_are_lost(built: Depl
     assert differences(built.everything(), before) == {}
 
 
+@pytest.mark.parametrize("harm", [garble, damage])
+@pytest.mark.parametrize("asset", [EVENTS, "staging/clicks"])
+def test_a_damaged_file_of_the_listed_size_is_named_by_what_reads_it_and_made_again(
+    built: Deployment, new_deployment: Callable[..., Deployment], asset: str, harm: Harm
+) -> None:
+    (path,) = built.lake_files(asset, date(2026, 3, 3))
+    harm(path)
+    # Of events a table of the day after reads it, of staging the day itself.
+    built.deliver("clicks/late.jsonl", on(4 if asset == EVENTS else 3, hour=20))
+    report = built.refresh()
+    assert path.name in " ".join([*report.failures, *(str(check.metadata) for check in report.failed_checks)])
+    built.refreshed()
+    clean = new_deployment()
+    clean.declare("clicks", CLICKS)
+    for file in (built.settings.landing_dir / "clicks").iterdir():
+        clean.deliver(f"clicks/{file.name}", file.read_bytes())
+    clean.refreshed()
+    assert differences(built.everything(), clean.everything()) == {}
+    assert built.is_settled()
+
+
+def test_of_a_failed_build_the_error_is_told_that_says_what_to_do(built: Deployment) -> None:
+    lost = part(built, 3)
+    lost.unlink()
+    lost.symlink_to(lost)
+    built.deliver("clicks/late.jsonl", on(4, hour=20))
+    report = built.refresh()
+    (told,) = {failure for failure in report.failures if failure.startswith("sessions: ")}
+    assert "leads in a circle; remove it." in told
+
+
 def test_lost_staged_rows_whose_file_is_gone_too_are_named_and_nothing_is_built_without_them(
     built: Deployment,
 ) -> None:
@@ -198,12 +241,13 @@ def test_what_a_process_believed_dead_has_built_is_not_published_after_its_run_w
     built: Deployment, monkeypatch: pytest.MonkeyPatch, table: str
 ) -> None:
     build_days = Building.built
-    asleep, resumed = [], []
+    first: list[uuid.UUID] = []
+    resumed: list[dg.ExecuteInProcessResult] = []
 
     def sleeping(building: Building, *, only_changed: bool) -> object:
         made = build_days(building, only_changed=only_changed)
-        if building.spec.name == table and not asleep:
-            asleep.append(made)
+        if not first:
+            first.append(building.claim.claim_id)
             # Meanwhile there is more of the days that it has built.
             built.deliver("clicks/late.jsonl", on(3, hour=20))
             load = built.definitions.resolve_job_def(LOAD_JOB)

@@ -1,7 +1,8 @@
 """Which days are stale, and that no overtaken or killed run can make a day look current."""
 
 from collections.abc import Callable
-from datetime import date
+from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 import sqlalchemy as sa
@@ -264,6 +265,24 @@ def test_a_table_without_partitions_reads_nothing_before_the_first_day(engine: s
     assert later.staleness(staged_fingerprints(staged(2, 3)), until=LAST).tables["identities"] == {UNPARTITIONED}
     run(engine, staged(2, 3), {}, since=date(2026, 3, 2))
     assert not any(later.staleness(staged_fingerprints(staged(2, 3)), until=LAST).tables.values())
+
+
+@pytest.mark.parametrize(("timezone", "is_over"), [("Etc/GMT+12", False), ("Pacific/Kiritimati", True)])
+def test_a_day_counts_as_built_once_that_happened_after_it_was_over_in_the_reporting_time_zone(
+    engine: sa.Engine, timezone: str, is_over: bool
+) -> None:
+    """What comes later is late. The day that goes on where clocks are last is over where they are first."""
+    today = datetime.now(ZoneInfo("Etc/GMT+12")).date()
+    events = RECIPES[0]
+    ledger = BuildLedger(engine, RECIPES)
+    first_built = sa.text("select day, first_built_at is not null from ledger.builds order by day")
+    days = [today - timedelta(days=1), today]
+    for _ in range(2):
+        claim = ledger.claim("events", days, "run", staged=those_of([]))
+        with engine.begin() as connection:
+            confirmed = confirmation(events, days, claim.claim_id, timezone=timezone)
+            require_all("events", days, [*connection.execute(confirmed).scalars()])
+            assert [tuple(row) for row in connection.execute(first_built)] == [(days[0], True), (today, is_over)]
 
 
 def claim_people(engine: sa.Engine, recipe: Planned, name: str, *, finish: bool = True) -> frozenset[date] | None:
