@@ -16,6 +16,7 @@ from pipeline_assets.io_managers.frames import ContractError, FrameStream
 from pipeline_assets.io_managers.postgres import PostgresDbIOManager, PostgresPolarsIOManager, TableError, execute
 from pipeline_assets.key_texts import key_text
 from pipeline_assets.postgres import connect
+from pipeline_assets.waiting import Wait, WaitedTooLong
 
 DAYS = dg.DailyPartitionsDefinition(start_date="2024-01-01", end_date="2024-02-01")
 
@@ -498,6 +499,43 @@ def run_together(*functions: Callable[[], object]) -> None:
     for thread in threads:
         thread.join()
     assert errors == []
+
+
+def test_a_column_is_added_as_soon_as_nobody_reads_the_table_and_meanwhile_others_read_it(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store_day(postgres_url, "2024-01-01", visits("2024-01-01", "a"))
+    waited_for: list[str] = []
+    with connect(postgres_url, application_name="a dashboard") as reader, connect(postgres_url) as other:
+        reader.execute("select * from marts.visits")
+        other.execute("set lock_timeout = '30s'")
+
+        def pause(wait: Wait, seconds: float, now: str = "") -> None:
+            waited_for.append(now)
+            assert other.execute("select count(*) from marts.visits").fetchone() == (1,)
+            other.commit()
+            if len(waited_for) == 3:
+                reader.commit()
+
+        monkeypatch.setattr(Wait, "pause", pause)
+        wider = visits("2024-01-02", "b", country=pl.lit("NO"))
+        store_day(postgres_url, "2024-01-02", wider, contract=VisitsWithCountry)
+    assert len(waited_for) == 3
+    assert all("with a dashboard since 20" in holder for holder in waited_for)
+    assert rows(postgres_url, "select visit_id, country from marts.visits order by 1") == [("a", None), ("b", "NO")]
+
+
+def test_who_reads_a_table_for_ever_is_named_and_nothing_is_written(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store_day(postgres_url, "2024-01-01", visits("2024-01-01", "a"))
+    monkeypatch.setattr("pipeline_assets.io_managers.postgres._READERS_LIMIT_SECONDS", 0)
+    with connect(postgres_url, application_name="a dashboard") as reader:
+        reader.execute("select * from marts.visits")
+        wider = visits("2024-01-02", "b", country=pl.lit("NO"))
+        with pytest.raises(WaitedTooLong, match=r"held by process .* of postgres with a dashboard"):
+            store_day(postgres_url, "2024-01-02", wider, contract=VisitsWithCountry)
+    assert rows(postgres_url, "select visit_id from marts.visits") == [("a",)]
 
 
 def test_writers_of_a_table_that_does_not_exist_yet_take_turns(postgres_url: str):
