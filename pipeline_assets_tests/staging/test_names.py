@@ -49,11 +49,11 @@ CONTENTS = {
 }
 
 
-class ByName(Bookings):
+class ByName(TrialLedger):
     """A ledger that remembers what was loaded under which name."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(BOOKED_AT)
         self.named: dict[str, list[StagedFile]] = {}
 
     def book(
