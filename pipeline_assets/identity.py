@@ -18,10 +18,11 @@ from psycopg.errors import LockNotAvailable
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
+from pipeline_assets.ledger.builds import revoke
 from pipeline_assets.ledger.catalogue import drop_tables
 from pipeline_assets.ledger.full_looks import ask_for_all
 from pipeline_assets.ledger.migrate import migrate
-from pipeline_assets.ledger.schema import builds, deployment, files, revisions, schema_of, staged
+from pipeline_assets.ledger.schema import deployment, files, revisions, schema_of, staged
 from pipeline_assets.planning import STAGING
 from pipeline_assets.postgres import PostgresError, redacted, running_url, server_url, sqlalchemy_url
 from pipeline_assets.private import make_folder, tighten
@@ -165,7 +166,7 @@ def adopt(settings: Settings) -> None:
             migrate(engine)
             # First, so that none of them is taken for built if this does not come to its end, or by a run at work.
             with engine.begin() as connection:
-                connection.execute(sa.update(builds).values(state="building", run_id=""))
+                revoke(connection)
                 # What is built before the table that says something of its days is not built of what that said.
                 connection.execute(sa.delete(revisions))
                 drop_tables(connection)
@@ -329,7 +330,6 @@ def _alone(engine: sa.Engine) -> Generator[None]:
     key = sa.func.hashtextextended(f"deployment {schema_of(engine)}", 0)
     with engine.connect() as connection:
         connection.execute(sa.text(f"set local lock_timeout = '{_LOCK_LIMIT}'"))
-        connection.execute(sa.text("set local idle_in_transaction_session_timeout = 0"))
         try:
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
         except OperationalError as error:

@@ -54,7 +54,8 @@ def new_files(
             continue
         pending = landing.files
         refused += landing.refused
-        if any(time.time() - file.modified >= SETTLE_SECONDS for file in pending):
+        # Times of other machines and time zones may lie ahead, by hours or years.
+        if any(abs(time.time() - file.modified) >= SETTLE_SECONDS for file in pending):
             ready.append(name)
             asked_for += [(name, platform.declaration_version(name)), *((file.name, file.stamp) for file in pending)]
         waiting = waiting or bool(pending)

@@ -98,6 +98,14 @@ def test_a_file_that_was_written_to_just_now_is_waited_for(clicks: Deployment) -
     assert tick(new_files, clicks) == ([], "Files are still being written.")
 
 
+def test_a_file_of_a_time_to_come_is_not_waited_for(clicks: Deployment) -> None:
+    path = clicks.deliver("clicks/a.jsonl", on(1))
+    # Copied with its times from a machine whose clock is wrong.
+    ahead = time.time() + 365 * 24 * 60 * 60
+    os.utime(path, (ahead, ahead))
+    assert len(tick(new_files, clicks)[0]) == 1
+
+
 def test_a_settled_file_is_asked_for_with_its_source_alone(clicks: Deployment) -> None:
     settled(clicks, "clicks/a.jsonl", on(1))
     (request,), _ = tick(new_files, clicks)
