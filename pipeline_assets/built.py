@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
+from uuid import UUID
 
 import polars as pl
 
@@ -16,8 +17,8 @@ from pipeline_assets.private import make_file, make_folder
 _KEPT_BYTES = 64 << 20
 
 
-class HeldFrames:
-    """The frames of a table on their way to PostgreSQL: in memory as long as they are small, else on the disk.
+class FrameBuffer:
+    """The frames of a table on their way to PostgreSQL: in memory while they are small, else spilled to the disk.
 
     Args:
         folder: for those on the disk; it is made, and removed by `close`.
@@ -35,7 +36,7 @@ class HeldFrames:
         self._bytes += int(frame.estimated_size())
         # A single frame fits into memory: it is there.
         if len(self._kept) + len(self._files) > 1 and (self._files or self._bytes > _KEPT_BYTES):
-            self._put_away()
+            self._spill()
 
     def __iter__(self) -> Iterator[pl.DataFrame]:
         """The frames in their order."""
@@ -48,7 +49,7 @@ class HeldFrames:
         self._kept, self._files = [], []
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _put_away(self) -> None:
+    def _spill(self) -> None:
         make_folder(self._folder)
         for frame in self._kept:
             path = make_file(self._folder / f"{len(self._files)}.arrow")
@@ -62,6 +63,7 @@ class Built:
     """The rows of some days of a table and everything that is to be booked with them.
 
     Attributes:
+        claim_id: of the claim.
         table: the table.
         days: the days that were claimed and built; `(UNPARTITIONED,)` of a table without partitions.
         run_id: the run.
@@ -77,11 +79,12 @@ class Built:
         event_names: names of events among the rows.
     """
 
+    claim_id: UUID
     table: str
     days: tuple[date, ...]
     run_id: str
     files: tuple[LakeFile, ...] = ()
-    frames: HeldFrames | None = None
+    frames: FrameBuffer | None = None
     replaces: pl.DataFrame | None = None
     figures: Mapping[date, Mapping[str, float]] = field(default_factory=dict)
     counts: Mapping[date, DayCounts] = field(default_factory=dict)

@@ -4,7 +4,7 @@ Nothing here looks into a folder, and nothing here makes a file count: the catal
 """
 
 import uuid
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import date
 from pathlib import Path
@@ -50,16 +50,13 @@ class Lake:
         # Files written before the contract grew lack its new columns, which are nullable.
         return scan_parquet(paths, schema=contract_schema(contract), missing_columns="insert")
 
-    def write(
-        self, rows: pl.DataFrame, table: str, day: date, statistics: Mapping[str, float] | None = None
-    ) -> LakeFile:
+    def write(self, rows: pl.DataFrame, table: str, day: date) -> LakeFile:
         """Write rows into a file that is in the store when this returns, and that nobody lists yet.
 
         Args:
             rows: of one day.
             table: their table.
             day: their day; `UNPARTITIONED` of a table without partitions.
-            statistics: numbers of the rows to list with the file.
 
         Raises:
             StoreError: the store refused.
@@ -68,13 +65,11 @@ class Lake:
         try:
             data = rows.to_arrow(compat_level=pl.CompatLevel.oldest())
             pq.write_table(data, make_file(draft), compression="zstd", compression_level=1)
-            return self.put(draft, table, day, rows.height, statistics)
+            return self.put(draft, table, day, rows.height)
         finally:
             draft.unlink(missing_ok=True)
 
-    def put(
-        self, draft: Path, asset: str, day: date, rows: int, statistics: Mapping[str, float] | None = None
-    ) -> LakeFile:
+    def put(self, draft: Path, asset: str, day: date, rows: int) -> LakeFile:
         """Put a Parquet file that somebody else has written into the store, likewise.
 
         Args:
@@ -82,14 +77,13 @@ class Lake:
             asset: the table of its rows, or `staging/<source>`.
             day: their day.
             rows: their number.
-            statistics: numbers of them to list with the file.
 
         Raises:
             StoreError: the store refused.
         """
         folder = asset if day == UNPARTITIONED else f"{asset}/{day.isoformat()}"
         name = f"{folder}/{uuid.uuid4().hex}.parquet"
-        return LakeFile(name, asset, day, rows, self.store.put(name, draft).size, statistics=statistics)
+        return LakeFile(name, asset, day, rows, self.store.put(name, draft).size)
 
     def lost(self, files: Iterable[LakeFile]) -> list[LakeFile]:
         """Those of some listed files that the store does not have, or has with another size."""

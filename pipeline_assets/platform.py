@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import duckdb
 import sqlalchemy as sa
 
-from pipeline_assets.analyses.event_names import UnknownName, never_occurred
+from pipeline_assets.analyses.unknown_names import UnknownName, never_occurred
 from pipeline_assets.declarations.analyses import Analyses
 from pipeline_assets.declarations.problems import DeclarationError
 from pipeline_assets.identity import deployment_engine
@@ -23,20 +23,20 @@ from pipeline_assets.ledger.catalogue import Catalogue, DayFiles, LakeFile, Snap
 from pipeline_assets.ledger.counting import booked_fingerprints, count_contents
 from pipeline_assets.ledger.declarations import DeclarationLedger, Memory
 from pipeline_assets.ledger.files import FileLedger, StagedFile, staged_files
-from pipeline_assets.ledger.full_looks import LAKE, FullLooks
+from pipeline_assets.ledger.full_looks import LAKE, UNCLAIMED, FullLooks
 from pipeline_assets.ledger.looks import Observer, known_columns, known_event_names
 from pipeline_assets.ledger.quality import Quality, quality
 from pipeline_assets.ledger.seen_folders import FolderMemory
 from pipeline_assets.leftovers import Leftover, built_tables, mark_tables, remove_days_before
 from pipeline_assets.planning import STAGING, UNPARTITIONED, Staleness
 from pipeline_assets.postgres import server_url
-from pipeline_assets.registry import Tables, collect
+from pipeline_assets.registry import TableSpecs, collect
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.sources.mapping import declaration_version_of
 from pipeline_assets.sources.raw_columns import Drift, KnownColumns, MissingColumn, drift, missing_columns
 from pipeline_assets.staging.landing import LandingFile, Listing
-from pipeline_assets.staging.landings import LocalLanding, RemoteLanding, open_landing
+from pipeline_assets.staging.landings import Landing, open_landing
 from pipeline_assets.staging.loading import SourceLoader
 from pipeline_assets.staging.pending import Looker, Unclaimed
 from pipeline_assets.staging.scratch import remove_spilled, spill_folder
@@ -107,7 +107,7 @@ class Platform:
         return FileLedger(self.engine)
 
     @cached_property
-    def tables(self) -> Tables:
+    def tables(self) -> TableSpecs:
         """Every table, and how it is made."""
         frozen = [each.name for each in self.undeclared if not each.counts]
         return collect(
@@ -123,7 +123,7 @@ class Platform:
         return Catalogue(self.engine)
 
     @cached_property
-    def where_files_land(self) -> LocalLanding | RemoteLanding:
+    def where_files_land(self) -> Landing:
         """Where new files are dropped."""
         return open_landing(self.settings)
 
@@ -297,13 +297,26 @@ class Platform:
         """How the raw columns of a source have changed in loads that began since a moment."""
         return drift(self.known_columns(source), since)
 
-    def has_files(self, source: str) -> bool:
-        """Whether the path of a source matches a file in landing, or one of its files was loaded."""
-        return self.files.has_files(source) or bool(self.landing(source).files)
+    def has_files(self, source: str, *, seconds: float | None = None) -> bool:
+        """Whether the path of a source matches a file in landing, or one of its files was loaded; see `landing`."""
+        return self.files.has_files(source) or bool(self.landing(source, seconds=seconds).files)
 
-    def unclaimed(self) -> Unclaimed:
-        """The files in landing that no source takes."""
-        return self._looker.unclaimed([source.path for name, source in self.sources.items() if self.is_declared(name)])
+    def unclaimed(self, *, seconds: float | None = None) -> Unclaimed:
+        """The files in landing that no source takes.
+
+        Args:
+            seconds: how long the look may take; as long as it does by default.
+
+        Raises:
+            TooLongError: it would take longer.
+        """
+        paths = [source.path for name, source in self.sources.items() if self.is_declared(name)]
+        return self._looker.unclaimed(paths, seconds=seconds)
+
+    def look_for_unclaimed(self) -> None:
+        """When a full look is due: see which files in landing no source takes. A tick may have no time for it."""
+        if self.full_looks.begin(UNCLAIMED).is_full:
+            self.unclaimed()
 
     def unknown_event_names(self) -> dict[str, list[UnknownName]]:
         """The names of events that declarations ask for and that never occurred, by table."""
@@ -381,6 +394,14 @@ class Platform:
         until = self.today()
         staged = booked_fingerprints(self.engine, self.sources, self.settings.first_day, until)
         return self.builds.staleness(staged, until=until, of=of)
+
+    def lost_marts(self, staleness: Staleness) -> list[str]:
+        """What to say of each mart that was built and is not there any more."""
+        return [
+            f"{self.settings.namespace.marts}.{table}: the table that was built is not there any more. All of it is "
+            "stale now: `pipeline-assets refresh`, or the sensor, makes it again."
+            for table in staleness.lost
+        ]
 
     def listed(self, table: str, days: Iterable[date]) -> DayFiles:
         """The files that hold a table's rows of some days; days without rows, or never built, have none.

@@ -10,8 +10,13 @@ from dataclasses import dataclass, field
 from datetime import date
 
 import dagster as dg
+
+# What the public `execute_in_process` calls, which makes a record of the run by itself: of no code location,
+# so that the UI lists it under no job.
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.execution.api import execute_run
+
+# The state of what an event log storage tells of checks; not exported.
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
 from pipeline_assets.asset_keys import requested_keys, staging_key
@@ -59,6 +64,7 @@ class RefreshReport:
         hints: what looks like a mistake in a declaration or a change in what is delivered, a line each.
         pending: files still pending, because somebody is writing to them or they could not be loaded.
         refused: what in landing cannot be read and stays pending too: its name and why.
+        lost_marts: marts that were not there any more and are made again, a line each.
         stale_days: days that are still to be built.
         leftovers: what is there although nothing asks for it, such as sources that are no longer declared.
     """
@@ -75,6 +81,7 @@ class RefreshReport:
     hints: list[str] = field(default_factory=list)
     pending: list[str] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
+    lost_marts: list[str] = field(default_factory=list)
     stale_days: int = 0
     leftovers: list[Leftover] = field(default_factory=list)
 
@@ -177,6 +184,7 @@ class Refresh:
         failed: set[tuple[date, ...]] = set()
         farthest = farthest_days(self._instance)
         staleness = self._platform.staleness()
+        report.lost_marts = self._platform.lost_marts(staleness)
         todo = staleness.requests(farthest=farthest)
         while todo:
             request = todo.pop(0)

@@ -27,10 +27,10 @@ def test_a_table_whose_removal_was_killed_is_neither_taken_for_built_nor_forgott
     store = LocalStore(tmp_path)
     visits = Planned("visits", "1", (Input(STAGING),))
     ledger = BuildLedger(engine, [visits])
-    ledger.claim("visits", [DAY], "run")
+    claim = ledger.claim("visits", [DAY], "run")
     name = f"visits/{DAY}/{'0' * 32}.parquet"
     with engine.begin() as connection:
-        connection.execute(confirmation(visits, [DAY], "run"))
+        connection.execute(confirmation(visits, [DAY], claim.claim_id))
         exchange(connection, "visits", [DAY], [LakeFile(name, "visits", DAY, 1, store.put(name, b"rows").size)], "run")
     assert ledger.built_days("visits") == [DAY]
 

@@ -31,9 +31,18 @@ HAS_FILES = "has_files"
 QUARANTINED_SHARE = "quarantined_share"
 
 
-def has_files_result(platform: Platform, source: Source) -> dg.AssetCheckResult:
-    """The result of a source's check of its path."""
-    return result(platform.has_files(source.name), {"path": source.path}, warn=True)
+def has_files_result(platform: Platform, source: Source, seconds: float | None = None) -> dg.AssetCheckResult:
+    """The result of a source's check of its path.
+
+    Args:
+        platform: the deployment.
+        source: the source.
+        seconds: how long the look may take; as long as it does by default.
+
+    Raises:
+        TooLongError: it would take longer.
+    """
+    return result(platform.has_files(source.name, seconds=seconds), {"path": source.path}, warn=True)
 
 
 def freshness_result(source: Source, found: SourceSummary) -> dg.AssetCheckResult:
@@ -192,7 +201,7 @@ def staging_checks(source: Source, asset: dg.AssetKey) -> list[Check]:
     @asset_check(
         asset=asset,
         name="late_share",
-        description="Share of rows that landed after their day had been built, against the declared bound.",
+        description="Share of rows that landed after their day was over and had been built; the bound is declared.",
     )
     def late_share(platform: dg.ResourceParam[Platform]) -> dg.AssetCheckResult:
         found = summary(platform)
@@ -200,6 +209,8 @@ def staging_checks(source: Source, asset: dg.AssetKey) -> list[Check]:
             found.late_share <= source.bounds.late,
             {"share": found.late_share, "bound": source.bounds.late, "late_rows": found.late},
             warn=True,
+            description=f"{found.late_share:.1%} of the rows came after their day was over and had been built, so that "
+            f"figures that were there have changed; the bound is {source.bounds.late:.1%}.",
         )
 
     @asset_check(

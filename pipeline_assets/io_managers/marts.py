@@ -12,24 +12,27 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 import polars as pl
 import sqlalchemy as sa
+
+# See `postgres`.
 from dagster._core.storage.db_io_manager import TableSlice
 from sqlalchemy.dialects.postgresql.asyncpg import dialect as numbered_parameters
 
 from pipeline_assets.built import Built
 from pipeline_assets.columns import contract_schema
 from pipeline_assets.io_managers.frames import FrameStream
-from pipeline_assets.io_managers.postgres import PostgresClient, PostgresPolarsIOManager, TableError, quoted, read
+from pipeline_assets.io_managers.observing import observe_revisions
+from pipeline_assets.io_managers.postgres import PostgresClient, PostgresDbIOManager, TableError, quoted, read
 from pipeline_assets.ledger.builds import book_revisions, confirmation, require_all
 from pipeline_assets.namespace import MARTS
 from pipeline_assets.partitions import record_only
 from pipeline_assets.platform import Platform
-from pipeline_assets.tables.spec import IncrementalKey, TableSpec
+from pipeline_assets.tables.spec import TableSpec
 
 if TYPE_CHECKING:
     from adbc_driver_manager.dbapi import Connection, Cursor
 
 
-class MartsIOManager(PostgresPolarsIOManager):
+class MartsIOManager(PostgresDbIOManager):
     """Publishes what was built of the marts; loads their rows.
 
     Args:
@@ -37,6 +40,7 @@ class MartsIOManager(PostgresPolarsIOManager):
     """
 
     _built: Built | None = None
+    _revised: Sequence[date] = ()
 
     def __init__(self, platform: Platform) -> None:
         tables = {name: table for name, table in platform.tables.items() if table.store == "marts"}
@@ -51,7 +55,7 @@ class MartsIOManager(PostgresPolarsIOManager):
         """Publish what was built: rows, the confirmation of the run's claim and what goes with it in one transaction.
 
         Raises:
-            OvertakenError: another run has claimed one of the days since; nothing was published.
+            OvertakenError: one of the days was claimed again since; nothing was published.
             TookTooLongError: files that were read may be gone; nothing was published.
             TableError: PostgreSQL refused something.
         """
@@ -67,6 +71,7 @@ class MartsIOManager(PostgresPolarsIOManager):
             super(MartsIOManager, publishing).handle_output(
                 context, FrameStream(obj.frames, replaces=obj.replaces, checked=True)
             )
+            observe_revisions(context, obj, publishing._revised, self._platform.settings.namespace)
         finally:
             obj.frames.close()
 
@@ -80,13 +85,11 @@ class MartsIOManager(PostgresPolarsIOManager):
         schema = self._platform.settings.namespace.marts
         return rows_among(self.client, table, column, values, columns=columns, schema=schema)
 
-    def rows_of_groups(
-        self, table: TableSpec, groups: IncrementalKey, seeds: pl.Series, days: Collection[date]
-    ) -> pl.DataFrame | None:
-        """See `rows_of_groups`."""
+    def rows_of_keys(self, table: TableSpec, seeds: pl.Series, days: Collection[date]) -> pl.DataFrame | None:
+        """See `rows_of_keys`."""
         settings = self._platform.settings
         timezone, schema = ZoneInfo(settings.timezone), settings.namespace.marts
-        return rows_of_groups(self.client, table, groups, seeds, days, timezone=timezone, schema=schema)
+        return rows_of_keys(self.client, table, seeds, days, timezone=timezone, schema=schema)
 
     def partitions_written(self, context: dg.OutputContext) -> Sequence[str] | None:  # noqa: ARG002
         """The days that the run has claimed."""
@@ -96,13 +99,22 @@ class MartsIOManager(PostgresPolarsIOManager):
         """Confirm the claim, and book what the table says of each day."""
         built = self._built
         assert built is not None  # noqa: S101
-        schemas = self._platform.settings.namespace.schemas
-        confirmed = confirmation(self._platform.tables[built.table], built.days, built.run_id)
+        settings = self._platform.settings
+        schemas = settings.namespace.schemas
+        confirmed = confirmation(
+            self._platform.tables[built.table],
+            built.days,
+            built.claim_id,
+            timezone=settings.timezone,
+            mart=quoted(settings.namespace.marts, built.table),
+            is_part=built.replaces is not None,
+        )
         with connection.cursor() as cursor:
             _execute(cursor, confirmed, schemas)
             require_all(built.table, built.days, [age for (age,) in cursor.fetchall()])
             for statement in book_revisions(built.table, built.revisions) if built.revisions is not None else ():
                 _execute(cursor, statement, schemas)
+                self._revised = [*self._revised, *(day for (day,) in cursor.fetchall())]
 
     def partition_figures(
         self,
@@ -180,23 +192,21 @@ def rows_among(
     return _required(_rows(client, schema, table, condition, [values.to_list()], columns=columns), schema, table)
 
 
-def rows_of_groups(
+def rows_of_keys(
     client: PostgresClient,
     table: TableSpec,
-    groups: IncrementalKey,
     seeds: pl.Series,
     days: Collection[date],
     *,
     timezone: ZoneInfo,
     schema: str = MARTS,
 ) -> pl.DataFrame | None:
-    """The rows of all groups that have a row of a certain seed, or one that may be made of input rows of some days.
+    """The rows of all keys that have a row of a certain seed, or one that may be made of input rows of some days.
 
     Args:
         client: of the server.
-        table: a table that falls into groups.
-        groups: how it does.
-        seeds: values of their `seed`.
+        table: a table with an incremental key.
+        seeds: values of its `seed`.
         days: calendar days in the reporting time zone.
         timezone: the reporting time zone.
         schema: where the table is.
@@ -207,8 +217,11 @@ def rows_of_groups(
     Raises:
         TableError: PostgreSQL cannot be reached or refused a statement.
     """
+    incremental = table.incremental
+    assert incremental is not None  # noqa: S101
     spans = _spans(days, timezone)
-    key, seed, first, last = map(quoted, (groups.key, groups.seed, groups.first, groups.last))
+    columns = (incremental.key, incremental.seed, incremental.first, incremental.last)
+    key, seed, first, last = map(quoted, columns)
     name = quoted(schema, table.name)
     condition = f"""
         {key} IN (

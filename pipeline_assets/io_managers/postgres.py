@@ -1,6 +1,6 @@
 """Assets as PostgreSQL tables: a Polars IO manager for Dagster.
 
-It knows neither the model nor the ledger (`booked.py` does). One write is one transaction:
+It knows neither the tables of this package nor the ledger (`marts.py` does). One write is one transaction:
 
 1. every frame is checked against its contract and copied (ADBC, binary COPY) into a temporary table;
 2. an advisory lock on the table is taken, so that writers take turns and readers are never blocked;
@@ -39,6 +39,7 @@ from dagster._core.storage.db_io_manager import (
     TablePartitionDimension,
     TableSlice,
 )
+from pydantic import Field
 
 from pipeline_assets.columns import contract_schema
 from pipeline_assets.figures import Figure, PartitionFigures
@@ -106,7 +107,7 @@ class TableError(RuntimeError):
     """PostgreSQL refused something, or a table is not what its contract says. Names no values and no password."""
 
 
-class PostgresPolarsIOManager(DescribesPartitions, DbIOManager):
+class PostgresDbIOManager(DescribesPartitions, DbIOManager):
     """Stores polars DataFrames, LazyFrames and FrameStreams as tables; loads DataFrames and LazyFrames.
 
     The table is named like the last part of the asset key. Asset metadata: `schema` (instead of the manager's),
@@ -182,6 +183,28 @@ class PostgresPolarsIOManager(DescribesPartitions, DbIOManager):
             queries = {key: self._db_client.get_select_statement(of_key) for key, of_key in slices.items()}
             describe_partitions(context, {key: {**of, "Query": queries[key]} for key, of in found.items()})
         context.add_output_metadata({**metadata, "dagster/table_name": self._db_client.get_table_name(table_slice)})
+
+
+class PostgresPolarsIOManager(dg.ConfigurableIOManagerFactory):
+    """A `PostgresDbIOManager` for assets of any project, configured as Dagster's IO managers for databases are.
+
+    The pipeline's own is made in code (`MartsIOManager`): what it writes to must be what the ledger speaks of.
+
+    Attributes:
+        url: libpq URL of the database. As a `dg.EnvVar`: what is written out can be read in the UI.
+        schema_: where the tables are, `schema=` by name; without it the second last part of the asset key, or `public`.
+    """
+
+    url: str = Field(description="libpq URL of the database, e.g. as an environment variable.")
+    schema_: str | None = Field(default=None, alias="schema", description="Schema of the tables.")
+
+    def contracts(self) -> Mapping[str, type[dy.Schema]]:
+        """Override it to declare tables; see `PostgresDbIOManager`."""
+        return {}
+
+    def create_io_manager(self, context: dg.InitResourceContext) -> PostgresDbIOManager:  # noqa: ARG002
+        """The IO manager; nothing is connected yet."""
+        return PostgresDbIOManager(self.url, schema=self.schema_, contracts=self.contracts())
 
 
 # --- What a table looks like --------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from pipeline_assets.io_managers.frames import ContractError, FrameStream
-from pipeline_assets.io_managers.postgres import PostgresPolarsIOManager, TableError, execute
+from pipeline_assets.io_managers.postgres import PostgresDbIOManager, PostgresPolarsIOManager, TableError, execute
 from pipeline_assets.key_texts import key_text
 from pipeline_assets.postgres import connect
 from pipeline_assets.waiting import Wait, WaitedTooLong
@@ -67,12 +67,12 @@ def store(
     name: str = "visits",
     contract: type[dy.Schema] | None = Visits,
     metadata: dict[str, Any] | None = None,
-    manager: PostgresPolarsIOManager | None = None,
+    manager: PostgresDbIOManager | PostgresPolarsIOManager | None = None,
     partitions: dg.PartitionsDefinition | None = None,
     **options: Any,
 ) -> dg.ExecuteInProcessResult:
     if manager is None:
-        manager = PostgresPolarsIOManager(url, schema="marts", contracts={name: contract} if contract else {})
+        manager = PostgresDbIOManager(url, schema="marts", contracts={name: contract} if contract else {})
 
     @dg.asset(name=name, partitions_def=partitions, metadata=metadata or {}, io_manager_key="io")
     def produced():
@@ -105,7 +105,7 @@ def load(
 ) -> Any:
     seen: list[Any] = []
     partitions = DAYS if partition else None
-    manager = PostgresPolarsIOManager(url, schema="marts", contracts={"visits": contract} if contract else {})
+    manager = PostgresDbIOManager(url, schema="marts", contracts={"visits": contract} if contract else {})
     source = dg.AssetSpec(
         "visits", partitions_def=partitions, metadata={"partition_expr": "day", "dagster/io_manager_key": "io"}
     )
@@ -450,7 +450,7 @@ def test_any_other_difference_is_refused_with_the_column_and_what_to_do(postgres
 
 
 def test_identifiers_with_quotes_and_capitals_are_taken_literally(postgres_url: str):
-    manager = PostgresPolarsIOManager(postgres_url, schema='My "marts"; drop')
+    manager = PostgresDbIOManager(postgres_url, schema='My "marts"; drop')
     frame = pl.DataFrame({'a"b': [1], "select": ["'; drop table x; --"], "Größe %s $1": [2.5]})
     for _ in range(2):
         store(postgres_url, frame, name="Order", contract=None, manager=manager)
@@ -460,6 +460,23 @@ def test_identifiers_with_quotes_and_capitals_are_taken_literally(postgres_url: 
 def test_a_name_that_postgresql_would_cut_off_is_refused(postgres_url: str):
     with pytest.raises(ContractError, match="1 to 63 bytes"):
         store(postgres_url, pl.DataFrame({"x" * 64: [1]}), name="long", contract=None)
+
+
+class Configured(PostgresPolarsIOManager):
+    def contracts(self) -> dict[str, type[dy.Schema]]:
+        return {"visits": Visits}
+
+
+def test_it_is_configured_like_others_and_the_password_of_a_variable_is_in_no_definition(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("ANY_URL", postgres_url)
+    manager = Configured(url=dg.EnvVar("ANY_URL"), schema="elsewhere")
+    store(postgres_url, visits("2024-01-01", "a"), manager=manager)
+    assert rows(postgres_url, "select visit_id from elsewhere.visits") == [("a",)]
+    with pytest.raises(ContractError, match="column views is missing"):
+        store(postgres_url, visits("2024-01-01", "a").drop("views"), manager=manager)
+    assert postgres_url not in repr(manager)
 
 
 # --- Transactions -------------------------------------------------------------------------------------
@@ -531,7 +548,7 @@ def test_writers_of_a_table_that_does_not_exist_yet_take_turns(postgres_url: str
     assert [key for key, _ in rows(postgres_url)] == ["a", "b", "c"]
 
 
-class Booking(PostgresPolarsIOManager):
+class Booking(PostgresDbIOManager):
     fail = False
 
     def before_commit(self, context: dg.OutputContext, connection: Any) -> None:
@@ -553,7 +570,7 @@ def test_what_before_commit_books_commits_with_the_rows_or_not_at_all(postgres_u
 
 
 def test_nothing_that_one_write_leaves_in_its_session_reaches_the_next(postgres_url: str):
-    class Careless(PostgresPolarsIOManager):
+    class Careless(PostgresDbIOManager):
         def before_commit(self, context: dg.OutputContext, connection: Any) -> None:
             execute(connection, "set search_path = nowhere")
             execute(connection, f"create temporary table left_over (day text default '{context.partition_key}')")
@@ -565,7 +582,7 @@ def test_nothing_that_one_write_leaves_in_its_session_reaches_the_next(postgres_
 
 
 def test_a_server_that_was_started_again_is_found_again(postgres_url: str):
-    manager = PostgresPolarsIOManager(postgres_url, schema="marts", contracts={"visits": Visits})
+    manager = PostgresDbIOManager(postgres_url, schema="marts", contracts={"visits": Visits})
     store_day(postgres_url, "2024-01-01", visits("2024-01-01", "a"), manager=manager)
     ended = rows(
         postgres_url,
@@ -579,9 +596,9 @@ def test_a_server_that_was_started_again_is_found_again(postgres_url: str):
 
 def test_nothing_is_connected_before_something_is_stored_and_no_password_is_shown():
     asked = []
-    PostgresPolarsIOManager(lambda: asked.append(1) or "")
+    PostgresDbIOManager(lambda: asked.append(1) or "")
     assert asked == []
-    manager = PostgresPolarsIOManager("postgresql://me:s3cr@t@127.0.0.1:1/none")
+    manager = PostgresDbIOManager("postgresql://me:s3cr@t@127.0.0.1:1/none")
     with pytest.raises(TableError, match="cannot be reached") as caught:
         store("", pl.DataFrame({"a": [1]}), manager=manager, contract=None)
     assert "s3cr" not in str(caught.value)
