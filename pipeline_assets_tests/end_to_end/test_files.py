@@ -321,6 +321,20 @@ def test_the_staging_views_show_what_counts(clicks: Deployment) -> None:
         assert views.sql("select event_id from clicks order by event_id").fetchall() == [("e1",), ("e2",)]
 
 
+def test_a_lake_that_takes_nothing_is_told_with_what_to_do_and_the_file_stays_pending(
+    clicks: Deployment, caplog: pytest.LogCaptureFixture
+) -> None:
+    clicks.deliver("clicks/a.jsonl", click(0))
+    clicks.settings.lake_dir.mkdir(parents=True)
+    in_the_way = clicks.settings.lake_dir / "staging"
+    in_the_way.write_text("no folder")
+    report = clicks.refresh()
+    assert (report.exit_code, report.pending) == (1, ["clicks/a.jsonl"])
+    assert "cannot be written: Not a directory. A file is where a folder is needed; remove it." in caplog.text
+    in_the_way.unlink()
+    clicks.refreshed()
+
+
 def test_two_deployments_do_not_see_each_other(new_deployment: Callable[..., Deployment]) -> None:
     one, other = new_deployment(), new_deployment()
     for deployment in (one, other):
