@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from dagster._core.definitions.partitions.snap import PartitionsSnap
 from dagster._core.storage.dagster_run import DagsterRun
 from dagster._core.test_utils import create_run_for_test
 
+from pipeline_assets.cli.deployment import in_vain
+from pipeline_assets.engine.rows import MartRows
 from pipeline_assets.jobs import BUILD_JOB, LOAD_JOB
 from pipeline_assets.ledger.full_looks import UNCLAIMED, landing_part
 from pipeline_assets.namespace import PLAIN
@@ -225,16 +228,60 @@ def test_after_a_failed_build_the_sensor_waits_and_asks_at_once_when_its_inputs_
     (staged,) = clicks.settings.lake_dir.glob("staging/clicks/*/*.parquet")
     staged.unlink()
     (request,), _ = tick(stale_days, clicks)
-    assert not run(clicks, BUILD_JOB, request).success
+    failed = run(clicks, BUILD_JOB, request)
+    assert not failed.success
     requests, reason = tick(stale_days, clicks)
     assert requests == []
     assert "asked for once and is still to be done" in str(reason)
+    assert f"events: 2026-03-01 not published by run {failed.run_id}" in str(reason)
+    assert "The lake has lost the staged rows of 1 file" in str(reason)
+    assert "`pipeline-assets refresh`" in str(reason)
     # Something has changed: there is a new reason to hope.
     settled(clicks, "clicks/a.jsonl", on(1, 2))
     assert run(clicks, LOAD_JOB, tick(new_files, clicks)[0][0]).success
     (request,), _ = tick(stale_days, clicks)
     assert run(clicks, BUILD_JOB, request).success
     assert tick(stale_days, clicks)[1] == "Every day is built from what is there now."
+
+
+def test_when_too_many_builds_fail_the_tick_says_that_days_are_not_tried_apart(clicks: Deployment) -> None:
+    settled(clicks, "clicks/a.jsonl", on(1, 2, 3))
+    run(clicks, LOAD_JOB, tick(new_files, clicks)[0][0])
+    for _ in range(9):
+        finished(clicks, BUILD_JOB, {}, dg.DagsterRunStatus.FAILURE)
+    for staged in clicks.settings.lake_dir.glob("staging/clicks/*/*.parquet"):
+        staged.unlink()
+    assert not run(clicks, BUILD_JOB, tick(stale_days, clicks)[0][0]).success
+    requests, reason = tick(stale_days, clicks)
+    assert requests == []
+    assert "10 builds or more have failed within the last hour" in str(reason)
+
+
+def test_status_tells_what_was_built_in_vain_and_why_until_it_is_built(
+    clicks: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clicks.deliver("clicks/a.jsonl", on(1))
+    clicks.refreshed()
+    assert in_vain(clicks.platform) == []
+    monkeypatch.setattr("pipeline_assets.dagster_storage.pipeline_instance", lambda _: nullcontext(clicks.instance))
+    with monkeypatch.context() as broken:
+        broken.setattr(MartRows, "add", lambda *_: 1 / 0)
+        clicks.deliver("clicks/b.jsonl", on(1, hour=15))
+        report = clicks.refresh()
+    *lines, advice = in_vain(clicks.platform)
+    (line,) = (line for line in lines if line.startswith("sessions: "))
+    assert line.startswith(f"sessions: 2026-03-01 not published by run {report.failed_runs[0]}, which began 20")
+    assert line.endswith("UTC: sessions: ZeroDivisionError: division by zero")
+    assert "tries at once" in advice
+    # A run at work has not failed.
+    for table in ("sessions", "page_views"):
+        clicks.platform.claim(table, [MARCH[0]], create_run_for_test(clicks.instance).run_id)
+    assert in_vain(clicks.platform) == []
+    clicks.refreshed()
+    assert in_vain(clicks.platform) == []
+    # What is to be built again was not tried yet.
+    clicks.platform.builds.build_again("sessions", [MARCH[0]])
+    assert in_vain(clicks.platform) == []
 
 
 def test_on_another_storage_days_that_dagster_does_not_know_hold_up_no_other(
