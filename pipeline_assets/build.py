@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ from pipeline_assets.staging.looking import peek
 from pipeline_assets.staging.scratch import spill_folder
 from pipeline_assets.storage.opening import open_store
 from pipeline_assets.storage_urls import parse_place
-from pipeline_assets.undeclared import read_copy
+from pipeline_assets.undeclared import of_sources, read_copy
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ def build_defs(
     if platform is None:
         remembered = read_copy(open_store(settings.lake_url, hasty=True))
         platform = Platform(settings, declarations.sources, declarations.analyses, remembered)
-        _tell_doubts(platform)
+        _tell_doubts(platform, [each.name for each in of_sources(declarations.sources) if each in remembered])
     tables = platform.tables
     namespace = settings.namespace
     staging = [staging_key(source, namespace) for source in sorted(platform.sources)]
@@ -143,8 +143,11 @@ def build_defs(
     return dg.Definitions.merge(core, of_components, *others)
 
 
-def _tell_doubts(platform: Platform) -> None:
+def _tell_doubts(platform: Platform, loaded: Collection[str]) -> None:
     """Warn of what a declaration seems to get wrong, by the others and by files; `dg check defs` shows it.
+
+    What a few records lack others may have. So only of sources that nobody has loaded yet as they are declared now the
+    files are looked at; of others a refresh and the checks tell, by all that was `loaded`.
 
     It is no error: tomorrow's file may have the column, and until then the others load. An object store is not asked
     each time that definitions are loaded; what is wrong there is told by a refresh and the checks.
@@ -155,6 +158,6 @@ def _tell_doubts(platform: Platform) -> None:
     if not isinstance(landing, Path):
         return
     for name, source in platform.sources.items():
-        if platform.is_declared(name):
+        if platform.is_declared(name) and name not in loaded:
             for doubt in peek(source, landing):
                 logger.warning("Source %s: %s", name, doubt)
