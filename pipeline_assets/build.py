@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from pipeline_assets.checks.grouping import grouped
 from pipeline_assets.checks.identifiers import events_have_sessions
 from pipeline_assets.checks.tables import table_checks
 from pipeline_assets.component_tree.loading import ReadDeclarations, declared
-from pipeline_assets.declarations.analyses import Analysis, TableAnalysis
+from pipeline_assets.declarations.analyses import Analyses, Analysis, TableAnalysis
 from pipeline_assets.io_managers.lake import LakeIOManager
 from pipeline_assets.io_managers.marts import MartsIOManager
 from pipeline_assets.jobs import build_job, load_job
@@ -36,15 +36,16 @@ from pipeline_assets.sources.raw_columns import in_words
 from pipeline_assets.staging.looking import peek
 from pipeline_assets.staging.scratch import spill_folder
 from pipeline_assets.storage.opening import open_store
+from pipeline_assets.storage.patience import GLANCE, waiting
 from pipeline_assets.storage_urls import parse_place
-from pipeline_assets.undeclared import of_sources, read_copy
+from pipeline_assets.undeclared import Declaration, declarations, read_copy
 
 logger = logging.getLogger(__name__)
 
 
 def build_platform(settings: Settings) -> Platform:
     """The deployment with all sources and analyses that are declared for it, or were as far as the lake tells."""
-    return Platform(settings, *declared(settings), read_copy(open_store(settings.lake_url, hasty=True)))
+    return Platform(settings, *declared(settings), _remembered(settings))
 
 
 def build_defs(
@@ -77,9 +78,9 @@ def build_defs(
     settings = settings or (platform.settings if platform else Settings.from_environment())
     declarations = ReadDeclarations(settings, defs_module).require()
     if platform is None:
-        remembered = read_copy(open_store(settings.lake_url, hasty=True))
+        remembered = _remembered(settings)
         platform = Platform(settings, declarations.sources, declarations.analyses, remembered)
-        _tell_doubts(platform, [each.name for each in of_sources(declarations.sources) if each in remembered])
+        _tell_doubts(platform, remembered)
     tables = platform.tables
     namespace = settings.namespace
     staging = [staging_key(source, namespace) for source in sorted(platform.sources)]
@@ -143,21 +144,29 @@ def build_defs(
     return dg.Definitions.merge(core, of_components, *others)
 
 
-def _tell_doubts(platform: Platform, loaded: Collection[str]) -> None:
-    """Warn of what a declaration seems to get wrong, by the others and by files; `dg check defs` shows it.
+def _remembered(settings: Settings) -> list[Declaration]:
+    """What was last declared, as far as the lake tells at once."""
+    with waiting(GLANCE):
+        return read_copy(open_store(settings.lake_url))
 
-    What a few records lack others may have. So only of sources that nobody has loaded yet as they are declared now the
-    files are looked at; of others a refresh and the checks tell, by all that was `loaded`.
+
+def _tell_doubts(platform: Platform, remembered: Sequence[Declaration]) -> None:
+    """Warn of what a declaration seems to get wrong, by the others and by files; `dg check defs` shows it.
 
     It is no error: tomorrow's file may have the column, and until then the others load. An object store is not asked
     each time that definitions are loaded; what is wrong there is told by a refresh and the checks.
+
+    Args:
+        platform: the deployment.
+        remembered: what runs have seen declared.
     """
     for analysis, names in unknown_properties(platform.analyses, [*platform.sources.values()]).items():
         logger.warning("Analysis %s: no source has the property %s", analysis, in_words(names))
     landing = parse_place(platform.settings.landing_url)
     if not isinstance(landing, Path):
         return
-    for name, source in platform.sources.items():
-        if platform.is_declared(name) and name not in loaded:
-            for doubt in peek(source, landing):
-                logger.warning("Source %s: %s", name, doubt)
+    of_runs = {each.key: each for each in remembered}
+    for now in declarations(platform.sources.values(), Analyses()):
+        if platform.is_declared(now.name):
+            for doubt in peek(platform.sources[now.name], landing, is_loaded=of_runs.get(now.key) == now):
+                logger.warning("Source %s: %s", now.name, doubt)

@@ -22,6 +22,8 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import sqlalchemy as sa
+
+# Old rows are chosen by queries over its tables: the public way deletes whole runs, and asks for them one by one.
 from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable, SqlEventLogStorageTable
 from dagster._core.storage.runs.schema import RunsTable
 

@@ -113,14 +113,9 @@ def _unusable(declaration: Declaration, why: str) -> str:
     )
 
 
-def of_sources(sources: Iterable[Source]) -> list[Declaration]:
-    """Sources as they are declared, in their order."""
-    return [Declaration(SOURCE, source.name, _of_source(source)) for source in sources]
-
-
 def declarations(sources: Iterable[Source], analyses: Analyses) -> list[Declaration]:
     """Everything that is declared, in a fixed order."""
-    found = of_sources(sources)
+    found = [Declaration(SOURCE, source.name, _of_source(source)) for source in sources]
     found += [
         Declaration(type(each).__name__, each.name, each.model_dump(mode="json", exclude_defaults=True))
         for each in analyses.all

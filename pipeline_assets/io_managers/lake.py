@@ -39,7 +39,7 @@ class LakeIOManager(dg.IOManager):
         """Publish what was built.
 
         Raises:
-            OvertakenError: another run has claimed one of the days since; nothing was published.
+            OvertakenError: one of the days was claimed again since; nothing was published.
             TookTooLongError: files that were read or written may be gone; nothing was published.
         """
         if not isinstance(obj, Built):
@@ -49,7 +49,8 @@ class LakeIOManager(dg.IOManager):
             )
         record_only(context, obj.days)
         with self._platform.engine.begin() as connection:
-            confirmed = confirmation(self._platform.tables[obj.table], obj.days, obj.run_id)
+            timezone = self._platform.settings.timezone
+            confirmed = confirmation(self._platform.tables[obj.table], obj.days, obj.claim_id, timezone=timezone)
             require_all(obj.table, obj.days, list(connection.execute(confirmed).scalars()))
             exchange(connection, obj.table, obj.days, obj.files, obj.run_id)
             book_counts(connection, obj.counts)
