@@ -17,7 +17,7 @@ from pipeline_assets.ledger.counting import booked_fingerprints, source_fingerpr
 from pipeline_assets.ledger.files import Load
 from pipeline_assets.ledger.full_looks import views_part
 from pipeline_assets.ledger.summary import summarise
-from pipeline_assets.metadata import column_schema, observed_day
+from pipeline_assets.metadata import column_schema, described, observed_day
 from pipeline_assets.platform import Platform
 from pipeline_assets.progress import Progress
 from pipeline_assets.resources import with_resources_of
@@ -50,9 +50,12 @@ def staging_assets(source: Source, settings: Settings, *, declared: bool = True)
         key=staging_key(source.name, settings.namespace),
         group_name=settings.namespace.named("staging"),
         kinds={"duckdb", "parquet"},
-        description=f"{undeclared}Rows of the {source.format} files `{source.path}` in landing, per file and event "
-        "day. Each content is loaded exactly once; lines that cannot be loaded are in "
-        f"`{settings.namespace.ledger}.quarantine`.",
+        description=described(
+            f"{undeclared}Rows of the {source.format} files `{source.path}` in landing, per file and event day. Each "
+            "content is loaded exactly once; lines that cannot be loaded are in "
+            f"`{settings.namespace.ledger}.quarantine`.",
+            source,
+        ),
         metadata={"dagster/column_schema": column_schema(StagedEvents)},
         code_version=declaration_version_of(source, settings.timezone, settings.first_day, settings.max_record_bytes),
         freshness_policy=_freshness_policy(source),
