@@ -409,16 +409,21 @@ def _counts(load: Load) -> dict[str, Any]:
 def _loaded(connection: sa.Connection, source: str, contents_: Iterable[str]) -> dict[str, dict[str, Any]]:
     """The counts of those of some contents that were read and whose staged rows are all there, by content."""
     f, s = files.c, staged.c
+    wanted = sa.select(sa.func.unnest(_texts(set(contents_))).label("content")).subquery()
+    names = ("content", "rules", "lines", "landed", "quarantined", "blank", "error")
+    # The bookings of a content all say the same.
+    booked = (
+        sa.select(*(f[name] for name in names))
+        .where(f.source == source, f.content == wanted.c.content)
+        .limit(1)
+        .lateral()
+    )
     there = (
         sa.select(sa.func.coalesce(sa.func.sum(s.rows), 0))
-        .where(s.source == f.source, s.content == f.content)
+        .where(s.source == source, s.content == booked.c.content)
         .scalar_subquery()
     )
-    query = (
-        sa.select(f.content, f.rules, f.lines, f.landed, f.quarantined, f.blank, f.error)
-        .distinct()
-        .where(f.source == source, f.content == _any(contents_), f.landed == there)
-    )
+    query = sa.select(*booked.c).select_from(wanted.join(booked, sa.true())).where(booked.c.landed == there)
     rows = (dict(row) for row in connection.execute(query).mappings())
     return {row.pop("content"): row for row in rows}
 
@@ -485,20 +490,18 @@ def _point(
     )
     touched = before | {each.content for each in bookings}
     candidates = (f.source == source, f.content == _any(touched), f.newest)
-    connection.execute(
-        sa.update(files).where(*candidates).values(state=sa.case((f.error.is_not(None), "unreadable"), else_="repeat"))
-    )
     first = (
         sa.select(f.content, sa.func.min(f.path).label("path"))
         .where(*candidates, f.error.is_(None))
         .group_by(f.content)
         .subquery()
     )
-    connection.execute(
-        sa.update(files)
-        .where(f.source == source, f.content == first.c.content, f.path == first.c.path)
-        .values(state="active")
-    )
+    is_first = sa.exists().where(first.c.content == f.content, first.c.path == f.path)
+    passive = sa.case((f.error.is_not(None), "unreadable"), else_="repeat")
+    # Of a content, such as that of empty files, there may be a hundred thousand paths: only what changes is written.
+    # First who ceases to count, for of a content one does.
+    for which, state in ((~is_first, passive), (is_first, "active")):
+        connection.execute(sa.update(files).where(*candidates, which, f.state != state).values(state=state))
     counted = sa.select(f.content).where(f.source == source, f.content == _any(touched), f.state == "active")
     return _remove_staged(connection, source, touched - set(connection.execute(counted).scalars()))
 
