@@ -12,7 +12,7 @@ from dagster_duckdb import DuckDBResource
 from pipeline_assets.analyses.unknown_names import unknown_properties
 from pipeline_assets.asset_keys import staging_key, table_key
 from pipeline_assets.assets.staging import staged_days_asset, staging_assets
-from pipeline_assets.assets.tables import table_asset
+from pipeline_assets.assets.tables import revisions_asset, table_asset
 from pipeline_assets.checks.events import account_checks
 from pipeline_assets.checks.grouping import grouped
 from pipeline_assets.checks.identifiers import events_have_sessions
@@ -36,6 +36,7 @@ from pipeline_assets.sources.raw_columns import in_words
 from pipeline_assets.staging.looking import peek
 from pipeline_assets.staging.scratch import spill_folder
 from pipeline_assets.storage.opening import open_store
+from pipeline_assets.storage.patience import GLANCE, waiting
 from pipeline_assets.storage_urls import parse_place
 from pipeline_assets.undeclared import Declaration, declarations, read_copy
 
@@ -44,7 +45,7 @@ logger = logging.getLogger(__name__)
 
 def build_platform(settings: Settings) -> Platform:
     """The deployment with all sources and analyses that are declared for it, or were as far as the lake tells."""
-    return Platform(settings, *declared(settings), read_copy(open_store(settings.lake_url, hasty=True)))
+    return Platform(settings, *declared(settings), _remembered(settings))
 
 
 def build_defs(
@@ -77,7 +78,7 @@ def build_defs(
     settings = settings or (platform.settings if platform else Settings.from_environment())
     declarations = ReadDeclarations(settings, defs_module).require()
     if platform is None:
-        remembered = read_copy(open_store(settings.lake_url, hasty=True))
+        remembered = _remembered(settings)
         platform = Platform(settings, declarations.sources, declarations.analyses, remembered)
         _tell_doubts(platform, remembered)
     tables = platform.tables
@@ -97,7 +98,8 @@ def build_defs(
             warnings.simplefilter("ignore", dg.BetaWarning)
             asset = table_asset(tables[name], settings, tables=tables, made_of=made_of, days=days)
         of_table = [check for check in checks if check.spec.asset_key == table_key(name)]
-        return dg.Definitions(assets=[asset], asset_checks=grouped(of_table, namespace))
+        said = [] if tables[name].revisions is None else [revisions_asset(tables[name], settings, days)]
+        return dg.Definitions(assets=[asset, *said], asset_checks=grouped(of_table, namespace))
 
     def source(name: str) -> dg.Definitions:
         built.add(staging_key(name, namespace))
@@ -140,6 +142,12 @@ def build_defs(
         resources={resource_key(name, namespace): resource for name, resource in resources.items()},
     )
     return dg.Definitions.merge(core, of_components, *others)
+
+
+def _remembered(settings: Settings) -> list[Declaration]:
+    """What was last declared, as far as the lake tells at once."""
+    with waiting(GLANCE):
+        return read_copy(open_store(settings.lake_url))
 
 
 def _tell_doubts(platform: Platform, remembered: Sequence[Declaration]) -> None:

@@ -51,6 +51,8 @@ def print_report(platform: "Platform", report: "RefreshReport") -> None:
 
     if report.idle:
         console.print("Nothing to do: no file is pending and every day is built from what is there.")
+    for lost in report.lost_marts:
+        errors.print(f"[yellow]{escaped(lost)}[/yellow]")
     for built in report.builds:
         console.print(f"Built {built}: {counted(len(built.tables), 'table')} ({_were(len(built.days), 'day')} stale).")
     if report.loads:
@@ -283,7 +285,10 @@ def print_status(platform: "Platform", *, leftovers: bool = True) -> None:
     _print_silent(platform, summaries, silent)
     _print_identifiers(platform)
     _print_hints(hints(platform, since=platform.builds.now() - DRIFT))
-    stale = platform.staleness().tables
+    staleness = platform.staleness()
+    for lost in platform.lost_marts(staleness):
+        console.print(f"[yellow]{escaped(lost)}[/yellow]")
+    stale = staleness.tables
     table = Table("table", title="Tables", title_justify="left")
     for heading in ("days built", "first day", "last day", "stale days"):
         table.add_column(heading, justify="right")
