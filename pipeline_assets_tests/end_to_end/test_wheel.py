@@ -67,6 +67,10 @@ print(pipeline_assets.Settings.from_environment().project_dir)
     assert (package / "py.typed").exists()
     assert (package / "dagster.yaml").read_bytes() == (PROJECT_ROOT / "dagster.yaml").read_bytes()
     assert project == str(tmp_path)
+    for page in ("README.md", "docs/sources.md", "docs/model/channels.md"):
+        assert (package / page).read_bytes() == (PROJECT_ROOT / page).read_bytes()
+    helped = run(installed / "bin" / "pipeline-assets", "--help", cwd=tmp_path, COLUMNS="1000")
+    assert f"README.md and docs are in {package}" in helped.stdout
 
 
 @pytest.mark.parametrize("arguments", [["refresh"], ["status"], ["stop"]], ids=lambda arguments: arguments[0])
