@@ -15,7 +15,7 @@ import typer.testing
 
 from pipeline_assets.cli import app
 from pipeline_assets.postgres import connect
-from pipeline_assets_tests.end_to_end.deployment import BACKBONE_TABLES, CLICKS, FIRST_DAY
+from pipeline_assets_tests.end_to_end.deployment import BACKBONE_TABLES, CLICKS, FIRST_DAY, without_progress
 from pipeline_assets_tests.end_to_end.test_files import click
 
 Run = Callable[..., tuple[int, str, str]]
@@ -53,8 +53,7 @@ def run(tmp_path: Path, postgres_url: str, landing: Path, declaration: Path, mon
     def invoke(*arguments: str) -> tuple[int, str, str]:
         result = runner.invoke(app, list(arguments))
         assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-        # On a busy machine even little work takes long enough to be told of.
-        return result.exit_code, result.stdout, re.sub(r".* \(\d+ s so far\)\n", "", result.stderr)
+        return result.exit_code, result.stdout, without_progress(result.stderr)
 
     return invoke
 
