@@ -10,7 +10,7 @@ import dagster as dg
 from dagster_duckdb import DuckDBResource
 
 from pipeline_assets.asset_keys import staging_key, table_key
-from pipeline_assets.assets.staging import staged_days_asset, staging_assets
+from pipeline_assets.assets.staging import staging_assets
 from pipeline_assets.assets.tables import table_asset
 from pipeline_assets.checks.events import account_checks
 from pipeline_assets.checks.grouping import grouped
@@ -21,6 +21,7 @@ from pipeline_assets.declarations.analyses import Analysis
 from pipeline_assets.io_managers.lake import LakeIOManager
 from pipeline_assets.io_managers.marts import MartsIOManager
 from pipeline_assets.jobs import build_job, load_job
+from pipeline_assets.observing import staged_days_asset
 from pipeline_assets.partitions import daily_partitions
 from pipeline_assets.platform import Platform
 from pipeline_assets.progress import LoggedProgress
