@@ -66,7 +66,7 @@ def new_files(
     if not ready:
         due = platform.due_for_compaction(QUIET)
         ready += [day.source for day in due]
-        asked_for += [(day.source, day.day) for day in due]
+        asked_for += due
     if not ready:
         told = f" {len(refused)} cannot be read: {refused[0].name} {refused[0].reason}." if refused else ""
         return dg.SkipReason(("Files are still being written." if waiting else "No file is pending.") + told)
