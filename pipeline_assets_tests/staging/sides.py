@@ -106,11 +106,14 @@ class Side:
 
     def deliver(self, files: Mapping[str, int]) -> None:
         for path, number in files.items():
-            target = self.settings.landing_dir / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            made = content(self.source.format, number)
-            if not target.exists() or target.read_bytes() != made:
-                target.write_bytes(made)
+            self.write(path, content(self.source.format, number))
+
+    def write(self, path: str, made: bytes) -> None:
+        """Write a file into landing, unless it is there already."""
+        target = self.settings.landing_dir / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if not target.exists() or target.read_bytes() != made:
+            target.write_bytes(made)
 
     def pending(self) -> list[LandingFile]:
         version = SourceLoader(self.source, self.settings, self.ledger, self.database).declaration_version

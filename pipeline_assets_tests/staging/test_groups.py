@@ -1,11 +1,15 @@
 """Files that are loaded in groups are accounted for as if each had been loaded by itself."""
 
+import dataclasses
+import gzip
 import itertools
 import multiprocessing
 import os
 import random
+import secrets
 import shutil
 import signal
+import threading
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -20,6 +24,7 @@ from hypothesis import strategies as st
 
 from pipeline_assets.lake import Lake
 from pipeline_assets.ledger.files import FileLedger
+from pipeline_assets.ledger.summary import summarise
 from pipeline_assets.postgres import sqlalchemy_url
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.declaration import Source
@@ -27,7 +32,8 @@ from pipeline_assets.staging import loading, writing
 from pipeline_assets.staging.landing import LandingFile
 from pipeline_assets.staging.walking import scan
 from pipeline_assets.staging.writing import Group, Member, Writer
-from pipeline_assets_tests.staging.sides import KINDS, PATHS, UNREADABLE, Side, Sides
+from pipeline_assets_tests.formats.landed import declare
+from pipeline_assets_tests.staging.sides import KINDS, MAPPED, PATHS, UNREADABLE, Side, Sides, jsonl
 
 
 class Changing(Writer):
@@ -139,6 +145,111 @@ def test_many_small_files_are_few_files_of_the_lake(sides: Sides) -> None:
     assert side.load().landed == 180
     assert len({each.file.name for each in side.staged()}) == 2
     side.check_lists()
+
+
+def cut_off(number: int) -> bytes:
+    return gzip.compress(jsonl(number) * 1000, mtime=0)[:-20]
+
+
+MIXES: dict[str, list[bytes]] = {
+    "lines that are none": [b"{\n" * number for number in range(1, 7)],
+    "files that cannot be read": [cut_off(number) for number in range(1, 7)],
+    "nothing in any file": [b""] * 6,
+    "only blank lines": [b"\n" * number for number in range(6)],
+    "the same in every file": [jsonl(3)] * 6,
+    "the same twice among others": [jsonl(number) for number in (3, 5, 3, 7, 5, 6)],
+    "no file with a row but one": [b"", b"\n", b"{\n", cut_off(1), jsonl(3), b""],
+}
+
+
+@pytest.mark.parametrize("of_group", [2, 500])
+@pytest.mark.parametrize("mix", MIXES.values(), ids=MIXES)
+def test_files_that_have_little_are_accounted_for_in_groups_as_alone(
+    sides: Sides, mix: list[bytes], of_group: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loading, "_GROUP_FILES", of_group)
+    grouped, alone = sides("jsonl")
+    for side in (grouped, alone):
+        for path, made in zip(PATHS, mix, strict=True):
+            side.write(path, made)
+    summary = grouped.load()
+    assert summary.count("failed") == summary.count("busy") == 0
+    for file in alone.pending():
+        alone.load([file])
+    assert grouped.account() == alone.account()
+    assert grouped.rows() == alone.rows()
+    for side in (grouped, alone):
+        side.check_lists()
+        assert side.pending() == []
+
+
+def test_a_content_that_two_groups_load_at_once_counts_once(sides: Sides, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loading, "_GROUP_FILES", 2)
+    grouped, alone = sides("jsonl")
+    files = dict(zip(PATHS, (3, 6, 3, 7), strict=False))
+    for side in (grouped, alone):
+        side.deliver(files)
+    # Both ask what is known before either books.
+    both = threading.Barrier(2, timeout=60)
+    known = FileLedger.known
+
+    def at_once(*arguments: Any) -> set[str]:
+        found = known(*arguments)
+        both.wait()
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FileLedger, "known", at_once)
+        assert grouped.load().count("loaded") == len(files)
+    for file in alone.pending():
+        alone.load([file])
+    assert grouped.account() == alone.account()
+    assert grouped.rows() == alone.rows()
+    grouped.check_lists()
+    assert grouped.pending() == []
+
+
+@pytest.mark.parametrize("memory", ["1GB", pytest.param("150MB", marks=pytest.mark.exhaustive)])
+def test_a_small_file_that_holds_very_much_costs_no_other_of_its_group(sides: Sides, memory: str) -> None:
+    side, _ = sides("jsonl")
+    side.database.execute(f"set memory_limit = '{memory}'")
+    row = '{{"name": "{}", "time": "2024-03-01T10:00:00Z", "visitor": "v"}}\n'
+    # 30 MB each: as one record, and as more records than a group takes.
+    bombs = {"s/100": row.format("x" * (30 << 20)), "s/200": row.format("bomb") * 480_000}
+    for path, text in bombs.items():
+        side.write(path, gzip.compress(text.encode(), 1))
+    small = [f"s/{number:03}" for number in range(500) if f"s/{number:03}" not in bombs]
+    for number, path in enumerate(small):
+        side.write(path, (row.format(f"n{number}") * 2).encode())
+    assert max(file.size for file in side.pending()) < 8 << 20
+    outcomes = {outcome.name: outcome for outcome in side.load().outcomes}
+    assert {outcomes[path].result for path in small} == {"loaded"}
+    assert {outcomes[path].result for path in bombs} <= {"loaded", "failed"}
+    landed = {path: outcome.load.landed for path, outcome in outcomes.items() if outcome.load}
+    expected = dict.fromkeys(small, 2) | {"s/100": 1, "s/200": 480_000}
+    assert landed == {path: expected[path] for path in landed}
+    side.check_lists()
+    side.database.execute("set memory_limit = '4GB'")
+    side.load()
+    assert side.pending() == []
+    assert sum(each.rows for each in side.staged()) == sum(expected.values())
+    side.check_lists()
+
+
+def test_a_csv_with_a_very_long_column_and_a_rule_with_a_long_name_is_accounted_for(sides: Sides) -> None:
+    side, _ = sides("csv")
+    # Of random letters, for PostgreSQL compresses what it can.
+    column, rule = "c" + secrets.token_hex(5000), "r" + secrets.token_hex(5000)
+    mapping = MAPPED | {"country": f'"{column}"'}
+    source = declare("csv", path="s/*", mapping=mapping, rules={rule: "country is null"})
+    long = dataclasses.replace(side, source=source)
+    long.write("s/a", f"name,time,visitor,{column}\nn,2024-03-01T10:00:00Z,v,DE\nn,2024-03-01T10:00:00Z,v,\n".encode())
+    (outcome,) = long.load().outcomes
+    assert (outcome.result, outcome.quarantined) == ("loaded", 1)
+    assert long.ledger.recount(source.name)
+    ((reason, lines),) = summarise(long.engine, source.name).reasons.items()
+    assert (reason[:300], lines) == (f"rule:{rule}"[:300], 1)
+    long.check_lists()
 
 
 def test_a_file_that_makes_the_query_of_its_group_fail_costs_no_other(
