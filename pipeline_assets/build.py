@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 from dagster_duckdb import DuckDBResource
 
+from pipeline_assets.analyses.unknown_names import unknown_properties
 from pipeline_assets.asset_keys import staging_key, table_key
 from pipeline_assets.assets.staging import staging_assets
 from pipeline_assets.assets.tables import table_asset
@@ -16,8 +17,8 @@ from pipeline_assets.checks.events import account_checks
 from pipeline_assets.checks.grouping import grouped
 from pipeline_assets.checks.identifiers import events_have_sessions
 from pipeline_assets.checks.tables import table_checks
-from pipeline_assets.components.loading import ReadDeclarations, declared
-from pipeline_assets.declarations.analyses import Analysis
+from pipeline_assets.component_tree.loading import ReadDeclarations, declared
+from pipeline_assets.declarations.analyses import Analysis, TableAnalysis
 from pipeline_assets.io_managers.lake import LakeIOManager
 from pipeline_assets.io_managers.marts import MartsIOManager
 from pipeline_assets.jobs import build_job, load_job
@@ -32,6 +33,7 @@ from pipeline_assets.sensors.old_runs import old_runs
 from pipeline_assets.sensors.stale_days import stale_days
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.declaration import Source
+from pipeline_assets.sources.raw_columns import in_words
 from pipeline_assets.staging.looking import peek
 from pipeline_assets.staging.scratch import spill_folder
 from pipeline_assets.storage.opening import open_store
@@ -106,8 +108,8 @@ def build_defs(
         if isinstance(declared, Source):
             return source(declared.name) if declared.name in platform.sources else dg.Definitions()
         # What is no table of its own is part of others; and a deployment need not make all tables.
-        has_table = any(declared.name == each.name for each in platform.analyses.tables)
-        return table(declared.name) if has_table and declared.name in tables else dg.Definitions()
+        has_table = isinstance(declared, TableAnalysis) and declared.name in tables
+        return table(declared.name) if has_table else dg.Definitions()
 
     of_components = declarations.definitions(component)
     others = [table(name) for name in tables if table_key(name, namespace) not in built]
@@ -142,11 +144,13 @@ def build_defs(
 
 
 def _tell_doubts(platform: Platform) -> None:
-    """Warn of what a declaration seems to get wrong, by the files that are there: `dg check defs` shows it.
+    """Warn of what a declaration seems to get wrong, by the others and by files; `dg check defs` shows it.
 
     It is no error: tomorrow's file may have the column, and until then the others load. An object store is not asked
     each time that definitions are loaded; what is wrong there is told by a refresh and the checks.
     """
+    for analysis, names in unknown_properties(platform.analyses, [*platform.sources.values()]).items():
+        logger.warning("Analysis %s: no source has the property %s", analysis, in_words(names))
     landing = parse_place(platform.settings.landing_url)
     if not isinstance(landing, Path):
         return

@@ -5,6 +5,7 @@ Nothing of it stops anything. No Dagster here; the checks that say the same in t
 
 from datetime import datetime, timedelta
 
+from pipeline_assets.analyses.unknown_names import unknown_properties
 from pipeline_assets.platform import Platform
 from pipeline_assets.sources.raw_columns import in_words
 
@@ -34,4 +35,6 @@ def hints(platform: Platform, *, since: datetime) -> list[str]:
         found.append(f"No source takes {unclaimed.count} files in landing: {named}.")
     for table, names in platform.unknown_event_names().items():
         found.append(f"{table}: no event is called {in_words(names)}")
+    for analysis, names in unknown_properties(platform.analyses, [*platform.sources.values()]).items():
+        found.append(f"{analysis}: no source has the property {in_words(names)}")
     return found

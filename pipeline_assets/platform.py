@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from duckdb import Error as DuckDBError
 from sqlalchemy.exc import SQLAlchemyError
 
-from pipeline_assets.analyses.event_names import UnknownName, never_occurred
+from pipeline_assets.analyses.unknown_names import UnknownName, never_occurred
 from pipeline_assets.declarations.analyses import Analyses
 from pipeline_assets.declarations.problems import DeclarationError
 from pipeline_assets.identity import deployment_engine
@@ -34,7 +34,7 @@ from pipeline_assets.leftovers import Leftover, built_tables, mark_tables, remov
 from pipeline_assets.locks import turn
 from pipeline_assets.planning import STAGING, UNPARTITIONED, Staleness
 from pipeline_assets.postgres import PostgresError, server_url
-from pipeline_assets.registry import Tables, collect
+from pipeline_assets.registry import TableSpecs, collect
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.sources.mapping import declaration_version_of
@@ -61,8 +61,8 @@ _FEW_STAGED_FILES = 5000
 # Views over everything take a minute or two.
 _VIEWS_LIMIT_SECONDS = 10 * 60
 
-TROUBLE = (OSError, StoreError, SQLAlchemyError, WaitedTooLong)
-"""What goes wrong with the lake, a disk or the ledger."""
+# What goes wrong with the lake, a disk or the ledger.
+_TROUBLE = (OSError, StoreError, SQLAlchemyError, WaitedTooLong)
 
 
 class OutdatedError(DeclarationError):
@@ -119,7 +119,7 @@ class Platform:
         return FileLedger(self.engine)
 
     @cached_property
-    def tables(self) -> Tables:
+    def tables(self) -> TableSpecs:
         """Every table, and how it is made."""
         frozen = [each.name for each in self.undeclared if not each.counts]
         return collect(
@@ -411,7 +411,7 @@ class Platform:
         scratch = self.settings.scratch_dir
         try:
             replaced = compact(source, self.lake, self.files, scratch, read_again=self.make_again, run_id=run_id)
-        except TROUBLE as error:
+        except _TROUBLE as error:
             replaced = 0
             logger.warning("Staged files could not be compacted (%s); that is tried again.", type(error).__name__)
         if not (replaced or has_changed):
@@ -421,7 +421,7 @@ class Platform:
             self.full_looks.done(views)
         try:
             self.sweep()
-        except TROUBLE as error:
+        except _TROUBLE as error:
             logger.warning("The lake could not be swept (%s); that is tried again.", type(error).__name__)
 
     def write_views(self) -> bool:
@@ -436,7 +436,7 @@ class Platform:
             # One after the other, each with what counts when its turn comes: the newest views are written last.
             with turn(self.postgres_url, f"{self.settings.namespace.ledger}/views", what, limit=_VIEWS_LIMIT_SECONDS):
                 write_views(self.lake.store, self.staged_files(date.min, date.max))
-        except (*TROUBLE, PostgresError, DuckDBError) as error:
+        except (*_TROUBLE, PostgresError, DuckDBError) as error:
             logger.warning("The views of staged rows could not be renewed (%s).", type(error).__name__)
             return False
         return True

@@ -2,21 +2,17 @@
 
 Whatever needs to know a table asks here. Two kinds of tables read more than the days around their own. Those without
 partitions (who is whom, users, orders, retention) read all days, but only of summaries that are small whatever happens
-on a day; and where their rows fall into groups (`IncrementalKey`), only the groups that are or were there on the days
-that changed are made again. What a daily table needs of them it reads as far as it is about the day, so that only the
-days for which that changes are built again.
+on a day; and where they have an `IncrementalKey`, only the keys that are or were there on the days that
+changed are made again. What a daily table needs of them it reads as far as it is about the day, so that only the days
+for which that changes are built again.
 """
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from graphlib import CycleError, TopologicalSorter
 
-from pipeline_assets.analyses.attribution import attribution
-from pipeline_assets.analyses.funnel import funnel
-from pipeline_assets.analyses.own import own_table
-from pipeline_assets.analyses.paths import paths
-from pipeline_assets.analyses.retention import retention
-from pipeline_assets.declarations.analyses import Attribution, Funnel, Paths, Retention, Table
+from pipeline_assets.analyses.kinds import KINDS
+from pipeline_assets.declarations.analyses import TableAnalysis
 from pipeline_assets.declarations.problems import DeclarationError, suggestion
 from pipeline_assets.planning import STAGING
 from pipeline_assets.settings import SettingsError
@@ -24,11 +20,11 @@ from pipeline_assets.tables.declarations import Declarations
 from pipeline_assets.tables.fixed import fixed_tables, made
 from pipeline_assets.tables.spec import TableSpec
 
-Tables = Mapping[str, TableSpec]
+TableSpecs = Mapping[str, TableSpec]
 """The tables of a deployment by name, those first that others read."""
 
 
-def collect(declared: Declarations, *, only: Collection[str] = (), frozen: Collection[str] = ()) -> Tables:
+def collect(declared: Declarations, *, only: Collection[str] = (), frozen: Collection[str] = ()) -> TableSpecs:
     """The tables of a deployment.
 
     Args:
@@ -43,7 +39,7 @@ def collect(declared: Declarations, *, only: Collection[str] = (), frozen: Colle
     fixed = (made(maker, declared) for maker in fixed_tables().values())
     specs = in_order(
         replace(spec, timezone=declared.timezone)
-        for spec in (*fixed, *(_of_analysis(each, declared) for each in declared.analyses.tables))
+        for spec in (*fixed, *(_of_analysis(each, declared) for each in declared.analyses.of(TableAnalysis)))
         if spec is not None
     )
     if not only:
@@ -86,15 +82,7 @@ def in_order(specs: Iterable[TableSpec]) -> dict[str, TableSpec]:
         ) from None
 
 
-def _of_analysis(analysis: Funnel | Retention | Paths | Attribution | Table, declared: Declarations) -> TableSpec:
-    match analysis:
-        case Funnel():
-            return funnel(analysis, declared)
-        case Retention():
-            return retention(analysis, declared)
-        case Paths():
-            return paths(analysis, declared)
-        case Attribution():
-            return attribution(analysis, declared)
-        case Table():
-            return own_table(analysis, declared)
+def _of_analysis(analysis: TableAnalysis, declared: Declarations) -> TableSpec:
+    table = KINDS[type(analysis).__name__].table
+    assert table is not None  # noqa: S101
+    return table(analysis, declared)

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline_assets.analyses.checking import KINDS
+from pipeline_assets.analyses.kinds import KINDS
 from pipeline_assets.analyses.loading import load_analyses
-from pipeline_assets.declarations.analyses import Analyses
+from pipeline_assets.declarations.analyses import Analyses, Conversion, Currencies
 from pipeline_assets.declarations.problems import DeclarationError
 from pipeline_assets.sources.declaration import FORMATS, Source
 from pipeline_assets.sources.loading import load_sources
@@ -100,7 +100,7 @@ def test_every_kind_of_analysis_that_is_written_down_counts_as_it_was(
     thawed = in_force([], Analyses(), written, thaw=True)
     assert (list(thawed.sources), thawed.analyses) == known
     counting = in_force([], Analyses(), written)
-    assert counting.analyses == Analyses(conversions=known[1].conversions, currencies=known[1].currencies)
+    assert counting.analyses == Analyses((*known[1].of(Conversion), *known[1].of(Currencies)))
     assert list(counting.undeclared) == written
 
 

@@ -157,7 +157,7 @@ def retire(
 
     Shows what would go and asks. Exit codes are those of `refresh`; 1 too where it was not confirmed.
     """
-    from pipeline_assets.components.loading import declared
+    from pipeline_assets.component_tree.loading import declared
     from pipeline_assets.dagster_storage import pipeline_instance
     from pipeline_assets.leftovers import LeftoverError
     from pipeline_assets.platform import Platform
@@ -276,7 +276,7 @@ def adopt(
     Stop everything that uses one of them first. No table in the lake counts any more, and refresh builds all of them
     again.
     """
-    from pipeline_assets.components.loading import declared
+    from pipeline_assets.component_tree.loading import declared
     from pipeline_assets.identity import adopt, found
     from pipeline_assets.platform import Platform
     from pipeline_assets.undeclared import write_copy

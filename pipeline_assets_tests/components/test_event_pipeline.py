@@ -13,8 +13,8 @@ import yaml
 from dagster.components.scaffold.scaffold import NoParams, get_scaffolder
 
 from pipeline_assets.build import build_defs
+from pipeline_assets.component_tree.loading import importable_as
 from pipeline_assets.components import EventPipeline, EventSource
-from pipeline_assets.components.loading import importable_as
 from pipeline_assets.declarations.problems import DeclarationError
 from pipeline_assets.settings import Settings
 from pipeline_assets_tests.analyses.declaring import CONVERSION, FUNNEL

@@ -80,8 +80,16 @@ def test_an_event_that_never_occurred_is_told_by_the_refresh_and_by_a_check(
     assert [each.check_name for each in report.failed_checks if not each.blocking] == ["events_occur"]
 
 
-def test_dg_check_defs_tells_what_the_files_in_landing_lack(clicks: Deployment, tmp_path: Path) -> None:
+def test_a_property_that_no_source_has_is_told_by_the_refresh(new_deployment: Callable[..., Deployment]) -> None:
+    deployment = new_deployment(tables=("funnel",))
+    deployment.declare("clicks", CLICKS)
+    deployment.declare("funnel", f"{FUNNEL}  properties: [clicks, clikcs]\n")
+    assert "funnel: no source has the property 'clikcs'; did you mean 'clicks'?" in deployment.refresh().hints
+
+
+def test_dg_check_defs_tells_what_the_files_in_landing_and_the_other_declarations_lack(clicks: Deployment) -> None:
     clicks.declare("clicks", MISSPELT)
+    clicks.declare("funnel", f"{FUNNEL}  properties: [clikcs]\n")
     clicks.deliver("clicks/a.jsonl", click(1))
     environment = {
         **os.environ,
@@ -97,4 +105,6 @@ def test_dg_check_defs_tells_what_the_files_in_landing_lack(clicks: Deployment, 
         check=False,
     )
     assert result.returncode == 0, result.stderr
-    assert "did you mean 'url'?" in result.stdout + result.stderr
+    told = result.stdout + result.stderr
+    assert "did you mean 'url'?" in told
+    assert "Analysis funnel: no source has the property 'clikcs'; did you mean 'clicks'?" in told

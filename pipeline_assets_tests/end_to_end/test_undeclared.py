@@ -13,7 +13,7 @@ from dagster import AssetCheckKey, AssetKey
 
 from pipeline_assets import leftovers as leftovers_module
 from pipeline_assets import retiring as retiring_module
-from pipeline_assets.components.loading import declared
+from pipeline_assets.component_tree.loading import declared
 from pipeline_assets.declarations.problems import DeclarationError
 from pipeline_assets.io_managers.lake import LakeIOManager
 from pipeline_assets.jobs import BUILD_JOB

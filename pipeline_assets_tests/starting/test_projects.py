@@ -12,7 +12,8 @@ import yaml
 
 from pipeline_assets.cli import app
 from pipeline_assets.code_location import code_location_name
-from pipeline_assets.components.loading import declared
+from pipeline_assets.component_tree.loading import declared
+from pipeline_assets.declarations.analyses import Funnel
 from pipeline_assets.settings import PROJECT_ROOT, Settings
 from pipeline_assets.staging.walking import scan
 from pipeline_assets.starting.guessing import Wishes
@@ -60,7 +61,7 @@ def test_a_project_is_begun_from_a_sample_and_its_declarations_can_be_loaded(run
     assert (settings.landing_dir / "clicks" / "clicks.jsonl").read_text() == CLICKS
     sources, analyses = declared(settings)
     assert [source.name for source in sources] == ["clicks"]
-    (funnel,) = analyses.funnels
+    (funnel,) = analyses.of(Funnel)
     assert [step.event for step in funnel.steps] == [("view",), ("buy",)]
 
 
