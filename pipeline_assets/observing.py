@@ -17,7 +17,7 @@ import dagster as dg
 from pipeline_assets.asset_keys import staged_days_key, staging_key
 from pipeline_assets.ledger.counting import fingerprints_of, staged_rows
 from pipeline_assets.locks import turn
-from pipeline_assets.metadata import column_schema
+from pipeline_assets.metadata import column_schema, observed_day
 from pipeline_assets.platform import Platform
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.staged_events import StagedEvents
@@ -25,10 +25,6 @@ from pipeline_assets.waiting import WaitedTooLong
 
 logger = logging.getLogger(__name__)
 
-NO_ROWS = "no rows"
-"""The version of a day of which nothing is staged any more."""
-DATA_VERSION = "dagster/data_version"
-"""The tag by which Dagster knows the data version of an observation."""
 # Days that are observed in one go, and seconds to wait for somebody else who does the same.
 _PORTION = 500
 _LIMIT_SECONDS = 60
@@ -72,8 +68,7 @@ def observe_days(platform: Platform, tell: Callable[[dg.AssetObservation], objec
                 versions = fingerprints_of(platform.engine, platform.sources, days)
                 rows = staged_rows(platform.engine, platform.sources, days)
                 for day in days:
-                    metadata, tags = {"rows": rows.get(day, 0)}, {DATA_VERSION: versions.get(day, NO_ROWS)}
-                    tell(dg.AssetObservation(key, metadata=metadata, partition=day.isoformat(), tags=tags))
+                    tell(observed_day(key, day, versions.get(day), rows=rows.get(day, 0)))
                 platform.files.observed(changed)
                 left = None if left is None else left - len(changed)
     except WaitedTooLong as error:

@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from pipeline_assets.assets.staging import _DATA_VERSION
+from pipeline_assets.metadata import DATA_VERSION
 from pipeline_assets.settings import PACKAGE_DIR
 
 PRIVATE = ("dagster._", "dagster_shared", "dagster_postgres.utils", "dagster.components.core")
@@ -142,7 +142,7 @@ def test_what_is_reached_into_is_there() -> None:
     step = import_module("dagster._core.execution.context.system").StepExecutionContext
     assert "_metadata_accumulator" in inspect.getsource(step)
     assert hasattr(dg.ComponentTree, "_get_filesystem_decl")
-    assert _get("dagster._core.definitions.data_version", "DATA_VERSION_TAG") == _DATA_VERSION
+    assert _get("dagster._core.definitions.data_version", "DATA_VERSION_TAG") == DATA_VERSION
     storage = import_module("dagster_postgres").DagsterPostgresStorage
     for name in ("_run_storage", "_event_log_storage", "_schedule_storage"):
         assert name in inspect.getsource(storage), name

@@ -14,13 +14,15 @@ import sqlalchemy as sa
 from pipeline_assets.asset_keys import staged_days_key
 from pipeline_assets.jobs import LOAD_JOB
 from pipeline_assets.ledger.counting import booked_fingerprints
-from pipeline_assets.observing import DATA_VERSION, NO_ROWS, observe_days
+from pipeline_assets.metadata import DATA_VERSION
+from pipeline_assets.observing import observe_days
 from pipeline_assets.sensors.stale_days import stale_days
 from pipeline_assets.staging.loading import SourceLoader
 from pipeline_assets_tests.end_to_end.deployment import CLICKS, QUIET, Deployment
 from pipeline_assets_tests.end_to_end.test_sensors import let_settle, on, tick
 from pipeline_assets_tests.end_to_end.test_undeclared import retire, undeclare
 
+NO_ROWS = "no rows"
 TAPS = CLICKS.replace("clicks/*", "taps/*")
 
 
