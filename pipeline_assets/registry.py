@@ -57,7 +57,8 @@ def in_order(specs: Iterable[TableSpec]) -> dict[str, TableSpec]:
     """The tables by name, those first that others read.
 
     Raises:
-        DeclarationError: two have one name, one reads what is no table, or tables read each other in a circle.
+        DeclarationError: two have one name, one reads what is no table or has no days for it, or tables read each other
+            in a circle.
     """
     named: dict[str, TableSpec] = {}
     for spec in specs:
@@ -70,6 +71,12 @@ def in_order(specs: Iterable[TableSpec]) -> dict[str, TableSpec]:
                 raise DeclarationError(
                     f"{spec.place}: the table '{spec.name}' reads '{each.table}', which this deployment does not make"
                     f"{suggestion(each.table, known)}"
+                )
+            if spec.is_daily and each.table != STAGING and not named[each.table].has_days:
+                raise DeclarationError(
+                    f"{spec.place}: the table '{spec.name}' has a partition_column and reads '{each.table}', which has "
+                    "neither that nor revisions, so that nobody could tell which days change with it. Read what "
+                    f"'{each.table}' is made of, give it revisions, or build '{spec.name}' as a whole"
                 )
     reads = {name: [each.table for each in spec.inputs if each.table != STAGING] for name, spec in named.items()}
     try:

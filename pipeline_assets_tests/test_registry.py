@@ -303,6 +303,10 @@ def test_tables_are_in_order_whatever_order_they_are_named_in() -> None:
             [made_of("a", "sesions"), made_of("sessions", STAGING)],
             r"'a' reads 'sesions', .*; did you mean 'sessions'\?",
         ),
+        (
+            [made_of("a", STAGING), made_of("b", "a", day="session_date")],
+            r"'b' has a partition_column and reads 'a', which has neither that nor revisions",
+        ),
         ([made_of("a", STAGING), made_of("a", STAGING)], r"a table 'a' is already made at .*sessions\.py:\d+"),
     ],
 )

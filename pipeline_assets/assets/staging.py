@@ -57,6 +57,7 @@ def staging_assets(source: Source, settings: Settings, *, declared: bool = True)
         with duckdb.get_connection() as connection:
             loader = platform.loader(source.name, connection, context.run.run_id)
             platform.look_for_lost()
+            platform.look_for_unclaimed()
             landing = platform.landing(source.name)
             pending = landing.files
             for told in (*landing.refused, *landing.doubtful):

@@ -39,6 +39,8 @@ def stale_days(
     # What a killed load has left to tell.
     observe_days(platform, context.instance.report_runless_asset_event, most=OBSERVED)
     staleness = platform.staleness()
+    for lost in platform.lost_marts(staleness):
+        context.log.warning(lost)
     todo = staleness.requests(farthest=farthest_days(context.instance))
     if not todo:
         return dg.SkipReason("Every day is built from what is there now.")

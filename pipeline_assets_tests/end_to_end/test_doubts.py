@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline_assets.build import build_defs
 from pipeline_assets.settings import PROJECT_ROOT
 from pipeline_assets_tests.end_to_end import deployment
 from pipeline_assets_tests.end_to_end.deployment import Deployment
@@ -44,6 +45,23 @@ def test_a_misspelt_column_is_told_by_the_refresh_and_by_a_check_until_it_is_men
     assert clicks.refreshed().hints == []
 
 
+def test_a_code_location_does_not_doubt_columns_of_a_declaration_that_was_loaded(
+    clicks: Deployment, caplog: pytest.LogCaptureFixture
+) -> None:
+    def doubts() -> int:
+        caplog.clear()
+        build_defs(clicks.settings)
+        return sum(record.name == "pipeline_assets.build" for record in caplog.records)
+
+    # Beyond what is looked at before a load, a record has the field: only a load can know that.
+    clicks.deliver("clicks/a.jsonl", "".join(click(n).replace('"url"', '"link"') for n in range(1, 1200)) + click(1200))
+    assert doubts() == 1
+    assert clicks.refreshed().hints == []
+    assert doubts() == 0
+    clicks.declare("clicks", MISSPELT)
+    assert doubts() == 1
+
+
 def test_a_change_of_the_raw_columns_is_told_once_with_the_file_where_it_began(
     clicks: Deployment,
 ) -> None:
@@ -62,10 +80,10 @@ def test_paths_that_match_nothing_and_files_that_nobody_takes_are_told(clicks: D
     clicks.deliver("clikcs/a.jsonl", click(1))
     assert clicks.refresh().hints == [
         "clicks: no file in landing matches 'clicks/*', and none has been loaded.",
-        "No source takes 1 files in landing: clikcs/a.jsonl.",
+        "No source takes 1 file in landing: clikcs/a.jsonl.",
     ]
     clicks.deliver("clicks/a.jsonl", click(1))
-    assert clicks.refresh().hints == ["No source takes 1 files in landing: clikcs/a.jsonl."]
+    assert clicks.refresh().hints == ["No source takes 1 file in landing: clikcs/a.jsonl."]
 
 
 def test_an_event_that_never_occurred_is_told_by_the_refresh_and_by_a_check(

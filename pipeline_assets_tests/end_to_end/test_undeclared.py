@@ -378,7 +378,7 @@ def test_only_what_is_no_longer_declared_can_be_retired(clicks: Deployment) -> N
     found = retiring(clicks).find("clicks")
     assert (found.noun, found.tables) == ("source", ())
     assert any("3 staged rows of 3 days" in count for count in found.counts)
-    assert any("1 quarantined lines" in count for count in found.counts)
+    assert any("1 quarantined line" in count for count in found.counts)
 
 
 # --- Analyses -----------------------------------------------------------------------------------------

@@ -223,6 +223,19 @@ def test_a_project_gets_another_source_whose_times_are_of_its_zone(run: Run) -> 
     assert everything(Path("shop")) == after
 
 
+def test_a_source_of_a_landing_bucket_is_declared_and_its_sample_left_to_be_delivered(run: Run) -> None:
+    run("shop")
+    with Path("shop/.env").open("a") as settings:
+        settings.write("PIPELINE_LANDING_URL=s3://shop-events/landing\n")
+    before = everything(Path("shop"))
+    code, out, _ = run("shop", "--sample", "../clicks.jsonl")
+    assert code == 0
+    assert "Deliver the sample, and what follows, below s3://shop-events/landing/clicks/" in out
+    assert everything(Path("shop")).keys() - before.keys() == {"shop/defs/clicks/defs.yaml"}
+    (source,), _ = declared(Settings.for_project(Path("shop"), {}))
+    assert source.path == "clicks/*.jsonl*"
+
+
 def test_somebody_else_s_dagster_project_is_told_how_it_gets_a_pipeline(run: Run) -> None:
     Path("acme").mkdir()
     Path("acme/pyproject.toml").write_text('[tool.dg]\ndirectory_type = "project"\n')

@@ -9,7 +9,7 @@ from alembic import op
 from pipeline_assets.ledger.schema import schema_of, text
 
 revision = "0014"
-down_revision = "0011"
+down_revision = "0013"
 
 # What earlier versions have left in small files, or in files whose rows do not count any more.
 _DAYS = """
