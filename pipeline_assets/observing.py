@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 # Days that are observed in one go, and seconds to wait for somebody else who does the same.
 _PORTION = 500
-_LIMIT_SECONDS = 60
+_LIMIT_SECONDS = 10
 
 
 def staged_days_asset(sources: Iterable[str], settings: Settings, days: dg.DailyPartitionsDefinition) -> dg.AssetSpec:

@@ -420,7 +420,8 @@ class Platform:
         if not (replaced or has_changed):
             return
         views = self.full_looks.begin(views_part(source))
-        if (views.is_full or self.has_few_staged_files()) and self.write_views():
+        # Without a load nobody else may come before the files that were replaced are swept.
+        if (not has_changed or views.is_full or self.has_few_staged_files()) and self.write_views():
             self.full_looks.done(views)
         try:
             self.sweep()

@@ -140,12 +140,13 @@ class Refresh:
             self._platform.full_looks.ask()
         self._platform.look_for_lost()
         if load:
+            # Before the loads, which read again what is found to be damaged.
+            for source in sorted({day.source for day in self._platform.due_for_compaction()}):
+                self._platform.tidy_up(source)
             self._load(report)
         # Before the builds, which book the versions that they have read.
         observe_days(self._platform, self._instance.report_runless_asset_event)
         self._build(report)
-        for source in sorted({day.source for day in self._platform.due_for_compaction()}):
-            self._platform.tidy_up(source)
         if not report.idle:
             thin_out(self._instance, self._platform.settings.history_days)
         report.leftovers = self._platform.leftovers()

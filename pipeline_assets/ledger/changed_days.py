@@ -74,9 +74,16 @@ def done(connection: sa.Connection, task: str, days: Iterable[ChangedDay]) -> No
         .table_valued("source", "day", "changed_at")
         .render_derived("given")
     )
-    same = (c.source == given.c.source, c.day == given.c.day, c.changed_at == given.c.changed_at)
+    same = (c.source == given.c.source) & (c.day == given.c.day) & (c.changed_at == given.c.changed_at)
+    # What somebody is changing at the moment is not waited for: it has to be done again anyway.
+    unchanged = (
+        sa.select(c.source, c.day)
+        .join_from(changed_days, given, same)
+        .where(c.task == task)
+        .with_for_update(of=changed_days, skip_locked=True)
+    )
     if days:
-        connection.execute(sa.delete(changed_days).where(c.task == task, *same))
+        connection.execute(sa.delete(changed_days).where(c.task == task, sa.tuple_(c.source, c.day).in_(unchanged)))
 
 
 def forget(connection: sa.Connection, task: str, source: str) -> None:
