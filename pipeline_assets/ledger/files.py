@@ -314,24 +314,22 @@ class FileLedger:
         first = (
             sa.select(c.day, c.changed_at, (c.changed_at <= sa.func.now() - settled).label("has_settled"))
             .where(c.task == COMPACT, c.source == source)
-            .order_by(c.changed_at)
+            .order_by(c.changed_at, c.day)
             .limit(most)
-            .cte("first")
         )
-        counting = sa.select(sa.func.sum(s.rows)).where(s.file == f.file).scalar_subquery()
-        theirs = (f.asset == staging_asset(source)) & (f.day == first.c.day) & _LISTED
-        query = (
-            sa.select(first, f.rows, sa.cast(sa.case((first.c.has_settled, counting)), sa.BigInteger).label("counting"))
-            .outerjoin_from(first, lake_files, theirs)
-            .order_by(first.c.changed_at, first.c.day)
-        )
-        found: dict[date, UncompactedDay] = {}
+        counting = sa.cast(sa.select(sa.func.sum(s.rows)).where(s.file == f.file).scalar_subquery(), sa.BigInteger)
         with self._engine.connect() as connection:
-            for row in connection.execute(query).mappings():
-                changed = ChangedDay(source, row["day"], row["changed_at"])
-                of_day = found.setdefault(changed.day, UncompactedDay(changed, row["has_settled"]))
-                if row["rows"] is not None:
-                    of_day.files.append(Held(row["rows"], row["counting"]))
+            found = {
+                row.day: UncompactedDay(ChangedDay(source, row.day, row.changed_at), row.has_settled)
+                for row in connection.execute(first)
+            }
+            has_settled = f.day == _any_day(day for day, each in found.items() if each.has_settled)
+            # Asked for by their days, and not joined: else all files of the source might be read.
+            held = sa.select(f.day, f.rows, sa.case((has_settled, counting))).where(
+                f.asset == staging_asset(source), f.day == _any_day(found), _LISTED
+            )
+            for day, rows, of_these in connection.execute(held) if found else ():
+                found[day].files.append(Held(rows, of_these))
         return list(found.values())
 
     def compacted(self, days: Iterable[ChangedDay]) -> None:
@@ -596,6 +594,10 @@ def _texts(values: Iterable[str]) -> sa.BindParameter[Any]:
 
 def _any_number(values: Collection[int]) -> sa.ColumnElement[Any]:
     return sa.any_(sa.bindparam(None, sorted(values), ARRAY(sa.BigInteger)))
+
+
+def _any_day(values: Iterable[date]) -> sa.ColumnElement[Any]:
+    return sa.any_(sa.bindparam(None, list(values), ARRAY(sa.Date)))
 
 
 def _any(values: Iterable[str]) -> sa.ColumnElement[Any]:
