@@ -97,7 +97,7 @@ def remove_table(engine: sa.Engine, store: Store, name: str) -> None:
         with engine.begin() as connection:
             # First, so that nobody else waits for what else is done while it waits for readers.
             connection.execute(sa.text(f"set local lock_timeout = '{_READERS_LIMIT}'"))
-            sa.Table(name, sa.MetaData(), schema=schema).drop(connection, checkfirst=True)
+            connection.execute(sa.schema.DropTable(sa.Table(name, sa.MetaData(), schema=schema), if_exists=True))
             connection.execute(sa.delete(revisions).where(revisions.c.asset == name))
     except DBAPIError as error:
         reasons = {
@@ -114,6 +114,7 @@ def remove_table(engine: sa.Engine, store: Store, name: str) -> None:
     with engine.begin() as connection:
         # What was claimed since is of a table that is declared again.
         mine = (builds.c.asset == name, builds.c.state == "building", builds.c.run_id == "")
+        hold(connection, *mine)
         connection.execute(sa.delete(builds).where(*mine))
 
 
@@ -148,15 +149,15 @@ def remove_days_before(engine: sa.Engine, tables: Iterable[TableSpec], first: da
     with engine.begin() as connection:
         revoke(connection, b.asset.in_(touched), *early)
     with engine.begin() as connection:
-        # With the tables without partitions, which say something of these days.
-        hold(connection, sa.or_(sa.and_(b.asset.in_(touched), *early), b.day == UNPARTITIONED))
-        for name in touched:
-            drop(connection, name, [day for of, day in days if of == name])
         inspector = sa.inspect(connection)
         for name in touched:
             if daily[name].store == "marts" and inspector.has_table(name, schema=schema):
                 column = sa.column(daily[name].partition_column or "", sa.Date)
                 connection.execute(sa.delete(sa.table(name, column, schema=schema)).where(column < first))
+        # With the tables without partitions, which say something of these days.
+        hold(connection, sa.or_(sa.and_(b.asset.in_(touched), *early), b.day == UNPARTITIONED))
+        for name in touched:
+            drop(connection, name, [day for of, day in days if of == name])
         connection.execute(sa.delete(builds).where(b.asset.in_(touched), *early))
         connection.execute(sa.delete(revisions).where(revisions.c.day < first))
         if EVENTS in touched:

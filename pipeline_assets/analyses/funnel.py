@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, get_args
 
 import dataframely as dy
 import duckdb
@@ -19,7 +19,7 @@ import polars as pl
 from pipeline_assets.analyses.checking import repeated, selector_problems
 from pipeline_assets.analyses.kind import AnalysisKind
 from pipeline_assets.columns import made_of, share, text
-from pipeline_assets.declarations.analyses import Funnel
+from pipeline_assets.declarations.analyses import Breakdown, Funnel
 from pipeline_assets.declarations.problems import Location, Problem
 from pipeline_assets.figures import Figure
 from pipeline_assets.key_texts import capped
@@ -49,23 +49,7 @@ class Funnels(dy.Schema):
     breakdown = text(
         "Value of the declared column in the entering event; (none) where it has none, (all) without a breakdown",
         primary_key=True,
-        metadata=made_of(
-            *(
-                f"events.{column}"
-                for column in (
-                    "device_type",
-                    "country",
-                    "browser",
-                    "os",
-                    "language",
-                    "property",
-                    "utm_source",
-                    "utm_medium",
-                    "utm_campaign",
-                    "app_version",
-                )
-            )
-        ),
+        metadata=made_of(*(f"events.{column}" for column in get_args(Breakdown))),
     )
     step_number = dy.Int64(
         primary_key=True,

@@ -9,8 +9,8 @@ A mart's days are built only as long as the very table into which they were publ
 or puts another table in its place, finds its days stale.
 
 Whoever changes rows of `builds` and other things in one transaction begins with these rows, in order of table and day
-(`hold`), so that two such transactions never wait for each other. Only a mart's rows are written before: whoever else
-removes some first revokes their claims, in a transaction of its own.
+(`hold`), so that two such transactions never wait for each other. Only a mart and its rows come before. Whoever removes
+some of them first revokes their claims, in a transaction of its own.
 
 A table without partitions is booked under the day `UNPARTITIONED`. It books which fingerprint each day of its inputs
 had, so that a build knows which days have changed since the one before it. What it says of the things that were active

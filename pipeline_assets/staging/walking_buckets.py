@@ -12,7 +12,7 @@ where the walk is told that it was seen. What comes into it all the same is foun
 import itertools
 import math
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
@@ -174,14 +174,14 @@ class _Walk:
                 newest = max(newest, (yield from self.visit(f"{name}/{each}" if name else each, step.into)))
         return newest
 
-    def _level(self, name: str, moves: Moves, *, after: str = "", newest: float = 0.0) -> "_Folders":
+    def _level(self, name: str, moves: Moves, *, done: Collection[str] = (), newest: float = 0.0) -> "_Folders":
         """A folder by itself and those in it.
 
         Args:
             name: of the folder.
             moves: where it leads.
-            after: name of a folder in it; what comes up to its end in a list was walked through already.
-            newest: when something of that was last written.
+            done: names of folders in it that were walked through already.
+            newest: when something in those was last written.
         """
         opened = self._opened(name, moves)
         opened.newest = newest
@@ -195,8 +195,7 @@ class _Walk:
             self._take(opened, stat)
         for each in level.folders:
             self._go_into(opened, each)
-        done = f"{after}/".encode() if after else b""
-        left = [each for each in opened.folder.folders if f"{each}/".encode() > done]
+        left = [each for each in opened.folder.folders if each not in done]
         opened.newest = max(opened.newest, (yield from self._enter(name, moves, left)))
         yield self._closed(opened)
         return opened.newest
@@ -229,7 +228,7 @@ class _Walk:
         while way:
             opened = way.pop()
             newest = max(newest, opened.newest)
-            newest = yield from self._level(opened.name, opened.moves, after=opened.last, newest=newest)
+            newest = yield from self._level(opened.name, opened.moves, done=set(opened.folder.folders), newest=newest)
         return newest
 
     def _left(self, way: list[_Open]) -> Folder:

@@ -21,6 +21,12 @@ if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig
     from obstore.store import ObjectStore as Client
 
+# The variables that say where a store is.
+_ENDPOINTS = {
+    "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
+    "gs": (),
+    "az": ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"),
+}
 _EXTRA = "pip install 'pipeline-assets[s3]'"
 # Where machines are told their role; asked when nothing else is found.
 _ROLES = ("169.254.", "metadata.google", "/token", "credential")
@@ -84,7 +90,8 @@ class Access:
     def polars_options(self) -> dict[str, Any]:
         """`storage_options` and `credential_provider` of Polars."""
         if self.scheme != "s3":
-            return {}
+            # What else there is it finds by the same variables.
+            return {"storage_options": {"allow_http": "true"}} if self._allows_http else {}
         options = {f"aws_{key}": value for key, value in self._s3.items()}
         if self._allows_http:
             options["aws_allow_http"] = "true"
@@ -110,9 +117,7 @@ class Access:
 
     @property
     def _endpoint(self) -> str:
-        if self.scheme != "s3":
-            return ""
-        return self._variables.get("AWS_ENDPOINT_URL_S3") or self._variables.get("AWS_ENDPOINT_URL", "")
+        return next(filter(None, map(self._variables.get, _ENDPOINTS[self.scheme])), "")
 
     @property
     def _allows_http(self) -> bool:

@@ -38,7 +38,8 @@ _ONE_REQUEST = 64 << 20
 _LARGEST = 5 << 30
 _PAGE = 1000
 _READ_AHEAD = 1 << 20
-_PUT_BY = "put-by"
+# A word that every store takes for a name: Azure takes no hyphens, some servers in front of stores no underscores.
+_PUT_BY = "putby"
 
 
 class ObjectStore:
@@ -391,5 +392,8 @@ def _key(name: str) -> bytes:
 
 
 def _stat(name: str, meta: "ObjectMeta") -> Stat:
-    parts = (meta["size"], meta["e_tag"], meta["version"]) if meta["e_tag"] else (meta["size"], meta["last_modified"])
+    tag = meta["e_tag"]
+    # Azure's lists leave the quotes away that belong to it.
+    quoted = f'"{tag}"' if tag and not tag.endswith('"') else tag
+    parts = (meta["size"], quoted, meta["version"]) if quoted else (meta["size"], meta["last_modified"])
     return Stat(name, meta["size"], meta["last_modified"], ":".join(str(part) for part in parts if part is not None))

@@ -244,7 +244,7 @@ def test_what_a_process_believed_dead_has_built_is_not_published_after_its_run_w
     first: list[uuid.UUID] = []
     resumed: list[dg.ExecuteInProcessResult] = []
 
-    def asleep(building: Building, *, only_changed: bool) -> object:
+    def sleeping(building: Building, *, only_changed: bool) -> object:
         made = build_days(building, only_changed=only_changed)
         if not first:
             first.append(building.claim.claim_id)
@@ -258,7 +258,7 @@ def test_what_a_process_believed_dead_has_built_is_not_published_after_its_run_w
         return made
 
     before = built.table(table).height
-    monkeypatch.setattr(Building, "built", asleep)
+    monkeypatch.setattr(Building, "built", sleeping)
     result = build(built, table, 2, 4)
     assert resumed[0].success
     assert (result.run_id, result.success) == (resumed[0].run_id, False)

@@ -4,6 +4,7 @@ Most of it on a folder that is looked at as an object store is, so that thousand
 """
 
 import math
+import os
 import tempfile
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -385,3 +386,24 @@ def test_the_requests_are_those_that_a_real_store_is_sent(
         many = idle(store, range(8, 70))
     assert set(few) == {"GET"}
     assert len(many) <= len(few) <= OPEN_DAYS + 8
+
+
+SHORT = st.lists(st.sampled_from("abc"), min_size=2, max_size=4).map("/".join)
+LEADING = st.lists(st.sampled_from(["*", "[ab]", "[bc]", "[ac]", "**"]), min_size=2, max_size=4).map("/".join)
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(paths=st.lists(SHORT, min_size=3, max_size=12), pattern=LEADING, page=st.sampled_from([1, 2]))
+def test_what_lies_around_folders_that_are_gone_around_is_found_once(
+    tmp_path: Path, paths: list[str], pattern: str, page: int
+) -> None:
+    root = tmp_path / os.urandom(8).hex()
+    for name in paths:
+        path = root / name
+        if not path.exists() and not any(above.is_file() for above in path.parents):
+            write(path)
+    with quiet(page=page):
+        folders = list(RemoteLanding(LocalStore(root), tmp_path).walk([pattern]))
+    assert len({folder.name for folder in folders}) == len(folders)
+    found = sorted(file.name for folder in folders for file in folder.files)
+    assert found == [file.name for file in scan(root, pattern).files]
