@@ -29,6 +29,7 @@ from pipeline_assets.ledger.quality import Quality
 from pipeline_assets.ledger.summary import SourceSummary, is_silent, summarise
 from pipeline_assets.leftovers import Leftover
 from pipeline_assets.locks import turn
+from pipeline_assets.observing import observe_days
 from pipeline_assets.partitions import request_tags
 from pipeline_assets.planning import BuildRequest
 from pipeline_assets.platform import Platform
@@ -139,7 +140,12 @@ class Refresh:
             self._platform.full_looks.ask()
         self._platform.look_for_lost()
         if load:
+            # Before the loads, which read again what is found to be damaged.
+            for source in sorted({day.source for day in self._platform.due_for_compaction()}):
+                self._platform.tidy_up(source)
             self._load(report)
+        # Before the builds, which book the versions that they have read.
+        observe_days(self._platform, self._instance.report_runless_asset_event)
         self._build(report)
         if not report.idle:
             thin_out(self._instance, self._platform.settings.history_days)

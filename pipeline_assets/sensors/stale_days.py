@@ -10,12 +10,16 @@ from pipeline_assets.attempts import failed_attempts
 from pipeline_assets.checks.declared import report_leftovers
 from pipeline_assets.jobs import BUILD_JOB, LOAD_JOB, job_name
 from pipeline_assets.namespace import Namespace
+from pipeline_assets.observing import observe_days
 from pipeline_assets.partitions import request_tags
 from pipeline_assets.platform import Platform
 from pipeline_assets.runs import farthest_days, storage_locks, under_way
 from pipeline_assets.sensors.backing_off import INPUTS_TAG, MANY_FAILURES, few_failures, inputs_digest, must_wait
 from pipeline_assets.sensors.declaring import sensor
 from pipeline_assets.tables.spec import EVENTS
+
+# Days that are observed by one tick, which has 60 s.
+OBSERVED = 1000
 
 
 @sensor(
@@ -34,6 +38,8 @@ def stale_days(
         return dg.SkipReason("A run is under way.")
     # That something is no longer declared makes no day stale, so that no run would tell.
     report_leftovers(context.instance, platform.leftovers(), namespace)
+    # What a killed load has left to tell.
+    observe_days(platform, context.instance.report_runless_asset_event, most=OBSERVED)
     staleness = platform.staleness()
     for lost in platform.lost_marts(staleness):
         context.log.warning(lost)

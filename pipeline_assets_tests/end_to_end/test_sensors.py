@@ -6,13 +6,16 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import dagster as dg
+import duckdb
 import pytest
 import sqlalchemy as sa
 from dagster._core.definitions.partitions.snap import PartitionsSnap
 from dagster._core.storage.dagster_run import DagsterRun
 from dagster._core.test_utils import create_run_for_test
+from polars.exceptions import ComputeError
 
 from pipeline_assets.cli.deployment import in_vain
 from pipeline_assets.engine.rows import MartRows
@@ -29,6 +32,7 @@ from pipeline_assets.sensors.backing_off import INPUTS_TAG, inputs_digest, must_
 from pipeline_assets.sensors.declaring import TICK_SECONDS, Sensor, sensor
 from pipeline_assets.sensors.new_files import new_files
 from pipeline_assets.sensors.stale_days import stale_days
+from pipeline_assets.staging import compaction
 from pipeline_assets.storage.opening import open_store
 from pipeline_assets.storage.patience import RUN, TICK, Patience, patience
 from pipeline_assets.storage.store import UnreachableError
@@ -168,6 +172,79 @@ def test_a_full_look_that_takes_longer_than_a_tick_has_is_left_to_a_load(
     assert tick(stale_days, clicks)[1] == "Every day is built from what is there now."
     assert run(clicks, LOAD_JOB, request).success
     assert len(tick(stale_days, clicks)[0]) == 1
+
+
+def let_settle(deployment: Deployment, minutes: int = 10) -> None:
+    """As if what was loaded had been loaded so long ago."""
+    with deployment.platform.engine.begin() as connection:
+        age = sa.text("update ledger.changed_days set changed_at = changed_at - make_interval(mins => :minutes)")
+        connection.execute(age, {"minutes": minutes})
+
+
+def staged_names(deployment: Deployment, day: int) -> set[str]:
+    """The staged files of a day of March."""
+    day_of = date(2026, 3, day)
+    return {each.file.name for each in deployment.platform.staged_files(day_of, day_of)}
+
+
+@pytest.fixture
+def in_small_files(clicks: Deployment) -> Deployment:
+    """The same with a day in three small staged files."""
+    for hour in (10, 11, 12):
+        settled(clicks, f"clicks/{hour}.jsonl", on(1, hour=hour))
+        clicks.refreshed()
+    assert len(staged_names(clicks, 1)) == 3
+    return clicks
+
+
+def test_small_staged_files_are_compacted_by_a_run_when_nothing_has_come_for_an_hour(
+    in_small_files: Deployment,
+) -> None:
+    clicks = in_small_files
+    let_settle(clicks, 50)
+    assert tick(new_files, clicks) == ([], "No file is pending.")
+    let_settle(clicks, 20)
+    (request,), _ = tick(new_files, clicks)
+    assert request.asset_selection == [dg.AssetKey(["staging", "clicks"])]
+    assert run(clicks, LOAD_JOB, request).success
+    assert len(staged_names(clicks, 1)) == 1
+    assert tick(new_files, clicks) == ([], "No file is pending.")
+    assert tick(stale_days, clicks) == ([], "Every day is built from what is there now.")
+    assert clicks.is_settled()
+
+
+def test_days_that_cannot_be_compacted_are_not_asked_for_again_and_again(
+    in_small_files: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clicks = in_small_files
+    let_settle(clicks, 90)
+    (request,), _ = tick(new_files, clicks)
+    # A run that came to nothing.
+    finished(clicks, LOAD_JOB, dict(request.tags), dg.DagsterRunStatus.FAILURE)
+    assert "asked for once" in str(tick(new_files, clicks)[1])
+    settled(clicks, "clicks/13.jsonl", on(1, hour=13))
+    with monkeypatch.context() as patch:
+        patch.setattr(compaction, "scan_staged", MagicMock(side_effect=ComputeError("of no file")))
+        clicks.refreshed()
+        let_settle(clicks, 90)
+        assert run(clicks, LOAD_JOB, tick(new_files, clicks)[0][0]).success
+    assert tick(new_files, clicks) == ([], "No file is pending.")
+
+
+def test_a_refresh_compacts_what_has_settled_and_the_views_show_the_same(in_small_files: Deployment) -> None:
+    clicks = in_small_files
+    assert clicks.refreshed().idle
+    assert len(staged_names(clicks, 1)) == 3
+    let_settle(clicks)
+    before = staged_names(clicks, 1)
+    assert clicks.refreshed().idle
+    assert len(staged_names(clicks, 1)) == 1
+    # As after two days.
+    for name in before:
+        (clicks.settings.lake_dir / name).unlink()
+    with duckdb.connect(str(clicks.settings.lake_dir / "staging.duckdb"), read_only=True) as views:
+        assert views.sql("select count(*) from clicks").fetchall() == [(3,)]
+    assert clicks.is_settled()
 
 
 def test_all_stale_days_are_asked_for_in_a_single_run(clicks: Deployment) -> None:
