@@ -14,6 +14,7 @@ from pipeline_assets.cli.deployment import (
     current_platform,
     current_refresh,
     current_settings,
+    in_vain,
     quiet_dagster,
     readable,
 )
@@ -204,10 +205,11 @@ def status(as_json: AsJson = False) -> None:
     from pipeline_assets.cli.documents import print_document, status_document
 
     with current_platform() as found:
+        failed = in_vain(found.platform)
         if as_json:
-            print_document(status_document(found.platform, found.mistakes))
+            print_document(status_document(found.platform, found.mistakes, failed))
         else:
-            print_status(found.platform, leftovers=not found.mistakes)
+            print_status(found.platform, failed=failed, leftovers=not found.mistakes)
 
 
 class QueryCommand(TyperCommand):
