@@ -34,8 +34,8 @@ class Batch:
         return days_around(self.days, before, after)
 
     def select(self, frame: pl.LazyFrame, *key: str) -> pl.LazyFrame:
-        """The rows of this batch's bucket; `key` are the columns that must stay together."""
-        if self.buckets == 1:
+        """The rows of this batch's bucket; `key` are columns that must stay together, none: all rows."""
+        if self.buckets == 1 or not key:
             return frame
         # The hash never leaves this process, so it need not be stable.
         return frame.filter(pl.struct(key).hash() % self.buckets == self.bucket)

@@ -16,8 +16,8 @@ from pipeline_assets.private import make_file, make_folder
 _KEPT_BYTES = 64 << 20
 
 
-class HeldFrames:
-    """The frames of a table on their way to PostgreSQL: in memory as long as they are small, else on the disk.
+class FrameBuffer:
+    """The frames of a table on their way to PostgreSQL: in memory while they are small, else spilled to the disk.
 
     Args:
         folder: for those on the disk; it is made, and removed by `close`.
@@ -35,7 +35,7 @@ class HeldFrames:
         self._bytes += int(frame.estimated_size())
         # A single frame fits into memory: it is there.
         if len(self._kept) + len(self._files) > 1 and (self._files or self._bytes > _KEPT_BYTES):
-            self._put_away()
+            self._spill()
 
     def __iter__(self) -> Iterator[pl.DataFrame]:
         """The frames in their order."""
@@ -48,7 +48,7 @@ class HeldFrames:
         self._kept, self._files = [], []
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _put_away(self) -> None:
+    def _spill(self) -> None:
         make_folder(self._folder)
         for frame in self._kept:
             path = make_file(self._folder / f"{len(self._files)}.arrow")
@@ -81,7 +81,7 @@ class Built:
     days: tuple[date, ...]
     run_id: str
     files: tuple[LakeFile, ...] = ()
-    frames: HeldFrames | None = None
+    frames: FrameBuffer | None = None
     replaces: pl.DataFrame | None = None
     figures: Mapping[date, Mapping[str, float]] = field(default_factory=dict)
     counts: Mapping[date, DayCounts] = field(default_factory=dict)

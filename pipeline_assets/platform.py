@@ -30,7 +30,7 @@ from pipeline_assets.ledger.seen_folders import FolderMemory
 from pipeline_assets.leftovers import Leftover, built_tables, mark_tables, remove_days_before
 from pipeline_assets.planning import STAGING, UNPARTITIONED, Staleness
 from pipeline_assets.postgres import server_url
-from pipeline_assets.registry import Tables, collect
+from pipeline_assets.registry import TableSpecs, collect
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.sources.mapping import declaration_version_of
@@ -107,7 +107,7 @@ class Platform:
         return FileLedger(self.engine)
 
     @cached_property
-    def tables(self) -> Tables:
+    def tables(self) -> TableSpecs:
         """Every table, and how it is made."""
         frozen = [each.name for each in self.undeclared if not each.counts]
         return collect(

@@ -2,9 +2,9 @@
 
 Whatever needs to know a table asks here. Two kinds of tables read more than the days around their own. Those without
 partitions (who is whom, users, orders, retention) read all days, but only of summaries that are small whatever happens
-on a day; and where their rows fall into groups (`IncrementalKey`), only the groups that are or were there on the days
-that changed are made again. What a daily table needs of them it reads as far as it is about the day, so that only the
-days for which that changes are built again.
+on a day; and where they have an `IncrementalKey`, only the keys that are or were there on the days that
+changed are made again. What a daily table needs of them it reads as far as it is about the day, so that only the days
+for which that changes are built again.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -24,11 +24,11 @@ from pipeline_assets.tables.declarations import Declarations
 from pipeline_assets.tables.fixed import fixed_tables, made
 from pipeline_assets.tables.spec import TableSpec
 
-Tables = Mapping[str, TableSpec]
+TableSpecs = Mapping[str, TableSpec]
 """The tables of a deployment by name, those first that others read."""
 
 
-def collect(declared: Declarations, *, only: Collection[str] = (), frozen: Collection[str] = ()) -> Tables:
+def collect(declared: Declarations, *, only: Collection[str] = (), frozen: Collection[str] = ()) -> TableSpecs:
     """The tables of a deployment.
 
     Args:

@@ -24,7 +24,7 @@ from pipeline_assets.leftovers import built_tables, remove_files, remove_table, 
 from pipeline_assets.planning import STAGING
 from pipeline_assets.platform import Platform
 from pipeline_assets.refresh import Refresh, RefreshReport
-from pipeline_assets.registry import Tables, collect
+from pipeline_assets.registry import TableSpecs, collect
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.staging.views import write_views
@@ -150,7 +150,7 @@ class Retiring:
         report_leftovers(self.instance, report.leftovers, namespace)
         return report
 
-    def _tables(self, undeclared: Collection[Declaration]) -> Tables:
+    def _tables(self, undeclared: Collection[Declaration]) -> TableSpecs:
         """The tables there would be if some declarations counted too and all tables were asked for."""
         readable = [each for each in undeclared if each.is_readable()]
         counting = in_force(self.sources, self.analyses, readable, thaw=True)

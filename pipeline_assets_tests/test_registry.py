@@ -30,7 +30,7 @@ from pipeline_assets.declarations.analyses import (
 )
 from pipeline_assets.declarations.problems import DeclarationError
 from pipeline_assets.planning import STAGING
-from pipeline_assets.registry import Tables, collect, in_order
+from pipeline_assets.registry import TableSpecs, collect, in_order
 from pipeline_assets.settings import Settings, SettingsError
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.sources.staged_events import StagedEvents
@@ -39,7 +39,7 @@ from pipeline_assets.tables import spec as spec_module
 from pipeline_assets.tables.declarations import Declarations
 from pipeline_assets.tables.events import look_back_days
 from pipeline_assets.tables.fixed import fixed_tables
-from pipeline_assets.tables.sessions import Sessions
+from pipeline_assets.tables.sessions import BY_VISITOR, Sessions
 from pipeline_assets.tables.spec import Input, TableSpec, sums
 from pipeline_assets.transforms import channels, user_agents
 from pipeline_assets_tests.sources.staging_rows import source
@@ -54,7 +54,16 @@ def all_declared(settings: Settings) -> Declarations:
     return Declarations(tuple(sources), analyses)
 
 
-def tables_of(*sources: Source, analyses: Analyses | None = None, only: tuple[str, ...] = ()) -> Tables:
+EVERY_KIND = Analyses(
+    conversions=(Conversion(name="sale", event="bought"),),
+    funnels=(FUNNEL,),
+    retentions=(Retention(name="r", by="person"),),
+    paths=(Paths(name="p"), Paths(name="e", of="events")),
+    attributions=(Attribution(name="credit", conversion="sale"),),
+)
+
+
+def tables_of(*sources: Source, analyses: Analyses | None = None, only: tuple[str, ...] = ()) -> TableSpecs:
     return collect(Declarations(sources or (source(),), analyses or Analyses()), only=only)
 
 
@@ -76,22 +85,15 @@ def test_events_get_a_new_version_with_the_rules_of_user_agents_and_sessions_wit
     before = versions()
     assert versions() == before
     with monkeypatch.context() as newer:
-        newer.setattr(user_agents, "rules_version", lambda: ("999", "999"))
+        newer.setattr(user_agents, "package_versions", lambda: ("999", "999"))
         assert changed(before, versions()) == ["events"]
     with monkeypatch.context() as newer:
-        newer.setattr(channels, "rules_version", lambda _: ("ga4", "999", ""))
+        newer.setattr(channels, "rule_set_version", lambda _: ("ga4", "999", ""))
         assert changed(before, versions()) == ["sessions"]
 
 
 def test_the_code_of_every_transform_is_part_of_the_version_of_a_table() -> None:
-    analyses = Analyses(
-        conversions=(Conversion(name="sale", event="bought"),),
-        funnels=(FUNNEL,),
-        retentions=(Retention(name="r", by="person"),),
-        paths=(Paths(name="p"), Paths(name="e", of="events")),
-        attributions=(Attribution(name="credit", conversion="sale"),),
-    )
-    whole = tables_of(source(mapping=MAPPING, sessions=SUPPLIED), analyses=analyses)
+    whole = tables_of(source(mapping=MAPPING, sessions=SUPPLIED), analyses=EVERY_KIND)
     found = reached(*(function for spec in whole.values() for function in spec.functions))
     checking = reached(*(check.find for spec in whole.values() for check in spec.checks))
     # Makers may have helpers.
@@ -126,7 +128,7 @@ def test_the_code_of_every_transform_is_part_of_the_version_of_a_table() -> None
     assert defined - found - roots - checks == {(channels.__name__, "__getattr__")}
 
 
-def _is_of_a_check(definition: tuple[str, str], whole: Tables) -> bool:
+def _is_of_a_check(definition: tuple[str, str], whole: TableSpecs) -> bool:
     """Whether a function is what a check calls, itself or in a closure."""
     called = (each for spec in whole.values() for check in spec.checks for each in _functions(check.find))
     return definition in {(each.__module__, each.__name__) for each in called}
@@ -141,7 +143,7 @@ def test_a_helper_of_the_identities_makes_them_stale_and_not_what_they_are_made_
 
 
 def test_the_rules_of_user_agents_are_those_of_the_installed_packages() -> None:
-    assert user_agents.rules_version() == (version("ua-parser"), version("ua-parser-builtins"))
+    assert user_agents.package_versions() == (version("ua-parser"), version("ua-parser-builtins"))
 
 
 def test_a_rate_makes_only_the_tables_stale_that_hold_reporting_amounts() -> None:
@@ -162,14 +164,25 @@ def test_a_changed_funnel_makes_its_own_table_stale_and_no_other() -> None:
 @pytest.mark.parametrize("dedup_days", [0, 1, 5])
 def test_events_read_as_many_days_of_staging_as_the_transform_looks_back(dedup_days: int) -> None:
     events = tables_of(source(dedup_days=dedup_days))["events"]
-    assert events.inputs == (Input(STAGING, before=look_back_days({"web": dedup_days}), earlier="earlier"),)
+    assert [(each.table, each.before, each.earlier) for each in events.inputs] == [
+        (STAGING, look_back_days({"web": dedup_days}), "earlier")
+    ]
 
 
 def test_sessions_read_one_day_to_either_side_and_with_supplied_ids_as_many_days_as_they_may_last() -> None:
-    assert tables_of()["sessions"].inputs == (Input("events", 1, 1),)
+    assert windows(tables_of()["sessions"]) == [("events", 1, 1)]
     supplied = tables_of(source(), source(name="app", mapping=MAPPING, sessions=SUPPLIED))
-    assert supplied["sessions"].inputs == (Input("events", 1, 3), Input("supplied_sessions"))
+    assert windows(supplied["sessions"]) == [("events", 1, 3), ("supplied_sessions", 0, 0)]
     assert not supplied["supplied_sessions"].is_daily
+
+
+def test_a_day_is_cut_by_visitors_only_for_tables_whose_rows_are_of_one_visitor_each() -> None:
+    cut = {name: spec for name, spec in tables_of(analyses=EVERY_KIND).items() if spec.batched}
+    assert {"sessions", "page_views"} <= cut.keys()
+    for spec in cut.values():
+        assert spec.batched is not None
+        assert spec.batched.batch_key == BY_VISITOR or spec.name == "events"
+        assert {*BY_VISITOR} <= {*spec.contract.column_names()}
 
 
 def test_a_funnel_reads_as_many_days_as_its_window_may_reach_into() -> None:
@@ -302,6 +315,10 @@ def test_tables_that_cannot_be_made_are_refused_with_the_place_of_the_function(
         ({"figures": sums("vists")}, "t: figures names 'vists', which is no column"),
         ({"inputs": ()}, "t: inputs is empty"),
         ({"inputs": (Input("events"), Input("events", 1))}, "t: inputs names 'events' twice"),
+        (
+            {"inputs": (Input("events", batch_key=("visitor_id",)), Input("sessions", batch_key=("visitor_id",)))},
+            "t: several inputs have a batch_key",
+        ),
         (
             {"partition_column": "session_date", "revisions": print},
             "t: incremental and revisions are for tables without",

@@ -128,12 +128,12 @@ class Parameters:
     Attributes:
         paths: the declaration.
         timezone: see `assign_sessions`.
-        rules: see `session_rows`.
+        session_rules: see `session_rows`.
     """
 
     paths: Paths
     timezone: str
-    rules: Mapping[str, SessionRules]
+    session_rules: Mapping[str, SessionRules]
 
 
 def build_of_pages(inputs: Inputs, days: Sequence[date], parameters: Paths) -> pl.DataFrame:
@@ -150,7 +150,7 @@ def build_of_events(inputs: Inputs, days: Sequence[date], parameters: Parameters
         inputs[EVENTS],
         days,
         timezone=parameters.timezone,
-        rules=parameters.rules,
+        session_rules=parameters.session_rules,
         supplied=inputs.get("supplied_sessions"),
         columns=("event_name", "is_bot"),
     )

@@ -14,7 +14,7 @@ from pipeline_assets.partitions import ONLY_STALE_TAG
 from pipeline_assets.planning import STAGING
 from pipeline_assets.platform import Platform
 from pipeline_assets.progress import Progress
-from pipeline_assets.registry import Tables
+from pipeline_assets.registry import TableSpecs
 from pipeline_assets.resources import with_resources_of
 from pipeline_assets.settings import Settings
 from pipeline_assets.tables.spec import Input, TableSpec
@@ -24,7 +24,7 @@ def table_asset(
     spec: TableSpec,
     settings: Settings,
     *,
-    tables: Tables,
+    tables: TableSpecs,
     made_of: Mapping[str, Sequence[dg.AssetKey]],
     days: dg.DailyPartitionsDefinition,
 ) -> dg.AssetsDefinition:
@@ -62,7 +62,7 @@ def table_asset(
     return asset
 
 
-def _mapping(each: Input, table: TableSpec, tables: Tables) -> dg.PartitionMapping | None:
+def _mapping(each: Input, table: TableSpec, tables: TableSpecs) -> dg.PartitionMapping | None:
     if each.table != STAGING and not tables[each.table].is_daily:
         return None
     if not table.is_daily:

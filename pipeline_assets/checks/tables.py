@@ -22,13 +22,13 @@ from pipeline_assets.checks.results import checked_days, result
 from pipeline_assets.ledger.looks import known_event_names
 from pipeline_assets.ledger.schema import text
 from pipeline_assets.platform import Platform
-from pipeline_assets.registry import Tables
+from pipeline_assets.registry import TableSpecs
 from pipeline_assets.storage.parquet import parquet_relation
 from pipeline_assets.tables.checking import Rows, TableCheck
 from pipeline_assets.tables.spec import TableSpec
 
 
-def table_checks(tables: Tables) -> list[Check]:
+def table_checks(tables: TableSpecs) -> list[Check]:
     """The checks that follow from the specs of tables."""
     checks: list[Check] = []
     for table in tables.values():

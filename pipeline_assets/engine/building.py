@@ -21,7 +21,7 @@ from pipeline_assets.ledger.looks import MOST_EVENT_NAMES
 from pipeline_assets.planning import STAGING
 from pipeline_assets.platform import Platform
 from pipeline_assets.staging.staged import scan_staged
-from pipeline_assets.tables.spec import EVENTS, Counted, IncrementalKey, Input, TableSpec
+from pipeline_assets.tables.spec import Counted, Input, TableSpec
 
 
 class Marts(Protocol):
@@ -35,10 +35,8 @@ class Marts(Protocol):
         """The rows of a table with one of some values."""
         ...
 
-    def rows_of_groups(
-        self, table: TableSpec, groups: IncrementalKey, seeds: pl.Series, days: Collection[date]
-    ) -> pl.DataFrame | None:
-        """The rows of all groups of a table that some values or days have a part in."""
+    def rows_of_keys(self, table: TableSpec, seeds: pl.Series, days: Collection[date]) -> pl.DataFrame | None:
+        """The rows of all incremental keys of a table that some values or days have a part in."""
         ...
 
 
@@ -66,8 +64,8 @@ class Building:
         """Build it.
 
         Args:
-            only_changed: of a table without partitions that falls into groups make only those again that may have
-                changed, where that is known.
+            only_changed: of a table with an incremental key make only the keys again that may have changed, where that
+                is known.
 
         Raises:
             LostRowsError: files that are read are not in the lake any more.
@@ -120,10 +118,10 @@ class Building:
     def _work(self) -> list[Batch]:
         """The days in batches that fit into memory."""
         spec, days = self.spec, self.claim.days
-        if not spec.batch_key:
+        cut = spec.batched
+        if cut is None:
             step = spec.days_at_once
             return [Batch(tuple(days[start : start + step])) for start in range(0, len(days), step)]
-        cut = next(each for each in spec.inputs if _is_cut(each))
         around = 0 if cut.earlier else max(cut.before, cut.after)
         rows: dict[date, int] = {}
         for file in self.claim.staged if cut.table == STAGING else ():
@@ -147,10 +145,9 @@ class Building:
                 continue
             if each.earlier:
                 earlier = self._frame(each, sorted({*days} - {*batch.days}))
-                found[each.earlier] = batch.select(earlier, *spec.batch_key)
+                found[each.earlier] = batch.select(earlier, *each.batch_key)
                 days = batch.days
-            frame = self._frame(each, days)
-            found[each.table] = batch.select(frame, *spec.batch_key) if spec.batch_key and _is_cut(each) else frame
+            found[each.table] = batch.select(self._frame(each, days), *each.batch_key)
         for each in spec.inputs:
             if each.lookup:
                 values = each.lookup.values(found)
@@ -171,7 +168,7 @@ class Building:
                     inputs,
                     {each.table: self._frame(each, sorted(claim.changed)) for each in spec.inputs},
                     changed=claim.changed,
-                    rows_of_groups=partial(self.marts.rows_of_groups, spec, spec.incremental, days=claim.changed),
+                    rows_of_keys=partial(self.marts.rows_of_keys, spec, days=claim.changed),
                     revisions=self.platform.builds.revisions(spec.name),
                     day_columns={
                         each.table: column for each in spec.inputs if (column := self._table(each).partition_column)
@@ -210,8 +207,3 @@ class Building:
         if days is None or table.partition_column is None:
             return [file for files in listed.values() for file in files]
         return [file for day in days for file in listed.get(day, ())]
-
-
-def _is_cut(each: Input) -> bool:
-    """Whether of an input a batch reads its share of the keys only."""
-    return each.table in (EVENTS, STAGING)

@@ -24,30 +24,30 @@ class Made:
     revisions: dict[date, str] | None
 
 
-def build_whole(spec: TableSpec, frames: Inputs) -> Made:
+def build_whole(spec: TableSpec, inputs: Inputs) -> Made:
     """Make all of a table without partitions from all rows of its inputs."""
-    rows = _rows(spec, frames)
-    return Made(rows, None, dict(spec.revisions(frames, rows).iter_rows()) if spec.revisions else None)
+    rows = _rows(spec, inputs)
+    return Made(rows, None, dict(spec.revisions(inputs, rows).iter_rows()) if spec.revisions else None)
 
 
 def build_part(
     spec: TableSpec,
-    frames: Inputs,
+    inputs: Inputs,
     on_changed: Inputs,
     *,
     changed: Collection[date],
-    rows_of_groups: Callable[[pl.Series], pl.DataFrame | None],
+    rows_of_keys: Callable[[pl.Series], pl.DataFrame | None],
     revisions: Mapping[date, str],
     day_columns: Mapping[str, str],
 ) -> Made | None:
-    """Make a table's groups again that have or had input rows on some days.
+    """Make the rows of those keys again that have or had input rows on some days.
 
     Args:
         spec: a table with `incremental`.
-        frames: all rows of its inputs, as they are now.
+        inputs: all rows of its inputs, as they are now.
         on_changed: those of the days that may have changed since the table was built.
         changed: these days.
-        rows_of_groups: the table's rows of all groups that have a row with one of these values of `seed`, or one whose
+        rows_of_keys: the table's rows of all keys that have a row with one of these values of `seed`, or one whose
             `first` and `last` show that its input rows may lie on one of the changed days; None if it is not there.
         revisions: what the table says so far of each day.
         day_columns: the partition columns of its inputs.
@@ -55,18 +55,18 @@ def build_part(
     Returns:
         None if the table is not there.
     """
-    groups = spec.incremental
-    assert groups is not None  # noqa: S101
-    seeds = groups.seeds(on_changed)
+    key = spec.incremental
+    assert key is not None  # noqa: S101
+    seeds = key.seeds(on_changed)
     while True:
-        existing = rows_of_groups(seeds)
+        existing = rows_of_keys(seeds)
         if existing is None:
             return None
-        found = groups.members(frames, on_changed, existing)
+        found = key.members(inputs, on_changed, existing)
         members = {name: frame.collect().rechunk().lazy() for name, frame in found.items()}
-        # What the table says of a row may name groups that no row of the table holds together.
-        more = groups.seeds(members)
-        more = more.filter(~more.is_in(pl.concat([seeds, existing[groups.seed]]).unique().implode()))
+        # What the table says of a row may name keys that no row of the table holds together.
+        more = key.seeds(members)
+        more = more.filter(~more.is_in(pl.concat([seeds, existing[key.seed]]).unique().implode()))
         if more.is_empty():
             break
         seeds = pl.concat([seeds, more])
@@ -83,13 +83,13 @@ def build_part(
     return Made(rows, existing, kept | after | exchanged)
 
 
-def _rows(spec: TableSpec, frames: Inputs) -> pl.DataFrame:
-    rows = spec.build(frames, (), spec.parameters)
+def _rows(spec: TableSpec, inputs: Inputs) -> pl.DataFrame:
+    rows = spec.build(inputs, (), spec.parameters)
     assert isinstance(rows, pl.DataFrame)  # noqa: S101
     return rows
 
 
 def _exchanged(whole: str, before: str, after: str) -> str:
-    """A revision in which the share of some groups has taken the place of another."""
+    """A revision in which the share of some keys has taken the place of another."""
     numbers = (map(int, text.split("-")) for text in (whole, before, after))
     return "-".join(str(w - b + a) for w, b, a in zip(*numbers, strict=True))

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import polars as pl
 
-from pipeline_assets.built import HeldFrames
+from pipeline_assets.built import FrameBuffer
 from pipeline_assets.figures import PartitionFigures
 from pipeline_assets.io_managers.frames import ContractError, check_schema, checked
 from pipeline_assets.lake import Lake
@@ -108,7 +108,7 @@ class MartRows:
         self._table = table
         self._claim = claim
         self._figures = PartitionFigures(table.figures)
-        self._frames = HeldFrames(folder / uuid.uuid4().hex)
+        self._frames = FrameBuffer(folder / uuid.uuid4().hex)
 
     def add(self, frame: pl.DataFrame) -> None:
         """See `Rows.add`."""

@@ -23,7 +23,7 @@ from pipeline_assets.ledger.builds import book_revisions, confirmation, require_
 from pipeline_assets.namespace import MARTS
 from pipeline_assets.partitions import record_only
 from pipeline_assets.platform import Platform
-from pipeline_assets.tables.spec import IncrementalKey, TableSpec
+from pipeline_assets.tables.spec import TableSpec
 
 if TYPE_CHECKING:
     from adbc_driver_manager.dbapi import Connection, Cursor
@@ -80,13 +80,11 @@ class MartsIOManager(PostgresPolarsIOManager):
         schema = self._platform.settings.namespace.marts
         return rows_among(self.client, table, column, values, columns=columns, schema=schema)
 
-    def rows_of_groups(
-        self, table: TableSpec, groups: IncrementalKey, seeds: pl.Series, days: Collection[date]
-    ) -> pl.DataFrame | None:
-        """See `rows_of_groups`."""
+    def rows_of_keys(self, table: TableSpec, seeds: pl.Series, days: Collection[date]) -> pl.DataFrame | None:
+        """See `rows_of_keys`."""
         settings = self._platform.settings
         timezone, schema = ZoneInfo(settings.timezone), settings.namespace.marts
-        return rows_of_groups(self.client, table, groups, seeds, days, timezone=timezone, schema=schema)
+        return rows_of_keys(self.client, table, seeds, days, timezone=timezone, schema=schema)
 
     def partitions_written(self, context: dg.OutputContext) -> Sequence[str] | None:  # noqa: ARG002
         """The days that the run has claimed."""
@@ -180,23 +178,21 @@ def rows_among(
     return _required(_rows(client, schema, table, condition, [values.to_list()], columns=columns), schema, table)
 
 
-def rows_of_groups(
+def rows_of_keys(
     client: PostgresClient,
     table: TableSpec,
-    groups: IncrementalKey,
     seeds: pl.Series,
     days: Collection[date],
     *,
     timezone: ZoneInfo,
     schema: str = MARTS,
 ) -> pl.DataFrame | None:
-    """The rows of all groups that have a row of a certain seed, or one that may be made of input rows of some days.
+    """The rows of all keys that have a row of a certain seed, or one that may be made of input rows of some days.
 
     Args:
         client: of the server.
-        table: a table that falls into groups.
-        groups: how it does.
-        seeds: values of their `seed`.
+        table: a table with an incremental key.
+        seeds: values of its `seed`.
         days: calendar days in the reporting time zone.
         timezone: the reporting time zone.
         schema: where the table is.
@@ -207,8 +203,11 @@ def rows_of_groups(
     Raises:
         TableError: PostgreSQL cannot be reached or refused a statement.
     """
+    incremental = table.incremental
+    assert incremental is not None  # noqa: S101
     spans = _spans(days, timezone)
-    key, seed, first, last = map(quoted, (groups.key, groups.seed, groups.first, groups.last))
+    columns = (incremental.key, incremental.seed, incremental.first, incremental.last)
+    key, seed, first, last = map(quoted, columns)
     name = quoted(schema, table.name)
     condition = f"""
         {key} IN (

@@ -482,13 +482,19 @@ def events(declared: Declarations) -> TableSpec:
         partition_column="event_date",
         store="lake",
         group="events",
-        inputs=(Input(STAGING, before=look_back_days(dedup_days), earlier="earlier"),),
+        inputs=(
+            # Rows with the same id (or, without one, the same content) stay together. Whatever their property, so that
+            # ids of several properties can be counted.
+            Input(
+                STAGING,
+                before=look_back_days(dedup_days),
+                earlier="earlier",
+                batch_key=("event_id", "row_hash"),
+            ),
+        ),
         build=build,
         parameters=Parameters(dedup_days),
-        external_versions=[user_agents.rules_version(), code_version("pipeline_assets.staging.staged:scan_staged")],
-        # Rows with the same id (or, without one, the same content) stay together. Whatever their property, so that ids
-        # of several properties can be counted.
-        batch_key=("event_id", "row_hash"),
+        external_versions=[user_agents.package_versions(), code_version("pipeline_assets.staging.staged:scan_staged")],
         rows_at_once=500_000,
         event_name_column="event_name",
         checks=(

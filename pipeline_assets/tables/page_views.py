@@ -17,7 +17,7 @@ from polars import selectors as cs
 from pipeline_assets.columns import made_of, text, utc
 from pipeline_assets.tables.checking import Reader, Rows, same
 from pipeline_assets.tables.declarations import Declarations
-from pipeline_assets.tables.sessions import session_inputs
+from pipeline_assets.tables.sessions import BY_VISITOR, session_inputs
 from pipeline_assets.tables.spec import EVENTS, Inputs, TableSpec, sums
 from pipeline_assets.transforms.session_rows import SessionRows, session_rows
 from pipeline_assets.transforms.sessionize import SessionRules, hex_ids
@@ -85,7 +85,7 @@ def build_page_views(
     days: Sequence[date],
     *,
     timezone: str,
-    rules: Mapping[str, SessionRules] | None = None,
+    session_rules: Mapping[str, SessionRules] | None = None,
     supplied: pl.LazyFrame | pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """Views of the sessions that start on `days`, per `PageViews`.
@@ -99,7 +99,7 @@ def build_page_views(
         events: see `session_rows`.
         days: session dates to build.
         timezone: see `assign_sessions`.
-        rules: see `session_rows`.
+        session_rules: see `session_rows`.
         supplied: see `session_rows`.
 
     Raises:
@@ -109,7 +109,9 @@ def build_page_views(
         events from the day before to the day after a day, or as many days after it as a supplied session may last;
         supplied_sessions that start on the day.
     """
-    sessions = session_rows(events, days, timezone=timezone, rules=rules, supplied=supplied, columns=VIEW_COLUMNS)
+    sessions = session_rows(
+        events, days, timezone=timezone, session_rules=session_rules, supplied=supplied, columns=VIEW_COLUMNS
+    )
     return _page_view_table(find_views(sessions.rows), sessions)
 
 
@@ -143,11 +145,11 @@ class Parameters:
 
     Attributes:
         timezone: see `assign_sessions`.
-        rules: see `session_rows`.
+        session_rules: see `session_rows`.
     """
 
     timezone: str
-    rules: Mapping[str, SessionRules]
+    session_rules: Mapping[str, SessionRules]
 
 
 def build(inputs: Inputs, days: Sequence[date], parameters: Parameters) -> pl.DataFrame:
@@ -156,7 +158,7 @@ def build(inputs: Inputs, days: Sequence[date], parameters: Parameters) -> pl.Da
         inputs[EVENTS],
         days,
         timezone=parameters.timezone,
-        rules=parameters.rules,
+        session_rules=parameters.session_rules,
         supplied=inputs.get("supplied_sessions"),
     )
 
@@ -182,10 +184,9 @@ def page_views(declared: Declarations) -> TableSpec:
         partition_column="session_date",
         group="behaviour",
         figures=sums("engaged_seconds"),
-        inputs=session_inputs(declared),
+        inputs=session_inputs(declared, batch_key=BY_VISITOR),
         build=build,
         parameters=Parameters(declared.timezone, declared.session_rules),
-        batch_key=("property", "visitor_id"),
         checks=(
             same(
                 "matches_sessions",

@@ -240,7 +240,7 @@ def count_sessions(
     paths: Sequence[str],
     days: Collection[date],
     *,
-    rules: Mapping[str, SessionRules],
+    session_rules: Mapping[str, SessionRules],
     timezone: str,
     supplied: Sequence[str] = (),
 ) -> SessionCounts:
@@ -254,14 +254,14 @@ def count_sessions(
         paths: Parquet files of events: of the days, of two days before and of one day after each, or of as many days
             after as a supplied session may last. For `started` alone one day before is enough.
         days: the days to count.
-        rules: how the events of each source become sessions.
+        session_rules: how the events of each source become sessions.
         timezone: reporting time zone.
         supplied: Parquet files of `supplied_sessions`.
     """
     if not paths:
         return SessionCounts({}, {})
     connection.execute("set TimeZone = 'UTC'")
-    inferred = {name: rule for name, rule in rules.items() if rule.mode == "inferred"}
+    inferred = {name: rule for name, rule in session_rules.items() if rule.mode == "inferred"}
     timeouts = {name: rule.timeout // _MICROSECOND for name, rule in inferred.items()}
     query = _SESSIONS.replace("{supplied}", _SUPPLIED if supplied else _NONE_SUPPLIED)
     values: dict[str, Any] = {
@@ -271,7 +271,9 @@ def count_sessions(
         "longest": max([30 * 60 * 1_000_000, *timeouts.values()]),
         "campaign_sources": [name for name, rule in inferred.items() if rule.split_on_campaign],
         "midnight_sources": [name for name, rule in inferred.items() if rule.split_at_midnight],
-        "supplied_days": {name: rule.max_session_days for name, rule in rules.items() if rule.mode == "supplied"},
+        "supplied_days": {
+            name: rule.max_session_days for name, rule in session_rules.items() if rule.mode == "supplied"
+        },
         "timezone": timezone,
     }
     if supplied:

@@ -17,7 +17,7 @@ from pipeline_assets.tables.declarations import Declarations
 from pipeline_assets.tables.session_counts import UNKNOWN_ID, count_sessions
 from pipeline_assets.tables.spec import EVENTS, Input, Inputs, TableSpec, sums
 from pipeline_assets.transforms import channels
-from pipeline_assets.transforms.channels import LANDING_COLUMNS, RuleSet, add_channel, declared_rules
+from pipeline_assets.transforms.channels import LANDING_COLUMNS, RuleSet, add_channel, declared_rule_set
 from pipeline_assets.transforms.session_rows import SessionRows, session_rows
 from pipeline_assets.transforms.sessionize import REASONS, SessionRules
 from pipeline_assets.transforms.views import VIEW_COLUMNS, find_views
@@ -150,13 +150,16 @@ SESSION_COLUMNS = tuple(
 )
 """Columns of events that sessions need besides those of `session_rows`."""
 
+BY_VISITOR = ("property", "visitor_id")
+"""Columns of events that keep a visitor's events together."""
+
 
 def build_sessions(
     events: pl.LazyFrame | pl.DataFrame,
     days: Sequence[date],
     *,
     timezone: str,
-    rules: Mapping[str, SessionRules] | None = None,
+    session_rules: Mapping[str, SessionRules] | None = None,
     supplied: pl.LazyFrame | pl.DataFrame | None = None,
     channels: RuleSet | None = None,
     reporting: str | None = None,
@@ -167,7 +170,7 @@ def build_sessions(
         events: see `session_rows`.
         days: session dates to build.
         timezone: see `assign_sessions`.
-        rules: see `session_rows`.
+        session_rules: see `session_rows`.
         supplied: see `session_rows`.
         channels: see `add_channel`.
         reporting: see `single_currency_revenue`.
@@ -179,7 +182,9 @@ def build_sessions(
         events from the day before to the day after a day, or as many days after it as a supplied session may last;
         supplied_sessions that start on the day.
     """
-    sessions = session_rows(events, days, timezone=timezone, rules=rules, supplied=supplied, columns=SESSION_COLUMNS)
+    sessions = session_rows(
+        events, days, timezone=timezone, session_rules=session_rules, supplied=supplied, columns=SESSION_COLUMNS
+    )
     return _session_table(sessions, find_views(sessions.rows), channels, reporting)
 
 
@@ -264,13 +269,13 @@ class Parameters:
 
     Attributes:
         timezone: see `assign_sessions`.
-        rules: see `session_rows`.
+        session_rules: see `session_rows`.
         channels: how their channels are found.
         reporting: the reporting currency, which revenue without a currency is in; None where none is declared.
     """
 
     timezone: str
-    rules: Mapping[str, SessionRules]
+    session_rules: Mapping[str, SessionRules]
     channels: RuleSet
     reporting: str | None
 
@@ -281,34 +286,38 @@ def build(inputs: Inputs, days: Sequence[date], parameters: Parameters) -> pl.Da
         inputs[EVENTS],
         days,
         timezone=parameters.timezone,
-        rules=parameters.rules,
+        session_rules=parameters.session_rules,
         supplied=inputs.get("supplied_sessions"),
         channels=parameters.channels,
         reporting=parameters.reporting,
     )
 
 
-def session_inputs(declared: Declarations) -> tuple[Input, ...]:
-    """What the sessions that start on a day are made of."""
-    near = Input(EVENTS, before=1, after=declared.longest_session_days)
+def session_inputs(declared: Declarations, *, batch_key: tuple[str, ...] = ()) -> tuple[Input, ...]:
+    """What the sessions that start on a day are made of.
+
+    Args:
+        declared: the deployment's declarations.
+        batch_key: `BY_VISITOR` where rows are of one visitor each, so that a large day can be cut by visitors.
+    """
+    near = Input(EVENTS, before=1, after=declared.longest_session_days, batch_key=batch_key)
     # Where no source supplies ids of sessions, there is nothing to know of them.
     return (near, Input("supplied_sessions")) if declared.supplied_sources else (near,)
 
 
 def sessions(declared: Declarations) -> TableSpec:
     """The table, with the rules of the declared sources and channels."""
-    rules = declared_rules(declared.analyses.channels)
+    rule_set = declared_rule_set(declared.analyses.channels)
     return TableSpec(
         name="sessions",
         contract=Sessions,
         partition_column="session_date",
         group="behaviour",
         figures=sums("page_views", "conversions"),
-        inputs=session_inputs(declared),
+        inputs=session_inputs(declared, batch_key=BY_VISITOR),
         build=build,
-        parameters=Parameters(declared.timezone, declared.session_rules, rules, declared.rates.reporting),
-        external_versions=channels.rules_version(rules),
-        batch_key=("property", "visitor_id"),
+        parameters=Parameters(declared.timezone, declared.session_rules, rule_set, declared.rates.reporting),
+        external_versions=channels.rule_set_version(rule_set),
         checks=(
             TableCheck(
                 "every_event_in_one_session",
@@ -332,7 +341,7 @@ def _every_event_in_one_session(declared: Declarations, tables: Reader) -> Findi
             connection,
             tables.paths(EVENTS, days_around(days, 2, declared.longest_session_days)),
             days,
-            rules=declared.session_rules,
+            session_rules=declared.session_rules,
             timezone=declared.timezone,
             supplied=tables.paths("supplied_sessions", [UNPARTITIONED]) if declared.supplied_sources else (),
         )

@@ -53,7 +53,7 @@ _ON_THE_WAY = (
     "pipeline_assets.engine.incremental:build_whole",
     "pipeline_assets.io_managers.frames:storable",
 )
-"""What has a part in the rows of tables besides their functions: which groups are made again, and what is stored."""
+"""What has a part in the rows of tables besides their functions: which keys are made again, and what is stored."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,8 @@ class Input:
         select: how the rows wanted are taken from the files of the lake, where those are few.
         lookup: for an input without partitions: the rows wanted for some days, where those are few.
         earlier: name under which the rows of the days before are given, apart from those of the days themselves.
+        batch_key: columns of it that must stay together when a day is too large to be built at once: a batch reads the
+            rows of its share of their values. Empty where all rows are read with every batch.
     """
 
     table: str
@@ -90,23 +92,24 @@ class Input:
     select: Select | None = None
     lookup: Lookup | None = None
     earlier: str | None = None
+    batch_key: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class IncrementalKey:
-    """How the rows of a table without partitions fall into groups, each made of input rows that make no other.
+    """The key of a table without partitions: all rows of one value are made of input rows that make no other's.
 
-    Where only some days of the inputs have changed, only the groups that have or had input rows on these days are made
+    Where only some days of the inputs have changed, only the keys that have or had input rows on these days are made
     again: a new day costs its own size and not that of the history.
 
     Attributes:
-        key: column of the table that names the group, the same on all of its rows.
+        key: column of the table that holds it; several rows may have one value.
         seed: column of the table by which its rows are found for input rows; may be `key`.
         first: column of the table, a moment: none of the input rows that matter to a row lies on an earlier day.
         last: likewise, on a later day.
         seeds: values of `seed` that input rows may have, from the input rows of the changed days.
-        members: the input rows of some groups, given all input rows, those of the changed days, and the existing rows
-            of the table of all groups that have or had input rows on these days.
+        members: the input rows of some keys, given all input rows, those of the changed days, and the existing rows
+            of the table of all keys that have or had input rows on these days.
     """
 
     key: str
@@ -118,7 +121,7 @@ class IncrementalKey:
 
     @classmethod
     def by(cls, column: str, source: str, *, first: str, last: str) -> "IncrementalKey":
-        """Groups named by a column that the table shares with its only input."""
+        """A key that the table shares with its only input."""
         seeds = partial(_names_in, column, source)
         return cls(column, column, first, last, seeds, partial(_rows_of_names, column, source))
 
@@ -148,14 +151,12 @@ class TableSpec:
         parameters: what `build` and the `select` of inputs are given beside the rows: settings and declarations, as a
             dataclass or a pydantic model.
         external_versions: versions of what the rows depend on beside code and parameters: files of rules, packages.
-        batch_key: columns of `events` (of `events` itself: of its staged rows) that must stay together when a day is
-            too large to be built at once; empty where the function needs little memory.
-        rows_at_once: rows of these that are read at a time, where they are cut by `batch_key`.
-        days_at_once: days that are built at a time, where they are not cut by `batch_key`.
-        incremental: for a table without partitions: how it falls into groups, if it does.
+        rows_at_once: rows that are read at a time of the input that has a `batch_key`.
+        days_at_once: days that are built at a time where no input has one: the function needs little memory.
+        incremental: for a table without partitions: by which key it can be made again in part, if it can.
         revisions: for a table without partitions that daily tables read: what it says of each day, as a frame with a
             date and a text, from its inputs and its rows. With `incremental` the text is numbers joined by `-`, each of
-            them a sum over the input rows of the day, so that those of some groups can be exchanged.
+            them a sum over the input rows of the day, so that those of some keys can be exchanged.
         counts: for a daily table of the lake: the numbers of each day that the ledger books with its rows, by name.
         event_name_column: column whose values the ledger remembers as names of events.
         checks: what its rows must keep besides the contract.
@@ -176,7 +177,6 @@ class TableSpec:
     figures: tuple[Figure, ...] = ()
     parameters: Any = None
     external_versions: Any = None
-    batch_key: tuple[str, ...] = ()
     rows_at_once: int = 1_000_000
     days_at_once: int = 7
     incremental: IncrementalKey | None = None
@@ -203,6 +203,8 @@ class TableSpec:
         read = [each.table for each in self.inputs]
         if twice := sorted({name for name in read if read.count(name) > 1}):
             raise ValueError(f"{self.name}: inputs names '{twice[0]}' twice; give one input the days of both")
+        if len([each for each in self.inputs if each.batch_key]) > 1:
+            raise ValueError(f"{self.name}: several inputs have a batch_key; a day is cut by one of them")
         if self.is_daily and (self.incremental or self.revisions):
             raise ValueError(f"{self.name}: incremental and revisions are for tables without a partition_column")
 
@@ -215,6 +217,11 @@ class TableSpec:
     def is_daily(self) -> bool:
         """Whether it has daily partitions."""
         return self.partition_column is not None
+
+    @property
+    def batched(self) -> Input | None:
+        """The input by whose key a day is cut that is too large to be built at once."""
+        return next((each for each in self.inputs if each.batch_key), None)
 
     @property
     def functions(self) -> list[Callable[..., Any]]:

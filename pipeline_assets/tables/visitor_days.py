@@ -156,7 +156,7 @@ def build_visitor_days(
     *,
     rates: Rates,
     timezone: str = "UTC",
-    rules: Mapping[str, SessionRules] | None = None,
+    session_rules: Mapping[str, SessionRules] | None = None,
     supplied: pl.LazyFrame | pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """What each visitor did on `days`, per `VisitorDays`.
@@ -178,7 +178,7 @@ def build_visitor_days(
         days: activity dates to build.
         rates: turn revenue into the reporting currency.
         timezone: see `assign_sessions`.
-        rules: see `session_rows`.
+        session_rules: see `session_rows`.
         supplied: see `excluded_from_sessions`.
 
     Raises:
@@ -190,7 +190,7 @@ def build_visitor_days(
     """
     wanted = sorted(set(days))
     outside = excluded_from_sessions(
-        events, wanted, timezone=timezone, rules=rules, supplied=supplied, by=("event_date", *_KEY[1:])
+        events, wanted, timezone=timezone, session_rules=session_rules, supplied=supplied, by=("event_date", *_KEY[1:])
     )
     table = _of_events(events, wanted, rates).join(_by_reason(outside), on=_KEY, how="left", nulls_equal=True)
     started = _of_sessions(sessions, wanted)
@@ -329,12 +329,12 @@ class Parameters:
     Attributes:
         rates: the reporting currency and its rates.
         timezone: see `assign_sessions`.
-        rules: see `session_rows`.
+        session_rules: see `session_rows`.
     """
 
     rates: Rates
     timezone: str
-    rules: Mapping[str, SessionRules]
+    session_rules: Mapping[str, SessionRules]
 
 
 def build(inputs: Inputs, days: Sequence[date], parameters: Parameters) -> pl.DataFrame:
@@ -345,16 +345,18 @@ def build(inputs: Inputs, days: Sequence[date], parameters: Parameters) -> pl.Da
         days,
         rates=parameters.rates,
         timezone=parameters.timezone,
-        rules=parameters.rules,
+        session_rules=parameters.session_rules,
         supplied=inputs.get("supplied_sessions"),
     )
 
 
 def visitor_days(declared: Declarations) -> TableSpec:
     """The table, with the sessions of the declared sources and the declared rates."""
-    rules, supplied = declared.session_rules, declared.supplied_sources
+    session_rules, supplied = declared.session_rules, declared.supplied_sources
     # Which pings of a day are in no session, the two days before and the day after say.
-    near = Input(EVENTS, before=2, after=1) if len(supplied) < len(rules) or not rules else Input(EVENTS)
+    near = (
+        Input(EVENTS, before=2, after=1) if len(supplied) < len(session_rules) or not session_rules else Input(EVENTS)
+    )
     return TableSpec(
         name="visitor_days",
         contract=VisitorDays,
@@ -364,7 +366,7 @@ def visitor_days(declared: Declarations) -> TableSpec:
         figures=sums("events", "sessions"),
         inputs=(near, Input("sessions"), *((Input("supplied_sessions"),) if supplied else ())),
         build=build,
-        parameters=Parameters(declared.rates, declared.timezone, rules),
+        parameters=Parameters(declared.rates, declared.timezone, session_rules),
         counts=count_identifiers,
         checks=(
             same(

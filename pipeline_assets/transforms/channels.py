@@ -3,7 +3,7 @@
 The rules are data with a name, a version and their provenance (`data/*.yaml`): an ordered list in which the first match
 wins. `ga4` is Google Analytics 4's default grouping; `ga4_plus`, the default, knows more sources and their other names,
 names of advertising, click ids, AI assistants and webmail as well. A team's own rules and aliases come before either:
-`rule_set("ga4_plus").with_own(…)`.
+`standard_rule_set("ga4_plus").with_own(…)`.
 """
 
 import json
@@ -165,7 +165,7 @@ class RuleSet:
 DEFAULT_RULES = "ga4_plus"
 
 
-def rule_set(name: str = DEFAULT_RULES) -> RuleSet:
+def standard_rule_set(name: str = DEFAULT_RULES) -> RuleSet:
     """The rule set `ga4` or `ga4_plus`, read once from this package's data.
 
     Raises:
@@ -174,22 +174,22 @@ def rule_set(name: str = DEFAULT_RULES) -> RuleSet:
     return _read_rule_set(name)
 
 
-def declared_rules(declared: "Channels | None") -> RuleSet:
+def declared_rule_set(declared: "Channels | None") -> RuleSet:
     """The rules of a deployment: those it declares, else `ga4_plus`.
 
     Raises:
         ValueError: a rule of the team's is wrong; the message says which and why.
     """
     if declared is None:
-        return rule_set()
+        return standard_rule_set()
     own = [Rule(rule.channel, **rule.conditions) for rule in declared.own]
-    return rule_set(declared.rules).with_own(own, declared.aliases)
+    return standard_rule_set(declared.rules).with_own(own, declared.aliases)
 
 
 def __getattr__(name: str) -> RuleSet:
     """The rule sets as GA4 and GA4_PLUS, read on first use and not on import."""
     if name in {"GA4", "GA4_PLUS"}:
-        return rule_set(name.lower())
+        return standard_rule_set(name.lower())
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
@@ -210,7 +210,7 @@ def parse_rule_set(text: str, file: str) -> RuleSet:
             {"name", "version", "provenance", "licence", "rules"},
             {"extends", "otherwise", "shared", "reads_hosts", *_NAMES, "ad_suffix", "click_ids"},
         )
-        base = rule_set(given["extends"]) if "extends" in given else RuleSet("", "", ())
+        base = standard_rule_set(given["extends"]) if "extends" in given else RuleSet("", "", ())
         return RuleSet(
             name=given["name"],
             version=given["version"],
@@ -229,19 +229,19 @@ def parse_rule_set(text: str, file: str) -> RuleSet:
         raise ValueError(f"{file}: {error}") from error
 
 
-def rules_version(rules: RuleSet | None = None) -> tuple[str, str, str]:
+def rule_set_version(rule_set: RuleSet | None = None) -> tuple[str, str, str]:
     """What decides a channel besides the landing: name and version of the rules, digest of all they say.
 
     The digest covers rules, aliases, click ids and the source categories, the team's own included.
     """
-    rules = rules or rule_set()
-    said = asdict(rules)
+    rule_set = rule_set or standard_rule_set()
+    said = asdict(rule_set)
     del said["provenance"]
     text = json.dumps(said, sort_keys=True).encode() + _CATEGORIES.read_bytes()
-    return rules.name, rules.version, digest_of(text, 16)
+    return rule_set.name, rule_set.version, digest_of(text, 16)
 
 
-def add_channel(frame: pl.DataFrame, rules: RuleSet | None = None) -> pl.DataFrame:
+def add_channel(frame: pl.DataFrame, rule_set: RuleSet | None = None) -> pl.DataFrame:
     """Add channel, traffic_source and traffic_medium.
 
     The traffic source is utm_source; where there is none, what the click id says; else the referrer's host without
@@ -251,14 +251,14 @@ def add_channel(frame: pl.DataFrame, rules: RuleSet | None = None) -> pl.DataFra
 
     Args:
         frame: any table with `LANDING_COLUMNS`; it may lack click_id_type. Empty text is absent. Rows keep their order.
-        rules: None: `ga4_plus`.
+        rule_set: None: `ga4_plus`.
     """
-    rules = rules or rule_set()
+    rule_set = rule_set or standard_rule_set()
     keys = frame.select(_landing_value(frame, name) for name in LANDING_COLUMNS)
     landings = keys.unique()
-    traffic = traffic_source(landings, rules)
+    traffic = traffic_source(landings, rule_set)
     channel = pl.coalesce(
-        *(pl.when(_matches(rule)).then(pl.lit(rule.channel)) for rule in rules.rules), pl.lit(rules.otherwise)
+        *(pl.when(_matches(rule)).then(pl.lit(rule.channel)) for rule in rule_set.rules), pl.lit(rule_set.otherwise)
     )
     found = landings.hstack(
         traffic.select(channel.alias("channel"), traffic_source="source", traffic_medium="medium").get_columns()
@@ -267,20 +267,20 @@ def add_channel(frame: pl.DataFrame, rules: RuleSet | None = None) -> pl.DataFra
     return frame.with_columns(added.select(CHANNEL_COLUMNS).get_columns())
 
 
-def traffic_source(landings: pl.DataFrame, rules: RuleSet) -> pl.DataFrame:
+def traffic_source(landings: pl.DataFrame, rule_set: RuleSet) -> pl.DataFrame:
     """What the conditions of a `Rule` are about, row by row of `landings`.
 
     Args:
         landings: `LANDING_COLUMNS` in lower case, null where absent.
-        rules: their aliases, categories, names of advertising and click ids.
+        rule_set: its aliases, categories, names of advertising and click ids.
 
     Returns:
         source, medium, campaign, category, referrer_host, click_id_type, advertising.
     """
-    places = _places(rules)
+    places = _places(rule_set)
     named = _place_columns(landings["utm_source"], "named", places.named)
     referred = _place_columns(landings["referrer_host"], "referred", places.referred)
-    clicked = _click_columns(rules, places)
+    clicked = _click_columns(rule_set, places)
     has_name, has_referrer = pl.col("utm_source").is_not_null(), pl.col("referrer_host").is_not_null()
     by_click = ~has_name & pl.col("clicked_source").is_not_null() & ~(pl.col("also_organic") & has_referrer)
     of_click = by_click | (has_name & (pl.col("named_source") == pl.col("clicked_source")))
@@ -326,7 +326,7 @@ def host_category(host: str) -> str | None:
     country or .com (`google.de`, `google.co.uk`), but not below it, for `mail.google.com` is no search engine, and
     not as an ending (`blog.google`).
     """
-    return _places(rule_set("ga4")).referred(host.lower()).category
+    return _places(standard_rule_set("ga4")).referred(host.lower()).category
 
 
 @cache
@@ -360,16 +360,16 @@ class _Places:
     domain first, and `name.*` is that host under the ending of any country.
     """
 
-    def __init__(self, rules: RuleSet) -> None:
-        self._own = dict(rules.own_aliases)
+    def __init__(self, rule_set: RuleSet) -> None:
+        self._own = dict(rule_set.own_aliases)
         # A main name is a name too: what lies below it is the same source, and it is none of what lies above it.
-        main = {source for _, source in rules.aliases} | {name for name, _ in rules.categories if "*" not in name}
-        self._standard = {name: name for name in main} | dict(rules.aliases)
-        listed = source_categories() | dict(rules.categories)
+        main = {source for _, source in rule_set.aliases} | {name for name, _ in rule_set.categories if "*" not in name}
+        self._standard = {name: name for name in main} | dict(rule_set.aliases)
+        listed = source_categories() | dict(rule_set.categories)
         self._categories = {f"{name}.*": category for name, category in listed.items() if "." not in name} | listed
-        self._ad_names = dict(rules.ad_names)
-        self._ad_suffix = re.compile(rf"(?:{rules.ad_suffix})\Z") if rules.ad_suffix else None
-        self._reads_hosts = rules.reads_hosts
+        self._ad_names = dict(rule_set.ad_names)
+        self._ad_suffix = re.compile(rf"(?:{rule_set.ad_suffix})\Z") if rule_set.ad_suffix else None
+        self._reads_hosts = rule_set.reads_hosts
 
     def referred(self, host: str) -> _Place:
         """The place of a referrer's lower-case host."""
@@ -411,8 +411,8 @@ class _Places:
 
 
 @lru_cache(maxsize=8)
-def _places(rules: RuleSet) -> _Places:
-    return _Places(rules)
+def _places(rule_set: RuleSet) -> _Places:
+    return _Places(rule_set)
 
 
 def _listed_as(name: str, *, is_host: bool) -> list[str]:
@@ -459,10 +459,10 @@ def _place_columns(names: pl.Series, prefix: str, find: Callable[[str], _Place])
     return pl.DataFrame({names.name: distinct, **columns})
 
 
-def _click_columns(rules: RuleSet, places: _Places) -> pl.DataFrame:
+def _click_columns(rule_set: RuleSet, places: _Places) -> pl.DataFrame:
     rows = [
         (click.parameter, place.source, place.category, click.medium, click.also_organic)
-        for click in rules.click_ids
+        for click in rule_set.click_ids
         for place in [places.named(click.source)]
     ]
     schema = {

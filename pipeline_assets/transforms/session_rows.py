@@ -53,7 +53,7 @@ def session_rows(
     days: Sequence[date],
     *,
     timezone: str,
-    rules: Mapping[str, SessionRules] | None = None,
+    session_rules: Mapping[str, SessionRules] | None = None,
     supplied: pl.LazyFrame | pl.DataFrame | None = None,
     columns: Sequence[str] = (),
 ) -> SessionRows:
@@ -70,7 +70,7 @@ def session_rows(
             max_session_days after each where a source is in supplied mode.
         days: session dates.
         timezone: see `assign_sessions`.
-        rules: by source; `SessionRules()` for a source that is not named.
+        session_rules: by source; `SessionRules()` for a source that is not named.
         supplied: `SuppliedSessions`, at least the sessions that start on `days`; needed where a source is in
             supplied mode.
         columns: columns of events to keep.
@@ -78,13 +78,13 @@ def session_rows(
     Raises:
         ValueError: a source is in supplied mode and `supplied` is missing.
     """
-    rules = rules or {}
+    session_rules = session_rules or {}
     wanted = sorted(set(days))
-    inferred = _inferred(events, wanted, timezone, rules, columns)
+    inferred = _inferred(events, wanted, timezone, session_rules, columns)
     rows = inferred.rows.with_columns(is_supplied=pl.lit(value=False))
-    if not supplied_sources(rules):
+    if not supplied_sources(session_rules):
         return SessionRows(rows, inferred.sessions)
-    given = _supplied(events, wanted, rules, _known(supplied), columns)
+    given = _supplied(events, wanted, session_rules, _known(supplied), columns)
     shifted = given.rows.with_columns(
         pl.col("session_number") + pl.lit(len(inferred.sessions), dtype=pl.UInt32), is_supplied=pl.lit(value=True)
     )
@@ -99,7 +99,7 @@ def excluded_from_sessions(
     days: Sequence[date],
     *,
     timezone: str,
-    rules: Mapping[str, SessionRules] | None = None,
+    session_rules: Mapping[str, SessionRules] | None = None,
     supplied: pl.LazyFrame | pl.DataFrame | None = None,
     by: Sequence[str] = ("event_date", "property", "source"),
 ) -> pl.DataFrame:
@@ -113,7 +113,7 @@ def excluded_from_sessions(
             sources are in supplied mode those of `days`.
         days: event dates.
         timezone: see `assign_sessions`.
-        rules: see `session_rows`.
+        session_rules: see `session_rows`.
         supplied: `SuppliedSessions`, at least the sessions with events on `days`; see `session_rows`.
         by: columns of events to count by.
 
@@ -123,17 +123,17 @@ def excluded_from_sessions(
     Raises:
         ValueError: a source is in supplied mode and `supplied` is missing.
     """
-    rules = rules or {}
+    session_rules = session_rules or {}
     wanted = sorted(set(days))
-    parts = [_orphan_pings(events, wanted, timezone, rules, by)]
-    if supplied_sources(rules):
-        given = _of_supplied_sources(events, rules).filter(pl.col("event_date").is_in(wanted))
+    parts = [_orphan_pings(events, wanted, timezone, session_rules, by)]
+    if supplied_sources(session_rules):
+        given = _of_supplied_sources(events, session_rules).filter(pl.col("event_date").is_in(wanted))
         # Next to no id lasts so long.
-        lasting = pl.col("last_at") - pl.col("first_at") > _shortest_reach(rules) - _CALENDAR_SLACK
+        lasting = pl.col("last_at") - pl.col("first_at") > _shortest_reach(session_rules) - _CALENDAR_SLACK
         known = _known(supplied).filter(lasting).select(*_SUPPLIED_KEY, "first_at", "session_date")
         parts += [
             given.filter(pl.col("session_id_supplied").is_null()).select(*by, reason=pl.lit(NO_SESSION_ID)),
-            given.join(known, on=_SUPPLIED_KEY).filter(~_in_reach(rules)).select(*by, reason=pl.lit(STRAY)),
+            given.join(known, on=_SUPPLIED_KEY).filter(~_in_reach(session_rules)).select(*by, reason=pl.lit(STRAY)),
         ]
     return (
         pl.concat([part.with_columns(cs.categorical().cast(pl.String)) for part in parts])
@@ -148,7 +148,7 @@ def _orphan_pings(
     events: pl.LazyFrame | pl.DataFrame,
     days: Sequence[date],
     timezone: str,
-    rules: Mapping[str, SessionRules],
+    session_rules: Mapping[str, SessionRules],
     columns: Sequence[str],
 ) -> pl.LazyFrame:
     """The orphan pings of some days.
@@ -156,17 +156,17 @@ def _orphan_pings(
     Few visitors have one, and only theirs are made sessions of: one of their views was silent for longer than a
     timeout, or might be cut by midnight or a campaign.
     """
-    supplied = supplied_sources(rules)
+    supplied = supplied_sources(session_rules)
     inferred = events.lazy().filter(
         pl.col("visitor_id").is_not_null(), *(pl.col("source") != source for source in supplied)
     )
     of_days = pl.col("event_date").is_in(days)
     at, day = pl.col("occurred_at"), pl.col("event_date")
-    timeouts = [rule.timeout for rule in rules.values() if rule.mode == "inferred"]
+    timeouts = [rule.timeout for rule in session_rules.values() if rule.mode == "inferred"]
     may_end = at.max() - at.min() > min([DEFAULT_TIMEOUT, *timeouts])
-    if any(rule.split_at_midnight for rule in rules.values()):
+    if any(rule.split_at_midnight for rule in session_rules.values()):
         may_end |= day.max() > day.min()
-    if any(rule.split_on_campaign for rule in rules.values()):
+    if any(rule.split_on_campaign for rule in session_rules.values()):
         may_end |= pl.lit(value=True)
     visitors = (
         inferred.filter(pl.col("view_id").is_not_null())
@@ -181,22 +181,22 @@ def _orphan_pings(
         schema = events.lazy().collect_schema()
         return pl.LazyFrame(schema={**{name: schema[name] for name in columns}, "reason": pl.String})
     theirs = inferred.join(visitors.lazy(), on=_VIEW_KEY[:2], how="semi")
-    rows = assign_sessions(theirs, timezone=timezone, rules=rules, columns=columns)
+    rows = assign_sessions(theirs, timezone=timezone, session_rules=session_rules, columns=columns)
     return rows.lazy().filter("is_orphan", of_days).select(*columns, reason=pl.lit(ORPHAN_PING))
 
 
-def _shortest_reach(rules: Mapping[str, SessionRules]) -> timedelta:
-    return min(timedelta(days=rules[source].max_session_days) for source in supplied_sources(rules))
+def _shortest_reach(session_rules: Mapping[str, SessionRules]) -> timedelta:
+    return min(timedelta(days=session_rules[source].max_session_days) for source in supplied_sources(session_rules))
 
 
 def _inferred(
     events: pl.LazyFrame | pl.DataFrame,
     days: Sequence[date],
     timezone: str,
-    rules: Mapping[str, SessionRules],
+    session_rules: Mapping[str, SessionRules],
     columns: Sequence[str],
 ) -> SessionRows:
-    assigned = assign_sessions(events, timezone=timezone, rules=rules, columns=columns)
+    assigned = assign_sessions(events, timezone=timezone, session_rules=session_rules, columns=columns)
     rows = assigned.filter(pl.col("session_date").is_in(days), ~pl.col("is_orphan"))
     starts = rows.filter("is_start")
     ids = starts.select(
@@ -219,7 +219,7 @@ def _inferred(
 def _supplied(
     events: pl.LazyFrame | pl.DataFrame,
     days: Sequence[date],
-    rules: Mapping[str, SessionRules],
+    session_rules: Mapping[str, SessionRules],
     supplied: pl.LazyFrame,
     columns: Sequence[str],
 ) -> SessionRows:
@@ -227,10 +227,10 @@ def _supplied(
     wanted = dict.fromkeys((*EVENT_KEY, "source", "event_date", "session_id_supplied", *columns))
     needed = dict.fromkeys((*wanted, *ORDER_COLUMNS))
     found = (
-        _of_supplied_sources(events, rules)
+        _of_supplied_sources(events, session_rules)
         .select(*needed)
         .join(starting, on=_SUPPLIED_KEY)
-        .filter(_in_reach(rules))
+        .filter(_in_reach(session_rules))
         .select(*(compact(name) for name in needed), "first_at", "session_date")
         .collect()
     )
@@ -254,17 +254,19 @@ def _supplied(
     return SessionRows(rows, sessions)
 
 
-def _of_supplied_sources(events: pl.LazyFrame | pl.DataFrame, rules: Mapping[str, SessionRules]) -> pl.LazyFrame:
+def _of_supplied_sources(
+    events: pl.LazyFrame | pl.DataFrame, session_rules: Mapping[str, SessionRules]
+) -> pl.LazyFrame:
     return events.lazy().filter(
         pl.col("visitor_id").is_not_null(),
-        pl.any_horizontal(pl.col("source") == source for source in supplied_sources(rules)),
+        pl.any_horizontal(pl.col("source") == source for source in supplied_sources(session_rules)),
     )
 
 
-def _in_reach(rules: Mapping[str, SessionRules]) -> pl.Expr:
+def _in_reach(session_rules: Mapping[str, SessionRules]) -> pl.Expr:
     """Whether an event lies in max_session_days after first_at, both by the clock and by the calendar."""
     days = by_source(
-        {name: timedelta(days=rule.max_session_days) for name, rule in rules.items()},
+        {name: timedelta(days=rule.max_session_days) for name, rule in session_rules.items()},
         timedelta(days=SessionRules().max_session_days),
     )
     by_clock = pl.col("occurred_at") - pl.col("first_at") <= days

@@ -99,23 +99,23 @@ class SessionRules:
             raise ValueError(f"max_session_days must be from 1 to {LONGEST_SESSION_DAYS}: {self.max_session_days}")
 
 
-def supplied_sources(rules: Mapping[str, SessionRules]) -> list[str]:
+def supplied_sources(session_rules: Mapping[str, SessionRules]) -> list[str]:
     """The sources whose trackers supply the ids of sessions."""
-    return sorted(source for source, rule in rules.items() if rule.mode == "supplied")
+    return sorted(source for source, rule in session_rules.items() if rule.mode == "supplied")
 
 
-def longest_timeout(rules: Mapping[str, SessionRules]) -> timedelta:
+def longest_timeout(session_rules: Mapping[str, SessionRules]) -> timedelta:
     """The longest timeout of the sources in inferred mode, one that is not named included."""
-    return max([DEFAULT_TIMEOUT, *(rule.timeout for rule in rules.values() if rule.mode == "inferred")])
+    return max([DEFAULT_TIMEOUT, *(rule.timeout for rule in session_rules.values() if rule.mode == "inferred")])
 
 
-def view_memory(rules: Mapping[str, SessionRules]) -> timedelta:
+def view_memory(session_rules: Mapping[str, SessionRules]) -> timedelta:
     """How long after its page or screen event a view is known to its pings: 17.5 hours with the default timeout.
 
     What is left of the shortest day when the last gap before a midnight, the pings in it, their views and the campaigns
     changed since are all to be found within one day.
     """
-    return SHORTEST_DAY - CAMPAIGN_MEMORY - longest_timeout(rules)
+    return SHORTEST_DAY - CAMPAIGN_MEMORY - longest_timeout(session_rules)
 
 
 def compact(column: str) -> pl.Expr:
@@ -127,7 +127,7 @@ def assign_sessions(
     events: pl.LazyFrame | pl.DataFrame,
     *,
     timezone: str,
-    rules: Mapping[str, SessionRules] | None = None,
+    session_rules: Mapping[str, SessionRules] | None = None,
     columns: Sequence[str] = (),
 ) -> pl.DataFrame:
     """Number the inferred sessions of `events`.
@@ -159,7 +159,7 @@ def assign_sessions(
         events: complete days of events (`Events`); those without a visitor, and those of sources that supply
             the ids of sessions, are left out.
         timezone: reporting time zone, in which event_date is a calendar day.
-        rules: by source; `SessionRules()` for a source that is not named.
+        session_rules: by source; `SessionRules()` for a source that is not named.
         columns: further columns to keep.
 
     Returns:
@@ -168,9 +168,9 @@ def assign_sessions(
         session_date, the event_date of the session's first event; start_reason and end_reason, on the first event of a
         session. The session of an orphan means nothing.
     """
-    rules = rules or {}
-    campaign_sources = [source for source, rule in rules.items() if rule.split_on_campaign]
-    midnight_sources = [source for source, rule in rules.items() if rule.split_at_midnight]
+    session_rules = session_rules or {}
+    campaign_sources = [source for source, rule in session_rules.items() if rule.split_on_campaign]
+    midnight_sources = [source for source, rule in session_rules.items() if rule.split_at_midnight]
     wanted = dict.fromkeys(
         (
             *EVENT_KEY,
@@ -183,7 +183,7 @@ def assign_sessions(
         )
     )
     is_inferred = pl.all_horizontal(
-        pl.col("visitor_id").is_not_null(), *(pl.col("source") != source for source in supplied_sources(rules))
+        pl.col("visitor_id").is_not_null(), *(pl.col("source") != source for source in supplied_sources(session_rules))
     )
     needed = dict.fromkeys((*wanted, *ORDER_COLUMNS))
     rows = in_order(events.lazy().filter(is_inferred).select(compact(name) for name in needed).collect(), keep=wanted)
@@ -191,16 +191,16 @@ def assign_sessions(
     steps = rows.select(
         "event_date",
         "occurred_at",
-        timeout=by_source({name: rule.timeout for name, rule in rules.items()}, DEFAULT_TIMEOUT),
+        timeout=by_source({name: rule.timeout for name, rule in session_rules.items()}, DEFAULT_TIMEOUT),
         is_view_ping=_is_view_ping(),
         is_new_visitor=is_new_visitor,
         is_new_day=is_new_visitor | _changes("event_date"),
     ).with_columns(day_number=pl.col("is_new_day").cum_sum() - 1)
     changes = _campaign_changes(rows, steps, campaign_sources) if campaign_sources else None
-    passive = _passive_pings(rows, steps, changes, midnight_sources, view_memory(rules))
+    passive = _passive_pings(rows, steps, changes, midnight_sources, view_memory(session_rules))
     steps = _with_gaps(steps, passive)
     midnights = _midnights(steps["event_date"], timezone)
-    days = _visitor_days(steps, midnights, longest_timeout(rules))
+    days = _visitor_days(steps, midnights, longest_timeout(session_rules))
     at_midnight = _is_any_of(midnight_sources)
     first = pl.col("is_first_of_day")
     reason = (

@@ -98,7 +98,7 @@ _DESKTOP = re.compile(
 )
 
 
-def rules_version() -> tuple[str, ...]:
+def package_versions() -> tuple[str, ...]:
     """What decides the facts besides this module: versions of the user agent parser and of its rules."""
     return tuple(metadata.version(package) for package in ("ua-parser", "ua-parser-builtins"))
 

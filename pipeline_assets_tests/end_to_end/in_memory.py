@@ -96,7 +96,7 @@ class InMemory:
 
     def _days(self, spec: TableSpec, tables: Tables, buckets: Callable[[], int]) -> Iterator[pl.DataFrame]:
         for day in self.days:
-            parts = buckets() if spec.batch_key else 1
+            parts = buckets() if spec.batched else 1
             for bucket in range(parts):
                 batch = Batch((day,), bucket, parts)
                 inputs = {each.table: self._near(each, spec, batch, tables, day) for each in spec.inputs}
@@ -106,7 +106,7 @@ class InMemory:
 
     def _near(self, each: Input, spec: TableSpec, batch: Batch, tables: Tables, day: date) -> pl.LazyFrame:
         rows = self._read(spec, each, tables, day - each.before * _ONE_DAY, day + each.after * _ONE_DAY)
-        return batch.select(rows, *spec.batch_key) if spec.batch_key and each.table == EVENTS else rows
+        return batch.select(rows, *each.batch_key)
 
     def _read(self, spec: TableSpec, each: Input, tables: Tables, first: date, last: date) -> pl.LazyFrame:
         if each.select:

@@ -1,4 +1,4 @@
-"""Tables that fall into groups: made again in part they are what they would be made again as a whole."""
+"""Tables with an incremental key: made again in part they are what they would be made again as a whole."""
 
 from collections.abc import Callable, Collection, Mapping
 from datetime import date, datetime, timedelta
@@ -41,20 +41,22 @@ def midnight(day: date) -> datetime:
     return datetime.combine(day, clock(), BERLIN)
 
 
-def rows_of_groups(spec: TableSpec, table: pl.DataFrame, days: Collection[date]) -> Callable[[pl.Series], pl.DataFrame]:
-    """The rows of all groups with a row of a seed, or with one that may be made of rows on some days."""
+def rows_of_keys(spec: TableSpec, table: pl.DataFrame, days: Collection[date]) -> Callable[[pl.Series], pl.DataFrame]:
+    """The rows of all keys with a row of a seed, or with one that may be made of rows on some days."""
     assert spec.incremental is not None
-    groups: IncrementalKey = spec.incremental
+    incremental: IncrementalKey = spec.incremental
 
     def found(seeds: pl.Series) -> pl.DataFrame:
         wanted = set(seeds.to_list())
         keys = {
-            row[groups.key]
+            row[incremental.key]
             for row in table.to_dicts()
-            if row[groups.seed] in wanted
-            or any(row[groups.last] >= midnight(day) and row[groups.first] < midnight(day + DAY) for day in days)
+            if row[incremental.seed] in wanted
+            or any(
+                row[incremental.last] >= midnight(day) and row[incremental.first] < midnight(day + DAY) for day in days
+            )
         }
-        return table.filter(pl.col(groups.key).is_in(list(keys)))
+        return table.filter(pl.col(incremental.key).is_in(list(keys)))
 
     return found
 
@@ -74,7 +76,7 @@ def assert_part_makes_the_whole(
         {source: after.lazy()},
         {source: on_days(after, changed)},
         changed=changed,
-        rows_of_groups=rows_of_groups(spec, was.rows, changed),
+        rows_of_keys=rows_of_keys(spec, was.rows, changed),
         revisions=was.revisions or {},
         day_columns={source: "activity_date"},
     )
@@ -139,7 +141,7 @@ def test_only_the_groups_of_the_days_that_changed_are_made_again(tables: Mapping
         {"visitor_days": after.lazy()},
         {"visitor_days": on_days(after, days)},
         changed=days,
-        rows_of_groups=rows_of_groups(identities, was, days),
+        rows_of_keys=rows_of_keys(identities, was, days),
         revisions=told,
         day_columns={"visitor_days": "activity_date"},
     )

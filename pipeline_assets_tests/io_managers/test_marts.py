@@ -1,4 +1,4 @@
-"""Some rows of a table in PostgreSQL: those of groups, and those with certain values."""
+"""Some rows of a table in PostgreSQL: those of incremental keys, and those with certain values."""
 
 from collections.abc import Collection
 from datetime import UTC, date, datetime, timedelta
@@ -9,7 +9,7 @@ import dataframely as dy
 import polars as pl
 import pytest
 
-from pipeline_assets.io_managers.marts import rows_among, rows_of_groups
+from pipeline_assets.io_managers.marts import rows_among, rows_of_keys
 from pipeline_assets.io_managers.postgres import PostgresClient, PostgresPolarsIOManager, TableError
 from pipeline_assets.namespace import MARTS
 from pipeline_assets.tables.spec import IncrementalKey, Input, TableSpec
@@ -35,10 +35,8 @@ def no_rows(*_: object) -> pl.DataFrame:
     return People.create_empty()
 
 
-PEOPLE = TableSpec(name="people", contract=People, inputs=(Input("events"),), build=no_rows)
-
-
 FAMILIES = IncrementalKey("family", "id", "first_at", "last_at", seeds=lambda _: pl.Series(), members=lambda *_: {})
+PEOPLE = TableSpec(name="people", contract=People, inputs=(Input("events"),), build=no_rows, incremental=FAMILIES)
 
 
 def store(url: str, *rows: tuple[str, str, datetime, datetime]) -> None:
@@ -53,9 +51,7 @@ def store(url: str, *rows: tuple[str, str, datetime, datetime]) -> None:
 
 
 def found(url: str, *seeds: str, days: Collection[date] = ()) -> list[str]:
-    rows = rows_of_groups(
-        PostgresClient(url), PEOPLE, FAMILIES, pl.Series(seeds, dtype=pl.String), days, timezone=BERLIN
-    )
+    rows = rows_of_keys(PostgresClient(url), PEOPLE, pl.Series(seeds, dtype=pl.String), days, timezone=BERLIN)
     assert rows is not None
     return sorted(People.validate(rows)["id"])
 
@@ -77,7 +73,7 @@ def test_a_row_that_ends_with_the_midnight_before_a_day_or_begins_with_the_one_a
     assert found(postgres_url, days=[THE_29TH + 9 * day]) == []
 
 
-def test_all_rows_of_a_group_are_found_by_any_of_its_seeds_or_days_and_of_no_other(postgres_url: str) -> None:
+def test_all_rows_of_a_key_are_found_by_any_of_its_seeds_or_days_and_of_no_other(postgres_url: str) -> None:
     long_ago = MIDNIGHT - timedelta(days=99)
     store(
         postgres_url,
@@ -92,9 +88,9 @@ def test_all_rows_of_a_group_are_found_by_any_of_its_seeds_or_days_and_of_no_oth
     assert found(postgres_url, "'; drop table people; --") == ["'; drop table people; --", "ben"]
 
 
-def test_a_table_that_is_not_there_has_no_groups(postgres_url: str) -> None:
+def test_a_table_that_is_not_there_has_no_keys(postgres_url: str) -> None:
     nobody = pl.Series([], dtype=pl.String)
-    assert rows_of_groups(PostgresClient(postgres_url), PEOPLE, FAMILIES, nobody, [], timezone=BERLIN) is None
+    assert rows_of_keys(PostgresClient(postgres_url), PEOPLE, nobody, [], timezone=BERLIN) is None
 
 
 def test_rows_among_values_are_those_with_one_of_them_and_of_a_table_that_is_not_there_an_error(

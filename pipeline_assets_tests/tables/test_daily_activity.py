@@ -106,7 +106,7 @@ def test_activity_agrees_with_a_plain_reading_of_the_rules_and_each_day_stands_a
     dates = {row["event_date"] for row in rows}
     days = days_between(min(dates), max(dates) + timedelta(days=1))
     events = events_frame(rows)
-    sessions = build_sessions(events, days, timezone=timezone, rules=INFERRED)
+    sessions = build_sessions(events, days, timezone=timezone, session_rules=INFERRED)
     result = DailyActivity.validate(build_daily_activity(events.lazy(), sessions.lazy(), days))
     assert result.to_dicts() == [reference(rows, sessions.to_dicts(), day) for day in days if day in dates]
     for day in days:

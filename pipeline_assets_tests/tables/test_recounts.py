@@ -50,10 +50,14 @@ def write(folder: Path, rows: Sequence[Row]) -> dict[date, str]:
     return paths
 
 
-def built(rows: Sequence[Row], days: Sequence[date], timezone: str, rules: Rules) -> SessionCounts:
+def built(rows: Sequence[Row], days: Sequence[date], timezone: str, session_rules: Rules) -> SessionCounts:
     """What the transforms say."""
     events = events_frame(rows)
-    how: dict[str, Any] = {"timezone": timezone, "rules": rules, "supplied": supplied_of(events, days, rules)}
+    how: dict[str, Any] = {
+        "timezone": timezone,
+        "session_rules": session_rules,
+        "supplied": supplied_of(events, days, session_rules),
+    }
     sessions = build_sessions(events, days, **how)
     started = sessions.group_by("session_date", "property").agg(pl.len(), pl.col("events").sum()).rows()
     excluded = excluded_from_sessions(events, days, **how).rows()
@@ -71,13 +75,13 @@ def counted(
 def test_a_day_of_one_source_that_another_source_with_a_longer_timeout_goes_on_from_is_full(
     folder: Path, connection: duckdb.DuckDBPyConnection
 ) -> None:
-    rules = {"app": SessionRules(timeout=timedelta(hours=1))}
+    session_rules = {"app": SessionRules(timeout=timedelta(hours=1))}
     rows = [event(utc("2026-03-10T00:00") + count * timedelta(minutes=20), source="web") for count in range(71)]
     rows.append(event(utc("2026-03-11T00:10"), source="app"))
     days = [TODAY, TODAY + timedelta(days=1)]
-    found = counted(connection, folder, rows, days, rules=rules, timezone="UTC")
+    found = counted(connection, folder, rows, days, session_rules=session_rules, timezone="UTC")
     assert {key: started.sessions for key, started in found.started.items()} == {(day, "shop"): 1 for day in days}
-    assert found == built(rows, days, "UTC", rules)
+    assert found == built(rows, days, "UTC", session_rules)
 
 
 def test_of_two_last_events_at_one_moment_either_may_be_the_one_with_the_short_timeout(
@@ -91,7 +95,7 @@ def test_of_two_last_events_at_one_moment_either_may_be_the_one_with_the_short_t
             for hours, sources in ((6, ["slower"]), (12, ["slower"]), (17, last), (25, ["slower"]))
             for place, source in enumerate(sources)
         ]
-        found = counted(connection, folder, rows, days, rules=RULES, timezone="UTC")
+        found = counted(connection, folder, rows, days, session_rules=RULES, timezone="UTC")
         assert found == built(rows, days, "UTC", RULES)
 
 
@@ -103,7 +107,7 @@ def test_a_ping_of_a_view_of_the_campaign_before_is_an_orphan_however_soon_it_co
         event(NOON + timedelta(seconds=place), source="split", event_type=kind, view_id=view, utm_source=campaign)
         for place, (kind, view, campaign) in enumerate(seen)
     ]
-    found = counted(connection, folder, rows, [TODAY], rules=RULES, timezone="UTC")
+    found = counted(connection, folder, rows, [TODAY], session_rules=RULES, timezone="UTC")
     assert found == ({(TODAY, "shop"): (2, 3)}, {(TODAY, "shop", "split", "orphan_ping"): 1})
     assert found == built(rows, [TODAY], "UTC", RULES)
 
@@ -112,7 +116,7 @@ def test_an_id_that_is_missing_in_supplied_sessions_is_told(
     folder: Path, connection: duckdb.DuckDBPyConnection
 ) -> None:
     rows = [event(NOON, source="app", session_id_supplied="1")]
-    found = counted(connection, folder, rows, [TODAY], rules=RULES, timezone="UTC")
+    found = counted(connection, folder, rows, [TODAY], session_rules=RULES, timezone="UTC")
     assert found == ({}, {(TODAY, "shop", "app", "unknown_session_id"): 1})
 
 
@@ -141,7 +145,7 @@ def test_the_recount_of_sessions_agrees_with_the_transform(
     supplied = supplied_of(events_frame(rows), days, RULES)
     assert supplied is not None
     supplied.write_parquet(folder / "supplied.parquet")
-    how: dict[str, Any] = {"rules": RULES, "timezone": timezone, "supplied": [str(folder / "supplied.parquet")]}
+    how: dict[str, Any] = {"session_rules": RULES, "timezone": timezone, "supplied": [str(folder / "supplied.parquet")]}
     expected = built(rows, days, timezone, RULES)
     assert count_sessions(connection, list(paths.values()), days, **how) == expected
     for day in days:
@@ -188,5 +192,5 @@ def test_revenue_with_and_without_a_currency_is_a_sum_only_in_the_reporting_curr
 
 
 def test_nothing_is_counted_where_there_are_no_files(connection: duckdb.DuckDBPyConnection) -> None:
-    assert count_sessions(connection, [], [TODAY], rules={}, timezone="UTC") == ({}, {})
+    assert count_sessions(connection, [], [TODAY], session_rules={}, timezone="UTC") == ({}, {})
     assert count_activity(connection, [], reporting=None) == {}

@@ -34,39 +34,43 @@ LIMIT = timedelta(minutes=30)
 MICROSECOND = timedelta(microseconds=1)
 
 
-def sessions_of(rows: Sequence[Row], timezone: str = "UTC", **rules: SessionRules) -> list[Row]:
+def sessions_of(rows: Sequence[Row], timezone: str = "UTC", **session_rules: SessionRules) -> list[Row]:
     """All sessions of these events, in order of their start."""
-    events, days, supplied = made_of(rows, rules)
-    built = build_sessions(events, days, timezone=timezone, rules=rules, supplied=supplied)
+    events, days, supplied = made_of(rows, session_rules)
+    built = build_sessions(events, days, timezone=timezone, session_rules=session_rules, supplied=supplied)
     return Sessions.validate(built).to_dicts()
 
 
-def views_of(rows: Sequence[Row], timezone: str = "UTC", **rules: SessionRules) -> list[Row]:
+def views_of(rows: Sequence[Row], timezone: str = "UTC", **session_rules: SessionRules) -> list[Row]:
     """All views of the sessions of these events, in order of their start."""
-    events, days, supplied = made_of(rows, rules)
-    built = build_page_views(events, days, timezone=timezone, rules=rules, supplied=supplied)
+    events, days, supplied = made_of(rows, session_rules)
+    built = build_page_views(events, days, timezone=timezone, session_rules=session_rules, supplied=supplied)
     return PageViews.validate(built).to_dicts()
 
 
-def excluded_of(rows: Sequence[Row], timezone: str = "UTC", **rules: SessionRules) -> list[tuple[date, str, int]]:
+def excluded_of(
+    rows: Sequence[Row], timezone: str = "UTC", **session_rules: SessionRules
+) -> list[tuple[date, str, int]]:
     """Day, reason and number of the events that are in no session."""
-    events, days, supplied = made_of(rows, rules)
-    excluded = excluded_from_sessions(events, days, timezone=timezone, rules=rules, supplied=supplied)
+    events, days, supplied = made_of(rows, session_rules)
+    excluded = excluded_from_sessions(events, days, timezone=timezone, session_rules=session_rules, supplied=supplied)
     return excluded.select("event_date", "reason", "events").rows()
 
 
 def made_of(
-    rows: Sequence[Row], rules: Mapping[str, SessionRules]
+    rows: Sequence[Row], session_rules: Mapping[str, SessionRules]
 ) -> tuple[pl.DataFrame, list[date], pl.DataFrame | None]:
     """The events as a frame, their days, and the sessions that their trackers supply."""
     dates = [row["event_date"] for row in rows]
     days = days_between(min(dates), max(dates))
-    return events_frame(rows), days, supplied_of(events_frame(rows), days, rules)
+    return events_frame(rows), days, supplied_of(events_frame(rows), days, session_rules)
 
 
-def supplied_of(events: pl.DataFrame, days: Sequence[date], rules: Mapping[str, SessionRules]) -> pl.DataFrame | None:
+def supplied_of(
+    events: pl.DataFrame, days: Sequence[date], session_rules: Mapping[str, SessionRules]
+) -> pl.DataFrame | None:
     """`supplied_sessions` of these events; None where no source is in supplied mode."""
-    sources = [source for source, rule in rules.items() if rule.mode == "supplied"]
+    sources = [source for source, rule in session_rules.items() if rule.mode == "supplied"]
     if not sources:
         return None
     return build_supplied_sessions(build_supplied_session_days(events, days, sources=sources))
@@ -375,9 +379,11 @@ CAMPAIGNS = SessionRules(split_on_campaign=True)
 MIDNIGHTS = SessionRules(split_at_midnight=True)
 
 
-def reasons_of(rows: Sequence[Row], timezone: str = "UTC", **rules: SessionRules) -> list[tuple[str, str, int]]:
+def reasons_of(rows: Sequence[Row], timezone: str = "UTC", **session_rules: SessionRules) -> list[tuple[str, str, int]]:
     """Start reason, end reason and events of each session."""
-    return [columns_of(row, "start_reason", "end_reason", "events") for row in sessions_of(rows, timezone, **rules)]
+    return [
+        columns_of(row, "start_reason", "end_reason", "events") for row in sessions_of(rows, timezone, **session_rules)
+    ]
 
 
 def test_another_campaign_starts_a_session_where_the_source_wants_it() -> None:
@@ -606,7 +612,7 @@ def test_the_id_of_a_supplied_session_is_that_of_its_key_and_first_event_for_eve
 
 def test_sources_that_supply_ids_need_the_table_of_them() -> None:
     with pytest.raises(ValueError, match="supplied_sessions"):
-        build_sessions(events_frame(at(0)), [TODAY], timezone="UTC", rules={"web": SUPPLIED})
+        build_sessions(events_frame(at(0)), [TODAY], timezone="UTC", session_rules={"web": SUPPLIED})
 
 
 # -- the same in plain Python ------------------------------------------------------------------------------------
@@ -720,7 +726,7 @@ def test_sessions_agree_with_a_plain_reading_of_the_rules_whatever_the_batch_and
     expected, in_none = reference_sessions(rows, timezone, RULES)
     views = [view for session in expected for view in session.pop("views")]
     events, days, supplied = made_of(rows, RULES)
-    how: dict[str, Any] = {"timezone": timezone, "rules": RULES, "supplied": supplied}
+    how: dict[str, Any] = {"timezone": timezone, "session_rules": RULES, "supplied": supplied}
     sessions = Sessions.validate(build_sessions(events, days, **how))
     page_views = PageViews.validate(build_page_views(events, days, **how))
     excluded = excluded_from_sessions(events, days, **how)
@@ -750,10 +756,10 @@ def test_sessions_agree_with_a_plain_reading_of_the_rules_whatever_the_batch_and
 def test_inferred_sessions_depend_on_three_days_only(given_traffic: tuple[str, list[Row]]) -> None:
     timezone, rows = given_traffic
     events, days, _ = made_of(rows, RULES)
-    sessions = build_sessions(events, days, timezone=timezone, rules=INFERRED)
+    sessions = build_sessions(events, days, timezone=timezone, session_rules=INFERRED)
     for day in days:
         near = pl.col("event_date").is_between(day - timedelta(days=1), day + timedelta(days=1))
-        alone = build_sessions(events.filter(near), [day], timezone=timezone, rules=INFERRED)
+        alone = build_sessions(events.filter(near), [day], timezone=timezone, session_rules=INFERRED)
         assert alone.equals(sessions.filter(pl.col("session_date") == day))
 
 
@@ -766,7 +772,7 @@ def test_no_session_but_one_after_a_filled_day_has_a_ping_whose_view_began_in_an
     given_traffic: tuple[str, list[Row]],
 ) -> None:
     timezone, rows = given_traffic
-    assigned = assign_sessions(events_frame(rows), timezone=timezone, rules=ONE_TIMEOUT).to_dicts()
+    assigned = assign_sessions(events_frame(rows), timezone=timezone, session_rules=ONE_TIMEOUT).to_dicts()
     reasons = {row["session_number"]: row["start_reason"] for row in assigned if row["is_start"]}
     for place, ping in enumerate(assigned):
         if ping["event_type"] == "ping" and ping["view_id"] is not None and not ping["is_orphan"]:

@@ -331,7 +331,7 @@ def test_visitor_days_agree_with_a_plain_reading_of_the_rules_and_each_day_stand
     dates = [row["event_date"] for row in events] or [TODAY]
     days = days_between(min(dates), max(dates))
     frames = events_frame(events), sessions_frame(sessions)
-    how: dict[str, Any] = {"rates": RATES, "rules": RULES, "supplied": supplied_of(frames[0], days, RULES)}
+    how: dict[str, Any] = {"rates": RATES, "session_rules": RULES, "supplied": supplied_of(frames[0], days, RULES)}
     result = VisitorDays.validate(build_visitor_days(frames[0].lazy(), frames[1].lazy(), days, **how))
     assert result.to_dicts() == expected
     assert result["events"].sum() == sum(row["visitor_id"] is not None for row in events)

@@ -23,34 +23,34 @@ Excluded = Counter[tuple[date, str, str, str]]
 """Events by event_date, property, source and reason."""
 
 
-def rule_of(row: Row, rules: Rules) -> SessionRules:
-    return rules.get(row["source"], SessionRules())
+def rule_of(row: Row, session_rules: Rules) -> SessionRules:
+    return session_rules.get(row["source"], SessionRules())
 
 
 def midnight(day: date, timezone: str) -> datetime:
     return datetime(day.year, day.month, day.day, tzinfo=ZoneInfo(timezone)).astimezone(ZoneInfo("UTC"))
 
 
-def longest_timeout(rules: Rules) -> timedelta:
-    return max([HALF_AN_HOUR, *(rule.timeout for rule in rules.values() if rule.mode == "inferred")])
+def longest_timeout(session_rules: Rules) -> timedelta:
+    return max([HALF_AN_HOUR, *(rule.timeout for rule in session_rules.values() if rule.mode == "inferred")])
 
 
 def is_view_ping(row: Row) -> bool:
     return row["event_type"] == "ping" and row["view_id"] is not None
 
 
-def wait_for(row: Row, rules: Rules) -> timedelta:
+def wait_for(row: Row, session_rules: Rules) -> timedelta:
     """The longest gap before an event that leaves its day filled."""
-    return longest_timeout(rules) if is_view_ping(row) else rule_of(row, rules).timeout
+    return longest_timeout(session_rules) if is_view_ping(row) else rule_of(row, session_rules).timeout
 
 
-def unbroken(of_day: Sequence[Row], timezone: str, rules: Rules) -> bool:
+def unbroken(of_day: Sequence[Row], timezone: str, session_rules: Rules) -> bool:
     if not of_day:
         return False
     first = of_day[0]
     opening = first["occurred_at"] - midnight(first["event_date"], timezone)
-    return opening <= wait_for(first, rules) and all(
-        later["occurred_at"] - row["occurred_at"] <= wait_for(later, rules) for row, later in pairwise(of_day)
+    return opening <= wait_for(first, session_rules) and all(
+        later["occurred_at"] - row["occurred_at"] <= wait_for(later, session_rules) for row, later in pairwise(of_day)
     )
 
 
@@ -58,8 +58,10 @@ def until_midnight(row: Row, timezone: str) -> timedelta:
     return midnight(row["event_date"] + timedelta(days=1), timezone) - row["occurred_at"]
 
 
-def filled(of_day: Sequence[Row], timezone: str, rules: Rules) -> bool:
-    return unbroken(of_day, timezone, rules) and until_midnight(of_day[-1], timezone) <= wait_for(of_day[-1], rules)
+def filled(of_day: Sequence[Row], timezone: str, session_rules: Rules) -> bool:
+    return unbroken(of_day, timezone, session_rules) and until_midnight(of_day[-1], timezone) <= wait_for(
+        of_day[-1], session_rules
+    )
 
 
 def campaign_of(row: Row) -> tuple[str | None, ...] | None:
@@ -67,9 +69,9 @@ def campaign_of(row: Row) -> tuple[str | None, ...] | None:
     return None if row["event_type"] == "ping" or not any(named) else named
 
 
-def changes_campaign(own: Sequence[Row], place: int, rules: Rules) -> bool:
+def changes_campaign(own: Sequence[Row], place: int, session_rules: Rules) -> bool:
     row = own[place]
-    if campaign_of(row) is None or not rule_of(row, rules).split_on_campaign:
+    if campaign_of(row) is None or not rule_of(row, session_rules).split_on_campaign:
         return False
     before = [other for other in own[:place] if campaign_of(other) is not None]
     return (
@@ -79,32 +81,32 @@ def changes_campaign(own: Sequence[Row], place: int, rules: Rules) -> bool:
     )
 
 
-def view_place(own: Sequence[Row], place: int, rules: Rules) -> int | None:
+def view_place(own: Sequence[Row], place: int, session_rules: Rules) -> int | None:
     """Where the page or screen event of a ping's view is."""
     ping = own[place]
     if not is_view_ping(ping):
         return None
     of_view = [other for other in range(place) if own[other]["view_id"] == ping["view_id"]]
     views = [other for other in of_view if own[other]["event_type"] in VIEWS]
-    memory = timedelta(hours=18) - longest_timeout(rules)
+    memory = timedelta(hours=18) - longest_timeout(session_rules)
     if not views or ping["occurred_at"] - own[views[-1]]["occurred_at"] > memory:
         return None
     return views[-1]
 
 
-def is_passive(own: Sequence[Row], place: int, rules: Rules) -> bool:
-    ping, view = own[place], view_place(own, place, rules)
+def is_passive(own: Sequence[Row], place: int, session_rules: Rules) -> bool:
+    ping, view = own[place], view_place(own, place, session_rules)
     if view is None:
         return False
     of_view = [row for row in own[view : place + 1] if row["view_id"] == ping["view_id"]]
     return (
-        any(b["occurred_at"] - a["occurred_at"] > rule_of(b, rules).timeout for a, b in pairwise(of_view))
-        or any(changes_campaign(own, other, rules) for other in range(view + 1, place + 1))
-        or (rule_of(ping, rules).split_at_midnight and ping["event_date"] != own[view]["event_date"])
+        any(b["occurred_at"] - a["occurred_at"] > rule_of(b, session_rules).timeout for a, b in pairwise(of_view))
+        or any(changes_campaign(own, other, session_rules) for other in range(view + 1, place + 1))
+        or (rule_of(ping, session_rules).split_at_midnight and ping["event_date"] != own[view]["event_date"])
     )
 
 
-def reference_sessions(rows: Sequence[Row], timezone: str, rules: Rules) -> tuple[list[Row], Excluded]:
+def reference_sessions(rows: Sequence[Row], timezone: str, session_rules: Rules) -> tuple[list[Row], Excluded]:
     """All sessions of all events, from the first to the last: rows per `Sessions` and their views.
 
     And the events of visitors that are in no session.
@@ -114,10 +116,10 @@ def reference_sessions(rows: Sequence[Row], timezone: str, rules: Rules) -> tupl
     for visitor in {(row["property"], row["visitor_id"]) for row in rows if row["visitor_id"] is not None}:
         own = only(rows, property=visitor[0], visitor_id=visitor[1])
         own.sort(key=event_key)
-        inferred = [row for row in own if rule_of(row, rules).mode == "inferred"]
-        supplied = [row for row in own if rule_of(row, rules).mode == "supplied"]
-        sessions += inferred_sessions(inferred, timezone, rules, excluded)
-        sessions += supplied_sessions(supplied, timezone, rules, excluded)
+        inferred = [row for row in own if rule_of(row, session_rules).mode == "inferred"]
+        supplied = [row for row in own if rule_of(row, session_rules).mode == "supplied"]
+        sessions += inferred_sessions(inferred, timezone, session_rules, excluded)
+        sessions += supplied_sessions(supplied, timezone, session_rules, excluded)
     return sessions, excluded
 
 
@@ -125,30 +127,30 @@ def exclude(row: Row, reason: str, excluded: Excluded) -> None:
     excluded[row["event_date"], row["property"], row["source"], reason] += 1
 
 
-def inferred_sessions(own: Sequence[Row], timezone: str, rules: Rules, excluded: Excluded) -> list[Row]:
+def inferred_sessions(own: Sequence[Row], timezone: str, session_rules: Rules, excluded: Excluded) -> list[Row]:
     days = {row["event_date"]: only(own, event_date=row["event_date"]) for row in own}
     parts: list[tuple[str, list[int]]] = []
     previous: Row | None = None
     for place, row in enumerate(own):
-        if is_passive(own, place, rules):
+        if is_passive(own, place, session_rules):
             continue
         day_before = days.get(row["event_date"] - timedelta(days=1), [])
         is_first_of_day = previous is None or previous["event_date"] != row["event_date"]
-        if is_first_of_day and filled(day_before, timezone, rules):
+        if is_first_of_day and filled(day_before, timezone, session_rules):
             parts.append(("day_filled", []))
-        elif previous is None or row["occurred_at"] - previous["occurred_at"] > rule_of(row, rules).timeout:
+        elif previous is None or row["occurred_at"] - previous["occurred_at"] > rule_of(row, session_rules).timeout:
             parts.append(("inactivity", []))
-        elif is_first_of_day and unbroken(day_before, timezone, rules):
+        elif is_first_of_day and unbroken(day_before, timezone, session_rules):
             parts.append(("day_filled", []))
-        elif is_first_of_day and rule_of(row, rules).split_at_midnight:
+        elif is_first_of_day and rule_of(row, session_rules).split_at_midnight:
             parts.append(("midnight", []))
-        elif changes_campaign(own, place, rules):
+        elif changes_campaign(own, place, session_rules):
             parts.append(("campaign", []))
         parts[-1][1].append(place)
         previous = row
     for place, row in enumerate(own):
-        if is_passive(own, place, rules):
-            view = view_place(own, place, rules)
+        if is_passive(own, place, session_rules):
+            view = view_place(own, place, session_rules)
             home = next(places for _, places in parts if view in places)
             if place < home[-1]:
                 home.append(place)
@@ -162,8 +164,8 @@ def inferred_sessions(own: Sequence[Row], timezone: str, rules: Rules, excluded:
         if following is not None and following[0] in {"midnight", "campaign"}:
             end_reason = following[0]
         elif (
-            filled(days[last["event_date"]], timezone, rules)
-            and until_midnight(last, timezone) <= rule_of(last, rules).timeout
+            filled(days[last["event_date"]], timezone, session_rules)
+            and until_midnight(last, timezone) <= rule_of(last, session_rules).timeout
         ):
             end_reason = "day_filled"
         first = own[places[0]]
@@ -172,7 +174,7 @@ def inferred_sessions(own: Sequence[Row], timezone: str, rules: Rules, excluded:
     return sessions
 
 
-def supplied_sessions(own: Sequence[Row], timezone: str, rules: Rules, excluded: Excluded) -> list[Row]:
+def supplied_sessions(own: Sequence[Row], timezone: str, session_rules: Rules, excluded: Excluded) -> list[Row]:
     sessions: dict[str, list[Row]] = {}
     for row in own:
         given = row["session_id_supplied"]
@@ -180,7 +182,7 @@ def supplied_sessions(own: Sequence[Row], timezone: str, rules: Rules, excluded:
             exclude(row, "no_session_id", excluded)
             continue
         first = only(own, session_id_supplied=given)[0]
-        days = timedelta(days=rule_of(row, rules).max_session_days)
+        days = timedelta(days=rule_of(row, session_rules).max_session_days)
         if row["occurred_at"] - first["occurred_at"] > days or row["event_date"] - first["event_date"] > days:
             exclude(row, "stray", excluded)
         else:

@@ -20,12 +20,12 @@ from pipeline_assets.transforms.channels import (
     Rule,
     RuleSet,
     add_channel,
-    declared_rules,
+    declared_rule_set,
     host_category,
     parse_rule_set,
-    rule_set,
-    rules_version,
+    rule_set_version,
     source_categories,
+    standard_rule_set,
 )
 from pipeline_assets.transforms.urls import CAMPAIGN_PARAMETERS, CLICK_ID_PARAMETERS, add_url_columns
 from pipeline_assets_tests.transforms.channel_reference import reference_channel, reference_traffic
@@ -43,7 +43,7 @@ def frame_of(*landings: Landing) -> pl.DataFrame:
 
 def traffic(*landing: str | None, rules: str | RuleSet = "ga4_plus") -> tuple[str, str, str]:
     """Channel, source and medium of a landing: source, medium, campaign, referrer's host, click id."""
-    chosen = rule_set(rules) if isinstance(rules, str) else rules
+    chosen = standard_rule_set(rules) if isinstance(rules, str) else rules
     return add_channel(frame_of(landing), chosen).select(channels.CHANNEL_COLUMNS).row(0)
 
 
@@ -226,8 +226,10 @@ def test_every_numbered_rule_takes_its_examples_and_leaves_what_nearly_fits(
 
 
 def test_the_channels_of_ga4_stand_in_the_order_of_the_definitions() -> None:
-    order = list(dict.fromkeys(rule.channel for rule in rule_set("ga4").rules))
-    assert [*order, rule_set("ga4").otherwise] == [rule.split(":")[0].split(" ", 1)[1].strip() for rule in NUMBERED]
+    order = list(dict.fromkeys(rule.channel for rule in standard_rule_set("ga4").rules))
+    assert [*order, standard_rule_set("ga4").otherwise] == [
+        rule.split(":")[0].split(" ", 1)[1].strip() for rule in NUMBERED
+    ]
 
 
 @pytest.mark.parametrize(
@@ -253,7 +255,7 @@ def test_the_channels_of_ga4_stand_in_the_order_of_the_definitions() -> None:
     ],
 )
 def test_the_first_match_wins(landing: Landing, first: str, second: str) -> None:
-    names = [rule.channel for rule in rule_set("ga4").rules]
+    names = [rule.channel for rule in standard_rule_set("ga4").rules]
     assert names.index(first) < names.index(second)
     assert channel(*landing, rules="ga4") == first
 
@@ -281,7 +283,7 @@ def test_all_819_listed_sources_have_their_category(rules: str, rename: type[str
     webmail = {"email.seznam.cz", "mail.rambler.ru", "mail.yandex.ru"} if rules == "ga4_plus" else set()
     sources = [source for source in source_categories() if source not in webmail]
     landings = [(rename(source), medium) for source in sources for medium in ("cpc", "x")]
-    found = add_channel(frame_of(*landings), rule_set(rules))["channel"].to_list()
+    found = add_channel(frame_of(*landings), standard_rule_set(rules))["channel"].to_list()
     expected = [
         f"{kind} {source_categories()[source].title()}" for source in sources for kind in ("Paid", "Organic")
     ]  # fmt: skip
@@ -328,14 +330,14 @@ def test_a_host_has_the_category_of_its_parent_domain(host: str, category: str |
 
 def test_ga4_plus_is_the_default() -> None:
     frame = frame_of((None, None, None, "chatgpt.com"))
-    assert add_channel(frame).equals(add_channel(frame, rule_set("ga4_plus")))
-    assert rules_version() == rules_version(rule_set("ga4_plus"))
-    assert channels.GA4_PLUS is rule_set()
-    assert channels.GA4 is rule_set("ga4")
+    assert add_channel(frame).equals(add_channel(frame, standard_rule_set("ga4_plus")))
+    assert rule_set_version() == rule_set_version(standard_rule_set("ga4_plus"))
+    assert channels.GA4_PLUS is standard_rule_set()
+    assert channels.GA4 is standard_rule_set("ga4")
 
 
 def test_ga4_plus_has_all_rules_of_ga4_in_their_order_and_one_more_channel() -> None:
-    standard, plus = rule_set("ga4").rules, rule_set("ga4_plus").rules
+    standard, plus = standard_rule_set("ga4").rules, standard_rule_set("ga4_plus").rules
     assert [rule for rule in plus if rule in standard] == list(standard)
     assert {rule.channel for rule in plus} - {rule.channel for rule in standard} == {"AI Assistants"}
     names = [rule.channel for rule in plus]
@@ -395,7 +397,7 @@ def test_a_bare_referrer_gives_the_organic_channel_of_its_category_or_referral(
 
 
 def test_every_alias_leads_to_a_source_that_has_a_category_and_is_no_alias_itself() -> None:
-    rules = rule_set("ga4_plus")
+    rules = standard_rule_set("ga4_plus")
     assert {source for _, source in (*rules.aliases, *rules.ad_names)} <= source_categories().keys() | dict(
         rules.categories
     ).keys()
@@ -432,7 +434,7 @@ def test_a_click_id_says_platform_and_medium_where_the_url_has_no_utm(
 
 
 def test_every_click_id_that_urls_are_searched_for_is_known() -> None:
-    assert {click.parameter for click in rule_set("ga4_plus").click_ids} == set(CLICK_ID_PARAMETERS)
+    assert {click.parameter for click in standard_rule_set("ga4_plus").click_ids} == set(CLICK_ID_PARAMETERS)
 
 
 def test_a_click_id_of_ads_outranks_the_referrer() -> None:
@@ -503,8 +505,8 @@ def test_what_resembles_an_ai_assistant_is_none(host: str) -> None:
 
 BARE_NAMES = sorted(
     {name for name in source_categories() if "." not in name}
-    | {name for pair in rule_set("ga4_plus").aliases for name in pair if "." not in name}
-    | {name for name, _ in rule_set("ga4_plus").categories if "." not in name}
+    | {name for pair in standard_rule_set("ga4_plus").aliases for name in pair if "." not in name}
+    | {name for name, _ in standard_rule_set("ga4_plus").categories if "." not in name}
 )
 UNLISTED = st.text(string.ascii_lowercase + string.digits, min_size=1, max_size=8).map(lambda text: f"q7{text}")
 COUNTRIES = st.text(string.ascii_lowercase, min_size=2, max_size=2)
@@ -728,7 +730,7 @@ def test_what_resembles_a_name_of_advertising_is_not_paid(name: str) -> None:
 
 
 def test_no_name_on_the_lists_is_taken_for_advertising_but_those_that_are_meant() -> None:
-    rules = rule_set("ga4_plus")
+    rules = standard_rule_set("ga4_plus")
     names = {*source_categories(), *dict(rules.aliases), *(name for name, _ in rules.categories)} - {"apple search ads"}
     tagged = add_channel(frame_of(*((name, "x") for name in sorted(names)))).select("utm_source", "channel")
     paid = tagged.filter(pl.col("channel").str.starts_with("Paid"))
@@ -753,7 +755,7 @@ def test_a_team_may_ask_for_advertising_and_rename_whose_it_is() -> None:
 
 
 def own(*rules: Rule, aliases: dict[str, str] | None = None, of: str = "ga4_plus") -> RuleSet:
-    return rule_set(of).with_own(rules, aliases)
+    return standard_rule_set(of).with_own(rules, aliases)
 
 
 @pytest.mark.parametrize("of", BOTH)
@@ -819,7 +821,7 @@ def test_rules_of_a_team_that_are_added_later_come_first() -> None:
     assert traffic("a", "x", rules=rules) == ("B", "c", "x")
 
 
-def test_declared_rules_are_the_teams_before_the_named_ones() -> None:
+def test_declared_rule_set_are_the_teams_before_the_named_ones() -> None:
     declared = Channels.model_validate(
         {
             "rules": "ga4",
@@ -827,18 +829,18 @@ def test_declared_rules_are_the_teams_before_the_named_ones() -> None:
             "aliases": {"oc": "overcast"},
         }
     )
-    assert declared_rules(declared) == own(
+    assert declared_rule_set(declared) == own(
         Rule("Podcast", source="overcast", medium=".*"), aliases={"oc": "overcast"}, of="ga4"
     )
-    assert channel("OC", "x", rules=declared_rules(declared)) == "Podcast"
-    assert declared_rules(None) == declared_rules(Channels()) == rule_set("ga4_plus")
+    assert channel("OC", "x", rules=declared_rule_set(declared)) == "Podcast"
+    assert declared_rule_set(None) == declared_rule_set(Channels()) == standard_rule_set("ga4_plus")
     assert set(channels.CONDITION_FIELDS) | {"channel"} == set(ChannelRule.model_fields)
 
 
 def test_the_example_in_the_docs_does_what_it_says() -> None:
     text = (PROJECT_ROOT / "docs" / "model" / "channels.md").read_text(encoding="utf-8")
     example = yaml.safe_load(text.split("```yaml\n")[1].split("```")[0])
-    rules = declared_rules(Channels.model_validate(example["attributes"]))
+    rules = declared_rule_set(Channels.model_validate(example["attributes"]))
     assert channel("overcast", "x", rules=rules) == "Podcast"
     assert channel("gads", "cpc", "our brand", rules=rules) == "Brand Search"
     assert traffic(None, None, None, "shop.partner.example", rules=rules) == ("Partners", "partner", "referral")
@@ -877,17 +879,17 @@ def test_an_alias_that_is_empty_is_an_error(aliases: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("name", BOTH)
 def test_a_rule_set_has_a_name_a_version_and_a_provenance(name: str) -> None:
-    rules = rule_set(name)
+    rules = standard_rule_set(name)
     assert (rules.name, rules.version) == (name, "2")
     assert rules.provenance
-    assert rule_set(name) is rules
+    assert standard_rule_set(name) is rules
     assert pickle.loads(pickle.dumps(rules)) == rules
     assert hash(rules)
 
 
 def test_an_unknown_rule_set_is_an_error_that_names_those_there_are() -> None:
     with pytest.raises(ValueError, match=r"no rule set '\.\./ga4' of channels; there are ga4, ga4_plus"):
-        rule_set("../ga4")
+        standard_rule_set("../ga4")
 
 
 FILE = """
@@ -938,9 +940,9 @@ def test_nothing_is_read_on_import() -> None:
 
 
 def test_the_version_of_rules_changes_with_whatever_decides_a_channel() -> None:
-    rules = rule_set("ga4_plus")
+    rules = standard_rule_set("ga4_plus")
     others = [
-        rule_set("ga4"),
+        standard_rule_set("ga4"),
         dataclasses.replace(rules, version="3"),
         dataclasses.replace(rules, categories=rules.categories[1:]),
         dataclasses.replace(rules, ad_names=rules.ad_names[1:]),
@@ -951,11 +953,11 @@ def test_the_version_of_rules_changes_with_whatever_decides_a_channel() -> None:
         rules.with_own([Rule("Own", source="x")]),
         rules.with_own(aliases={"a": "b"}),
     ]
-    assert len({rules_version(each) for each in (rules, *others)}) == len(others) + 1
-    assert rules_version(dataclasses.replace(rules, provenance="elsewhere")) == rules_version(rules)
-    assert rules_version(rules.with_own()) == rules_version(rules)
+    assert len({rule_set_version(each) for each in (rules, *others)}) == len(others) + 1
+    assert rule_set_version(dataclasses.replace(rules, provenance="elsewhere")) == rule_set_version(rules)
+    assert rule_set_version(rules.with_own()) == rule_set_version(rules)
     turned = [rules.with_own(aliases=aliases) for aliases in ({"a": "b", "c": "d"}, {"c": "d", "a": "b"})]
-    assert rules_version(turned[0]) == rules_version(turned[1])
+    assert rule_set_version(turned[0]) == rule_set_version(turned[1])
 
 
 # --- Tables -------------------------------------------------------------------------------------------
@@ -978,7 +980,7 @@ def test_a_table_may_lack_the_type_of_the_click_id() -> None:
 
 @pytest.mark.parametrize("rules", BOTH)
 def test_an_empty_table_gets_the_columns(rules: str) -> None:
-    found = add_channel(frame_of(), rule_set(rules))
+    found = add_channel(frame_of(), standard_rule_set(rules))
     assert found.schema == dict.fromkeys((*LANDING_COLUMNS, *channels.CHANNEL_COLUMNS), pl.String)
 
 
@@ -1012,7 +1014,7 @@ def test_unicode_newlines_and_long_values_never_fail() -> None:
     ]
     landings = [tuple(odd[(row + column) % len(odd)] for column in range(5)) for row in range(len(odd))]
     for rules in BOTH:
-        found = add_channel(frame_of(*landings), rule_set(rules))
+        found = add_channel(frame_of(*landings), standard_rule_set(rules))
         expected = [reference_traffic(*landing, rules=rules) for landing in landings]
         assert found.select(channels.CHANNEL_COLUMNS).rows() == expected
 
@@ -1059,7 +1061,7 @@ OWN_ALIASES = st.dictionaries(
 @example([(source, "cpc") for source in ("fb", "x")])
 @settings(max_examples=40, deadline=None)
 def test_channels_agree_with_a_plain_reading_of_the_rules(rules: str, landings: list[Landing]) -> None:
-    found = add_channel(frame_of(*landings), rule_set(rules)).select(channels.CHANNEL_COLUMNS).rows()
+    found = add_channel(frame_of(*landings), standard_rule_set(rules)).select(channels.CHANNEL_COLUMNS).rows()
     assert found == [reference_traffic(*landing, rules=rules) for landing in landings]
 
 
@@ -1069,7 +1071,7 @@ def test_channels_agree_with_a_plain_reading_of_the_rules(rules: str, landings: 
 def test_channels_of_a_teams_own_rules_agree_with_a_plain_reading(
     rules: str, landings: list[Landing], own_rules: list[tuple[str, dict[str, str]]], aliases: dict[str, str]
 ) -> None:
-    chosen = rule_set(rules).with_own([Rule(name, **conditions) for name, conditions in own_rules], aliases)
+    chosen = standard_rule_set(rules).with_own([Rule(name, **conditions) for name, conditions in own_rules], aliases)
     found = add_channel(frame_of(*landings), chosen).select(channels.CHANNEL_COLUMNS).rows()
     assert found == [
         reference_traffic(*landing, rules=rules, own=own_rules, own_aliases=aliases) for landing in landings
