@@ -1,9 +1,9 @@
 """Every step by which a process leaves something behind, counted while it works; at one of them it is halted.
 
-Such a step changes a name in a folder of the deployment, puts or deletes an object, or commits a transaction that wrote.
-They are found where they leave the process: in the standard library, obstore and the drivers of PostgreSQL. So a step
-that is new in the code is among them by itself. One is done at a time, whichever thread does it, and between two of them
-nothing is left behind: what a process leaves that is killed after one is what it leaves before the next.
+Such a step changes a name in a folder of the deployment, puts or deletes an object, or commits a transaction that has
+written. They are found where they leave the process: in the standard library, obstore and PostgreSQL's drivers. So a
+step that is new in the code is among them by itself. One is done at a time, whichever thread does it, and between two
+of them nothing is left behind: what a process leaves that is killed after one is what it leaves before the next.
 """
 
 import os
@@ -58,12 +58,13 @@ class Halt:
         """For messages."""
         return f"{self.by.name} {'after' if self.after else 'before'} step {self.number} {self.kind}".rstrip()
 
-    def happen(self) -> None:
-        """Halt this process."""
-        if self.by == signal.SIGSTOP:
-            os.kill(os.getpid(), self.by)
-        else:
-            os.killpg(os.getpid(), self.by)
+
+def halt_this_process(halt: Halt) -> None:
+    """Send the signal."""
+    if halt.by == signal.SIGSTOP:
+        os.kill(os.getpid(), halt.by)
+    else:
+        os.killpg(os.getpid(), halt.by)
 
 
 @dataclass
@@ -73,19 +74,20 @@ class DurableSteps:
     Args:
         folders: what has a name outside of them is nothing of the deployment.
         log: a file to which the name of each step is appended before it is done: its verb, and who asks for it.
-        halt: at which of them this process is halted, and what does that.
+        halt: at which of them this process is halted.
+        happen: halts it.
     """
 
     folders: Sequence[Path]
     log: Path
     halt: Halt | None = None
-    happen: Callable[[], None] | None = None
+    happen: Callable[[Halt], object] = halt_this_process
     _count: int = 0
     _turn: Any = field(default_factory=threading.RLock)
     _inner: threading.local = field(default_factory=threading.local)
 
-    def __enter__(self) -> None:
-        """Count from here on; for good, because the process is given up afterwards."""
+    def count(self) -> None:
+        """Count from here on, until the process ends."""
         import obstore
 
         for name in _NAMES:
@@ -101,9 +103,6 @@ class DurableSteps:
                 if name in vars(dialect):
                     self._wrap(dialect, name, "execute", _writes_at_once)
 
-    def __exit__(self, *_: object) -> None:
-        """Go on counting."""
-
     def _wrap(self, owner: Any, name: str, verb: str, counts: Callable[..., bool]) -> None:
         original = getattr(owner, name)
 
@@ -113,30 +112,26 @@ class DurableSteps:
             with self._turn:
                 self._inner.within = True
                 try:
-                    is_here = self._begin(f"{verb} by {_asked_by(sys._getframe(1))}")
+                    halt = self._begin(f"{verb} by {_asked_by(sys._getframe(1))}")
+                    if halt is not None and not halt.after:
+                        self.happen(halt)
                     result = original(*arguments, **named)
-                    if is_here and self.halt and self.halt.after:
-                        self._happen()
+                    if halt is not None and halt.after:
+                        self.happen(halt)
                     return result
                 finally:
                     self._inner.within = False
 
         setattr(owner, name, step)
 
-    def _begin(self, name: str) -> bool:
-        """Note a step; whether it is the one."""
+    def _begin(self, name: str) -> Halt | None:
+        """Note a step; the halt, if this is the one."""
         with self.log.open("a") as log:
             log.write(f"{name}\n")
         if self.halt is None or not name.startswith(self.halt.kind):
-            return False
+            return None
         self._count += 1
-        is_here = self._count == self.halt.number
-        if is_here and not self.halt.after:
-            self._happen()
-        return is_here
-
-    def _happen(self) -> None:
-        (self.happen or self.halt.happen)()  # ty: ignore[unresolved-attribute]
+        return self.halt if self._count == self.halt.number else None
 
     def _is_ours(self, verb: str, *arguments: Any, dir_fd: int | None = None, **_: Any) -> bool:
         """Whether a name of the deployment changes: what is not there cannot go, nor a folder with something in it."""
@@ -149,7 +144,7 @@ class DurableSteps:
             return False
         if verb in ("remove", "unlink"):
             return os.path.lexists(paths[0])
-        return verb != "rmdir" or (paths[0].is_dir() and not os.listdir(paths[0]))
+        return verb != "rmdir" or (paths[0].is_dir() and not any(paths[0].iterdir()))
 
 
 def read_steps(log: Path) -> list[str]:

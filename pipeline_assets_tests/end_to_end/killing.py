@@ -1,8 +1,8 @@
 """Small deployments with work to do, as many equal copies as wanted, and what must hold of them whatever is killed.
 
 What is there before the work: days that were loaded and built. The work has one of each kind of step: small files that
-are loaded as a group and a large one, a repeat, one that cannot be read and one with a bad line, one that is superseded,
-one that is late; small files to merge, tables of every kind to build again, files that are to be swept away.
+are loaded as a group and a large one, a repeat, one that cannot be read and one with a bad line, one that is
+superseded, one that is late; small files to merge, tables of every kind to build again, files to be swept away.
 """
 
 import gzip
@@ -95,7 +95,9 @@ def clicks(name: str, day: int, rows: int = 3) -> bytes:
 
 def till(name: str, day: int, rows: int) -> bytes:
     """Orders."""
-    lines = [f"{name}-{row},2026-03-{day:02}T12:{row % 60:02}:00Z,v{row % 4},{name}{row},{row}.50" for row in range(rows)]
+    lines = [
+        f"{name}-{row},2026-03-{day:02}T12:{row % 60:02}:00Z,v{row % 4},{name}{row},{row}.50" for row in range(rows)
+    ]
     return "\n".join(["id,time,visitor,number,amount", *lines, ""]).encode()
 
 
@@ -183,7 +185,9 @@ _ACCOUNT = {
 
 def account(deployment: Deployment) -> dict[str, list[tuple]]:
     """What the ledger says, without moments, runs and names of files."""
-    said = {name: sorted(deployment.sql(f"select {what} from ledger.{name}"), key=str) for name, what in _ACCOUNT.items()}
+    said = {
+        name: sorted(deployment.sql(f"select {what} from ledger.{name}"), key=str) for name, what in _ACCOUNT.items()
+    }
     listed = "select asset, day, sum(rows) from ledger.lake_files where dropped_at is null"
     # A staged file may hold rows that do not count any more.
     return said | {"listed": sorted(deployment.sql(f"{listed} and asset not like 'staging/%' group by 1, 2"), key=str)}
@@ -272,10 +276,15 @@ class Prepared:
         """The steps of the work, in the order of one time that it was done."""
         return self._done[0]
 
-    def kinds(self) -> list[Halt]:
-        """Before which steps to kill in order to meet each kind: the first and the last of it."""
+    def kinds(self, *shares: float) -> list[Halt]:
+        """Before which steps to kill in order to meet each kind.
+
+        Args:
+            *shares: which of each kind: 0 is the first, 1 the last.
+        """
         counts = Counter(self.steps)
-        return [Halt(number, kind) for kind in counts for number in sorted({1, counts[kind]})]
+        chosen = {kind: {1 + round(share * (count - 1)) for share in shares} for kind, count in counts.items()}
+        return [Halt(number, kind) for kind, numbers in chosen.items() for number in sorted(numbers)]
 
     @property
     def old(self) -> View:

