@@ -26,6 +26,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 import psycopg
+import sqlalchemy as sa
 
 from pipeline_assets.ledger.catalogue import listed_by_name
 from pipeline_assets.postgres import connect, leave_server, server_url
@@ -136,14 +137,16 @@ class View:
 
     @classmethod
     def of(cls, deployment: Deployment) -> "View":
-        """What they see now."""
+        """What they see now; of tables that nobody has made yet, nothing."""
         rows: dict[tuple[str, date | None], pl.DataFrame] = {}
-        for name, frame in deployment.everything().items():
-            column = deployment.platform.tables[name].partition_column
-            if column is None:
-                rows[name, None] = frame
+        made = sa.inspect(deployment.platform.engine).get_table_names(deployment.settings.namespace.marts)
+        for name, table in deployment.platform.tables.items():
+            if table.store == "marts" and name not in made:
+                continue
+            if table.partition_column is None:
+                rows[name, None] = deployment.table(name)
             else:
-                by_day = frame.partition_by(column, as_dict=True, maintain_order=True)
+                by_day = deployment.table(name).partition_by(table.partition_column, as_dict=True, maintain_order=True)
                 rows |= {(name, day): of_day for (day,), of_day in by_day.items()}
         query = "select asset, nullif(day, '0001-01-01'), inputs from ledger.builds where state = 'built'"
         return cls(rows, {(asset, day): inputs for asset, day, inputs in deployment.sql(query)})
@@ -258,7 +261,9 @@ class Prepared:
         folder = stack.enter_context(new_folder())
         settings = replace(mine, data_dir=folder, lake_url=str(folder / "lake"))
         if not self.variables:
-            subprocess.run(["cp", "-a", mine.lake_url, str(mine.scratch_dir), str(folder)], check=True)
+            there = [place for place in (Path(mine.lake_url), mine.scratch_dir) if place.exists()]
+            if there:
+                subprocess.run(["cp", "-a", *map(str, there), str(folder)], check=True)
         else:
             settings = replace(settings, lake_url=f"s3://{new_bucket(dict(self.variables))}/lake é")
             lake, copy = open_store(mine.lake_url), open_store(settings.lake_url)
@@ -419,12 +424,15 @@ def new_database(server: str, *, like: str | None = None) -> Generator[str]:
 
 
 @contextmanager
-def prepared(*, server: str | None = None, store: Mapping[str, str] | None = None) -> Generator[Prepared]:
+def prepared(
+    *, server: str | None = None, store: Mapping[str, str] | None = None, is_new: bool = False
+) -> Generator[Prepared]:
     """A deployment with work to do.
 
     Args:
         server: URL of an external server; the embedded one by default.
         store: the variables of an object store for landing and lake; local folders by default.
+        is_new: whether nothing was ever done there, so that all of the work is.
     """
     with ExitStack() as stack:
         folder = stack.enter_context(new_folder())
@@ -450,8 +458,13 @@ def prepared(*, server: str | None = None, store: Mapping[str, str] | None = Non
                 connection.execute("select pg_reload_conf()")
         for files in BEFORE:
             deliver(landing, files)
-            here.work()
+            if not is_new:
+                here.work()
         deliver(landing, WORK)
+        if is_new:
+            leave_server(settings)
+            yield work
+            return
         with connect(server_url(settings), autocommit=True) as connection:
             for statement in _LATER:
                 assert connection.execute(statement).rowcount > 0, statement
