@@ -2,32 +2,23 @@
 
 import dataclasses
 import gzip
-import itertools
-import multiprocessing
 import os
 import random
 import secrets
 import shutil
-import signal
 import threading
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
-import sqlalchemy as sa
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from pipeline_assets.lake import Lake
 from pipeline_assets.ledger.files import FileLedger
 from pipeline_assets.ledger.summary import summarise
-from pipeline_assets.postgres import sqlalchemy_url
-from pipeline_assets.settings import Settings
-from pipeline_assets.sources.declaration import Source
 from pipeline_assets.staging import loading, writing
 from pipeline_assets.staging.landing import LandingFile
 from pipeline_assets.staging.walking import scan
@@ -314,85 +305,3 @@ def test_large_files_are_loaded_alone_and_groups_are_bounded() -> None:
         assert len(group) == 1 or (len(group) <= 500 and total <= 32 * megabyte)
         assert len(group) == 1 or all(task.file.size < 8 * megabyte for task in group)
     assert [len(group) for group in made[:3]] == [1, 1, 4]
-
-
-@dataclass(frozen=True)
-class Point:
-    """A moment at which a process kills itself: just after the nth call of a method.
-
-    Attributes:
-        compacts: whether it compacts, or loads.
-        cls: the class.
-        method: its method.
-        call: which call.
-    """
-
-    compacts: bool
-    cls: type
-    method: str
-    call: int
-
-    def arm(self) -> None:
-        original, calls = getattr(self.cls, self.method), itertools.count(1)
-
-        def deadly(*arguments: Any, **named: Any) -> Any:
-            result = original(*arguments, **named)
-            if next(calls) == self.call:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return result
-
-        setattr(self.cls, self.method, deadly)
-
-
-POINTS = {
-    "contents are known and none is staged": Point(False, FileLedger, "reserve", 1),
-    "one day of a group is in the lake": Point(False, Lake, "put", 1),
-    "one group is booked": Point(False, FileLedger, "book", 1),
-    "compacted rows are in the lake and not listed": Point(True, Lake, "put", 1),
-    "compacted rows have taken the place of others": Point(True, FileLedger, "exchange_staged", 1),
-    "the second day is compacted and not listed": Point(True, Lake, "put", 2),
-}
-
-
-def work_until(point: Point, url: str, side_settings: Settings, source: Source) -> None:
-    """Load or compact until the point is reached."""
-    vars(loading)["_GROUP_FILES"] = 2
-    with closing(duckdb.connect()) as database:
-        side = Side(side_settings, url, sa.create_engine(sqlalchemy_url(url, "psycopg")), source, database)
-        point.arm()
-        if point.compacts:
-            side.compact()
-        else:
-            side.load()
-
-
-@pytest.mark.parametrize(
-    "point",
-    [
-        pytest.param(point, id=name, marks=() if number in (1, 3) else pytest.mark.exhaustive)
-        for number, (name, point) in enumerate(POINTS.items())
-    ],
-)
-def test_what_is_killed_between_two_steps_and_run_again_is_as_if_it_was_not(
-    sides: Sides, point: Point, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    side, alone = sides("jsonl")
-    files = dict(zip(PATHS, (0, 1, 2, 3, UNREADABLE, 2), strict=True))
-    monkeypatch.setattr(loading, "_GROUP_FILES", 2)
-    for each in (side, alone):
-        each.deliver(files)
-    alone.load()
-    if point.compacts:
-        side.load()
-    process = multiprocessing.get_context("spawn").Process(
-        target=work_until, args=(point, side.url, side.settings, side.source)
-    )
-    process.start()
-    process.join(300)
-    assert process.exitcode == -signal.SIGKILL
-    side.check_lists()
-    side.load()
-    side.compact()
-    assert side.account() == alone.account()
-    assert side.rows() == alone.rows()
-    side.check_lists()
