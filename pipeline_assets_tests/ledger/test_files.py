@@ -97,6 +97,20 @@ def test_the_longest_path_that_landing_takes_is_booked(engine: sa.Engine) -> Non
     assert counted(FileLedger(engine)) == {"a" * 64: 5}
 
 
+def test_lines_are_quarantined_for_reasons_of_any_length(engine: sa.Engine) -> None:
+    ledger = FileLedger(engine)
+    # Of random letters, for PostgreSQL compresses what it can.
+    columns = [secrets.token_urlsafe(8000) for _ in range(2)]
+    for number, path in enumerate("ab"):
+        lines = [QuarantinedLine(line, f"missing:{columns[line % 2]}", b"x") for line in range(1, 4)]
+        book(ledger, path, Load(path, "r1", lines=3 - number, quarantined=lines[: 3 - number]))
+        assert ledger.recount("web")
+    reasons = summarise(engine, "web").reasons
+    assert sorted(reasons.values()) == [2, 3]
+    assert {reason[:400] for reason in reasons} == {f"missing:{column}"[:400] for column in columns}
+    assert {line.reason for line in quarantined(engine, reason="missing:")} == reasons.keys()
+
+
 def test_a_content_counts_as_long_as_it_is_the_newest_of_some_path(engine: sa.Engine) -> None:
     ledger = FileLedger(engine)
     book(ledger, "a.jsonl", load("old", 5))
