@@ -118,8 +118,9 @@ class _Pooled:
 class _EventLog(_Pooled, PostgresEventLogStorage):  # ty: ignore[incompatible-method-override] - Dagster's own bases
     """Dagster's event log, in which what a run plans to materialize is written at once.
 
-    Dagster writes these events one by one: for 22 tables and 40 days a run took 2.8 s of CPU in place of 0.9, and three
-    times as long.
+    Dagster writes these events one by one. To make a run for the 23 tables of the demo takes 241 statements whatever
+    its days are; without this method 284 for one day, 947 for 14 and 2,273 for 40, and 0.25, 0.95 and 2.5 s of CPU in
+    place of 0.25, 0.29 and 0.37.
     """
 
     def __init__(self, url: str) -> None:
