@@ -15,7 +15,7 @@ from rich.console import Console
 
 from benchmarks import bare
 from benchmarks.measuring import REFRESH, Side, clock, run
-from pipeline_assets.components.loading import declared
+from pipeline_assets.component_tree.loading import declared
 from pipeline_assets.platform import Platform
 from pipeline_assets.postgres import leave_server, server_url
 from pipeline_assets.settings import Settings

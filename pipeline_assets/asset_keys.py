@@ -16,6 +16,11 @@ def staged_days_key(namespace: Namespace = PLAIN) -> dg.AssetKey:
     return table_key("staged_days", namespace)
 
 
+def revisions_key(table: str, namespace: Namespace = PLAIN) -> dg.AssetKey:
+    """Asset key of what a table without partitions says of each day."""
+    return dg.AssetKey(namespace.asset("revisions", table))
+
+
 def staging_key(source: str, namespace: Namespace = PLAIN) -> dg.AssetKey:
     """Asset key of a source's staged rows: the namespace where there is one, `staging`, and the source."""
     return dg.AssetKey(namespace.asset("staging", source))

@@ -2,22 +2,23 @@
 
 import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 from dagster_duckdb import DuckDBResource
 
+from pipeline_assets.analyses.unknown_names import unknown_properties
 from pipeline_assets.asset_keys import staging_key, table_key
 from pipeline_assets.assets.staging import staged_days_asset, staging_assets
-from pipeline_assets.assets.tables import table_asset
+from pipeline_assets.assets.tables import revisions_asset, table_asset
 from pipeline_assets.checks.events import account_checks
 from pipeline_assets.checks.grouping import grouped
 from pipeline_assets.checks.identifiers import events_have_sessions
 from pipeline_assets.checks.tables import table_checks
-from pipeline_assets.components.loading import ReadDeclarations, declared
-from pipeline_assets.declarations.analyses import Analysis
+from pipeline_assets.component_tree.loading import ReadDeclarations, declared
+from pipeline_assets.declarations.analyses import Analyses, Analysis, TableAnalysis
 from pipeline_assets.io_managers.lake import LakeIOManager
 from pipeline_assets.io_managers.marts import MartsIOManager
 from pipeline_assets.jobs import build_job, load_job
@@ -31,18 +32,20 @@ from pipeline_assets.sensors.old_runs import old_runs
 from pipeline_assets.sensors.stale_days import stale_days
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.declaration import Source
+from pipeline_assets.sources.raw_columns import in_words
 from pipeline_assets.staging.looking import peek
 from pipeline_assets.staging.scratch import spill_folder
 from pipeline_assets.storage.opening import open_store
+from pipeline_assets.storage.patience import GLANCE, waiting
 from pipeline_assets.storage_urls import parse_place
-from pipeline_assets.undeclared import read_copy
+from pipeline_assets.undeclared import Declaration, declarations, read_copy
 
 logger = logging.getLogger(__name__)
 
 
 def build_platform(settings: Settings) -> Platform:
     """The deployment with all sources and analyses that are declared for it, or were as far as the lake tells."""
-    return Platform(settings, *declared(settings), read_copy(open_store(settings.lake_url, hasty=True)))
+    return Platform(settings, *declared(settings), _remembered(settings))
 
 
 def build_defs(
@@ -75,9 +78,9 @@ def build_defs(
     settings = settings or (platform.settings if platform else Settings.from_environment())
     declarations = ReadDeclarations(settings, defs_module).require()
     if platform is None:
-        remembered = read_copy(open_store(settings.lake_url, hasty=True))
+        remembered = _remembered(settings)
         platform = Platform(settings, declarations.sources, declarations.analyses, remembered)
-        _tell_doubts(platform)
+        _tell_doubts(platform, remembered)
     tables = platform.tables
     namespace = settings.namespace
     staging = [staging_key(source, namespace) for source in sorted(platform.sources)]
@@ -95,7 +98,8 @@ def build_defs(
             warnings.simplefilter("ignore", dg.BetaWarning)
             asset = table_asset(tables[name], settings, tables=tables, made_of=made_of, days=days)
         of_table = [check for check in checks if check.spec.asset_key == table_key(name)]
-        return dg.Definitions(assets=[asset], asset_checks=grouped(of_table, namespace))
+        said = [] if tables[name].revisions is None else [revisions_asset(tables[name], settings, days)]
+        return dg.Definitions(assets=[asset, *said], asset_checks=grouped(of_table, namespace))
 
     def source(name: str) -> dg.Definitions:
         built.add(staging_key(name, namespace))
@@ -105,8 +109,8 @@ def build_defs(
         if isinstance(declared, Source):
             return source(declared.name) if declared.name in platform.sources else dg.Definitions()
         # What is no table of its own is part of others; and a deployment need not make all tables.
-        has_table = any(declared.name == each.name for each in platform.analyses.tables)
-        return table(declared.name) if has_table and declared.name in tables else dg.Definitions()
+        has_table = isinstance(declared, TableAnalysis) and declared.name in tables
+        return table(declared.name) if has_table else dg.Definitions()
 
     of_components = declarations.definitions(component)
     others = [table(name) for name in tables if table_key(name, namespace) not in built]
@@ -140,16 +144,29 @@ def build_defs(
     return dg.Definitions.merge(core, of_components, *others)
 
 
-def _tell_doubts(platform: Platform) -> None:
-    """Warn of what a declaration seems to get wrong, by the files that are there: `dg check defs` shows it.
+def _remembered(settings: Settings) -> list[Declaration]:
+    """What was last declared, as far as the lake tells at once."""
+    with waiting(GLANCE):
+        return read_copy(open_store(settings.lake_url))
+
+
+def _tell_doubts(platform: Platform, remembered: Sequence[Declaration]) -> None:
+    """Warn of what a declaration seems to get wrong, by the others and by files; `dg check defs` shows it.
 
     It is no error: tomorrow's file may have the column, and until then the others load. An object store is not asked
     each time that definitions are loaded; what is wrong there is told by a refresh and the checks.
+
+    Args:
+        platform: the deployment.
+        remembered: what runs have seen declared.
     """
+    for analysis, names in unknown_properties(platform.analyses, [*platform.sources.values()]).items():
+        logger.warning("Analysis %s: no source has the property %s", analysis, in_words(names))
     landing = parse_place(platform.settings.landing_url)
     if not isinstance(landing, Path):
         return
-    for name, source in platform.sources.items():
-        if platform.is_declared(name):
-            for doubt in peek(source, landing):
-                logger.warning("Source %s: %s", name, doubt)
+    of_runs = {each.key: each for each in remembered}
+    for now in declarations(platform.sources.values(), Analyses()):
+        if platform.is_declared(now.name):
+            for doubt in peek(platform.sources[now.name], landing, is_loaded=of_runs.get(now.key) == now):
+                logger.warning("Source %s: %s", now.name, doubt)

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
+from uuid import UUID
 
 import polars as pl
 
@@ -62,6 +63,7 @@ class Built:
     """The rows of some days of a table and everything that is to be booked with them.
 
     Attributes:
+        claim_id: of the claim.
         table: the table.
         days: the days that were claimed and built; `(UNPARTITIONED,)` of a table without partitions.
         run_id: the run.
@@ -77,6 +79,7 @@ class Built:
         event_names: names of events among the rows.
     """
 
+    claim_id: UUID
     table: str
     days: tuple[date, ...]
     run_id: str

@@ -17,6 +17,9 @@ from typing import IO, Any
 import dagster as dg
 import sqlalchemy as sa
 import yaml
+
+# What the storage, launcher and log manager that dagster.yaml names are made of: Dagster lets others write their own,
+# but exports neither their base classes nor what their methods are given.
 from dagster._core.definitions.partitions.subset import PartitionsSubset
 from dagster._core.instance.ref import InstanceRef
 from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
@@ -30,7 +33,11 @@ from dagster_postgres import (
     PostgresEventLogStorage,
     PostgresScheduleStorage,
 )
+
+# What dagster-postgres sets on each of its connections, which are made here.
 from dagster_postgres.utils import set_pg_statement_timeout
+
+# Runs are records, and a record is copied as another class by its fields alone.
 from dagster_shared.record import as_dict
 from sqlalchemy import event as sqlalchemy_event
 

@@ -12,11 +12,15 @@ import psycopg.sql
 import sqlalchemy as sa
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+
+# The tables and versions of Dagster's own storage, which makes them one by one, each in a transaction of its own.
 from dagster._core.storage.event_log import SqlEventLogStorageMetadata
 from dagster._core.storage.runs import RunStorageSqlMetadata
 from dagster._core.storage.schedules import ScheduleStorageSqlMetadata
 from dagster._core.storage.sql import run_alembic_upgrade, stamp_alembic_rev
 from dagster_postgres import DagsterPostgresStorage
+
+# Where its migrations are.
 from dagster_postgres.utils import pg_alembic_config
 
 from pipeline_assets.locks import turn

@@ -5,8 +5,10 @@ Nothing of it stops anything. No Dagster here; the checks that say the same in t
 
 from datetime import datetime, timedelta
 
+from pipeline_assets.analyses.unknown_names import unknown_properties
 from pipeline_assets.platform import Platform
 from pipeline_assets.sources.raw_columns import in_words
+from pipeline_assets.words import counted
 
 DRIFT = timedelta(days=7)
 """How long a change of the raw columns is told."""
@@ -31,7 +33,9 @@ def hints(platform: Platform, *, since: datetime) -> list[str]:
     unclaimed = platform.unclaimed()
     if unclaimed.count:
         named = in_words(unclaimed.named, of=unclaimed.count)
-        found.append(f"No source takes {unclaimed.count} files in landing: {named}.")
+        found.append(f"No source takes {counted(unclaimed.count, 'file')} in landing: {named}.")
     for table, names in platform.unknown_event_names().items():
         found.append(f"{table}: no event is called {in_words(names)}")
+    for analysis, names in unknown_properties(platform.analyses, [*platform.sources.values()]).items():
+        found.append(f"{analysis}: no source has the property {in_words(names)}")
     return found

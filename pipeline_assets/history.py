@@ -1,7 +1,7 @@
 """Dagster's history of runs, bounded: what its UI needs of old ones stays, the rest goes.
 
-Dagster keeps every event of every run for ever; a refresh a minute would be a gigabyte a day. Here, on our own storage
-(a project's own is its own), a little is removed at a time:
+Dagster keeps every event of every run for ever; a refresh a minute would be a gigabyte a day. Here, on our own storage,
+a little is removed at a time:
 
 - Of a run that has succeeded, the events that only led there: what was planned, that an output was yielded and handed
   over, that resources were made. What is left are its steps, materializations, checks and log files.
@@ -10,6 +10,10 @@ Dagster keeps every event of every run for ever; a refresh a minute would be a g
   which the UI plots, and the newest results of each check. A run of which nothing is left goes too.
 
 Whoever looks at an asset, its partitions, plots or checks sees the same as before.
+
+On a storage of the project's own nothing is removed. What all storages have, `DagsterInstance.delete_run`, takes a run
+with all its events, among them the latest materialization of partitions, which the UI would call missing from then on;
+and nothing public tells which runs hold one.
 """
 
 from collections.abc import Sequence
@@ -18,6 +22,8 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import sqlalchemy as sa
+
+# Old rows are chosen by queries over its tables: the public way deletes whole runs, and asks for them one by one.
 from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable, SqlEventLogStorageTable
 from dagster._core.storage.runs.schema import RunsTable
 

@@ -18,16 +18,18 @@ from psycopg.errors import LockNotAvailable
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
+from pipeline_assets.ledger.builds import revoke
 from pipeline_assets.ledger.catalogue import drop_tables
 from pipeline_assets.ledger.full_looks import ask_for_all
 from pipeline_assets.ledger.migrate import migrate
-from pipeline_assets.ledger.schema import builds, deployment, files, revisions, schema_of, staged
+from pipeline_assets.ledger.schema import deployment, files, revisions, schema_of, staged
 from pipeline_assets.planning import STAGING
 from pipeline_assets.postgres import PostgresError, redacted, running_url, server_url, sqlalchemy_url
 from pipeline_assets.private import make_folder, tighten
 from pipeline_assets.schemas import has_table
 from pipeline_assets.settings import Settings
 from pipeline_assets.storage.opening import open_store
+from pipeline_assets.storage.patience import GLANCE, waiting
 from pipeline_assets.storage.store import Store, StoreError
 from pipeline_assets.tables.spec import EVENTS
 
@@ -124,7 +126,9 @@ def glance(settings: Settings, ask: Callable[[sa.Connection], Answer]) -> tuple[
     """
     try:
         url = running_url(settings)
-        if url is None or (marker := _marker(settings, hasty=True)) is None:
+        with waiting(GLANCE):
+            marker = _marker(settings) if url else None
+        if url is None or marker is None:
             return None
         engine = sa.create_engine(
             sqlalchemy_url(url, "psycopg"),
@@ -162,7 +166,7 @@ def adopt(settings: Settings) -> None:
             migrate(engine)
             # First, so that none of them is taken for built if this does not come to its end, or by a run at work.
             with engine.begin() as connection:
-                connection.execute(sa.update(builds).values(state="building", run_id=""))
+                revoke(connection)
                 # What is built before the table that says something of its days is not built of what that said.
                 connection.execute(sa.delete(revisions))
                 drop_tables(connection)
@@ -326,7 +330,6 @@ def _alone(engine: sa.Engine) -> Generator[None]:
     key = sa.func.hashtextextended(f"deployment {schema_of(engine)}", 0)
     with engine.connect() as connection:
         connection.execute(sa.text(f"set local lock_timeout = '{_LOCK_LIMIT}'"))
-        connection.execute(sa.text("set local idle_in_transaction_session_timeout = 0"))
         try:
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
         except OperationalError as error:
@@ -342,8 +345,8 @@ def _alone(engine: sa.Engine) -> Generator[None]:
 # --- The lake's side ----------------------------------------------------------------------------------
 
 
-def _marker(settings: Settings, *, hasty: bool = False) -> Identity | None:
-    lake = open_store(settings.lake_url, hasty=hasty)
+def _marker(settings: Settings) -> Identity | None:
+    lake = open_store(settings.lake_url)
     place = lake.locate(MARKER)
     try:
         with lake.open(MARKER) as file:

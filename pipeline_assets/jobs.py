@@ -1,6 +1,8 @@
 """The two jobs: load what is pending, and build the days that are stale."""
 
 import dagster as dg
+
+# What the public `define_asset_job` returns; the type is not exported.
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from pipeline_assets.namespace import Namespace

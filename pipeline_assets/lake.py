@@ -4,13 +4,14 @@ Nothing here looks into a folder, and nothing here makes a file count: the catal
 """
 
 import uuid
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import date
 from pathlib import Path
 
 import dataframely as dy
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline_assets.columns import contract_schema
@@ -18,10 +19,11 @@ from pipeline_assets.ledger.catalogue import LakeFile
 from pipeline_assets.planning import UNPARTITIONED
 from pipeline_assets.private import make_file, make_folder
 from pipeline_assets.storage.parquet import scan_parquet
-from pipeline_assets.storage.store import Store
+from pipeline_assets.storage.store import Store, StoreError
 
 # Of more files of one asset a listing from the first to the last costs less than to ask for each.
 _ASKED_ONE_BY_ONE = 64
+_READ_ROWS = 10_000
 
 
 class Lake:
@@ -48,16 +50,13 @@ class Lake:
         # Files written before the contract grew lack its new columns, which are nullable.
         return scan_parquet(paths, schema=contract_schema(contract), missing_columns="insert")
 
-    def write(
-        self, rows: pl.DataFrame, table: str, day: date, statistics: Mapping[str, float] | None = None
-    ) -> LakeFile:
+    def write(self, rows: pl.DataFrame, table: str, day: date) -> LakeFile:
         """Write rows into a file that is in the store when this returns, and that nobody lists yet.
 
         Args:
             rows: of one day.
             table: their table.
             day: their day; `UNPARTITIONED` of a table without partitions.
-            statistics: numbers of the rows to list with the file.
 
         Raises:
             StoreError: the store refused.
@@ -66,13 +65,11 @@ class Lake:
         try:
             data = rows.to_arrow(compat_level=pl.CompatLevel.oldest())
             pq.write_table(data, make_file(draft), compression="zstd", compression_level=1)
-            return self.put(draft, table, day, rows.height, statistics)
+            return self.put(draft, table, day, rows.height)
         finally:
             draft.unlink(missing_ok=True)
 
-    def put(
-        self, draft: Path, asset: str, day: date, rows: int, statistics: Mapping[str, float] | None = None
-    ) -> LakeFile:
+    def put(self, draft: Path, asset: str, day: date, rows: int) -> LakeFile:
         """Put a Parquet file that somebody else has written into the store, likewise.
 
         Args:
@@ -80,14 +77,13 @@ class Lake:
             asset: the table of its rows, or `staging/<source>`.
             day: their day.
             rows: their number.
-            statistics: numbers of them to list with the file.
 
         Raises:
             StoreError: the store refused.
         """
         folder = asset if day == UNPARTITIONED else f"{asset}/{day.isoformat()}"
         name = f"{folder}/{uuid.uuid4().hex}.parquet"
-        return LakeFile(name, asset, day, rows, self.store.put(name, draft).size, statistics=statistics)
+        return LakeFile(name, asset, day, rows, self.store.put(name, draft).size)
 
     def lost(self, files: Iterable[LakeFile]) -> list[LakeFile]:
         """Those of some listed files that the store does not have, or has with another size."""
@@ -97,6 +93,22 @@ class Lake:
             names.setdefault(file.asset, []).append(file.name)
         there = {name: size for asset, of_asset in names.items() for name, size in self._sizes(asset, of_asset)}
         return [file for file in files if (found := there.get(file.name)) is None or file.bytes not in (None, found)]
+
+    def damaged(self, files: Iterable[LakeFile]) -> list[LakeFile]:
+        """Those of some files that the store does not have, or that cannot be read to their ends. Reads all of them."""
+        return [file for file in files if not self._is_whole(file)]
+
+    def _is_whole(self, file: LakeFile) -> bool:
+        try:
+            with self.store.open(file.name) as opened, pq.ParquetFile(opened) as rows:
+                return sum(batch.num_rows for batch in rows.iter_batches(_READ_ROWS)) == file.rows
+        except FileNotFoundError:
+            return False
+        except StoreError:
+            # It is the store that is in trouble, or somebody in the file's place; that is told as it is.
+            return True
+        except (pa.ArrowException, OSError):
+            return False
 
     def _sizes(self, asset: str, names: Collection[str]) -> Iterator[tuple[str, int]]:
         """The sizes of those of some files of an asset that are there, and maybe of others between them."""

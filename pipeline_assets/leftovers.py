@@ -11,6 +11,7 @@ from datetime import date, datetime
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
+from pipeline_assets.ledger.builds import hold, revoke
 from pipeline_assets.ledger.catalogue import drop, forget
 from pipeline_assets.ledger.schema import builds, event_days, revisions, schema_of
 from pipeline_assets.namespace import MARTS
@@ -18,6 +19,7 @@ from pipeline_assets.planning import UNPARTITIONED
 from pipeline_assets.storage.store import Store
 from pipeline_assets.tables.spec import EVENTS, TableSpec
 
+_READERS_LIMIT = "10s"
 _MARK = "\n\nFROZEN: "
 
 
@@ -66,7 +68,7 @@ def mark_tables(engine: sa.Engine, frozen: Mapping[str, str]) -> None:
     """
     query = sa.text(
         "select c.relname, coalesce(obj_description(c.oid, 'pg_class'), '') from pg_class c "
-        "join pg_namespace n on n.oid = c.relnamespace where n.nspname = :schema and c.relkind = 'r'"
+        "join pg_namespace n on n.oid = c.relnamespace where n.nspname = :schema and c.relkind = 'r' order by c.relname"
     )
     schema = schema_of(engine, MARTS)
     with engine.begin() as connection:
@@ -83,26 +85,33 @@ def remove_table(engine: sa.Engine, store: Store, name: str) -> None:
     """Remove a table, wherever it is, and what the ledger has of it; may be repeated.
 
     Raises:
-        LeftoverError: something in PostgreSQL depends on it.
+        LeftoverError: something in PostgreSQL depends on it, or somebody reads it.
         StoreError: the lake refused.
     """
     schema = schema_of(engine, MARTS)
+    with engine.begin() as connection:
+        # Should it be declared again before all of it is gone, it is not taken for built.
+        revoke(connection, builds.c.asset == name)
     try:
         with engine.begin() as connection:
-            # Should it be declared again before all of it is gone, it is not taken for built.
-            connection.execute(sa.update(builds).where(builds.c.asset == name).values(state="building", run_id=""))
+            # First, so that nobody else waits for what else is done while it waits for readers.
+            connection.execute(sa.text(f"set local lock_timeout = '{_READERS_LIMIT}'"))
+            connection.execute(sa.schema.DropTable(sa.Table(name, sa.MetaData(), schema=schema), if_exists=True))
             connection.execute(sa.delete(revisions).where(revisions.c.asset == name))
-            sa.Table(name, sa.MetaData(), schema=schema).drop(connection, checkfirst=True)
     except DBAPIError as error:
-        if getattr(error.orig, "sqlstate", None) != "2BP01":
+        reasons = {
+            "2BP01": "views or other objects of yours depend on it. Drop those",
+            "55P03": f"somebody has read it for {_READERS_LIMIT}. See in pg_stat_activity who has left a transaction "
+            "open, and have it ended",
+        }
+        reason = reasons.get(getattr(error.orig, "sqlstate", ""))
+        if reason is None:
             raise
-        raise LeftoverError(
-            f"{schema}.{name} cannot be dropped: views or other objects of yours depend on it. Drop those, then run "
-            "this again."
-        ) from error
+        raise LeftoverError(f"{schema}.{name} cannot be dropped: {reason}; then run this again.") from error
     # Before the ledger forgets the table: after that nobody would ask again for what is left of it.
     remove_files(engine, store, name)
     with engine.begin() as connection:
+        hold(connection, builds.c.asset == name)
         connection.execute(sa.delete(builds).where(builds.c.asset == name))
 
 
@@ -131,13 +140,17 @@ def remove_days_before(engine: sa.Engine, tables: Iterable[TableSpec], first: da
     touched = sorted({name for name, _ in days})
     schema = schema_of(engine, MARTS)
     with engine.begin() as connection:
-        for name in touched:
-            drop(connection, name, [day for of, day in days if of == name])
+        revoke(connection, b.asset.in_(touched), *early)
+    with engine.begin() as connection:
         inspector = sa.inspect(connection)
         for name in touched:
             if daily[name].store == "marts" and inspector.has_table(name, schema=schema):
                 column = sa.column(daily[name].partition_column or "", sa.Date)
                 connection.execute(sa.delete(sa.table(name, column, schema=schema)).where(column < first))
+        # With the tables without partitions, which say something of these days.
+        hold(connection, sa.or_(sa.and_(b.asset.in_(touched), *early), b.day == UNPARTITIONED))
+        for name in touched:
+            drop(connection, name, [day for of, day in days if of == name])
         connection.execute(sa.delete(builds).where(b.asset.in_(touched), *early))
         connection.execute(sa.delete(revisions).where(revisions.c.day < first))
         if EVENTS in touched:

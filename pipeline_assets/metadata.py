@@ -1,11 +1,30 @@
 """What the Dagster UI shows of a table, taken from its contract."""
 
 from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any
 
 import dagster as dg
 import dataframely as dy
 
 from pipeline_assets.columns import type_name
+
+DATA_VERSION = "dagster/data_version"
+"""The tag by which Dagster knows the data version of an observation."""
+_NO_ROWS = "no rows"
+
+
+def observed_day(key: dg.AssetKey, day: date, version: str | None, **metadata: Any) -> dg.AssetObservation:
+    """What Dagster is told of a day of an asset that it does not materialize.
+
+    Args:
+        key: the asset.
+        day: the day.
+        version: what the ledger knows the day by; None where nothing is left of it.
+        metadata: what else the UI shows of it.
+    """
+    tags = {DATA_VERSION: _NO_ROWS if version is None else version}
+    return dg.AssetObservation(key, partition=day.isoformat(), metadata=metadata, tags=tags)
 
 
 def column_schema(contract: type[dy.Schema]) -> dg.TableSchema:

@@ -5,8 +5,14 @@ from datetime import date, datetime, timedelta
 from functools import cached_property
 
 import dagster as dg
+
+# What an output context and a backfill hold partitions in; only its sets of keys are public.
 from dagster._core.definitions.partitions.subset import TimeWindowPartitionsSubset
+
+# A parameter of the methods of partition definitions that are overridden here.
 from dagster._core.instance import DynamicPartitionsStore
+
+# Names of tags of runs that the UI and backfills read.
 from dagster._core.storage.tags import (
     ASSET_PARTITION_RANGE_END_TAG,
     ASSET_PARTITION_RANGE_START_TAG,

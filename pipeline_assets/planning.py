@@ -21,6 +21,8 @@ UNPARTITIONED = date.min
 """The day under which a table without partitions is booked."""
 BUILDING = "building"
 """Booked in place of a fingerprint while a day is being built; equal to none."""
+LOST = "lost"
+"""Likewise where a day was built, but the table into which it was published is not there any more."""
 _ABSENT = "-"
 MOST_DAYS = 366
 """Days of one run at most: what a run has done is lost with it, and its tag has to fit into an index of PostgreSQL."""
@@ -97,11 +99,13 @@ class Staleness:
         specs: every table, inputs before the tables that read them.
         tables: the stale days of every table; `UNPARTITIONED` for one without partitions.
         wanted: fingerprint of what a table should be built from on a stale day.
+        lost: the tables that are not there any more although they were built.
     """
 
     specs: Sequence[Spec]
     tables: Mapping[str, set[date]]
     wanted: Mapping[tuple[str, date], str] = field(default_factory=dict)
+    lost: tuple[str, ...] = ()
 
     @property
     def days(self) -> set[date]:
@@ -264,7 +268,8 @@ def compared(
         for spec in specs
     }
     wanted = {(table, day): plan[table][day] for table, days in stale.items() for day in days}
-    return Staleness(specs, stale, wanted)
+    lost = tuple(spec.name for spec in specs if LOST in booked[spec.name].values())
+    return Staleness(specs, stale, wanted, lost)
 
 
 def made_of(specs: Iterable[Spec], table: str) -> list[Spec]:

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import duckdb
 import sqlalchemy as sa
 
-from pipeline_assets.analyses.event_names import UnknownName, never_occurred
+from pipeline_assets.analyses.unknown_names import UnknownName, never_occurred
 from pipeline_assets.declarations.analyses import Analyses
 from pipeline_assets.declarations.problems import DeclarationError
 from pipeline_assets.identity import deployment_engine
@@ -23,7 +23,7 @@ from pipeline_assets.ledger.catalogue import Catalogue, DayFiles, LakeFile, Snap
 from pipeline_assets.ledger.counting import booked_fingerprints, count_contents
 from pipeline_assets.ledger.declarations import DeclarationLedger, Memory
 from pipeline_assets.ledger.files import FileLedger, StagedFile, staged_files
-from pipeline_assets.ledger.full_looks import LAKE, FullLooks
+from pipeline_assets.ledger.full_looks import LAKE, UNCLAIMED, FullLooks
 from pipeline_assets.ledger.looks import Observer, known_columns, known_event_names
 from pipeline_assets.ledger.quality import Quality, quality
 from pipeline_assets.ledger.seen_folders import FolderMemory
@@ -36,7 +36,7 @@ from pipeline_assets.sources.declaration import Source
 from pipeline_assets.sources.mapping import declaration_version_of
 from pipeline_assets.sources.raw_columns import Drift, KnownColumns, MissingColumn, drift, missing_columns
 from pipeline_assets.staging.landing import LandingFile, Listing
-from pipeline_assets.staging.landings import LocalLanding, RemoteLanding, open_landing
+from pipeline_assets.staging.landings import Landing, open_landing
 from pipeline_assets.staging.loading import SourceLoader
 from pipeline_assets.staging.pending import Looker, Unclaimed
 from pipeline_assets.staging.scratch import remove_spilled, spill_folder
@@ -123,7 +123,7 @@ class Platform:
         return Catalogue(self.engine)
 
     @cached_property
-    def where_files_land(self) -> LocalLanding | RemoteLanding:
+    def where_files_land(self) -> Landing:
         """Where new files are dropped."""
         return open_landing(self.settings)
 
@@ -297,13 +297,26 @@ class Platform:
         """How the raw columns of a source have changed in loads that began since a moment."""
         return drift(self.known_columns(source), since)
 
-    def has_files(self, source: str) -> bool:
-        """Whether the path of a source matches a file in landing, or one of its files was loaded."""
-        return self.files.has_files(source) or bool(self.landing(source).files)
+    def has_files(self, source: str, *, seconds: float | None = None) -> bool:
+        """Whether the path of a source matches a file in landing, or one of its files was loaded; see `landing`."""
+        return self.files.has_files(source) or bool(self.landing(source, seconds=seconds).files)
 
-    def unclaimed(self) -> Unclaimed:
-        """The files in landing that no source takes."""
-        return self._looker.unclaimed([source.path for name, source in self.sources.items() if self.is_declared(name)])
+    def unclaimed(self, *, seconds: float | None = None) -> Unclaimed:
+        """The files in landing that no source takes.
+
+        Args:
+            seconds: how long the look may take; as long as it does by default.
+
+        Raises:
+            TooLongError: it would take longer.
+        """
+        paths = [source.path for name, source in self.sources.items() if self.is_declared(name)]
+        return self._looker.unclaimed(paths, seconds=seconds)
+
+    def look_for_unclaimed(self) -> None:
+        """When a full look is due: see which files in landing no source takes. A tick may have no time for it."""
+        if self.full_looks.begin(UNCLAIMED).is_full:
+            self.unclaimed()
 
     def unknown_event_names(self) -> dict[str, list[UnknownName]]:
         """The names of events that declarations ask for and that never occurred, by table."""
@@ -318,18 +331,8 @@ class Platform:
         Raises:
             LostRowsError: some are not. Their files are pending now.
         """
-        gone = lost_files(self.lake, staged)
-        if not gone:
-            return
-        first = gone[0]
-        self.make_again([file.file for file in gone])
-        paths = self.files.paths(first.source, first.content)
-        raise LostRowsError(
-            f"The lake has lost the staged rows of {len(gone)} files and days, the first of {first.source} and "
-            f"{first.event_date} ({first.file.name} is missing or has another size). The next load reads their files "
-            "in landing again. Where they are gone from there too, deliver them again; the "
-            f"first was {paths[0] if paths else 'superseded meanwhile'}."
-        )
+        if gone := lost_files(self.lake, staged):
+            raise self._lost_staged(gone, "is missing or has another size")
 
     def staged_files(self, first: date, last: date) -> list[StagedFile]:
         """The staged files of the sources that count for some days, both included."""
@@ -392,6 +395,14 @@ class Platform:
         staged = booked_fingerprints(self.engine, self.sources, self.settings.first_day, until)
         return self.builds.staleness(staged, until=until, of=of)
 
+    def lost_marts(self, staleness: Staleness) -> list[str]:
+        """What to say of each mart that was built and is not there any more."""
+        return [
+            f"{self.settings.namespace.marts}.{table}: the table that was built is not there any more. All of it is "
+            "stale now: `pipeline-assets refresh`, or the sensor, makes it again."
+            for table in staleness.lost
+        ]
+
     def listed(self, table: str, days: Iterable[date]) -> DayFiles:
         """The files that hold a table's rows of some days; days without rows, or never built, have none.
 
@@ -420,12 +431,37 @@ class Platform:
             LostRowsError: some are not: their days do not count as days without rows. They are stale now.
         """
         for table, by_day in listed.items():
-            gone = self.lake.lost(file for files in by_day.values() for file in files)
-            if gone:
-                self.make_again(gone)
-                days = "" if gone[0].day == UNPARTITIONED else f" of {len({file.day for file in gone})} days"
-                raise LostRowsError(
-                    f"{table}: the lake has lost rows{days}: {len(gone)} listed files are missing or have another "
-                    f"size, the first of them {gone[0].name}. They are stale now: `pipeline-assets refresh`, or the "
-                    "sensor, makes them again."
-                )
+            if gone := self.lake.lost(file for files in by_day.values() for file in files):
+                raise self._lost(table, gone, "are missing or have another size")
+
+    def require_readable(self, listed: Snapshot, staged: Sequence[StagedFile]) -> None:
+        """The same after reading has failed: that they can be read to their ends, which takes as long as to read them.
+
+        Raises:
+            LostRowsError: some cannot: a disk has damaged them, or somebody else. They are made again like lost ones.
+        """
+        names = {file.name for file in self.lake.damaged({each.file.name: each.file for each in staged}.values())}
+        if names:
+            raise self._lost_staged([each for each in staged if each.file.name in names], "cannot be read")
+        for table, by_day in listed.items():
+            if gone := self.lake.damaged(file for files in by_day.values() for file in files):
+                raise self._lost(table, gone, "cannot be read")
+
+    def _lost(self, table: str, gone: Sequence[LakeFile], how: str) -> LostRowsError:
+        self.make_again(gone)
+        days = "" if gone[0].day == UNPARTITIONED else f" of {len({file.day for file in gone})} days"
+        return LostRowsError(
+            f"{table}: the lake has lost rows{days}: {len(gone)} listed files {how}, the first of them {gone[0].name}. "
+            "They are stale now: `pipeline-assets refresh`, or the sensor, makes them again."
+        )
+
+    def _lost_staged(self, gone: Sequence[StagedFile], how: str) -> LostRowsError:
+        first = gone[0]
+        self.make_again([file.file for file in gone])
+        paths = self.files.paths(first.source, first.content)
+        return LostRowsError(
+            f"The lake has lost the staged rows of {len(gone)} files and days, the first of {first.source} and "
+            f"{first.event_date} ({first.file.name} {how}). The next load reads their files in landing again. Where "
+            f"they are gone from there too, deliver them again; the first was "
+            f"{paths[0] if paths else 'superseded meanwhile'}."
+        )

@@ -32,9 +32,12 @@ WORKING: Mapping[str, str] = {
     "timezone": "UTC",
     # What is neither there nor in pg_catalog, which comes first, is named with its schema.
     "search_path": "public",
-    # How long work takes depends on how much there is. What waits has limits of its own.
+    # How long work takes depends on how much there is. What waits for others says so and has limits of its own; here
+    # is the one of what nobody thought would wait.
     "statement_timeout": "0",
+    "lock_timeout": "10min",
     "idle_session_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
     "default_transaction_read_only": "off",
     "default_transaction_isolation": "read\\ committed",
 }

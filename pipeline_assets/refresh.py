@@ -10,8 +10,13 @@ from dataclasses import dataclass, field
 from datetime import date
 
 import dagster as dg
+
+# What the public `execute_in_process` calls, which makes a record of the run by itself: of no code location,
+# so that the UI lists it under no job.
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.execution.api import execute_run
+
+# The state of what an event log storage tells of checks; not exported.
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
 from pipeline_assets.asset_keys import requested_keys, staging_key
@@ -35,6 +40,8 @@ from pipeline_assets.waiting import Wait, WaitedTooLong
 _WAIT_SECONDS = 1.0
 # A load of years takes hours; one that takes longer than this hangs.
 _WAIT_LIMIT_SECONDS = 24 * 60 * 60
+# Packages whose errors say that there was one, around the one that there was.
+_WRAPPINGS = ("dagster.", "sqlalchemy.")
 _INTERRUPTIONS = ("DagsterExecutionInterruptedError", "KeyboardInterrupt")
 MOST_FAILURES = 10
 """Failed builds after which failing ones are no longer cut in two: so many find one bad day among `MOST_DAYS`."""
@@ -57,6 +64,7 @@ class RefreshReport:
         hints: what looks like a mistake in a declaration or a change in what is delivered, a line each.
         pending: files still pending, because somebody is writing to them or they could not be loaded.
         refused: what in landing cannot be read and stays pending too: its name and why.
+        lost_marts: marts that were not there any more and are made again, a line each.
         stale_days: days that are still to be built.
         leftovers: what is there although nothing asks for it, such as sources that are no longer declared.
     """
@@ -73,6 +81,7 @@ class RefreshReport:
     hints: list[str] = field(default_factory=list)
     pending: list[str] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
+    lost_marts: list[str] = field(default_factory=list)
     stale_days: int = 0
     leftovers: list[Leftover] = field(default_factory=list)
 
@@ -175,6 +184,7 @@ class Refresh:
         failed: set[tuple[date, ...]] = set()
         farthest = farthest_days(self._instance)
         staleness = self._platform.staleness()
+        report.lost_marts = self._platform.lost_marts(staleness)
         todo = staleness.requests(farthest=farthest)
         while todo:
             request = todo.pop(0)
@@ -273,11 +283,11 @@ def _is_interrupted(event: dg.DagsterEvent) -> bool:
 
 
 def _explained(event: dg.DagsterEvent) -> str:
-    """The step, and the innermost error's own words."""
+    """The step, and what the outermost error says that is no mere wrapping: it knows what to do."""
     data = event.step_failure_data
     if data.user_failure_data is not None and data.user_failure_data.description:
         return f"{event.step_key}: {data.user_failure_data.description}"
     error = data.error
-    while error is not None and error.cause is not None:
+    while error is not None and error.cause is not None and error.message.startswith(_WRAPPINGS):
         error = error.cause
     return f"{event.step_key}: {error.message.strip() if error else 'failed'}"

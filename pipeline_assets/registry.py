@@ -11,12 +11,8 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from graphlib import CycleError, TopologicalSorter
 
-from pipeline_assets.analyses.attribution import attribution
-from pipeline_assets.analyses.funnel import funnel
-from pipeline_assets.analyses.own import own_table
-from pipeline_assets.analyses.paths import paths
-from pipeline_assets.analyses.retention import retention
-from pipeline_assets.declarations.analyses import Attribution, Funnel, Paths, Retention, Table
+from pipeline_assets.analyses.kinds import KINDS
+from pipeline_assets.declarations.analyses import TableAnalysis
 from pipeline_assets.declarations.problems import DeclarationError, suggestion
 from pipeline_assets.planning import STAGING
 from pipeline_assets.settings import SettingsError
@@ -43,7 +39,7 @@ def collect(declared: Declarations, *, only: Collection[str] = (), frozen: Colle
     fixed = (made(maker, declared) for maker in fixed_tables().values())
     specs = in_order(
         replace(spec, timezone=declared.timezone)
-        for spec in (*fixed, *(_of_analysis(each, declared) for each in declared.analyses.tables))
+        for spec in (*fixed, *(_of_analysis(each, declared) for each in declared.analyses.of(TableAnalysis)))
         if spec is not None
     )
     if not only:
@@ -61,7 +57,8 @@ def in_order(specs: Iterable[TableSpec]) -> dict[str, TableSpec]:
     """The tables by name, those first that others read.
 
     Raises:
-        DeclarationError: two have one name, one reads what is no table, or tables read each other in a circle.
+        DeclarationError: two have one name, one reads what is no table or has no days for it, or tables read each other
+            in a circle.
     """
     named: dict[str, TableSpec] = {}
     for spec in specs:
@@ -75,6 +72,12 @@ def in_order(specs: Iterable[TableSpec]) -> dict[str, TableSpec]:
                     f"{spec.place}: the table '{spec.name}' reads '{each.table}', which this deployment does not make"
                     f"{suggestion(each.table, known)}"
                 )
+            if spec.is_daily and each.table != STAGING and not named[each.table].has_days:
+                raise DeclarationError(
+                    f"{spec.place}: the table '{spec.name}' has a partition_column and reads '{each.table}', which has "
+                    "neither that nor revisions, so that nobody could tell which days change with it. Read what "
+                    f"'{each.table}' is made of, give it revisions, or build '{spec.name}' as a whole"
+                )
     reads = {name: [each.table for each in spec.inputs if each.table != STAGING] for name, spec in named.items()}
     try:
         return {name: named[name] for name in TopologicalSorter(reads).static_order()}
@@ -86,15 +89,7 @@ def in_order(specs: Iterable[TableSpec]) -> dict[str, TableSpec]:
         ) from None
 
 
-def _of_analysis(analysis: Funnel | Retention | Paths | Attribution | Table, declared: Declarations) -> TableSpec:
-    match analysis:
-        case Funnel():
-            return funnel(analysis, declared)
-        case Retention():
-            return retention(analysis, declared)
-        case Paths():
-            return paths(analysis, declared)
-        case Attribution():
-            return attribution(analysis, declared)
-        case Table():
-            return own_table(analysis, declared)
+def _of_analysis(analysis: TableAnalysis, declared: Declarations) -> TableSpec:
+    table = KINDS[type(analysis).__name__].table
+    assert table is not None  # noqa: S101
+    return table(analysis, declared)

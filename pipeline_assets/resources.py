@@ -2,6 +2,12 @@
 
 Assets, checks and sensors name the resources they need as `platform`, `duckdb`, `progress`, `lake` and `marts`. In
 Dagster these are keys of the whole code location, where somebody else may have a `duckdb` too.
+
+But for DuckDB's they are plain objects and no ConfigurableResources. All that may be set is a setting (`settings.py`),
+which the command line, sensors, checks and runs must share: a run that is launched with another lake or ledger than the
+sensors look at would book what is nowhere. Progress has nothing to set. Another object takes the place of one in
+`build_defs(resource_overrides=…)`. A project's own assets can be stored with `io_managers.postgres` alone, whose
+`PostgresPolarsIOManager` is configurable.
 """
 
 import functools

@@ -31,6 +31,7 @@ from pipeline_assets.staging.views import write_views
 from pipeline_assets.tables.declarations import Declarations
 from pipeline_assets.tables.spec import EVENTS
 from pipeline_assets.undeclared import CONVERSION, SOURCE, Declaration, declarations, in_force, missing, write_copy
+from pipeline_assets.words import counted
 
 
 class RetireError(ValueError):
@@ -169,7 +170,7 @@ class Retiring:
         counts = self._of_source(declaration.name) if declaration.kind == SOURCE else []
         if declaration.kind == CONVERSION:
             rows = rows_of(self._engine, "conversions", "conversion = :name", {"name": declaration.name})
-            counts.append(f"{rows:,} rows of conversions")
+            counts.append(f"{counted(rows, 'row')} of conversions")
         counts += [self._rows(table) for table in sorted(built - {EVENTS})]
         return Retirement(
             declaration.noun, declaration.name, declaration, tuple(sorted(tables)), tuple(counts), begun=begun
@@ -184,11 +185,12 @@ class Retiring:
         listed = [file for files in self._platform.catalogue.files(f"{STAGING}/{name}").values() for file in files]
         size = sum(file.bytes or 0 for file in listed)
         return [
-            f"{booked:,} bookings of files with {summary.landed:,} staged rows of {len(days):,} days",
-            f"{summary.quarantined:,} quarantined lines",
-            f"{len(listed):,} staged files ({size / 1e6:,.1f} MB); the files in landing stay",
+            f"{counted(booked, 'booking')} of files with {counted(summary.landed, 'staged row')} of "
+            f"{counted(len(days), 'day')}",
+            counted(summary.quarantined, "quarantined line"),
+            f"{counted(len(listed), 'staged file')} ({size / 1e6:,.1f} MB); the files in landing stay",
             "its share of the tables on these days, and of all tables over all days: they are built without it",
         ]
 
     def _rows(self, table: str) -> str:
-        return f"the table {table} ({rows_of(self._engine, table):,} rows in PostgreSQL)"
+        return f"the table {table} ({counted(rows_of(self._engine, table), 'row')} in PostgreSQL)"

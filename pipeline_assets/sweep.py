@@ -14,8 +14,7 @@ import sqlalchemy as sa
 
 from pipeline_assets.ledger.catalogue import GRACE, LakeFile, listed_by_name
 from pipeline_assets.ledger.schema import lake_files, staged
-from pipeline_assets.staging.walking import TooLongError
-from pipeline_assets.storage.store import DRAFTS, Stat, Store
+from pipeline_assets.storage.store import DRAFTS, Stat, Store, TooLongError
 
 _PORTION = 1000
 _DAY = r"\d{4}-\d\d-\d\d"

@@ -16,34 +16,23 @@ import logging
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
 
-from pipeline_assets.analyses.checking import KINDS
+from pipeline_assets.analyses.kinds import KINDS
 from pipeline_assets.analyses.own import find
-from pipeline_assets.declarations.analyses import (
-    Analyses,
-    Analysis,
-    Attribution,
-    Channels,
-    Conversion,
-    Currencies,
-    Funnel,
-    Paths,
-    Retention,
-    Table,
-)
+from pipeline_assets.declarations.analyses import Analyses, Analysis, Convention, Table, TableAnalysis
 from pipeline_assets.declarations.problems import DeclarationError
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.storage.store import Store, StoreError
 
 SOURCE = "EventSource"
 CONVERSION = "Conversion"
-WITH_TABLE = frozenset({"Funnel", "Retention", "Paths", "Attribution", "Table"})
+WITH_TABLE = frozenset(name for name, kind in KINDS.items() if issubclass(kind.model, TableAnalysis))
 """Kinds of analyses with a table of their own, which has their name."""
-ONCE = frozenset({"Channels", "Currencies"})
+ONCE = frozenset(name for name, kind in KINDS.items() if issubclass(kind.model, Convention))
 """Kinds of which a deployment has one at most."""
 NOUNS = tuple(dict.fromkeys(("source", *(kind.lower() for kind in KINDS), "table")))
 """What can be retired, in words."""
@@ -126,15 +115,10 @@ def _unusable(declaration: Declaration, why: str) -> str:
 
 def declarations(sources: Iterable[Source], analyses: Analyses) -> list[Declaration]:
     """Everything that is declared, in a fixed order."""
-    of_analyses = (
-        *analyses.tables,
-        *analyses.conversions,
-        *(each for each in (analyses.channels, analyses.currencies) if each is not None),
-    )
     found = [Declaration(SOURCE, source.name, _of_source(source)) for source in sources]
     found += [
         Declaration(type(each).__name__, each.name, each.model_dump(mode="json", exclude_defaults=True))
-        for each in of_analyses
+        for each in analyses.all
     ]
     return sorted(found, key=lambda each: each.key)
 
@@ -198,22 +182,8 @@ def in_force(
     undeclared = missing(declarations(sources, analyses), remembered)
     values = [each.value() for each in undeclared if each.counts or thaw]
     gone = [value for value in values if isinstance(value, Source)]
-    merged = replace(
-        analyses,
-        funnels=_merged(analyses.funnels, values, Funnel),
-        retentions=_merged(analyses.retentions, values, Retention),
-        paths=_merged(analyses.paths, values, Paths),
-        conversions=_merged(analyses.conversions, values, Conversion),
-        attributions=_merged(analyses.attributions, values, Attribution),
-        own=_merged(analyses.own, values, Table),
-        channels=analyses.channels or next((each for each in values if isinstance(each, Channels)), None),
-        currencies=analyses.currencies or next((each for each in values if isinstance(each, Currencies)), None),
-    )
+    merged = Analyses((*analyses.all, *(value for value in values if isinstance(value, Analysis))))
     return InForce(tuple(sorted((*sources, *gone), key=lambda source: source.name)), merged, tuple(undeclared))
-
-
-def _merged(declared: tuple[Any, ...], values: Iterable[Any], kind: type[Analysis]) -> tuple[Any, ...]:
-    return tuple(sorted((*declared, *(each for each in values if isinstance(each, kind))), key=lambda each: each.name))
 
 
 # --- The copy in the lake -----------------------------------------------------------------------------

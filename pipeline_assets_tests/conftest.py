@@ -18,6 +18,7 @@ from pipeline_assets.postgres import connect, leave_server, server_url
 from pipeline_assets.settings import Settings
 from pipeline_assets.storage.opening import open_store
 from pipeline_assets.storage.store import Store
+from pipeline_assets_tests.storage.azure_store import new_container, running_azurite
 from pipeline_assets_tests.storage.object_store import in_environment, new_bucket, running_object_store
 
 # How long an example takes depends on what else the machine does.
@@ -147,8 +148,22 @@ def s3(object_store: dict[str, str], tmp_path: Path) -> Iterator[str]:
         yield f"s3://{new_bucket(object_store)}/a prefix/é[1]%20+"
 
 
-@pytest.fixture(params=["local", "s3"])
+@pytest.fixture(scope="session")
+def azurite() -> Iterator[dict[str, str]]:
+    """The variables by which a running Azure Blob Storage is found."""
+    with running_azurite() as variables:
+        yield variables
+
+
+@pytest.fixture
+def az(azurite: dict[str, str], tmp_path: Path) -> Iterator[str]:
+    """URL of a place in an empty container, which this process can reach."""
+    with in_environment(azurite, home=tmp_path):
+        yield f"az://{new_container(azurite)}/a prefix/é[1]%20+"
+
+
+@pytest.fixture(params=["local", "s3", "az"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     """An empty store of each kind."""
-    place = request.getfixturevalue("s3") if request.param == "s3" else tmp_path / "a folder" / "é[1]%20+"
-    return open_store(place)
+    folder = tmp_path / "a folder" / "é[1]%20+"
+    return open_store(folder if request.param == "local" else request.getfixturevalue(request.param))

@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from pipeline_assets.assets.staging import _DATA_VERSION
+from pipeline_assets.metadata import DATA_VERSION
 from pipeline_assets.settings import PACKAGE_DIR
 
 PRIVATE = ("dagster._", "dagster_shared", "dagster_postgres.utils", "dagster.components.core")
@@ -119,6 +119,23 @@ def test_all_of_it_is_on_this_list() -> None:
     assert imported() == {module: set(names) for module, (_, names) in USED.items()}
 
 
+def test_a_comment_above_it_says_why_nothing_public_serves() -> None:
+    unexplained = []
+    for file in PACKAGE_DIR.rglob("*.py"):
+        lines = file.read_text(encoding="utf-8").splitlines()
+        statements = [node for node in ast.parse("\n".join(lines)).body if isinstance(node, ast.ImportFrom)]
+        explained = 0
+        for node in statements:
+            if not (node.module or "").startswith(PRIVATE):
+                continue
+            # One comment is about all that follow it without another line between.
+            if lines[node.lineno - 2].startswith("#") or node.lineno == explained + 1:
+                explained = node.end_lineno or node.lineno
+            else:
+                unexplained.append(f"{file.name}:{node.lineno}")
+    assert unexplained == []
+
+
 def test_nothing_of_it_is_public_under_another_name() -> None:
     public = {id(value) for value in vars(dg).values() if inspect.isclass(value) or inspect.isfunction(value)}
     used = [(module, name) for module, (_, names) in USED.items() for name in names]
@@ -142,7 +159,7 @@ def test_what_is_reached_into_is_there() -> None:
     step = import_module("dagster._core.execution.context.system").StepExecutionContext
     assert "_metadata_accumulator" in inspect.getsource(step)
     assert hasattr(dg.ComponentTree, "_get_filesystem_decl")
-    assert _get("dagster._core.definitions.data_version", "DATA_VERSION_TAG") == _DATA_VERSION
+    assert _get("dagster._core.definitions.data_version", "DATA_VERSION_TAG") == DATA_VERSION
     storage = import_module("dagster_postgres").DagsterPostgresStorage
     for name in ("_run_storage", "_event_log_storage", "_schedule_storage"):
         assert name in inspect.getsource(storage), name

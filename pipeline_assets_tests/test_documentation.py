@@ -13,7 +13,7 @@ import typer.main
 
 from pipeline_assets import settings as settings_module
 from pipeline_assets.cli import app
-from pipeline_assets.components.loading import declared
+from pipeline_assets.component_tree.loading import declared
 from pipeline_assets.declarations.yaml_files import DEFS_DIR
 from pipeline_assets.io_managers.postgres import declared_table, quoted
 from pipeline_assets.ledger.migrate import migrate

@@ -212,7 +212,7 @@ def test_after_an_adoption_nothing_built_before_or_meanwhile_counts_and_everythi
     assert not looks.begin(LAKE).is_full
     events = Planned("events", "1", (Input(STAGING),))
     ledger = BuildLedger(engine, [events])
-    ledger.claim("events", [DAY], "at work")
+    claim = ledger.claim("events", [DAY], "at work")
     with engine.begin() as connection:
         for statement in book_revisions("identities", {DAY: "a"}):
             connection.execute(statement)
@@ -220,7 +220,7 @@ def test_after_an_adoption_nothing_built_before_or_meanwhile_counts_and_everythi
     with engine.begin() as connection:
         # A day is not built of what a table said whose rows do not count.
         assert connection.execute(sa.select(revisions)).all() == []
-        assert connection.execute(confirmation(events, [DAY], "at work")).all() == []
+        assert connection.execute(confirmation(events, [DAY], claim.claim_id)).all() == []
     assert looks.begin(LAKE).is_full
     engine.dispose()
 

@@ -169,6 +169,8 @@ ODD = {
     "bytea_output": "'escape'",
     "search_path": "'nowhere'",
     "statement_timeout": "'1ms'",
+    "lock_timeout": "'1ms'",
+    "idle_in_transaction_session_timeout": "'10s'",
     "standard_conforming_strings": "off",
     "default_transaction_read_only": "on",
     "default_transaction_isolation": "'serializable'",

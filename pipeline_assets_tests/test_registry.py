@@ -16,7 +16,7 @@ import pytest
 from pipeline_assets import analyses as analyses_package
 from pipeline_assets import tables, transforms
 from pipeline_assets.code_version import _functions, reached
-from pipeline_assets.components.loading import declared
+from pipeline_assets.component_tree.loading import declared
 from pipeline_assets.declarations.analyses import (
     Analyses,
     Attribution,
@@ -55,11 +55,14 @@ def all_declared(settings: Settings) -> Declarations:
 
 
 EVERY_KIND = Analyses(
-    conversions=(Conversion(name="sale", event="bought"),),
-    funnels=(FUNNEL,),
-    retentions=(Retention(name="r", by="person"),),
-    paths=(Paths(name="p"), Paths(name="e", of="events")),
-    attributions=(Attribution(name="credit", conversion="sale"),),
+    (
+        Conversion(name="sale", event="bought"),
+        FUNNEL,
+        Retention(name="r", by="person"),
+        Paths(name="p"),
+        Paths(name="e", of="events"),
+        Attribution(name="credit", conversion="sale"),
+    )
 )
 
 
@@ -147,18 +150,18 @@ def test_the_rules_of_user_agents_are_those_of_the_installed_packages() -> None:
 
 
 def test_a_rate_makes_only_the_tables_stale_that_hold_reporting_amounts() -> None:
-    conversion = (Conversion(name="sale", event="bought"),)
-    before = versions(analyses=Analyses(conversions=conversion, currencies=Currencies(reporting="EUR")))
+    conversion = Conversion(name="sale", event="bought")
+    before = versions(analyses=Analyses((conversion, Currencies(reporting="EUR"))))
     rated = Currencies(reporting="EUR", rates=(Rate(currency="USD", rate="0.9"),))
-    after = versions(analyses=Analyses(conversions=conversion, currencies=rated))
+    after = versions(analyses=Analyses((conversion, rated)))
     assert set(changed(before, after)) == {"visitor_days", "campaigns", "products", "orders", "revenue", "conversions"}
 
 
 def test_a_changed_funnel_makes_its_own_table_stale_and_no_other() -> None:
     other = Retention(name="r")
-    before = versions(analyses=Analyses(funnels=(FUNNEL,), retentions=(other,)))
+    before = versions(analyses=Analyses((FUNNEL, other)))
     strict = FUNNEL.model_copy(update={"mode": "strict"})
-    assert changed(before, versions(analyses=Analyses(funnels=(strict,), retentions=(other,)))) == ["f"]
+    assert changed(before, versions(analyses=Analyses((strict, other)))) == ["f"]
 
 
 @pytest.mark.parametrize("dedup_days", [0, 1, 5])
@@ -188,7 +191,7 @@ def test_a_day_is_cut_by_visitors_only_for_tables_whose_rows_are_of_one_visitor_
 def test_a_funnel_reads_as_many_days_as_its_window_may_reach_into() -> None:
     def days_after(**changes: Any) -> int:
         declared = Funnel.model_validate(FUNNEL.model_dump() | changes)
-        (read,) = tables_of(analyses=Analyses(funnels=(declared,)))["f"].inputs
+        (read,) = tables_of(analyses=Analyses((declared,)))["f"].inputs
         return read.after
 
     # A moment of the day, seven days, and an hour by which a day may be longer.
@@ -201,13 +204,15 @@ def test_a_funnel_reads_as_many_days_as_its_window_may_reach_into() -> None:
 
 def test_what_is_about_people_reads_who_they_are_on_the_same_days() -> None:
     analyses = Analyses(
-        conversions=(Conversion(name="sale", event="bought"),),
-        attributions=(Attribution(name="credit", conversion="sale", lookback_days=30, model_days=28),),
+        (
+            Conversion(name="sale", event="bought"),
+            Attribution(name="credit", conversion="sale", lookback_days=30, model_days=28),
+        )
     )
     specs = tables_of(analyses=analyses)
     assert windows(specs["credit"]) == [("conversions", 27, 0), ("sessions", 58, 0), ("person_days", 58, 0)]
-    by_visitor = analyses.attributions[0].model_copy(update={"by": "visitor", "models": ("last",)})
-    specs = tables_of(analyses=dataclasses.replace(analyses, attributions=(by_visitor,)))
+    by_visitor = analyses.of(Attribution)[0].model_copy(update={"by": "visitor", "models": ("last",)})
+    specs = tables_of(analyses=Analyses((*analyses.of(Conversion), by_visitor)))
     assert windows(specs["credit"]) == [("conversions", 0, 0), ("sessions", 31, 0)]
 
 
@@ -244,7 +249,7 @@ def test_a_table_that_nothing_declares_is_refused_with_a_suggestion() -> None:
 
 
 def test_the_names_that_no_analysis_may_have_are_those_of_the_standard_tables() -> None:
-    analyses = Analyses(conversions=(Conversion(name="sale"),), retentions=(Retention(name="r"),))
+    analyses = Analyses((Conversion(name="sale"), Retention(name="r")))
     supplied = source(name="app", mapping=MAPPING, sessions=SUPPLIED)
     assert set(tables_of(supplied, analyses=analyses)) == {*fixed_tables(), "r"}
 
@@ -297,6 +302,10 @@ def test_tables_are_in_order_whatever_order_they_are_named_in() -> None:
         (
             [made_of("a", "sesions"), made_of("sessions", STAGING)],
             r"'a' reads 'sesions', .*; did you mean 'sessions'\?",
+        ),
+        (
+            [made_of("a", STAGING), made_of("b", "a", day="session_date")],
+            r"'b' has a partition_column and reads 'a', which has neither that nor revisions",
         ),
         ([made_of("a", STAGING), made_of("a", STAGING)], r"a table 'a' is already made at .*sessions\.py:\d+"),
     ],

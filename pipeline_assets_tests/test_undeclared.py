@@ -6,15 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline_assets.analyses.checking import KINDS
+from pipeline_assets.analyses.kinds import KINDS
 from pipeline_assets.analyses.loading import load_analyses
-from pipeline_assets.declarations.analyses import Analyses
+from pipeline_assets.declarations.analyses import Analyses, Conversion, Currencies
 from pipeline_assets.declarations.problems import DeclarationError
 from pipeline_assets.sources.declaration import FORMATS, Source
 from pipeline_assets.sources.loading import load_sources
 from pipeline_assets.sources.mapping import declaration_version_of
 from pipeline_assets.storage.local import LocalStore
 from pipeline_assets.storage.opening import open_store
+from pipeline_assets.storage.patience import GLANCE, waiting
 from pipeline_assets.storage.store import Store
 from pipeline_assets.undeclared import (
     ONCE,
@@ -100,7 +101,7 @@ def test_every_kind_of_analysis_that_is_written_down_counts_as_it_was(
     thawed = in_force([], Analyses(), written, thaw=True)
     assert (list(thawed.sources), thawed.analyses) == known
     counting = in_force([], Analyses(), written)
-    assert counting.analyses == Analyses(conversions=known[1].conversions, currencies=known[1].currencies)
+    assert counting.analyses == Analyses((*known[1].of(Conversion), *known[1].of(Currencies)))
     assert list(counting.undeclared) == written
 
 
@@ -136,7 +137,7 @@ def test_the_newest_copy_counts_and_the_others_go(store: Store) -> None:
 def test_where_the_copy_cannot_be_read_nothing_is_known_to_have_been_declared(
     object_store: dict[str, str], tmp_path: Path
 ) -> None:
-    with in_environment(object_store, home=tmp_path):
-        assert read_copy(open_store("s3://no-such-bucket/lake", hasty=True)) == []
-    with in_environment(object_store | {"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, home=tmp_path):
-        assert read_copy(open_store("s3://bucket/lake", hasty=True)) == []
+    with in_environment(object_store, home=tmp_path), waiting(GLANCE):
+        assert read_copy(open_store("s3://no-such-bucket/lake")) == []
+    with in_environment(object_store | {"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, home=tmp_path), waiting(GLANCE):
+        assert read_copy(open_store("s3://bucket/lake")) == []

@@ -5,20 +5,24 @@ model weighs the touches; the value is shared out by these weights so that the p
 weights are whole numbers here, so that no machine rounds them otherwise than another.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
 from functools import partial
 from math import ceil
+from typing import Any
 
 import dataframely as dy
 import numpy as np
 import polars as pl
 
 from pipeline_assets import columns
+from pipeline_assets.analyses.checking import repeated
+from pipeline_assets.analyses.kind import AnalysisKind
 from pipeline_assets.columns import choice, made_of, money, text
 from pipeline_assets.declarations.analyses import Attribution
+from pipeline_assets.declarations.problems import Location, Problem
 from pipeline_assets.tables.checking import Reader, Rows, nothing_found
 from pipeline_assets.tables.declarations import Declarations
 from pipeline_assets.tables.person_days import inputs_about
@@ -590,3 +594,26 @@ def attribution(analysis: Attribution, declared: Declarations) -> TableSpec:
             ),
         ),
     )
+
+
+def attribution_problems(attribution: Attribution) -> Iterator[Problem]:
+    """Mistakes in an attribution whose shape is right."""
+    yield from repeated(attribution.properties, ("properties",))
+    yield from repeated(attribution.models, ("models",))
+
+
+def stand_in(location: Location) -> Any:
+    """What takes the place of what is wrong or missing."""
+    return "any" if location[-1:] == ("conversion",) else None
+
+
+ATTRIBUTION = AnalysisKind(
+    model=Attribution,
+    noun="attribution",
+    find_problems=attribution_problems,
+    stand_in=stand_in,
+    # Of the demo's conversion, so that the example is one that can be loaded.
+    example={"conversion": "purchase", "by": "person", "lookback_days": 30},
+    table=attribution,
+)
+"""The kind."""

@@ -10,13 +10,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import lru_cache, partial
+from typing import Any, get_args
 
 import dataframely as dy
 import duckdb
 import polars as pl
 
+from pipeline_assets.analyses.checking import repeated, selector_problems
+from pipeline_assets.analyses.kind import AnalysisKind
 from pipeline_assets.columns import made_of, share, text
-from pipeline_assets.declarations.analyses import Funnel
+from pipeline_assets.declarations.analyses import Breakdown, Funnel
+from pipeline_assets.declarations.problems import Location, Problem
 from pipeline_assets.figures import Figure
 from pipeline_assets.key_texts import capped
 from pipeline_assets.tables.checking import Reader, Rows, nothing_found
@@ -45,23 +49,7 @@ class Funnels(dy.Schema):
     breakdown = text(
         "Value of the declared column in the entering event; (none) where it has none, (all) without a breakdown",
         primary_key=True,
-        metadata=made_of(
-            *(
-                f"events.{column}"
-                for column in (
-                    "device_type",
-                    "country",
-                    "browser",
-                    "os",
-                    "language",
-                    "property",
-                    "utm_source",
-                    "utm_medium",
-                    "utm_campaign",
-                    "app_version",
-                )
-            )
-        ),
+        metadata=made_of(*(f"events.{column}" for column in get_args(Breakdown))),
     )
     step_number = dy.Int64(
         primary_key=True,
@@ -681,3 +669,46 @@ def funnel(analysis: Funnel, declared: Declarations) -> TableSpec:  # noqa: ARG0
             ),
         ),
     )
+
+
+def funnel_problems(funnel: Funnel) -> Iterator[Problem]:
+    """Mistakes in a funnel whose shape is right."""
+    yield from repeated(funnel.properties, ("properties",))
+    for position, step in enumerate(funnel.steps):
+        yield from selector_problems(step, ("steps", position))
+    first: dict[str, int] = {}
+    for position, step in enumerate(funnel.steps):
+        if first.setdefault(step.name, position) != position:
+            message = f"step {first[step.name] + 1} is called '{step.name}' too; give each step a name of its own"
+            yield Problem(("steps", position, "name"), message)
+
+
+def stand_in(location: Location) -> Any:
+    """What takes the place of what is wrong or missing in a funnel."""
+    match location:
+        case ("steps",):
+            return [{"name": "step 1"}, {"name": "step 2"}]
+        case ("steps", int(position)):
+            return {"name": f"step {position + 1}"}
+        case ("steps", int(position), "name"):
+            return f"step {position + 1}"
+        case _:
+            return None
+
+
+FUNNEL = AnalysisKind(
+    model=Funnel,
+    noun="funnel",
+    find_problems=funnel_problems,
+    stand_in=stand_in,
+    example={
+        "by": "visitor",
+        "window": "7d",
+        "steps": [
+            {"name": "product_viewed", "event": "product_viewed"},
+            {"name": "order_completed", "event": "order_completed"},
+        ],
+    },
+    table=funnel,
+)
+"""The kind."""

@@ -1,41 +1,25 @@
 """Reads the declared analyses of a deployment; every mistake is reported with file, line, column and a suggestion."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
 
-from pipeline_assets.analyses.checking import KINDS
-from pipeline_assets.declarations.analyses import (
-    Analyses,
-    Analysis,
-    Attribution,
-    Channels,
-    Conversion,
-    Currencies,
-    Funnel,
-    Paths,
-    Retention,
-    Table,
-)
+from pipeline_assets.analyses.kinds import KINDS
+from pipeline_assets.declarations.analyses import Analyses, Analysis, Attribution, Convention, Conversion
 from pipeline_assets.declarations.problems import DeclarationError, Problem, suggestion
 from pipeline_assets.declarations.yaml_files import Declared, Document, documents, read
-from pipeline_assets.sources.declaration import Source
 from pipeline_assets.tables.fixed import fixed_tables
 
 PACKAGE = "pipeline_assets.components"
 """The components are named below it in YAML, e.g. `type: pipeline_assets.components.Funnel`."""
 
 _OTHERS = ("EventSource", "EventPipeline")
-_ONCE = (Channels, Currencies)
-
-A = TypeVar("A", bound=Analysis)
 
 
 def load_analyses(*folders: Path) -> Analyses:
     """All analyses declared in the `defs.yaml` files below some folders.
 
     Components of other packages are ignored, and so are sources. A folder that does not exist holds no analyses.
-    Templates such as `{{ env.X }}` are mistakes: only Dagster fills them in, see `components.loading`.
+    Templates such as `{{ env.X }}` are mistakes: only Dagster fills them in, see `component_tree.loading`.
 
     Raises:
         DeclarationError: with every mistake in every file.
@@ -67,43 +51,11 @@ def read_analyses(among: Iterable[Document | str]) -> tuple[Analyses, list[Decla
         elif document.type.startswith(f"{PACKAGE}.") and not (package == PACKAGE and component in _OTHERS):
             known = [f"{PACKAGE}.{name}" for name in (*_OTHERS, *KINDS)]
             messages.append(document.at_type(f"unknown type '{document.type}'{suggestion(document.type, known)}"))
-    messages += _name_mistakes([declared for declared in found if not isinstance(declared.value, _ONCE)])
+    messages += _name_mistakes([declared for declared in found if not isinstance(declared.value, Convention)])
     messages += _second_mistakes(found)
     messages += _unknown_conversions(found)
-    analyses = [declared.value for declared in found]
-    if messages:
-        analyses = _without_mistakes(found)
-    sound = Analyses(
-        funnels=_sorted(analyses, Funnel),
-        retentions=_sorted(analyses, Retention),
-        paths=_sorted(analyses, Paths),
-        conversions=_sorted(analyses, Conversion),
-        attributions=_sorted(analyses, Attribution),
-        own=_sorted(analyses, Table),
-        channels=next(iter(_sorted(analyses, Channels)), None),
-        currencies=next(iter(_sorted(analyses, Currencies)), None),
-    )
-    return sound, found, messages
-
-
-def properties_without_source(analyses: Analyses, sources: Collection[Source]) -> dict[str, tuple[str, ...]]:
-    """Name of an analysis -> its properties that no source states; a note and no mistake.
-
-    A source that maps `property` may have any, so that nothing can be said then.
-    """
-    if any("property" in source.mapping for source in sources):
-        return {}
-    known = {source.property or source.name for source in sources}
-    found = {
-        analysis.name: tuple(name for name in analysis.properties if name not in known)
-        for analysis in (*analyses.of_properties, *analyses.conversions)
-    }
-    return {name: properties for name, properties in sorted(found.items()) if properties}
-
-
-def _sorted(analyses: Sequence[Analysis], kind: type[A]) -> tuple[A, ...]:
-    found = [analysis for analysis in analyses if isinstance(analysis, kind)]
-    return tuple(sorted(found, key=lambda analysis: analysis.name))
+    sound = _without_mistakes(found) if messages else [declared.value for declared in found]
+    return Analyses(tuple(sound)), found, messages
 
 
 def _name_mistakes(found: Sequence[Declared]) -> Iterator[str]:
@@ -125,7 +77,7 @@ def _without_mistakes(found: Sequence[Declared]) -> list[Analysis]:
     first: dict[tuple[str, str], Analysis] = {}
     for declared in found:
         value = declared.value
-        once = isinstance(value, _ONCE)
+        once = isinstance(value, Convention)
         if declared.sound and (once or (value.name and value.name not in fixed_tables())):
             first.setdefault((type(value).__name__, "") if once else ("", value.name), value)
     conversions = {value.name for value in first.values() if isinstance(value, Conversion)}
@@ -133,13 +85,14 @@ def _without_mistakes(found: Sequence[Declared]) -> list[Analysis]:
 
 
 def _second_mistakes(found: Sequence[Declared]) -> Iterator[str]:
-    for kind in _ONCE:
-        first, *others = [declared for declared in found if isinstance(declared.value, kind)] or [None]
-        for declared in others:
-            if first and declared:
-                place = f"{first.document.file}:{first.document.line}"
-                message = f"a deployment has one {kind.__name__}; another is declared at {place}"
-                yield declared.document.at_type(message)
+    first: dict[type[Analysis], Declared] = {}
+    for declared in found:
+        kind = type(declared.value)
+        earlier = first.setdefault(kind, declared)
+        if issubclass(kind, Convention) and earlier is not declared:
+            place = f"{earlier.document.file}:{earlier.document.line}"
+            message = f"a deployment has one {kind.__name__}; another is declared at {place}"
+            yield declared.document.at_type(message)
 
 
 def _unknown_conversions(found: Sequence[Declared]) -> Iterator[str]:

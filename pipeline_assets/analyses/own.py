@@ -8,6 +8,7 @@ from inspect import isfunction
 from pathlib import Path
 from typing import cast
 
+from pipeline_assets.analyses.kind import AnalysisKind
 from pipeline_assets.declarations.analyses import Table
 from pipeline_assets.declarations.problems import DeclarationError, Problem, suggestion
 from pipeline_assets.tables.declarations import Declarations
@@ -102,3 +103,13 @@ def _place(error: BaseException) -> str:
     theirs = [frame for frame in frames if "importlib" not in frame.filename and not frame.filename.startswith(ours)]
     last = (theirs or frames)[-1]
     return f"{last.filename}:{last.lineno}"
+
+
+TABLE = AnalysisKind(
+    model=Table,
+    noun="table",
+    find_problems=table_problems,
+    example={"spec": "my_package.tables.my_table:my_table"},
+    table=own_table,
+)
+"""The kind."""

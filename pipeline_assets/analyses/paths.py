@@ -1,15 +1,18 @@
 """What follows what within a session."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
 import dataframely as dy
 import polars as pl
 
+from pipeline_assets.analyses.checking import repeated
 from pipeline_assets.analyses.funnel import median_seconds
+from pipeline_assets.analyses.kind import AnalysisKind
 from pipeline_assets.columns import made_of, text
 from pipeline_assets.declarations.analyses import Paths
+from pipeline_assets.declarations.problems import Problem
 from pipeline_assets.key_texts import capped
 from pipeline_assets.tables.declarations import Declarations
 from pipeline_assets.tables.sessions import session_inputs
@@ -197,3 +200,18 @@ def paths(analysis: Paths, declared: Declarations) -> TableSpec:
         # Its rows are of all visitors together, so that a day cannot be cut.
         days_at_once=1,
     )
+
+
+def paths_problems(paths: Paths) -> Iterator[Problem]:
+    """Mistakes in paths whose shape is right."""
+    yield from repeated(paths.properties, ("properties",))
+
+
+PATHS = AnalysisKind(
+    model=Paths,
+    noun="paths declaration",
+    find_problems=paths_problems,
+    example={"of": "pages", "max_length": 20},
+    table=paths,
+)
+"""The kind."""

@@ -1,14 +1,17 @@
 """How many come back in the periods after they began."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date
 from functools import partial
 
 import dataframely as dy
 import polars as pl
 
+from pipeline_assets.analyses.checking import repeated, selector_problems
+from pipeline_assets.analyses.kind import AnalysisKind
 from pipeline_assets.columns import made_of, share
 from pipeline_assets.declarations.analyses import Retention
+from pipeline_assets.declarations.problems import Problem
 from pipeline_assets.tables.checking import Reader, Rows, nothing_found
 from pipeline_assets.tables.declarations import Declarations
 from pipeline_assets.tables.spec import Input, Inputs, TableSpec
@@ -191,3 +194,20 @@ def retention(analysis: Retention, declared: Declarations) -> TableSpec:  # noqa
             ),
         ),
     )
+
+
+def retention_problems(retention: Retention) -> Iterator[Problem]:
+    """Mistakes in a retention whose shape is right."""
+    yield from repeated(retention.properties, ("properties",))
+    yield from selector_problems(retention.cohort, ("cohort",))
+    yield from selector_problems(retention.returning, ("returning",))
+
+
+RETENTION = AnalysisKind(
+    model=Retention,
+    noun="retention",
+    find_problems=retention_problems,
+    example={"by": "person", "period": "week", "counting": "calendar", "periods": 12},
+    table=retention,
+)
+"""The kind."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -15,6 +16,9 @@ from pipeline_assets.platform import Platform
 from pipeline_assets.resources import resource_key
 from pipeline_assets.settings import Settings
 from pipeline_assets.tables.spec import TableSpec
+
+BY_DAY = dg.DataVersion("by day, as its revisions")
+"""The data version of a table without partitions whose revisions of each day Dagster is told; see `revisions_asset`."""
 
 
 def table_arguments(
@@ -39,6 +43,12 @@ def table_arguments(
         "dagster/column_schema": column_schema(table.contract),
         "dagster/column_lineage": column_lineage(table.contract, made_of),
     }
+    if table.store == "marts":
+        metadata["dagster/table_name"] = f"{settings.namespace.marts}.{table.name}"
+    if table.written_at is not None:
+        file, line = table.written_at
+        written = dg.LocalFileCodeReference(file_path=file, line_number=line, label=Path(file).name)
+        metadata["dagster/code_references"] = dg.CodeReferencesMetadataValue(code_references=[written])
     if table.partition_column is not None:
         metadata["partition_expr"] = table.partition_column
         # A range of days is one run: the transforms cut it into batches that fit in memory.
@@ -69,7 +79,7 @@ def claimed(context: dg.AssetExecutionContext, platform: Platform, table: TableS
     platform.settle(run.run_id, building=True)
     days = [UNPARTITIONED] if table.partition_column is None else tagged_days(run.tags)
     claim = platform.claim(table.name, days, run.run_id, only_stale=ONLY_STALE_TAG in run.tags)
-    context.set_data_version(context.asset_key, data_version(claim.fingerprints))
+    context.set_data_version(context.asset_key, data_version(claim.fingerprints) if table.revisions is None else BY_DAY)
     return claim
 
 

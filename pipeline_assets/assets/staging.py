@@ -17,7 +17,7 @@ from pipeline_assets.ledger.counting import booked_fingerprints, source_fingerpr
 from pipeline_assets.ledger.files import Load
 from pipeline_assets.ledger.full_looks import views_part
 from pipeline_assets.ledger.summary import summarise
-from pipeline_assets.metadata import column_schema
+from pipeline_assets.metadata import column_schema, observed_day
 from pipeline_assets.platform import Platform
 from pipeline_assets.progress import Progress
 from pipeline_assets.resources import with_resources_of
@@ -33,9 +33,6 @@ from pipeline_assets.waiting import WaitedTooLong
 _NAMED_FILES = 20
 # Of the lake, a disk or the ledger.
 _TROUBLE = (OSError, StoreError, SQLAlchemyError, WaitedTooLong)
-_DATA_VERSION = "dagster/data_version"
-"""The tag by which Dagster knows the data version of an observation."""
-_NO_ROWS = "no rows"
 
 
 class LoadConfig(dg.Config):
@@ -71,6 +68,7 @@ def staging_assets(source: Source, settings: Settings, *, declared: bool = True)
         with duckdb.get_connection() as connection:
             loader = platform.loader(source.name, connection, context.run.run_id)
             platform.look_for_lost()
+            platform.look_for_unclaimed()
             landing = platform.landing(source.name)
             pending = landing.files
             for told in (*landing.refused, *landing.doubtful):
@@ -144,8 +142,7 @@ def _observe(context: dg.AssetExecutionContext, platform: Platform, before: Mapp
     changed = sorted(day for day in before.keys() | now.keys() if before.get(day) != now.get(day))
     rows = staged_rows(platform.engine, platform.sources, changed)
     for day in changed:
-        metadata, tags = {"rows": rows.get(day, 0)}, {_DATA_VERSION: now.get(day, _NO_ROWS)}
-        context.log_event(dg.AssetObservation(key, metadata=metadata, partition=day.isoformat(), tags=tags))
+        context.log_event(observed_day(key, day, now.get(day), rows=rows.get(day, 0)))
 
 
 def _fingerprints(platform: Platform) -> dict[date, str]:

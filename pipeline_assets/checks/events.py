@@ -19,9 +19,17 @@ _SHOWN_FILES = 5
 EVERY_FILE_HAS_A_SOURCE = "every_file_has_a_source"
 
 
-def every_file_has_a_source(platform: Platform) -> dg.AssetCheckResult:
-    """The result of the check for files in landing that are nobody's."""
-    found = platform.unclaimed()
+def every_file_has_a_source(platform: Platform, seconds: float | None = None) -> dg.AssetCheckResult:
+    """The result of the check for files in landing that are nobody's.
+
+    Args:
+        platform: the deployment.
+        seconds: how long the look may take; as long as it does by default.
+
+    Raises:
+        TooLongError: it would take longer.
+    """
+    found = platform.unclaimed(seconds=seconds)
     return result(not found.count, {"files": found.count, "first": list(found.named[:_SHOWN_FILES])}, warn=True)
 
 

@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 
 import dagster as dg
+import pyarrow as pa
 
 from pipeline_assets.checks.footers import read_footers
 from pipeline_assets.checks.grouping import Check, asset_check
 from pipeline_assets.checks.results import result
 from pipeline_assets.hints import DRIFT
+from pipeline_assets.ledger.catalogue import LakeFile
 from pipeline_assets.ledger.counting import count_rows
 from pipeline_assets.ledger.full_looks import ledger_part
 from pipeline_assets.ledger.quality import LATELY, BookedLines
@@ -29,9 +31,18 @@ HAS_FILES = "has_files"
 QUARANTINED_SHARE = "quarantined_share"
 
 
-def has_files_result(platform: Platform, source: Source) -> dg.AssetCheckResult:
-    """The result of a source's check of its path."""
-    return result(platform.has_files(source.name), {"path": source.path}, warn=True)
+def has_files_result(platform: Platform, source: Source, seconds: float | None = None) -> dg.AssetCheckResult:
+    """The result of a source's check of its path.
+
+    Args:
+        platform: the deployment.
+        source: the source.
+        seconds: how long the look may take; as long as it does by default.
+
+    Raises:
+        TooLongError: it would take longer.
+    """
+    return result(platform.has_files(source.name, seconds=seconds), {"path": source.path}, warn=True)
 
 
 def freshness_result(source: Source, found: SourceSummary) -> dg.AssetCheckResult:
@@ -95,6 +106,21 @@ def worst_files(files: Sequence[BookedLines]) -> dg.TableMetadataValue:
     )
 
 
+def _last_files(platform: Platform, source: str) -> tuple[list[tuple[LakeFile, int]], list[LakeFile]]:
+    """The staged files of a source written last, each with the rows that it says it has; and those that are lost."""
+    files = platform.files.last_files(source, _FOOTERS)
+    lost = platform.lake.lost(files)
+    held: list[tuple[LakeFile, int]] = []
+    for file in files:
+        if file in lost:
+            continue
+        try:
+            held.append((file, read_metadata(platform.lake.store.locate(file.name)).num_rows))
+        except (pa.ArrowException, OSError):
+            lost.append(file)
+    return held, lost
+
+
 def staging_checks(source: Source, asset: dg.AssetKey) -> list[Check]:
     """The checks of one source's staging asset."""
 
@@ -115,13 +141,10 @@ def staging_checks(source: Source, asset: dg.AssetKey) -> list[Check]:
         found = summary(platform)
         # A file that has left landing is not read again when the first day moves, and keeps its earlier days.
         staged = count_rows(platform.engine, source.name)
-        files = platform.files.last_files(source.name, _FOOTERS)
-        lost = platform.lake.lost(files)
+        held, lost = _last_files(platform, source.name)
         # Who finds that rows are lost has them made again.
         platform.make_again(lost)
-        held = [file for file in files if file not in lost]
-        locate = platform.lake.store.locate
-        wrong = [file for file in held if read_metadata(locate(file.name)).num_rows != file.rows]
+        wrong = [file for file, rows in held if rows != file.rows]
         if look.is_full:
             platform.full_looks.done(look)
         balanced = found.lines == found.landed + found.quarantined + found.blank and found.landed == staged
@@ -137,6 +160,7 @@ def staging_checks(source: Source, asset: dg.AssetKey) -> list[Check]:
                 "counts_corrected": not right,
                 "staged_files_looked_at": len(held) + len(lost),
                 "staged_files_missing": len(lost),
+                "first_missing": lost[0].name if lost else "none",
                 "staged_files_with_wrong_rows": len(wrong),
             },
         )
@@ -149,11 +173,9 @@ def staging_checks(source: Source, asset: dg.AssetKey) -> list[Check]:
         "none.",
     )
     def contract(platform: dg.ResourceParam[Platform]) -> dg.AssetCheckResult:
-        files = platform.files.last_files(source.name, _FOOTERS)
         # That a file is missing is told by `ledger_balances`.
-        lost = platform.lake.lost(files)
-        held = platform.lake.paths(file for file in files if file not in lost)
-        found = read_footers(held, StagedEvents, beside=_BESIDE)
+        held, _ = _last_files(platform, source.name)
+        found = read_footers(platform.lake.paths(file for file, _ in held), StagedEvents, beside=_BESIDE)
         wrong = sorted({name for names in found.differing.values() for name in names})
         return result(
             found.keep_contract,
@@ -179,7 +201,7 @@ def staging_checks(source: Source, asset: dg.AssetKey) -> list[Check]:
     @asset_check(
         asset=asset,
         name="late_share",
-        description="Share of rows that landed after their day had been built, against the declared bound.",
+        description="Share of rows that landed after their day was over and had been built; the bound is declared.",
     )
     def late_share(platform: dg.ResourceParam[Platform]) -> dg.AssetCheckResult:
         found = summary(platform)
@@ -187,6 +209,8 @@ def staging_checks(source: Source, asset: dg.AssetKey) -> list[Check]:
             found.late_share <= source.bounds.late,
             {"share": found.late_share, "bound": source.bounds.late, "late_rows": found.late},
             warn=True,
+            description=f"{found.late_share:.1%} of the rows came after their day was over and had been built, so that "
+            f"figures that were there have changed; the bound is {source.bounds.late:.1%}.",
         )
 
     @asset_check(

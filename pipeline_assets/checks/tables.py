@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from dagster_duckdb import DuckDBResource
 from duckdb import DuckDBPyConnection
 
-from pipeline_assets.analyses.event_names import never_occurred
+from pipeline_assets.analyses.unknown_names import never_occurred
 from pipeline_assets.checks.footers import read_footers
 from pipeline_assets.checks.grouping import Check, asset_check
 from pipeline_assets.checks.results import checked_days, result

@@ -28,6 +28,7 @@ from pipeline_assets.cli.printing import (
     print_status,
     say,
 )
+from pipeline_assets.words import counted
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -157,7 +158,7 @@ def retire(
 
     Shows what would go and asks. Exit codes are those of `refresh`; 1 too where it was not confirmed.
     """
-    from pipeline_assets.components.loading import declared
+    from pipeline_assets.component_tree.loading import declared
     from pipeline_assets.dagster_storage import pipeline_instance
     from pipeline_assets.leftovers import LeftoverError
     from pipeline_assets.platform import Platform
@@ -276,7 +277,7 @@ def adopt(
     Stop everything that uses one of them first. No table in the lake counts any more, and refresh builds all of them
     again.
     """
-    from pipeline_assets.components.loading import declared
+    from pipeline_assets.component_tree.loading import declared
     from pipeline_assets.identity import adopt, found
     from pipeline_assets.platform import Platform
     from pipeline_assets.undeclared import write_copy
@@ -302,11 +303,13 @@ def quarantine_list(
 ) -> None:
     """Show quarantined lines: file, line, reason."""
     from pipeline_assets.cli.documents import print_document, rows_document
-    from pipeline_assets.ledger.quarantine import quarantined
+    from pipeline_assets.ledger.quarantine import quarantined, quarantined_files
 
     with current_engine() as (settings, engine):
         _require_known(source, reason, engine, [each.name for each in readable(settings)[0]])
         lines = quarantined(engine, source=source, reason=reason, limit=limit)
+        # One row per file: cheap beside the lines, of which there may be millions.
+        total = sum(file.lines for file in quarantined_files(engine, source=source, reason=reason))
     names = ["source", "path", "line", "reason", *(["raw"] if raw else [])]
     rows = [
         (line.source, line.path, line.line, line.reason, *([line.raw.decode(errors="backslashreplace")] if raw else []))
@@ -316,6 +319,8 @@ def quarantine_list(
         print_document(rows_document(names, rows))
     else:
         print_rows(names, rows)
+    if total > len(rows):
+        say(f"These are the first {len(rows):,} of {counted(total, 'line')}; --limit shows more.", "yellow")
 
 
 @quarantine_app.command("replay")
@@ -336,7 +341,7 @@ def quarantine_replay(source: Source = None, reason: Reason = None, as_json: AsJ
             platform.files.read_again(name, of_source)
         if not as_json:
             lines = sum(file.lines for file in files)
-            console.print(f"Reading {len(files)} files with {lines} quarantined lines again.")
+            console.print(f"Reading {counted(len(files), 'file')} with {counted(lines, 'quarantined line')} again.")
         report = refresher.run()
         _print_refreshed(platform, report, as_json=as_json)
     raise typer.Exit(report.exit_code)

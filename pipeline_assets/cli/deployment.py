@@ -149,7 +149,7 @@ def current_refresh(*, demo: bool = False, quiet: bool = False) -> Generator[tup
         quiet: whether the standard output is for a document alone.
     """
     from pipeline_assets.build import build_defs
-    from pipeline_assets.components.loading import declared
+    from pipeline_assets.component_tree.loading import declared
     from pipeline_assets.dagster_storage import pipeline_instance
     from pipeline_assets.platform import Platform
     from pipeline_assets.progress import BarProgress, LineProgress, terminal_bars
@@ -168,7 +168,7 @@ def current_refresh(*, demo: bool = False, quiet: bool = False) -> Generator[tup
 
 def readable(settings: Settings) -> "tuple[list[Source], Analyses, list[str]]":
     """The sources and analyses in which there is no mistake, and the mistakes in the others."""
-    from pipeline_assets.components.loading import ReadDeclarations
+    from pipeline_assets.component_tree.loading import ReadDeclarations
     from pipeline_assets.declarations.analyses import Analyses
     from pipeline_assets.declarations.problems import DeclarationError
 

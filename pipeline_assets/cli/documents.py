@@ -116,7 +116,8 @@ def status_document(platform: "Platform", mistakes: Sequence[str] = ()) -> dict[
                 "doubtful": [asdict(doubtful) for doubtful in landing.doubtful],
             }
         )
-    stale = platform.staleness().tables
+    staleness = platform.staleness()
+    stale = staleness.tables
     tables = []
     for name, spec in platform.tables.items():
         days = [day for day in platform.builds.built_days(name) if day != UNPARTITIONED]
@@ -128,6 +129,7 @@ def status_document(platform: "Platform", mistakes: Sequence[str] = ()) -> dict[
                 "days_built": len(days) if spec.is_daily else None,
                 "first_day": days[0] if spec.is_daily and days else None,
                 "last_day": days[-1] if spec.is_daily and days else None,
+                "lost": name in staleness.lost,
                 "stale": bool(stale[name]),
                 "stale_days": len(stale[name]) if spec.is_daily else None,
             }
@@ -157,6 +159,7 @@ def refresh_document(report: "RefreshReport") -> dict[str, Any]:
             }
             for built in report.builds
         ],
+        "lost_marts": report.lost_marts,
         "stale_days": report.stale_days,
         "sources": [
             _source(name, summary) | _broken(report.beyond_bounds.get(name)) | {"silent": name in report.silent}

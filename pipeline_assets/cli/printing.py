@@ -14,6 +14,7 @@ from rich.text import Text
 
 from pipeline_assets.cli.documents import as_json
 from pipeline_assets.settings import Settings, clone
+from pipeline_assets.words import counted
 
 if TYPE_CHECKING:
     from dagster import AssetCheckEvaluation
@@ -31,8 +32,8 @@ _JOINERS = "\u200c\u200d\u00ad"
 
 
 def _width(stream: TextIO) -> int | None:
-    # Where nobody looks, a line may be as long as it needs to be.
-    return None if stream.isatty() else 140
+    # Where nobody looks, a line is as long as it needs to be: a message stays one, for `grep`.
+    return None if stream.isatty() else 10_000
 
 
 console = Console(width=_width(sys.stdout), highlight=False)
@@ -50,8 +51,10 @@ def print_report(platform: "Platform", report: "RefreshReport") -> None:
 
     if report.idle:
         console.print("Nothing to do: no file is pending and every day is built from what is there.")
+    for lost in report.lost_marts:
+        errors.print(f"[yellow]{escaped(lost)}[/yellow]")
     for built in report.builds:
-        console.print(f"Built {built}: {len(built.tables)} tables ({len(built.days)} days were stale).")
+        console.print(f"Built {built}: {counted(len(built.tables), 'table')} ({_were(len(built.days), 'day')} stale).")
     if report.loads:
         _print_sources(report.summaries)
     for check in report.failed_checks:
@@ -82,8 +85,12 @@ def print_report(platform: "Platform", report: "RefreshReport") -> None:
     for refused in report.refused:
         errors.print(f"[yellow]{escaped(refused.name)} stays pending: it {escaped(refused.reason)}.[/yellow]")
     if report.stale_days:
-        errors.print(f"[yellow]{report.stale_days} days are still to be built.[/yellow]")
+        errors.print(f"[yellow]Still to be built: {counted(report.stale_days, 'day')}.[/yellow]")
     _print_leftovers(platform.settings, report.leftovers, errors)
+
+
+def _were(number: int, noun: str) -> str:
+    return f"{counted(number, noun)} {'was' if number == 1 else 'were'}"
 
 
 def _explained(check: "AssetCheckEvaluation") -> str:
@@ -156,8 +163,9 @@ def print_findings(found: "list[Finding]") -> None:
 
 
 def _number(value: object) -> str:
-    # PostgreSQL's amounts have six decimals, whatever they are.
-    return f"{value:,.2f}" if isinstance(value, Decimal) else f"{value:,}"
+    # PostgreSQL's amounts have six decimals, whatever they are, and its sums of whole numbers are decimals too.
+    exact = isinstance(value, Decimal) and value != value.to_integral_value()
+    return f"{value:,.2f}" if exact else f"{value:,.0f}"
 
 
 def print_activity(platform: "Platform") -> None:
@@ -239,7 +247,8 @@ def _print_leftovers(settings: Settings, leftovers: "Sequence[Leftover]", where:
 
     if declares_nothing(settings):
         where.print(
-            f"[yellow]PIPELINE_DEFS_DIR: there is no defs.yaml below {escaped(str(settings.defs_dir))}.[/yellow]"
+            f"[yellow]PIPELINE_DEFS_DIR: there is no defs.yaml below {escaped(str(settings.defs_dir))}.[/yellow] "
+            "To declare a source: pipeline-assets init . --sample FILE"
         )
     for left in leftovers:
         colour = "default" if left.wanted else "yellow"
@@ -262,10 +271,10 @@ def print_status(platform: "Platform", *, leftovers: bool = True) -> None:
     _print_sources(summaries)
     for name in platform.sources:
         for reason, count in summaries[name].reasons.items():
-            console.print(f"  {name}: {count:,} lines in quarantine: {escaped(reason)}")
+            console.print(f"  {name}: {counted(count, 'line')} in quarantine: {escaped(reason)}")
         landing = platform.landing(name)
         if pending := landing.files:
-            console.print(f"  {name}: {len(pending):,} files pending, the first is {escaped(pending[0].name)}")
+            console.print(f"  {name}: {counted(len(pending), 'file')} pending, the first is {escaped(pending[0].name)}")
         for refused in landing.refused:
             console.print(f"  {name}: pending: {escaped(refused.name)} {escaped(refused.reason)}")
         for doubtful in landing.doubtful:
@@ -276,7 +285,10 @@ def print_status(platform: "Platform", *, leftovers: bool = True) -> None:
     _print_silent(platform, summaries, silent)
     _print_identifiers(platform)
     _print_hints(hints(platform, since=platform.builds.now() - DRIFT))
-    stale = platform.staleness().tables
+    staleness = platform.staleness()
+    for lost in platform.lost_marts(staleness):
+        console.print(f"[yellow]{escaped(lost)}[/yellow]")
+    stale = staleness.tables
     table = Table("table", title="Tables", title_justify="left")
     for heading in ("days built", "first day", "last day", "stale days"):
         table.add_column(heading, justify="right")

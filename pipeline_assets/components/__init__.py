@@ -1,27 +1,12 @@
-"""The Dagster components behind the YAML declarations in `defs/` and `PIPELINE_DEFS_DIR`."""
+"""The Dagster components behind the YAML declarations in `defs/` and `PIPELINE_DEFS_DIR`.
 
-from pipeline_assets.components.analyses import (
-    Attribution,
-    Channels,
-    Conversion,
-    Currencies,
-    Funnel,
-    Paths,
-    Retention,
-    Table,
-)
+Dagster finds them here by name: `EventPipeline`, `EventSource`, and one of the name of each kind of analysis.
+"""
+
+from pipeline_assets.components.analyses import ANALYSES
 from pipeline_assets.components.event_pipeline import EventPipeline
 from pipeline_assets.components.event_source import EventSource
 
-__all__ = [
-    "Attribution",
-    "Channels",
-    "Conversion",
-    "Currencies",
-    "EventPipeline",
-    "EventSource",
-    "Funnel",
-    "Paths",
-    "Retention",
-    "Table",
-]
+__all__ = ["ANALYSES", "EventPipeline", "EventSource"]
+
+globals().update(ANALYSES)

@@ -1,146 +1,41 @@
-"""The components behind the YAML of analyses: their attributes are the models of `declarations.analyses`."""
+"""The components behind the YAML of analyses, one for each of `analyses.kinds`."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import dagster as dg
 from pydantic import BaseModel
 
-from pipeline_assets.components.declaring import DeclaringComponent, attributes_of
-from pipeline_assets.declarations import analyses as declaration
+from pipeline_assets.analyses.kind import AnalysisKind
+from pipeline_assets.analyses.kinds import KINDS
+from pipeline_assets.component_tree.declaring import DeclaringComponent, attributes_of
 
 
 class AnalysisScaffolder(dg.Scaffolder):
     """Writes a declaration to start from."""
 
-    example: ClassVar[dict[str, Any]] = {}
-
     def scaffold(self, request: dg.ScaffoldRequest) -> None:
-        """Write `defs.yaml` with an example."""
-        dg.scaffold_component(request, self.example)
-
-
-class FunnelScaffolder(AnalysisScaffolder):
-    """Writes a funnel to start from."""
-
-    example: ClassVar = {
-        "by": "visitor",
-        "window": "7d",
-        "steps": [
-            {"name": "product_viewed", "event": "product_viewed"},
-            {"name": "order_completed", "event": "order_completed"},
-        ],
-    }
-
-
-class RetentionScaffolder(AnalysisScaffolder):
-    """Writes a retention to start from."""
-
-    example: ClassVar = {"by": "person", "period": "week", "counting": "calendar", "periods": 12}
-
-
-class PathsScaffolder(AnalysisScaffolder):
-    """Writes paths to start from."""
-
-    example: ClassVar = {"of": "pages", "max_length": 20}
-
-
-class ConversionScaffolder(AnalysisScaffolder):
-    """Writes a conversion to start from."""
-
-    example: ClassVar = {"event": "order_completed", "where": "revenue > 0", "value": "revenue"}
-
-
-class AttributionScaffolder(AnalysisScaffolder):
-    """Writes an attribution to start from."""
-
-    # Of the demo's conversion, so that the example is one that can be loaded.
-    example: ClassVar = {"conversion": "purchase", "by": "person", "lookback_days": 30}
-
-
-class TableScaffolder(AnalysisScaffolder):
-    """Writes the name of a table of one's own to start from."""
-
-    example: ClassVar = {"spec": "my_package.tables.my_table:my_table"}
-
-
-class ChannelsScaffolder(AnalysisScaffolder):
-    """Writes channels to start from."""
-
-    example: ClassVar = {
-        "rules": "ga4_plus",
-        "own": [{"channel": "Newsletter", "medium": "email|newsletter", "campaign": "weekly-.*"}],
-        "aliases": {"nl": "newsletter"},
-    }
-
-
-class CurrenciesScaffolder(AnalysisScaffolder):
-    """Writes currencies to start from."""
-
-    example: ClassVar = {"reporting": "EUR", "rates": [{"currency": "USD", "rate": 0.92}]}
+        """Write `defs.yaml` with the example of the kind that is asked for."""
+        dg.scaffold_component(request, dict(KINDS[request.type_name.rpartition(".")[2]].example))
 
 
 class AnalysisComponent(DeclaringComponent):
     """What the components of analyses have in common."""
 
-    model: ClassVar[type[declaration.Analysis]]
+    kind: ClassVar[AnalysisKind[Any]]
 
     @classmethod
     def get_model_cls(cls) -> type[BaseModel]:
         """The attributes in YAML are the analysis' declaration."""
-        return attributes_of(cls.model)
+        return attributes_of(cls.kind.model)
 
 
-@dg.scaffold_with(FunnelScaffolder)
-class Funnel(AnalysisComponent):
-    """How many visitors or persons go through a series of steps within a time, and where they stop."""
-
-    model = declaration.Funnel
-
-
-@dg.scaffold_with(RetentionScaffolder)
-class Retention(AnalysisComponent):
-    """How many of those who began in a day, week or month come back in later ones."""
-
-    model = declaration.Retention
+def _component(name: str, kind: AnalysisKind[Any]) -> type[AnalysisComponent]:
+    """The component of a kind, described as its declaration is."""
+    summary = (kind.model.__doc__ or "").split("\n", 1)[0]
+    made = type(name, (AnalysisComponent,), {"__module__": __name__, "__doc__": summary, "kind": kind})
+    return dg.scaffold_with(AnalysisScaffolder)(made)
 
 
-@dg.scaffold_with(PathsScaffolder)
-class Paths(AnalysisComponent):
-    """Which page or event follows which within a session, its start and end included."""
-
-    model = declaration.Paths
-
-
-@dg.scaffold_with(ConversionScaffolder)
-class Conversion(AnalysisComponent):
-    """An event that is worth something: a kind of rows in the table `conversions`."""
-
-    model = declaration.Conversion
-
-
-@dg.scaffold_with(AttributionScaffolder)
-class Attribution(AnalysisComponent):
-    """Which visits a conversion is owed to, by up to eight models whose credits add up to its value."""
-
-    model = declaration.Attribution
-
-
-@dg.scaffold_with(TableScaffolder)
-class Table(AnalysisComponent):
-    """A table of the team's own, made in its own package: `spec` says where its TableSpec is."""
-
-    model = declaration.Table
-
-
-@dg.scaffold_with(ChannelsScaffolder)
-class Channels(AnalysisComponent):
-    """How the channel of a session is found: standard rules, the team's own rules before them, aliases of sources."""
-
-    model = declaration.Channels
-
-
-@dg.scaffold_with(CurrenciesScaffolder)
-class Currencies(AnalysisComponent):
-    """The currency in which money is reported, and what the other currencies are worth."""
-
-    model = declaration.Currencies
+ANALYSES: Mapping[str, type[AnalysisComponent]] = {name: _component(name, kind) for name, kind in KINDS.items()}
+"""The components by name."""

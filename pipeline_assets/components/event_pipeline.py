@@ -7,7 +7,8 @@ from typing import Any
 
 import dagster as dg
 
-from pipeline_assets.components.declaring import PIPELINE
+from pipeline_assets.component_tree.declaring import PIPELINE
+from pipeline_assets.component_tree.loading import pipelines
 from pipeline_assets.private import make_file
 from pipeline_assets.project import ENV_FILE
 from pipeline_assets.settings import DAGSTER_FILE, PACKAGE_DIR, Settings, dagster_home
@@ -66,7 +67,7 @@ class EventPipeline(dg.Component):
             SettingsError: a setting of the project cannot be used.
             DeclarationError: with every mistake in every declaration below.
         """
-        # The assets need the whole platform; `dg list components` and schemas do not.
+        # It takes as long to import as all the rest, and `dg list components` and schemas do without.
         from pipeline_assets.build import build_defs
 
         folder = context.path
@@ -82,8 +83,6 @@ class EventPipeline(dg.Component):
 
 
 def _find_others(context: dg.ComponentLoadContext) -> None:
-    from pipeline_assets.components.loading import pipelines
-
     found = pipelines(context.defs_module_path)
     if len(found) > 1:
         places = ", ".join(f"{each.file}:{each.line}" for each in found)

@@ -3,7 +3,7 @@
 import dagster as dg
 from pydantic import BaseModel
 
-from pipeline_assets.components.declaring import DeclaringComponent, attributes_of
+from pipeline_assets.component_tree.declaring import DeclaringComponent, attributes_of
 from pipeline_assets.sources.declaration import Source
 
 _EXAMPLE = {

@@ -1,15 +1,15 @@
 """The declarations of analyses: the attributes a user writes in `defs.yaml`. Pure data.
 
-Only shapes and simple values are checked here; `checking` looks at what the expressions mean, and `loading` at what the
-declarations of a deployment mean together. An analysis is called like its folder where it has no `name`; its name is
-that of its table and its asset.
+Only shapes and simple values are checked here; the modules of `analyses` look at what the expressions mean, and its
+`loading` at what the declarations of a deployment mean together. An analysis is called like its folder where it has no
+`name`; its name is that of its table and its asset.
 """
 
 import re
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
@@ -104,6 +104,17 @@ class Analysis(_Declared):
     name: Annotated[str, Field(pattern=NAME_PATTERN, max_length=_LONGEST_NAME)] = ""
 
 
+class TableAnalysis(Analysis):
+    """An analysis with a table of its own, which has its name."""
+
+
+class Convention(Analysis):
+    """What holds for all tables; a deployment has one of each kind at most."""
+
+
+A = TypeVar("A", bound=Analysis)
+
+
 class Step(Selector):
     """One step of a funnel.
 
@@ -114,8 +125,8 @@ class Step(Selector):
     name: Text
 
 
-class Funnel(Analysis):
-    """How many go through a series of steps, and where they stop.
+class Funnel(TableAnalysis):
+    """How many visitors or persons go through a series of steps within a time, and where they stop.
 
     Attributes:
         properties: sites, apps or fleets whose events count; empty means all.
@@ -137,8 +148,8 @@ class Funnel(Analysis):
     breakdown: Breakdown | None = None
 
 
-class Retention(Analysis):
-    """How many of those who began in a period come back in later ones.
+class Retention(TableAnalysis):
+    """How many of those who began in a day, week or month come back in later ones.
 
     Attributes:
         properties: sites, apps or fleets whose events count; empty means all.
@@ -162,7 +173,7 @@ class Retention(Analysis):
     periods: Annotated[int, Field(ge=1, le=400)] = 12
 
 
-class Paths(Analysis):
+class Paths(TableAnalysis):
     """Which page or event follows which within a session, its start and end included.
 
     Attributes:
@@ -177,7 +188,7 @@ class Paths(Analysis):
 
 
 class Conversion(Analysis, Selector):
-    """An event that is worth something.
+    """An event that is worth something: a kind of rows in the table `conversions`.
 
     Attributes:
         properties: sites, apps or fleets whose events count; empty means all.
@@ -191,8 +202,8 @@ class Conversion(Analysis, Selector):
     counting: Literal["every", "once_per_session"] = "every"
 
 
-class Attribution(Analysis):
-    """Which visits a conversion is owed to, by several models.
+class Attribution(TableAnalysis):
+    """Which visits a conversion is owed to, by up to eight models whose credits add up to its value.
 
     Attributes:
         properties: sites, apps or fleets whose conversions count; empty means all those of the conversion.
@@ -214,8 +225,8 @@ class Attribution(Analysis):
     models: Annotated[tuple[AttributionModel, ...], Field(min_length=1)] = ATTRIBUTION_MODELS
 
 
-class Table(Analysis):
-    """A team's own table, made in its own package.
+class Table(TableAnalysis):
+    """A table of the team's own, made in its own package: `spec` says where its TableSpec is.
 
     Attributes:
         spec: where it is, as `package.module:name`: a `TableSpec`, or a function that makes one from the
@@ -256,8 +267,8 @@ class ChannelRule(_Declared):
         return self.model_dump(exclude={"channel"}, exclude_none=True)
 
 
-class Channels(Analysis):
-    """How the channel of a session is found; at most one in a deployment.
+class Channels(Convention):
+    """How the channel of a session is found: standard rules, the team's own rules before them, aliases of sources.
 
     Attributes:
         rules: the standard rules: `ga4`, or `ga4_plus` which knows more of where people come from.
@@ -285,8 +296,8 @@ class Rate(_Declared):
     since: date | None = None
 
 
-class Currencies(Analysis):
-    """The currency in which everything is reported, and what the others are worth; at most one in a deployment.
+class Currencies(Convention):
+    """The currency in which money is reported, and what the other currencies are worth.
 
     Attributes:
         reporting: ISO 4217 code of the reporting currency.
@@ -299,27 +310,26 @@ class Currencies(Analysis):
 
 @dataclass(frozen=True)
 class Analyses:
-    """The declared analyses of a deployment, each kind sorted by name."""
+    """The declared analyses of a deployment.
 
-    funnels: tuple[Funnel, ...] = ()
-    retentions: tuple[Retention, ...] = ()
-    paths: tuple[Paths, ...] = ()
-    conversions: tuple[Conversion, ...] = ()
-    attributions: tuple[Attribution, ...] = ()
-    own: tuple[Table, ...] = ()
-    channels: Channels | None = None
-    currencies: Currencies | None = None
+    Attributes:
+        all: each of them, given in any order; sorted by kind and name.
+    """
 
-    @property
-    def of_properties(self) -> tuple[Funnel | Retention | Paths | Attribution, ...]:
-        """Those with a table of their own that may be about some properties only."""
-        return (*self.funnels, *self.retentions, *self.paths, *self.attributions)
+    all: tuple[Analysis, ...] = ()
 
-    @property
-    def tables(self) -> tuple[Funnel | Retention | Paths | Attribution | Table, ...]:
-        """Those that have a table of their own, sorted by name."""
-        found = (*self.of_properties, *self.own)
-        return tuple(sorted(found, key=lambda analysis: analysis.name))
+    def __post_init__(self) -> None:
+        """Sort them: what they are does not depend on where they were found."""
+        object.__setattr__(self, "all", tuple(sorted(self.all, key=lambda each: (type(each).__name__, each.name))))
+
+    def of(self, kind: type[A]) -> tuple[A, ...]:
+        """Those of a kind, sorted by name."""
+        return tuple(sorted((each for each in self.all if isinstance(each, kind)), key=lambda each: each.name))
+
+    def convention(self, kind: type[A]) -> A | None:
+        """The one of a kind of which a deployment has one at most."""
+        found = self.of(kind)
+        return found[0] if found else None
 
     def conversion(self, name: str) -> Conversion:
         """The conversion of a name.
@@ -327,7 +337,7 @@ class Analyses:
         Raises:
             KeyError: there is none.
         """
-        for conversion in self.conversions:
+        for conversion in self.of(Conversion):
             if conversion.name == name:
                 return conversion
         raise KeyError(name)

@@ -1,27 +1,34 @@
 """Build some days of a table: read what the claim lists, run the transform, hold its rows until they are published."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
 from typing import Any, Protocol
 
+import duckdb
 import polars as pl
 from duckdb import DuckDBPyConnection
+from polars.exceptions import ComputeError
 
 from pipeline_assets.batching import Batch, batches
 from pipeline_assets.built import Built
 from pipeline_assets.day_counts import DayCounts
 from pipeline_assets.engine.incremental import build_part, build_whole
 from pipeline_assets.engine.rows import LakeRows, MartRows, Rows
+from pipeline_assets.engine.transform import made_by
 from pipeline_assets.ledger.builds import Claim
 from pipeline_assets.ledger.catalogue import LakeFile
 from pipeline_assets.ledger.looks import MOST_EVENT_NAMES
 from pipeline_assets.planning import STAGING
 from pipeline_assets.platform import Platform
 from pipeline_assets.staging.staged import scan_staged
+from pipeline_assets.storage.store import StoreError
 from pipeline_assets.tables.spec import Counted, Input, TableSpec
+
+_OF_READING = (ComputeError, OSError, duckdb.Error)
+"""What libraries raise, among other things, when a Parquet file is damaged; not all of them say which."""
 
 
 class Marts(Protocol):
@@ -68,11 +75,11 @@ class Building:
                 is known.
 
         Raises:
-            LostRowsError: files that are read are not in the lake any more.
-            ContractError: the rows break the table's contract, or lie outside of the days that were claimed.
+            LostRowsError: files that are read are not in the lake any more, or damaged.
+            ContractError: the rows break the table's contract, or lie outside of the days that were claimed; or what
+                the table's function gives is no frame.
         """
-        self.platform.require(self.claim.files)
-        self.platform.require_staged(self.claim.staged)
+        self._require()
         table, platform = self.spec, self.platform
         rows = (
             LakeRows(table, self.claim, platform.lake)
@@ -82,9 +89,20 @@ class Building:
         try:
             made = self._daily(rows) if table.partition_column else self._whole(rows, only_changed=only_changed)
             return replace(made, **rows.finish())
-        except BaseException:
+        except BaseException as error:
             rows.discard()
+            if isinstance(error, Exception):
+                # What was there when the build began may have gone while it read.
+                with suppress(StoreError):
+                    self._require()
+            if isinstance(error, _OF_READING):
+                platform.require_readable(self.claim.files, self.claim.staged)
             raise
+
+    def _require(self) -> None:
+        """Make sure that all that is read is in the lake, at a request for a thousand files where they are many."""
+        self.platform.require(self.claim.files)
+        self.platform.require_staged(self.claim.staged)
 
     # --- Daily tables ---------------------------------------------------------------------------------
 
@@ -99,7 +117,7 @@ class Building:
             by_query = any(each.select for each in spec.inputs)
             connection = stack.enter_context(self.database()) if by_query else None
             for batch in work:
-                made = spec.build(self._inputs(batch, connection), batch.days, spec.parameters)
+                made = made_by(spec, self._inputs(batch, connection), batch.days)
                 if isinstance(made, Counted):
                     for day, of_batch in made.counts.items():
                         counts[day] = counts.get(day, DayCounts()) + of_batch
@@ -113,7 +131,8 @@ class Building:
         return self._of_claim(counts=counts, tallies=tallies, event_names=frozenset(names))
 
     def _of_claim(self, **booked: Any) -> Built:
-        return Built(self.claim.table, self.claim.days, self.claim.run_id, **booked)
+        claim = self.claim
+        return Built(claim.claim_id, claim.table, claim.days, claim.run_id, **booked)
 
     def _work(self) -> list[Batch]:
         """The days in batches that fit into memory."""

@@ -6,6 +6,7 @@ from datetime import date
 
 import polars as pl
 
+from pipeline_assets.engine.transform import made_by
 from pipeline_assets.tables.spec import Inputs, TableSpec
 
 
@@ -84,7 +85,7 @@ def build_part(
 
 
 def _rows(spec: TableSpec, inputs: Inputs) -> pl.DataFrame:
-    rows = spec.build(inputs, (), spec.parameters)
+    rows = made_by(spec, inputs, ())
     assert isinstance(rows, pl.DataFrame)  # noqa: S101
     return rows
 

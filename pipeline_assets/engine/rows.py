@@ -4,7 +4,7 @@ Every frame is checked against the table's contract here, in the step that made 
 """
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any, Protocol
@@ -69,26 +69,33 @@ class LakeRows:
             # Day by day, because a primary key is one within a day.
             rows = checked(part, table.contract, table.name)
             self._figures.add(rows, day)
-            statistics = rows.select(each.expression.cast(pl.Float64).alias(each.name) for each in table.figures)
-            self._files[day].append(
-                self._lake.write(rows, table.name, day, statistics.row(0, named=True) if table.figures else None)
-            )
+            self._files[day].append(self._lake.write(rows, table.name, day))
 
     def finish(self) -> dict[str, Any]:
         """See `Rows.finish`."""
-        key = self._table.contract.primary_key()
         for files in self._files.values():
-            if key and len(files) > 1:
-                # Each file is unique in itself.
-                distinct = self._lake.scan(files, self._table.contract).select(pl.struct(key).n_unique())
-                if (repeated := sum(file.rows for file in files) - distinct.collect().item()) > 0:
-                    raise ContractError(
-                        f"{self._table.name}: {repeated} rows repeat the primary key ({', '.join(key)}) of another."
-                    )
+            # Each file is unique in itself.
+            if len(files) > 1:
+                self._require_unique(files)
         return {
             "files": tuple(file for files in self._files.values() for file in files),
             "figures": _figures(self._figures, self._table, self._claim),
         }
+
+    def _require_unique(self, files: Sequence[LakeFile]) -> None:
+        """Make sure that no two rows of a day have the same primary key; as many keys are held as a batch has rows."""
+        key = self._table.contract.primary_key()
+        if not key:
+            return
+        rows = sum(file.rows for file in files)
+        portions = 1 + rows // self._table.rows_at_once
+        keys = self._lake.scan(files, self._table.contract).select(pl.struct(key))
+        share = pl.first().hash() % portions
+        distinct = (keys.filter(share == portion).select(pl.first().n_unique()) for portion in range(portions))
+        if (repeated := rows - sum(each.collect().item() for each in distinct)) > 0:
+            raise ContractError(
+                f"{self._table.name}: {repeated} rows repeat the primary key ({', '.join(key)}) of another."
+            )
 
     def discard(self) -> None:
         """See `Rows.discard`."""

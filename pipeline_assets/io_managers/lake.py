@@ -12,6 +12,7 @@ import polars as pl
 from pipeline_assets.built import Built
 from pipeline_assets.io_managers.describing import describe_partitions
 from pipeline_assets.io_managers.frames import subset
+from pipeline_assets.io_managers.observing import observe_revisions
 from pipeline_assets.ledger.builds import book_counts, book_identifiers, book_revisions, confirmation, require_all
 from pipeline_assets.ledger.catalogue import exchange
 from pipeline_assets.ledger.looks import book_event_names
@@ -38,7 +39,7 @@ class LakeIOManager(dg.IOManager):
         """Publish what was built.
 
         Raises:
-            OvertakenError: another run has claimed one of the days since; nothing was published.
+            OvertakenError: one of the days was claimed again since; nothing was published.
             TookTooLongError: files that were read or written may be gone; nothing was published.
         """
         if not isinstance(obj, Built):
@@ -48,14 +49,16 @@ class LakeIOManager(dg.IOManager):
             )
         record_only(context, obj.days)
         with self._platform.engine.begin() as connection:
-            confirmed = confirmation(self._platform.tables[obj.table], obj.days, obj.run_id)
+            timezone = self._platform.settings.timezone
+            confirmed = confirmation(self._platform.tables[obj.table], obj.days, obj.claim_id, timezone=timezone)
             require_all(obj.table, obj.days, list(connection.execute(confirmed).scalars()))
             exchange(connection, obj.table, obj.days, obj.files, obj.run_id)
             book_counts(connection, obj.counts)
             book_event_names(connection, obj.event_names)
             book_identifiers(connection, obj.tallies)
-            for statement in book_revisions(obj.table, obj.revisions) if obj.revisions is not None else ():
-                connection.execute(statement)
+            statements = book_revisions(obj.table, obj.revisions) if obj.revisions is not None else ()
+            changed = [day for statement in statements for day in connection.execute(statement).scalars()]
+        observe_revisions(context, obj, changed, self._platform.settings.namespace)
         self._describe(context, obj)
 
     def load_input(self, context: dg.InputContext) -> pl.LazyFrame | pl.DataFrame:

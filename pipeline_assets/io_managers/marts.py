@@ -12,13 +12,16 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 import polars as pl
 import sqlalchemy as sa
+
+# See `postgres`.
 from dagster._core.storage.db_io_manager import TableSlice
 from sqlalchemy.dialects.postgresql.asyncpg import dialect as numbered_parameters
 
 from pipeline_assets.built import Built
 from pipeline_assets.columns import contract_schema
 from pipeline_assets.io_managers.frames import FrameStream
-from pipeline_assets.io_managers.postgres import PostgresClient, PostgresPolarsIOManager, TableError, quoted, read
+from pipeline_assets.io_managers.observing import observe_revisions
+from pipeline_assets.io_managers.postgres import PostgresClient, PostgresDbIOManager, TableError, quoted, read
 from pipeline_assets.ledger.builds import book_revisions, confirmation, require_all
 from pipeline_assets.namespace import MARTS
 from pipeline_assets.partitions import record_only
@@ -29,7 +32,7 @@ if TYPE_CHECKING:
     from adbc_driver_manager.dbapi import Connection, Cursor
 
 
-class MartsIOManager(PostgresPolarsIOManager):
+class MartsIOManager(PostgresDbIOManager):
     """Publishes what was built of the marts; loads their rows.
 
     Args:
@@ -37,6 +40,7 @@ class MartsIOManager(PostgresPolarsIOManager):
     """
 
     _built: Built | None = None
+    _revised: Sequence[date] = ()
 
     def __init__(self, platform: Platform) -> None:
         tables = {name: table for name, table in platform.tables.items() if table.store == "marts"}
@@ -51,7 +55,7 @@ class MartsIOManager(PostgresPolarsIOManager):
         """Publish what was built: rows, the confirmation of the run's claim and what goes with it in one transaction.
 
         Raises:
-            OvertakenError: another run has claimed one of the days since; nothing was published.
+            OvertakenError: one of the days was claimed again since; nothing was published.
             TookTooLongError: files that were read may be gone; nothing was published.
             TableError: PostgreSQL refused something.
         """
@@ -67,6 +71,7 @@ class MartsIOManager(PostgresPolarsIOManager):
             super(MartsIOManager, publishing).handle_output(
                 context, FrameStream(obj.frames, replaces=obj.replaces, checked=True)
             )
+            observe_revisions(context, obj, publishing._revised, self._platform.settings.namespace)
         finally:
             obj.frames.close()
 
@@ -94,13 +99,22 @@ class MartsIOManager(PostgresPolarsIOManager):
         """Confirm the claim, and book what the table says of each day."""
         built = self._built
         assert built is not None  # noqa: S101
-        schemas = self._platform.settings.namespace.schemas
-        confirmed = confirmation(self._platform.tables[built.table], built.days, built.run_id)
+        settings = self._platform.settings
+        schemas = settings.namespace.schemas
+        confirmed = confirmation(
+            self._platform.tables[built.table],
+            built.days,
+            built.claim_id,
+            timezone=settings.timezone,
+            mart=quoted(settings.namespace.marts, built.table),
+            is_part=built.replaces is not None,
+        )
         with connection.cursor() as cursor:
             _execute(cursor, confirmed, schemas)
             require_all(built.table, built.days, [age for (age,) in cursor.fetchall()])
             for statement in book_revisions(built.table, built.revisions) if built.revisions is not None else ():
                 _execute(cursor, statement, schemas)
+                self._revised = [*self._revised, *(day for (day,) in cursor.fetchall())]
 
     def partition_figures(
         self,

@@ -1,6 +1,6 @@
 """Assets as PostgreSQL tables: a Polars IO manager for Dagster.
 
-It knows neither the model nor the ledger (`booked.py` does). One write is one transaction:
+It knows neither the tables of this package nor the ledger (`marts.py` does). One write is one transaction:
 
 1. every frame is checked against its contract and copied (ADBC, binary COPY) into a temporary table;
 2. an advisory lock on the table is taken, so that writers take turns and readers are never blocked;
@@ -39,6 +39,7 @@ from dagster._core.storage.db_io_manager import (
     TablePartitionDimension,
     TableSlice,
 )
+from pydantic import Field
 
 from pipeline_assets.columns import contract_schema
 from pipeline_assets.figures import Figure, PartitionFigures
@@ -59,6 +60,8 @@ from pipeline_assets.sql import identifier
 
 # Years of rows may be written in one transaction.
 _LOCK_LIMIT_SECONDS = 6 * 60 * 60
+# Whoever reads a table to which a column is added may have left a transaction open.
+_READERS_LIMIT_SECONDS = 10 * 60
 _STAGED = "pg_temp.staged_rows"
 _GIVING_WAY = "pg_temp.keys_giving_way"
 _PARTITIONS = "figures by partition"
@@ -85,11 +88,26 @@ _TYPES: dict[type[pl.DataType], str] = {
 }
 
 
+_IS_LOCKED = """
+    SELECT EXISTS (SELECT FROM pg_catalog.pg_locks
+                   WHERE pid = pg_catalog.pg_backend_pid() AND relation = pg_catalog.to_regclass($1)
+                     AND mode = 'AccessExclusiveLock' AND granted)
+"""
+_READERS = """
+    SELECT concat_ws(' ', 'process', l.pid, 'of', a.usename, 'with', nullif(a.application_name, ''),
+                     'since ' || to_char(a.xact_start, 'YYYY-MM-DD HH24:MI:SS') || ' UTC')
+    FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
+    WHERE l.granted AND l.relation = pg_catalog.to_regclass($1) AND l.pid <> pg_catalog.pg_backend_pid()
+      AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
+    ORDER BY a.xact_start, l.pid
+"""
+
+
 class TableError(RuntimeError):
     """PostgreSQL refused something, or a table is not what its contract says. Names no values and no password."""
 
 
-class PostgresPolarsIOManager(DescribesPartitions, DbIOManager):
+class PostgresDbIOManager(DescribesPartitions, DbIOManager):
     """Stores polars DataFrames, LazyFrames and FrameStreams as tables; loads DataFrames and LazyFrames.
 
     The table is named like the last part of the asset key. Asset metadata: `schema` (instead of the manager's),
@@ -165,6 +183,28 @@ class PostgresPolarsIOManager(DescribesPartitions, DbIOManager):
             queries = {key: self._db_client.get_select_statement(of_key) for key, of_key in slices.items()}
             describe_partitions(context, {key: {**of, "Query": queries[key]} for key, of in found.items()})
         context.add_output_metadata({**metadata, "dagster/table_name": self._db_client.get_table_name(table_slice)})
+
+
+class PostgresPolarsIOManager(dg.ConfigurableIOManagerFactory):
+    """A `PostgresDbIOManager` for assets of any project, configured as Dagster's IO managers for databases are.
+
+    The pipeline's own is made in code (`MartsIOManager`): what it writes to must be what the ledger speaks of.
+
+    Attributes:
+        url: libpq URL of the database. As a `dg.EnvVar`: what is written out can be read in the UI.
+        schema_: where the tables are, `schema=` by name; without it the second last part of the asset key, or `public`.
+    """
+
+    url: str = Field(description="libpq URL of the database, e.g. as an environment variable.")
+    schema_: str | None = Field(default=None, alias="schema", description="Schema of the tables.")
+
+    def contracts(self) -> Mapping[str, type[dy.Schema]]:
+        """Override it to declare tables; see `PostgresDbIOManager`."""
+        return {}
+
+    def create_io_manager(self, context: dg.InitResourceContext) -> PostgresDbIOManager:  # noqa: ARG002
+        """The IO manager; nothing is connected yet."""
+        return PostgresDbIOManager(self.url, schema=self.schema_, contracts=self.contracts())
 
 
 # --- What a table looks like --------------------------------------------------------------------------
@@ -325,11 +365,8 @@ class PostgresClient(DbClient):
         with closing(connection):
             try:
                 # Later statements must see what was committed while this one waited for its lock, whatever the
-                # server's defaults are; and making the frames may take longer than it lets a transaction idle.
+                # server's defaults are.
                 execute(connection, "SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
-                execute(connection, "SET LOCAL idle_in_transaction_session_timeout = 0")
-                # A reader that never ends its transaction keeps columns from being added.
-                execute(connection, f"SET LOCAL lock_timeout = '{_LOCK_LIMIT_SECONDS}s'")
                 execute(connection, "SET LOCAL timezone = 'UTC'")
                 yield connection
                 connection.commit()
@@ -469,7 +506,10 @@ class PostgresClient(DbClient):
             lines = [f"{quoted(c.name)} {c.type}{'' if c.nullable else ' NOT NULL'}" for c in declared.columns]
             execute(connection, f"CREATE TABLE {name} ({', '.join(lines)})")
         else:
-            for column in new_columns(declared, found, self.get_table_name(table_slice), by_contract=by_contract):
+            added = new_columns(declared, found, self.get_table_name(table_slice), by_contract=by_contract)
+            if added:
+                _without_readers(connection, name)
+            for column in added:
                 execute(connection, f"ALTER TABLE {name} ADD COLUMN {quoted(column.name)} {column.type}")
         if not by_contract:
             return
@@ -511,6 +551,30 @@ def _advisory_lock(connection: adbc.Connection, name: str) -> None:
     query = "SELECT pg_try_advisory_xact_lock(hashtextextended($1, 0))"
     what = f"another transaction that writes or changes the {name}"
     take_turn(lambda: execute(connection, query, [name])[0][0], what, limit=_LOCK_LIMIT_SECONDS)
+
+
+def _without_readers(connection: adbc.Connection, table: str) -> None:
+    """Wait until nobody reads a table, and keep others from it until the transaction ends.
+
+    Whoever comes while PostgreSQL waits for earlier readers waits too. So it waits for moments only: of a reader who
+    never ends a transaction others notice nothing.
+
+    Raises:
+        WaitedTooLong: somebody has read it all the time.
+    """
+    # The driver goes on after no error but one that the server has dealt with.
+    tried = f"BEGIN LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE; EXCEPTION WHEN lock_not_available THEN NULL; END"
+
+    def take() -> bool:
+        execute(connection, "SET LOCAL lock_timeout = '500ms'")
+        execute(connection, f"DO {_literal(tried)}")
+        execute(connection, "SET LOCAL lock_timeout TO DEFAULT")
+        return execute(connection, _IS_LOCKED, [table])[0][0]
+
+    def readers() -> str:
+        return "; ".join(row[0] for row in execute(connection, _READERS, [table]))
+
+    take_turn(take, f"those who read {table} to end their transactions", limit=_READERS_LIMIT_SECONDS, holder=readers)
 
 
 def _explained(error: adbc.Error, name: str) -> Exception:

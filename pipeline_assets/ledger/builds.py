@@ -1,8 +1,16 @@
 """What each asset and day was built from, as the ledger has it; which days are stale follows in `planning`.
 
 A build claims its days, and its claim is confirmed in the transaction that publishes the rows: as built only if nobody
-else touched an input since the run began to read. So a crash, an overtaken run or an input that changed under it can
-only leave a day stale.
+touched an input since the build began to read. So a crash, an overtaken build or an input that changed under it can
+only leave a day stale. A claim has an id of its own, for a run may claim a day more than once: a step that is tried
+again, a run that is resumed while the process that was believed dead still works.
+
+A mart's days are built only as long as the very table into which they were published is there. So whoever drops a mart,
+or puts another table in its place, finds its days stale.
+
+Whoever changes rows of `builds` and other things in one transaction begins with these rows, in order of table and day
+(`hold`), so that two such transactions never wait for each other. Only a mart and its rows come before. Whoever removes
+some of them first revokes their claims, in a transaction of its own.
 
 A table without partitions is booked under the day `UNPARTITIONED`. It books which fingerprint each day of its inputs
 had, so that a build knows which days have changed since the one before it. What it says of the things that were active
@@ -10,21 +18,25 @@ on a day (who a visitor is, when a session began) may change with any other day.
 are built again, it books a revision for every day: a digest of what it says of that day.
 """
 
+import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from operator import itemgetter
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY, insert
+from sqlalchemy.dialects.postgresql import ARRAY, OID, UUID, insert
 
 from pipeline_assets.day_counts import DayCounts
 from pipeline_assets.ledger.catalogue import Snapshot, snapshot
 from pipeline_assets.ledger.counting import fingerprints
 from pipeline_assets.ledger.files import StagedFile
-from pipeline_assets.ledger.schema import IDENTIFIERS, builds, event_days, revisions
+from pipeline_assets.ledger.schema import IDENTIFIERS, builds, event_days, revisions, schema_of
+from pipeline_assets.namespace import MARTS
 from pipeline_assets.planning import (
     BUILDING,
+    LOST,
     STAGING,
     UNPARTITIONED,
     Spec,
@@ -46,7 +58,7 @@ LONGEST_RUN = timedelta(days=1)
 
 
 class OvertakenError(RuntimeError):
-    """Another run has claimed the same days since; its rows will be the ones that count."""
+    """The same days were claimed again since; the rows of the latest claim will be the ones that count."""
 
 
 class TookTooLongError(RuntimeError):
@@ -58,6 +70,7 @@ class Claim:
     """Days that a run builds of a table, and what it reads for them.
 
     Attributes:
+        claim_id: of this claim and no other, also of the same run.
         table: the table.
         days: the days; `(UNPARTITIONED,)` of a table without partitions.
         run_id: the run.
@@ -69,6 +82,7 @@ class Claim:
         fingerprints: of what each of the days is built from.
     """
 
+    claim_id: uuid.UUID
     table: str
     days: tuple[date, ...]
     run_id: str
@@ -123,10 +137,13 @@ class BuildLedger:
     def _booked(
         self, connection: sa.Connection, tables: Iterable[str], days: _DayCondition
     ) -> dict[str, dict[date, str]]:
-        """What some tables were built from on some days; `BUILDING` where a claim was not confirmed."""
+        """What some tables were built from on some days.
+
+        `BUILDING` where a claim was not confirmed, `LOST` where the table with the rows is not there any more.
+        """
         b = builds.c
         found: dict[str, dict[date, str]] = {table: {} for table in tables}
-        inputs = sa.case((b.state == "built", b.inputs), else_=BUILDING)
+        inputs = sa.case((b.state != "built", BUILDING), (_is_there(connection), b.inputs), else_=LOST)
         query = sa.select(b.asset, b.day, inputs).where(b.asset.in_(found), sa.or_(b.day == UNPARTITIONED, days(b.day)))
         for asset, day, text in connection.execute(query):
             found[asset][day] = text
@@ -147,24 +164,28 @@ class BuildLedger:
 
     def built_days(self, table: str) -> list[date]:
         """The days a table was built for, in order; `UNPARTITIONED` for one without partitions."""
-        b = builds.c
-        query = sa.select(b.day).where(b.asset == table, b.state == "built").order_by(b.day)
-        with self._engine.connect() as connection:
-            return list(connection.execute(query).scalars())
+        return self._built(builds.c.asset == table)
 
     def built_by(self, table: str, run_id: str) -> list[date]:
         """The days of a table that a run has built and that nobody has touched since, in order."""
-        b = builds.c
-        query = sa.select(b.day).where(b.asset == table, b.state == "built", b.run_id == run_id).order_by(b.day)
+        return self._built(builds.c.asset == table, builds.c.run_id == run_id)
+
+    def _built(self, *which: sa.ColumnElement[bool]) -> list[date]:
         with self._engine.connect() as connection:
+            is_built = (builds.c.state == "built", _is_there(connection))
+            query = sa.select(builds.c.day).where(*which, *is_built).order_by(builds.c.day)
             return list(connection.execute(query).scalars())
 
-    def build_again(self, table: str, days: Iterable[date]) -> None:
-        """Let days count as stale that were built, because it is not certain any more that their rows are there."""
+    def build_again(self, table: str, days: Collection[date]) -> None:
+        """Let days count as stale that were built, because it is not certain any more that their rows are there.
+
+        Whoever is building them puts that right.
+        """
         b = builds.c
         with self._engine.begin() as connection:
+            hold(connection, b.asset == table, b.day == _any_of(days))
             connection.execute(
-                sa.update(builds).where(b.asset == table, b.day.in_(list(days))).values(state="building")
+                sa.update(builds).where(b.asset == table, b.day == _any_of(days)).values(state="building")
             )
 
     def event_counts(self, days: Collection[date]) -> dict[date, dict[str, int]]:
@@ -236,6 +257,7 @@ class BuildLedger:
                 inputs = {name: {str(day): text for day, text in built[name].items()} for name in needed}
                 reading = {"version": spec.version, "inputs": inputs}
             changed = _changed_days(connection, table, reading) if reading else None
+            claim_id = uuid.uuid4()
             claim = insert(builds).values(
                 [
                     {
@@ -243,25 +265,23 @@ class BuildLedger:
                         "day": day,
                         "inputs": fingerprints[day],
                         "state": "building",
+                        "claim_id": claim_id,
                         "run_id": run_id,
                         "read_since": since,
                         "claimed_at": sa.func.clock_timestamp(),
                         "reading": reading,
                     }
-                    for day in days
+                    for day in sorted(days)
                 ]
             )
-            new = claim.excluded
+            taken = ("inputs", "state", "claim_id", "run_id", "read_since", "claimed_at", "reading")
             connection.execute(
                 claim.on_conflict_do_update(
-                    index_elements=["asset", "day"],
-                    set_={
-                        name: new[name] for name in ("inputs", "state", "run_id", "read_since", "claimed_at", "reading")
-                    },
+                    index_elements=["asset", "day"], set_={name: claim.excluded[name] for name in taken}
                 )
             )
         days_changed = None if changed is None else frozenset(changed)
-        return Claim(table, tuple(days), run_id, days_changed, files, tuple(read), fingerprints)
+        return Claim(claim_id, table, tuple(days), run_id, days_changed, files, tuple(read), fingerprints)
 
     def _known(self, days: Iterable[date], until: date) -> list[date]:
         """Those of some days that can be read at all."""
@@ -293,31 +313,44 @@ class BuildLedger:
 def _changed_days(connection: sa.Connection, table: str, reading: Mapping[str, Any]) -> set[date] | None:
     """The days on which what a table without partitions reads differs from what it was last built from, if it was."""
     b = builds.c
-    query = sa.select(b.reading).where(b.asset == table, b.day == UNPARTITIONED, b.state == "built")
+    query = sa.select(b.reading).where(
+        b.asset == table, b.day == UNPARTITIONED, b.state == "built", _is_there(connection)
+    )
     before = connection.execute(query).scalar_one_or_none()
     if before is None or before["version"] != reading["version"]:
         return None
     changed: set[str] = set()
     for name, now in reading["inputs"].items():
         then = before["inputs"].get(name, {})
-        # A day that somebody was or is building may be anything.
-        same = {day for day, fingerprint in now.items() if fingerprint == then.get(day) != BUILDING}
+        # A day that somebody was or is building, or whose rows are lost, may be anything.
+        same = {day for day, text in now.items() if text == then.get(day) and text not in (BUILDING, LOST)}
         changed |= (now.keys() | then.keys()) - same
     return {date.fromisoformat(day) for day in changed}
 
 
-def confirmation(spec: Spec, days: Collection[date], run_id: str) -> sa.UpdateBase:
+def confirmation(
+    spec: Spec,
+    days: Collection[date],
+    claim_id: uuid.UUID,
+    *,
+    timezone: str = "UTC",
+    mart: str | None = None,
+    is_part: bool = False,
+) -> sa.UpdateBase:
     """The statement that confirms a claim; run it in the transaction that publishes the rows.
 
-    A day stays stale if another run has touched one of its inputs since this run began to read them. The statement
-    returns a row per confirmed day, to be handed to `require_all`.
+    A day stays stale if one of its inputs was touched since the claim. The statement returns a row per confirmed day,
+    to be handed to `require_all`.
 
     Args:
         spec: the table.
         days: the days that were claimed.
-        run_id: the run.
+        claim_id: of the claim.
+        timezone: IANA name of the reporting time zone, in which a day is over.
+        mart: of a mart the table that has the rows now, with its schema, quoted.
+        is_part: whether only some of its rows were published, beside those that were there before.
     """
-    b, i = builds.c, builds.alias("input").c
+    b, i, held = builds.c, builds.alias("input").c, builds.alias("held").c
 
     def read(needed: Window) -> sa.ColumnElement[bool]:
         if not spec.is_daily:
@@ -327,19 +360,64 @@ def confirmation(spec: Spec, days: Collection[date], run_id: str) -> sa.UpdateBa
 
     touched = sa.exists().where(
         sa.or_(sa.false(), *(read(needed) for needed in spec.inputs if needed.table != STAGING)),
-        i.run_id != run_id,
         sa.func.greatest(i.claimed_at, i.built_at) >= b.read_since,
     )
+    # As texts, for those any driver binds.
+    relation = sa.cast(sa.func.to_regclass(sa.cast(mart, sa.Text)), OID)
+    rest_is_lost = b.relation.is_distinct_from(relation) if is_part else sa.false()
+    own = sa.cast(sa.cast(str(claim_id), sa.Text), UUID)
+    in_order = (
+        sa.select(held.day)
+        .where(held.asset == spec.name, held.day == _any_of(days), held.claim_id == own)
+        .order_by(held.day)
+        .with_for_update()
+    )
+    # What comes while a day goes on is not late, however often the day is built.
+    over = sa.func.timezone(sa.cast(timezone, sa.Text), sa.cast(b.day + sa.literal_column("1"), sa.TIMESTAMP))
     return (
         sa.update(builds)
-        .where(b.asset == spec.name, b.day == _any_of(days), b.run_id == run_id)
+        .where(b.asset == spec.name, b.day.in_(in_order))
         .values(
-            state=sa.case((touched, "building"), else_="built"),
+            state=sa.case((sa.or_(touched, rest_is_lost), "building"), else_="built"),
+            relation=relation,
             built_at=sa.func.now(),
-            first_built_at=sa.func.coalesce(b.first_built_at, sa.func.now()),
+            first_built_at=sa.func.coalesce(b.first_built_at, sa.case((sa.func.now() >= over, sa.func.now()))),
         )
         .returning(sa.cast(sa.extract("epoch", sa.func.clock_timestamp() - b.claimed_at), sa.Float))
     )
+
+
+def hold(connection: sa.Connection, *which: sa.ColumnElement[bool]) -> None:
+    """Let nobody else change some rows of `builds` until the transaction ends."""
+    b = builds.c
+    connection.execute(sa.select(b.day).where(*which).order_by(b.asset, b.day).with_for_update())
+
+
+def revoke(connection: sa.Connection, *which: sa.ColumnElement[bool]) -> None:
+    """Let days count as stale, and let none of their claims be confirmed.
+
+    Args:
+        connection: to the ledger.
+        which: conditions of the rows of `builds`; all where there is none.
+    """
+    hold(connection, *which)
+    nobody = {"run_id": "", "claim_id": sa.func.gen_random_uuid()}
+    connection.execute(sa.update(builds).where(*which).values(state="building", **nobody))
+
+
+def _is_there(connection: sa.Connection) -> sa.ColumnElement[bool]:
+    """Whether the table is there into which a row of `builds` was published; always where that is no mart."""
+    b = builds.c
+    relations = sa.table(
+        "pg_class", sa.column("oid"), sa.column("relname"), sa.column("relnamespace"), schema="pg_catalog"
+    )
+    schemas = sa.table("pg_namespace", sa.column("oid"), sa.column("nspname"), schema="pg_catalog")
+    marts = (
+        sa.select(sa.cast(relations.c.relname, sa.Text), relations.c.oid)
+        .join_from(relations, schemas, schemas.c.oid == relations.c.relnamespace)
+        .where(schemas.c.nspname == schema_of(connection, MARTS))
+    )
+    return sa.or_(b.relation.is_(None), sa.tuple_(b.asset, b.relation).in_(marts))
 
 
 def require_all(table: str, days: Sequence[date], ages: Sequence[float]) -> None:
@@ -351,14 +429,14 @@ def require_all(table: str, days: Sequence[date], ages: Sequence[float]) -> None
         ages: what the confirmation returned: for how many seconds each day has been claimed.
 
     Raises:
-        OvertakenError: another run has claimed one of the days since.
+        OvertakenError: one of the days was claimed again since.
         TookTooLongError: the files that the run has read or written may be gone.
     """
     if len(ages) != len(days):
         what = "it" if list(days) == [UNPARTITIONED] else f"some of the days {min(days)} to {max(days)}"
         raise OvertakenError(
-            f"{table}: another run has begun to build {what} since this run began. Its rows will count; nothing of "
-            "this run was published."
+            f"{table}: another run, or this one in another process or try, has begun to build {what} since. Its rows "
+            "will count; nothing of this build was published."
         )
     if max(ages) > LONGEST_RUN.total_seconds():
         raise TookTooLongError(
@@ -385,25 +463,28 @@ def _days(days: Collection[date]) -> sa.ColumnElement[Any]:
 
 
 def book_revisions(table: str, revised: Mapping[date, str]) -> list[sa.UpdateBase]:
-    """The statements that book what a table says of each day; run them in the transaction that publishes its rows."""
+    """The statements that book what a table says of each day; run them in the transaction that publishes its rows.
+
+    Each returns the days of which the table says something else from now on.
+    """
     r = revisions.c
     days = _days(revised)
     texts = sa.cast(list(revised.values()), _TEXTS)
     given = sa.func.unnest(days, texts).table_valued("day", "revision").render_derived()
     new = insert(revisions).from_select(["asset", "day", "revision"], sa.select(sa.literal(table), *given.c))
     return [
-        sa.delete(revisions).where(r.asset == table, r.day != sa.all_(days)),
+        sa.delete(revisions).where(r.asset == table, r.day != sa.all_(days)).returning(r.day),
         new.on_conflict_do_update(
             index_elements=["asset", "day"],
             set_={"revision": new.excluded.revision},
             where=r.revision != new.excluded.revision,
-        ),
+        ).returning(r.day),
     ]
 
 
 def book_counts(connection: sa.Connection, counts: Mapping[date, DayCounts]) -> None:
     """Book where the landed rows of some days went."""
-    for day, found in counts.items():
+    for day, found in sorted(counts.items(), key=itemgetter(0)):
         values = {
             "landed": found.landed,
             "events": found.events,
@@ -423,6 +504,6 @@ def book_counts(connection: sa.Connection, counts: Mapping[date, DayCounts]) -> 
 def book_identifiers(connection: sa.Connection, counts: Mapping[date, Mapping[str, int]]) -> None:
     """Book what the identifiers of some days look like: by day, all of `IDENTIFIERS`."""
     e = event_days.c
-    for day, found in counts.items():
+    for day, found in sorted(counts.items(), key=itemgetter(0)):
         values = {name: found[name] for name in IDENTIFIERS}
         connection.execute(sa.update(event_days).where(e.event_date == day).values(**values))

@@ -33,9 +33,6 @@ class LakeFile:
         day: the day of its rows; `UNPARTITIONED` (0001-01-01) of a table without partitions.
         rows: number of rows.
         bytes: size; None where a version wrote it that did not tell.
-        first_key: smallest key of its rows, where they are sorted by one.
-        last_key: largest key of its rows.
-        statistics: numbers of its rows, by name. No row depends on them.
     """
 
     name: str
@@ -43,9 +40,6 @@ class LakeFile:
     day: date
     rows: int
     bytes: int | None = None
-    first_key: int | None = None
-    last_key: int | None = None
-    statistics: Mapping[str, float] | None = None
 
 
 DayFiles = Mapping[date, Sequence[LakeFile]]
@@ -54,7 +48,7 @@ DayFiles = Mapping[date, Sequence[LakeFile]]
 Snapshot = Mapping[str, DayFiles]
 """The same of several assets, as they were at one moment."""
 
-_COLUMNS = ("name", "asset", "day", "rows", "bytes", "first_key", "last_key", "statistics")
+_COLUMNS = ("name", "asset", "day", "rows", "bytes")
 _IS_LISTED = lake_files.c.dropped_at.is_(None)
 
 
@@ -124,12 +118,21 @@ def exchange(
 
 def drop(connection: sa.Connection, asset: str, days: Collection[date] | None = None) -> None:
     """Drop the list of some days of an asset, or of all."""
-    _drop(connection, lake_files.c.asset == asset, _of(days))
+    drop_where(connection, lake_files.c.asset == asset, _of(days))
+
+
+def drop_where(connection: sa.Connection, *which: sa.ColumnElement[bool]) -> None:
+    """Drop the listed files that meet some conditions."""
+    # In order, so that two transactions never wait for each other.
+    f = lake_files.c
+    in_order = sa.select(f.file).where(_IS_LISTED, *which).order_by(f.file).with_for_update(key_share=True)
+    gone = f.file.in_(in_order.correlate(None))
+    connection.execute(sa.update(lake_files).where(gone).values(dropped_at=sa.func.now()))
 
 
 def drop_tables(connection: sa.Connection) -> None:
     """Drop the lists of all tables; staged files stay listed."""
-    _drop(connection, ~lake_files.c.asset.startswith(f"{STAGING}/", autoescape=True))
+    drop_where(connection, ~lake_files.c.asset.startswith(f"{STAGING}/", autoescape=True))
 
 
 def forget(connection: sa.Connection, asset: str) -> None:
@@ -137,10 +140,6 @@ def forget(connection: sa.Connection, asset: str) -> None:
     f = lake_files.c
     used = sa.exists().where(staged.c.file == f.file)
     connection.execute(sa.delete(lake_files).where(f.asset == asset, f.dropped_at.is_not(None), ~used))
-
-
-def _drop(connection: sa.Connection, *which: sa.ColumnElement[bool]) -> None:
-    connection.execute(sa.update(lake_files).where(_IS_LISTED, *which).values(dropped_at=sa.func.now()))
 
 
 def _listed(asset: str, days: Collection[date] | None) -> sa.Select:

@@ -169,8 +169,10 @@ def _remove_source(connection: sa.Connection, name: str) -> None:
         sa.exists().where(table.c.content == contents.c.content, table.c.source != name)
         for table in (files, staged, quarantine)
     ]
-    connection.execute(
-        sa.delete(contents).where(
-            contents.c.content == sa.any_(sa.cast(hashes, sa.ARRAY(sa.Text))), sa.not_(sa.or_(*elsewhere))
-        )
+    # What another source is just booking stays, and is not waited for.
+    unused = (
+        sa.select(contents.c.content)
+        .where(contents.c.content == sa.any_(sa.cast(hashes, sa.ARRAY(sa.Text))), sa.not_(sa.or_(*elsewhere)))
+        .with_for_update(skip_locked=True)
     )
+    connection.execute(sa.delete(contents).where(contents.c.content.in_(unused.correlate(None))))

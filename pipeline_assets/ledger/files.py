@@ -507,8 +507,7 @@ def _drop_unused(connection: sa.Connection, numbers: Collection[int]) -> None:
     """Drop those of some staged files that hold no rows that count any more."""
     f = lake_files.c
     used = sa.exists().where(staged.c.file == f.file)
-    which = f.file == _any_number(numbers)
-    connection.execute(sa.update(lake_files).where(which, _LISTED, ~used).values(dropped_at=sa.func.now()))
+    catalogue.drop_where(connection, f.file == _any_number(numbers), ~used)
 
 
 def _copy_quarantine(connection: sa.Connection, source: str, loads: Collection[Load]) -> None:

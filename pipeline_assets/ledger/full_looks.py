@@ -83,11 +83,8 @@ class FullLooks:
 
     def done(self, look: Look) -> None:
         """Note that a full look has come to its end, unless another was asked for meanwhile."""
-        f = full_looks.c
         with self._engine.begin() as connection:
-            connection.execute(
-                sa.update(full_looks).where(f.part == look.part, f.asked == look.asked).values(done_at=look.began)
-            )
+            note_done(connection, look)
 
     def ask(self) -> None:
         """Let everything be looked at as a whole next time."""
@@ -108,11 +105,25 @@ def ask_for_all(connection: sa.Connection) -> None:
     connection.execute(sa.update(full_looks).values(asked=full_looks.c.asked + 1, done_at=None))
 
 
-def is_current(connection: sa.Connection, look: Look) -> bool:
-    """Whether no full look was asked for since a look began; until the transaction ends, nobody can."""
+def note_done(connection: sa.Connection, look: Look) -> None:
+    """Note that a full look has come to its end, unless another was asked for meanwhile: with what the look leaves."""
     f = full_looks.c
-    asked = sa.select(f.asked).where(f.part == look.part).with_for_update(read=True)
-    return connection.execute(asked).scalar_one_or_none() == look.asked
+    done = sa.update(full_looks).where(f.part == look.part, f.asked == look.asked)
+    connection.execute(done.values(done_at=look.began))
+
+
+def is_current(connection: sa.Connection, look: Look) -> bool:
+    """Whether no full look was asked for since a look began, and none that began later has come to its end.
+
+    Until the transaction ends, neither can be.
+    """
+    f = full_looks.c
+    # Of a clock that was set back, what was done in the future says nothing.
+    is_overtaken = sa.and_(f.done_at > look.began, f.done_at <= sa.func.clock_timestamp())
+    is_current = sa.and_(f.asked == look.asked, is_overtaken.is_not(True))
+    # Who looks at everything changes the row before the transaction ends.
+    query = sa.select(is_current).where(f.part == look.part).with_for_update(read=not look.is_full)
+    return bool(connection.execute(query).scalar_one_or_none())
 
 
 def forget(connection: sa.Connection, source: str) -> None:

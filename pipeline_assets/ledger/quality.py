@@ -20,6 +20,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from pipeline_assets.ledger.schema import files, quarantine, source_counts
+from pipeline_assets.words import counted
 
 LATELY = timedelta(days=7)
 """How long a file is told of that is broken beyond the bound while the source as a whole is not."""
@@ -85,7 +86,7 @@ class BookedLines:
             return f"cannot be read: {self.error}"
         first = [f"{reason}: {count:,}" for reason, count in list(self.reasons.items())[:_SHOWN_REASONS]]
         left = len(self.reasons) - _SHOWN_REASONS
-        more = [f"{left} more reason{'s' if left > 1 else ''}"] if left > 0 else []
+        more = [counted(left, "more reason")] if left > 0 else []
         return f"{self.found}" + (f": {'; '.join([*first, *more])}" if first else "")
 
 
@@ -119,7 +120,7 @@ class Quality:
         named = {file.path: file for file in self.worst}
         found = [f"{file.path}: {named.get(file.path, file).explained}" for file in self.broken[:_NAMED_FILES]]
         if len(self.broken) > _NAMED_FILES:
-            found.append(f"{len(self.broken) - _NAMED_FILES:,} more files are broken")
+            found.append(counted(len(self.broken) - _NAMED_FILES, "more broken file"))
         if self.found.share > self.bound:
             found.append(f"{self.found}, {bound}")
         if not found:

@@ -7,12 +7,12 @@ SQLAlchemy puts that name in place of the one in the declarations; `schema_of` a
 import re
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, OID, UUID
 
 from pipeline_assets.namespace import LEDGER, MARTS
 
 SCHEMA = LEDGER
-REVISION = "0011"
+REVISION = "0013"
 """Newest migration: the version these declarations describe."""
 
 metadata = sa.MetaData(schema=SCHEMA)
@@ -90,9 +90,6 @@ lake_files = sa.Table(
     sa.Column("day", sa.Date, nullable=False, comment="0001-01-01 for a table without partitions"),
     sa.Column("rows", sa.BigInteger, nullable=False),
     sa.Column("bytes", sa.BigInteger, comment="Null where a version wrote it that did not tell"),
-    sa.Column("first_key", sa.BigInteger, comment="Smallest key of its rows, where they are sorted by one"),
-    sa.Column("last_key", sa.BigInteger, comment="Largest key of its rows"),
-    sa.Column("statistics", JSONB(none_as_null=True), comment="Of its rows. No row depends on it."),
     sa.Column("run_id", sa.Text, nullable=False, comment="The run that made it"),
     sa.Column("added_at", sa.TIMESTAMP(timezone=True), nullable=False, server_default=sa.func.now()),
     sa.Column("dropped_at", sa.TIMESTAMP(timezone=True), comment="Since when no list names it; null while one does"),
@@ -255,9 +252,11 @@ builds = sa.Table(
     sa.Column("day", sa.Date, primary_key=True, comment="0001-01-01 for a table without partitions"),
     sa.Column("inputs", sa.Text, nullable=False, comment="Fingerprint of what the day is, or is being, built from"),
     sa.Column("state", sa.Text, nullable=False),
-    sa.Column("run_id", sa.Text, nullable=False, comment="The run that builds or built it; the latest claim wins"),
+    sa.Column("claim_id", UUID, nullable=False, comment="The latest claim, which alone may publish the day"),
+    sa.Column("run_id", sa.Text, nullable=False, comment="The run that builds or built it"),
     sa.Column("claimed_at", sa.TIMESTAMP(timezone=True), nullable=False, server_default=sa.func.now()),
     sa.Column("read_since", sa.TIMESTAMP(timezone=True), nullable=False, comment="When the run began to read inputs"),
+    sa.Column("relation", OID, comment="Of a mart the table (pg_class.oid) that has the rows"),
     sa.Column("built_at", sa.TIMESTAMP(timezone=True)),
     sa.Column("first_built_at", sa.TIMESTAMP(timezone=True)),
     sa.Column(

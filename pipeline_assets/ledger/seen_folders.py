@@ -1,7 +1,8 @@
 """Folders of landing in which nothing was pending when they were last listed.
 
 As long as such a folder does not change, nothing was added to it, renamed into it or removed from it, and only the
-files in it that may still be written to have to be looked at. No row depends on it: what is not remembered is listed.
+files in it that may still be written to have to be looked at. Of an object store, whose folders have no times, only
+those are remembered in which nothing new is expected. No row depends on it: what is not remembered is listed.
 """
 
 from collections.abc import Collection, Iterable
@@ -11,7 +12,7 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
-from pipeline_assets.ledger.full_looks import Look, is_current
+from pipeline_assets.ledger.full_looks import Look, is_current, note_done
 from pipeline_assets.ledger.schema import seen_folders
 
 SETTLED_AFTER = timedelta(seconds=3)
@@ -25,7 +26,7 @@ class SeenFolder:
 
     Attributes:
         folder: path below landing.
-        stamp: inode and times when it was listed.
+        stamp: inode and times when it was listed; in an object store a word that says that its days are over.
         folders: names of the folders in it that are looked into.
         watched: names of files in it that may still be written to.
         doubtful: the kind of table that it is, if it is one.
@@ -73,12 +74,15 @@ class FolderMemory:
             return {row.folder: SeenFolder(**row._mapping) for row in connection.execute(query)}
 
     def remember(self, source: str, asked: str, look: Look, seen: Iterable[SeenFolder]) -> None:
-        """Remember folders, unless a full look was asked for since the look began.
+        """Remember folders, unless a full look was asked for since the look began, or one that began later has ended.
+
+        That one may have found something pending in a folder in which there was nothing when this look was there. What
+        it has found stays to be found until it is loaded, also by looks that are no full ones.
 
         Args:
             source: the source.
             asked: digest of what was looked for.
-            look: the look; after a full one nothing else is remembered.
+            look: the look; after a full one, which is noted as done with it, nothing else is remembered.
             seen: folders in which nothing is pending.
         """
         # In one order for all, so that two looks do not wait for each other.
@@ -92,6 +96,7 @@ class FolderMemory:
             if not is_current(connection, look):
                 return
             if look.is_full:
+                note_done(connection, look)
                 connection.execute(sa.delete(seen_folders).where(s.source == source))
             new = insert(seen_folders)
             for start in range(0, len(rows), _ROWS):

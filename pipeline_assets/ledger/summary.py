@@ -24,7 +24,7 @@ class SourceSummary:
         landed: rows staged.
         quarantined: lines in quarantine.
         blank: blank lines.
-        late: staged rows that were first booked after the events of their day had been built.
+        late: staged rows that were first booked after their day was over and its events had been built.
         reasons: quarantined lines by reason.
         hours_since_newest: hours since the newest booking; None where there is none.
     """

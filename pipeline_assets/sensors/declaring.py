@@ -1,13 +1,20 @@
 """Sensors that are not definitions of Dagster's yet: their names and jobs are those of a deployment."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import FunctionType
+from typing import Any
 
 import dagster as dg
 
 from pipeline_assets.namespace import Namespace
 from pipeline_assets.resources import with_resources_of
+from pipeline_assets.storage.patience import TICK, waiting
+
+TICK_SECONDS = 30.0
+"""How long a tick looks into landing and the lake. Dagster ends it after 60 s, and a store that gives no answer may be
+waited for once more after these (`storage.patience.TICK`)."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +42,18 @@ class Sensor:
             default_status=dg.DefaultSensorStatus.RUNNING,
             description=self.description,
         )
-        return decorator(with_resources_of(namespace)(self.function))
+        return decorator(with_resources_of(namespace)(_ticking(self.function)))
+
+
+def _ticking(function: FunctionType) -> Callable[..., Any]:
+    """A tick that ends before Dagster ends it where an object store gives no answer."""
+
+    @functools.wraps(function)
+    def tick(*arguments: Any, **named: Any) -> Any:
+        with waiting(TICK):
+            return function(*arguments, **named)
+
+    return tick
 
 
 def sensor(

@@ -9,16 +9,15 @@ from pipeline_assets.jobs import LOAD_JOB, job_name
 from pipeline_assets.platform import Platform
 from pipeline_assets.runs import under_way
 from pipeline_assets.sensors.backing_off import INPUTS_TAG, inputs_digest, must_wait
-from pipeline_assets.sensors.declaring import sensor
+from pipeline_assets.sensors.declaring import TICK_SECONDS, sensor
 from pipeline_assets.staging.landing import Refused
-from pipeline_assets.staging.walking import TooLongError
+from pipeline_assets.storage.store import TooLongError
 
 # A file nobody has written to for this long is taken as complete. A wrong guess heals itself: newer content of a path
 # supersedes the older.
 SETTLE_SECONDS = 3.0
-# Dagster cancels a tick after 60 s; a landing folder that takes longer to list is loaded by the run anyway.
-TICK_SECONDS = 30.0
-# Of these for a full look at the lake, when one is due; a lake that takes longer is looked at by a load.
+# Of a tick's, for a full look at the lake when one is due. A lake that takes longer is looked at by a load, and so is
+# landing that takes longer than what is left.
 LAKE_SECONDS = 15.0
 
 
@@ -55,7 +54,8 @@ def new_files(
             continue
         pending = landing.files
         refused += landing.refused
-        if any(time.time() - file.modified >= SETTLE_SECONDS for file in pending):
+        # Times of other machines and time zones may lie ahead, by hours or years.
+        if any(abs(time.time() - file.modified) >= SETTLE_SECONDS for file in pending):
             ready.append(name)
             asked_for += [(name, platform.declaration_version(name)), *((file.name, file.stamp) for file in pending)]
         waiting = waiting or bool(pending)

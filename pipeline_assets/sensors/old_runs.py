@@ -5,6 +5,7 @@ import dagster as dg
 from pipeline_assets.history import thin_out
 from pipeline_assets.platform import Platform
 from pipeline_assets.sensors.declaring import sensor
+from pipeline_assets.words import counted
 
 
 @sensor(
@@ -16,5 +17,6 @@ def old_runs(context: dg.SensorEvaluationContext, platform: dg.ResourceParam[Pla
     """Remove a portion."""
     removed = thin_out(context.instance, platform.settings.history_days)
     return dg.SkipReason(
-        f"Removed {removed.events} events, {removed.results} results of checks and {removed.runs} runs."
+        f"Removed {counted(removed.events, 'event')}, {counted(removed.results, 'result')} of checks and "
+        f"{counted(removed.runs, 'run')}."
     )

@@ -33,6 +33,8 @@ def stale_days(
     # That something is no longer declared makes no day stale, so that no run would tell.
     report_leftovers(context.instance, platform.leftovers(), namespace)
     staleness = platform.staleness()
+    for lost in platform.lost_marts(staleness):
+        context.log.warning(lost)
     todo = staleness.requests(farthest=farthest_days(context.instance))
     if not todo:
         return dg.SkipReason("Every day is built from what is there now.")

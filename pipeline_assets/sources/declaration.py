@@ -141,7 +141,7 @@ class Bounds(_Declared):
 
     Attributes:
         quarantined: share of a source's lines in quarantine.
-        late: share of a day's rows that landed after the day was first built.
+        late: share of the rows that landed after their day was over and had been built.
         bots: share of a day's events that come from bots.
         freshness_hours: hours that may pass without a new file; None for no bound.
     """

@@ -25,7 +25,7 @@ def load_sources(*folders: Path) -> list[Source]:
     """All sources declared in the `defs.yaml` files below some folders, sorted by name.
 
     Components of other types are ignored. A folder that does not exist holds no sources. Templates such as
-    `{{ env.X }}` are mistakes: only Dagster fills them in, see `components.loading`.
+    `{{ env.X }}` are mistakes: only Dagster fills them in, see `component_tree.loading`.
 
     Raises:
         DeclarationError: with every mistake in every file.

@@ -156,7 +156,7 @@ class Listing:
     """What a pattern leads to in landing.
 
     Attributes:
-        files: the finished files, sorted by path.
+        files: the finished files, sorted by name.
         refused: what is not read, sorted by name.
         doubtful: folders that are read and may hold more than is meant, sorted by name.
     """
@@ -168,7 +168,7 @@ class Listing:
     def in_order(self) -> "Listing":
         """The same, sorted."""
         return Listing(
-            sorted(self.files, key=lambda file: file.path),
+            sorted(self.files, key=lambda file: file.name),
             sorted(self.refused, key=lambda refused: refused.name),
             sorted(self.doubtful, key=lambda doubtful: doubtful.name),
         )

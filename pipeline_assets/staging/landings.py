@@ -5,41 +5,27 @@ the same: which names a pattern leads to, what is hidden, and what is called lik
 """
 
 import hashlib
-import itertools
 import os
 import re
-import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from pipeline_assets.ledger.seen_folders import SeenFolder
 from pipeline_assets.private import make_file, make_folder
 from pipeline_assets.settings import Settings
-from pipeline_assets.staging.landing import (
-    TABLE_LOGS,
-    LandingFile,
-    Listing,
-    Refused,
-    is_unfinished,
-    is_wild,
-    parts_of,
-    path_of,
-    reason_against_name,
-    table_with_a_log,
-)
-from pipeline_assets.staging.routes import Routes
+from pipeline_assets.staging import walking, walking_buckets
+from pipeline_assets.staging.landing import LandingFile, path_of
 from pipeline_assets.staging.scratch import spill_folder
-from pipeline_assets.staging.walking import TooLongError, scan
+from pipeline_assets.staging.walking import Folder
 from pipeline_assets.storage.opening import open_store
-from pipeline_assets.storage.store import InvalidNameError, ReplacedError, Stat, Store
+from pipeline_assets.storage.store import ReplacedError, Stat, Store
 from pipeline_assets.storage_urls import Remote, parse_place
 
 _PIECE = 8 << 20
-# Names between two looks at the clock.
-_TIMED = 1000
 # What readers know compressed files by.
 _SUFFIXES = re.compile(r"(\.\w{1,10}){1,2}$")
 
@@ -47,10 +33,24 @@ _SUFFIXES = re.compile(r"(\.\w{1,10}){1,2}$")
 class Landing(Protocol):
     """Where new source files are dropped."""
 
-    def scan(self, pattern: str) -> Listing:
-        """The files that match a pattern, and what is in their way; see `walking.scan`.
+    @property
+    def digested(self) -> object:
+        """What a look depends on beside its patterns: what was seen under another is of no use."""
+        ...
+
+    def walk(
+        self, patterns: Sequence[str], *, seen: Mapping[str, SeenFolder] | None = None, seconds: float | None = None
+    ) -> Iterator[Folder]:
+        """What patterns lead to, folder by folder.
+
+        Args:
+            patterns: glob patterns.
+            seen: folders as they were seen before, by path below landing; where nothing new can be, as far as one can
+                tell by them, is not listed.
+            seconds: how long it may take; as long as it does by default.
 
         Raises:
+            TooLongError: it would take longer.
             StoreError: an object store refuses, or cannot be reached.
         """
         ...
@@ -69,7 +69,7 @@ class Landing(Protocol):
         ...
 
 
-def open_landing(settings: Settings) -> "LocalLanding | RemoteLanding":
+def open_landing(settings: Settings) -> Landing:
     """The landing of a deployment; nothing is asked yet."""
     place = parse_place(settings.landing_url)
     if isinstance(place, Remote):
@@ -89,9 +89,16 @@ class LocalLanding:
     folder: Path
     follow_links: bool = False
 
-    def scan(self, pattern: str) -> Listing:
-        """See `Landing.scan`."""
-        return scan(self.folder, pattern, follow_links=self.follow_links)
+    @property
+    def digested(self) -> bool:
+        """See `Landing.digested`."""
+        return self.follow_links
+
+    def walk(
+        self, patterns: Sequence[str], *, seen: Mapping[str, SeenFolder] | None = None, seconds: float | None = None
+    ) -> Iterator[Folder]:
+        """See `Landing.walk`."""
+        return walking.walk(self.folder, patterns, follow_links=self.follow_links, seen=seen, seconds=seconds)
 
     def again(self, file: LandingFile) -> LandingFile:
         """See `Landing.again`."""
@@ -153,57 +160,16 @@ class RemoteLanding:
     store: Store
     scratch: Path
 
-    def scan(self, pattern: str, *, seconds: float | None = None) -> Listing:
-        """See `Landing.scan`.
+    @property
+    def digested(self) -> str:
+        """See `Landing.digested`."""
+        return self.store.url
 
-        Args:
-            pattern: the source's pattern.
-            seconds: how long it may take; as long as it does by default.
-
-        Raises:
-            TooLongError: it would take longer.
-        """
-        found = Listing()
-        logs: dict[str, str] = {}
-        try:
-            for stat, taken_by in self.list([pattern], seconds=seconds):
-                for part, above in zip(stat.name.split("/")[:-1], _folders_of(stat.name), strict=False):
-                    if part in TABLE_LOGS:
-                        logs[above] = TABLE_LOGS[part]
-                if taken_by:
-                    if reason := reason_against_name(stat.name):
-                        found.refused.append(Refused(stat.name, reason))
-                    else:
-                        found.files.append(self._file(stat))
-        except InvalidNameError as error:
-            found.refused.append(Refused(".", f"cannot be listed: {error}"))
-        # Only what is read may be more than is meant.
-        taken = {above for file in found.files for above in _folders_of(file.name)}
-        found.doubtful += [table_with_a_log(folder, kind) for folder, kind in sorted(logs.items()) if folder in taken]
-        return found
-
-    def list(self, patterns: Sequence[str], *, seconds: float | None = None) -> Iterator[tuple[Stat, frozenset[int]]]:
-        """The objects that begin as patterns do, each with the numbers of those that lead to it.
-
-        Args:
-            patterns: glob patterns.
-            seconds: how long it may take; as long as it does by default.
-
-        Raises:
-            TooLongError: it would take longer.
-            StoreError: the store refuses, or cannot be reached.
-        """
-        deadline = None if seconds is None else time.monotonic() + seconds
-        beginnings = [_beginning(parts) for pattern in patterns if (parts := parts_of(pattern))]
-        if not beginnings:
-            return
-        routes = Routes(patterns)
-        beginning = beginnings[0] if len(beginnings) == 1 else ""
-        for number, stat in enumerate(self.store.list(beginning)):
-            if deadline is not None and not number % _TIMED and time.monotonic() > deadline:
-                raise TooLongError
-            folder, _, name = stat.name.rpartition("/")
-            yield stat, frozenset() if is_unfinished(name) else routes.patterns(folder, name)
+    def walk(
+        self, patterns: Sequence[str], *, seen: Mapping[str, SeenFolder] | None = None, seconds: float | None = None
+    ) -> Iterator[Folder]:
+        """See `Landing.walk`."""
+        return walking_buckets.walk(self.store, patterns, self._file, seen=seen, seconds=seconds)
 
     def again(self, file: LandingFile) -> LandingFile:
         """See `Landing.again`."""
@@ -220,18 +186,3 @@ class RemoteLanding:
         suffixes = _SUFFIXES.search(stat.name)
         path = self.scratch / f"{uuid.uuid4().hex}{suffixes[0] if suffixes else ''}"
         return RemoteFile(path, stat.name, stat.identity, stat.modified.timestamp(), stat.size, store=self.store)
-
-
-def _folders_of(name: str) -> Iterator[str]:
-    """The folders above a file, from landing itself on."""
-    yield "."
-    for found in re.finditer("/", name):
-        yield name[: found.start()]
-
-
-def _beginning(parts: Sequence[str]) -> str:
-    """What all names begin with to which a pattern leads."""
-    plain = list(itertools.takewhile(lambda part: not is_wild(part), parts[:-1]))
-    wild = parts[len(plain)]
-    # A pattern that is a name itself leads to this alone.
-    return "".join(f"{part}/" for part in plain) + (re.split(r"[*?\[]", wild, maxsplit=1)[0] if wild else "")

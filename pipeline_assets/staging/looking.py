@@ -19,6 +19,7 @@ from pipeline_assets.sources.records.look import TEXT, Glance, Look
 from pipeline_assets.staging import reading
 from pipeline_assets.staging.landing import open_regular
 from pipeline_assets.staging.walking import some_files
+from pipeline_assets.words import counted
 
 # Of the records of a batch that are looked at: one in so many, but at least and at most so many.
 _ONE_IN = 25
@@ -74,13 +75,22 @@ def filled_columns(metadata: pq.FileMetaData) -> set[str]:
     return found
 
 
-def peek(source: Source, landing: Path) -> list[str]:
-    """What a declaration seems to get wrong, by a look at a file or two in landing, if there are any."""
+def peek(source: Source, landing: Path, *, is_loaded: bool = False) -> list[str]:
+    """What a declaration seems to get wrong, by a look at a file or two in landing, if there are any.
+
+    Args:
+        source: the declaration.
+        landing: the folder.
+        is_loaded: whether files were loaded as it says. Which columns no file has had is known then, and told by
+            `refresh` and a check; a field that few records have would be missed here again and again.
+    """
     found: set[str] = set()
     looked = 0
     candidates, are_all = some_files(landing, source.path, most=_PEEKED_FILES, names=_PEEKED_NAMES)
     if not candidates and are_all and some_files(landing, "**", most=1, names=_PEEKED_NAMES)[0]:
         return [f"no file in landing matches the path '{source.path}'"]
+    if is_loaded:
+        return []
     for path in candidates:
         try:
             seen = _peeked(source, path)
@@ -92,22 +102,22 @@ def peek(source: Source, landing: Path) -> list[str]:
             found |= seen.types.keys()
     if not looked:
         return []
+    where = f"in none of the {counted(looked, 'file')}" if looked > 1 else "not in the file"
     return [
-        f"{missing.mapped}: none of {looked} files in landing that were looked at has a column '{missing.name}'"
+        f"{missing.mapped}: the column '{missing.name}' is {where} in landing whose beginning was looked at"
         + (f"; did you mean '{missing.near}'?" if missing.near else "")
         for missing in missing_columns(source, found)
     ]
 
 
 def _peeked(source: Source, path: Path) -> Look | None:
-    sample = Sample()
     if not source.record_format.is_text:
         with open_regular(path) as file:
-            return look(source, header=None, schema=pq.read_schema(file), sample=sample)
+            return look(source, header=None, schema=pq.read_schema(file), sample=Sample())
     tally = Tally()
-    batches = sample.watching(reading.read_records(path, source, tally, limit=MAX_RECORD_BYTES))
-    next(batches, None)
-    return look(source, header=tally.header, schema=None, sample=sample)
+    batch = next(reading.read_records(path, source, tally, limit=MAX_RECORD_BYTES), None)
+    records = [] if batch is None else batch.column("raw").slice(0, _MOST).to_pylist()
+    return look(source, header=tally.header, schema=None, sample=Sample(records))
 
 
 def _arrow_type(kind: pa.DataType) -> str:

@@ -2,24 +2,23 @@
 
 A look costs what has changed since the last one. Folders in which nothing was pending are remembered with their times;
 as long as these do not change, only the files in them are looked at that were written to within a day, or that are
-links. What leaves the folder as it is and the file's times old (an old file that is written to in place) is found by
-the next full look. What is pending, refused or changing is never remembered, so that a look after a crash, or of
-another process, finds it again.
+links. In an object store, where folders have no times, those of days of long ago are remembered. What comes although
+it was not to be seen (an old file that is written to in place, an object of a day of long ago) is found by the next
+full look. What is pending, refused or changing is never remembered, so that a look after a crash, or of another
+process, finds it again.
 """
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from pipeline_assets.digests import digest
 from pipeline_assets.ledger.files import FileLedger, FileRecord
 from pipeline_assets.ledger.full_looks import UNCLAIMED, FullLooks, Look, landing_part
 from pipeline_assets.ledger.seen_folders import SETTLED_AFTER, FolderMemory, SeenFolder
-from pipeline_assets.staging.landing import LandingFile, Listing, reason_against_name
-from pipeline_assets.staging.landings import LocalLanding, RemoteLanding
-from pipeline_assets.staging.walking import RECENT_SECONDS, Folder, Found, walk
-from pipeline_assets.storage.store import InvalidNameError
+from pipeline_assets.staging.landing import LandingFile, Listing, path_of, reason_against_name
+from pipeline_assets.staging.landings import Landing
+from pipeline_assets.staging.walking import RECENT_SECONDS, Folder, Found
 
 # Files that the ledger is asked of at a time.
 _BATCH = 5000
@@ -45,8 +44,6 @@ class Unclaimed:
 class Looker:
     """Looks into landing, and remembers what it has seen.
 
-    In an object store every name is listed every time: there are no folders whose times tell that nothing has changed.
-
     Attributes:
         landing: where files are dropped.
         files: knows what is booked.
@@ -54,7 +51,7 @@ class Looker:
         full_looks: knows when everything has to be looked at.
     """
 
-    landing: LocalLanding | RemoteLanding
+    landing: Landing
     files: FileLedger
     memory: FolderMemory
     full_looks: FullLooks
@@ -82,17 +79,13 @@ class Looker:
             TooLongError: it would take longer. What has been found by then is forgotten.
         """
         wanted = _has_been_loaded(declaration_version) if known_only else _anything
-        if isinstance(self.landing, RemoteLanding):
-            listed = self.landing.scan(pattern, seconds=seconds)
-            return self._of_listed(source, listed, declaration_version, wanted, known_only=known_only)
-        folder, follow_links = self.landing.folder, self.landing.follow_links
         look = self.full_looks.begin(landing_part(source))
-        asked = digest([pattern, declaration_version, follow_links, known_only])
+        asked = digest([pattern, declaration_version, self.landing.digested, known_only])
         before = self.memory.seen(source, asked)
         found = Listing()
         seen: list[SeenFolder] = []
         known = {} if look.is_full else before
-        folders = walk(folder, [pattern], follow_links=follow_links, seen=known, seconds=seconds)
+        folders = self.landing.walk([pattern], seen=known, seconds=seconds)
         for batch in _batches(folders):
             stamps = {file.name: file.stamp for folder in batch for file in folder.files}
             booked = self.files.not_as_booked(source, declaration_version, stamps)
@@ -106,37 +99,25 @@ class Looker:
                     found.doubtful += [told] if (told := folder.told()) else []
                 seen += _to_remember(folder, before.get(folder.name), look, pending)
         self.memory.remember(source, asked, look, seen)
-        if look.is_full:
-            self.full_looks.done(look)
         return found.in_order()
 
-    def _of_listed(
-        self, source: str, found: Listing, declaration_version: str, wanted: "_Wanted", *, known_only: bool
-    ) -> Listing:
-        """What is pending of all that is there."""
-        files: list[LandingFile] = []
-        for start in range(0, len(found.files), _BATCH):
-            some = found.files[start : start + _BATCH]
-            booked = self.files.not_as_booked(source, declaration_version, {file.name: file.stamp for file in some})
-            files += [file for file in some if file.name in booked and wanted(file, booked[file.name])]
-        return Listing(files) if known_only else Listing(files, found.refused, found.doubtful)
-
-    def unclaimed(self, patterns: Sequence[str]) -> Unclaimed:
+    def unclaimed(self, patterns: Sequence[str], *, seconds: float | None = None) -> Unclaimed:
         """The files that none of some patterns leads to; hidden and unfinished ones are nobody's business.
 
         Args:
             patterns: those of all declared sources.
+            seconds: how long the look may take; as long as it does by default.
+
+        Raises:
+            TooLongError: it would take longer. What has been found by then is forgotten.
         """
-        if isinstance(self.landing, RemoteLanding):
-            return _unclaimed_of(self.landing, patterns)
-        where, follow_links = self.landing.folder, self.landing.follow_links
         look = self.full_looks.begin(UNCLAIMED)
-        asked = digest([sorted(patterns), follow_links])
+        asked = digest([sorted(patterns), self.landing.digested])
         before = self.memory.seen(_NOBODY, asked)
         count, named = 0, []
         seen: list[SeenFolder] = []
         known = {} if look.is_full else before
-        for folder in walk(where, [_ANYTHING, *patterns], follow_links=follow_links, seen=known):
+        for folder in self.landing.walk([_ANYTHING, *patterns], seen=known, seconds=seconds):
             if folder.seen is not None:
                 count += folder.seen.unclaimed
                 named += folder.seen.named
@@ -152,20 +133,7 @@ class Looker:
             ]
             seen += told
         self.memory.remember(_NOBODY, asked, look, seen)
-        if look.is_full:
-            self.full_looks.done(look)
         return Unclaimed(count, sorted(named)[:_NAMED])
-
-
-def _unclaimed_of(landing: RemoteLanding, patterns: Sequence[str]) -> Unclaimed:
-    count, named = 0, []
-    # Beside what cannot be named is what cannot be listed; the looks for sources tell of it.
-    with suppress(InvalidNameError):
-        for stat, taken_by in landing.list([_ANYTHING, *patterns]):
-            if taken_by == {0}:
-                count += 1
-                named += [stat.name] if count <= _NAMED else []
-    return Unclaimed(count, named)
 
 
 _Wanted = Callable[[LandingFile, FileRecord | None], bool]
@@ -214,11 +182,7 @@ def _to_remember(folder: Folder, before: SeenFolder | None, look: Look, pending:
         pending: the files in it that are pending.
     """
     now = time.time()
-    names = [
-        _own_name(file)
-        for file in folder.files
-        if file.is_link or file in pending or now - max(file.status.st_mtime, file.status.st_ctime) < RECENT_SECONDS
-    ]
+    names = [_own_name(file) for file in folder.files if file in pending or now - file.changed < RECENT_SECONDS]
     watched = sorted([*names, *folder.links])
     if folder.seen is not None:
         # Those that are pending stay what is looked at.
@@ -249,7 +213,7 @@ def _to_remember(folder: Folder, before: SeenFolder | None, look: Look, pending:
 
 
 def _own_name(file: Found) -> str:
-    return file.path.rpartition("/")[2]
+    return path_of(file.name).rpartition("/")[2]
 
 
 def _is_text(name: str) -> bool:

@@ -9,38 +9,33 @@ that may still be written to are looked at.
 """
 
 import errno
-import fnmatch
 import itertools
+import math
 import os
-import re
 import stat
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from pipeline_assets.ledger.seen_folders import SeenFolder
 from pipeline_assets.staging.landing import (
-    ANY_FOLDERS,
     LEAVES,
     TABLE_LOGS,
     Doubtful,
     LandingFile,
     Listing,
     Refused,
-    is_hidden,
     is_unfinished,
-    is_wild,
     is_within,
     ledger_name,
-    parts_of,
     reason_against,
     stamp_of,
     table_with_a_log,
 )
 from pipeline_assets.staging.routes import Moves, Positions, Routes, Step
+from pipeline_assets.storage.store import TooLongError
 
 RECENT_SECONDS = 24 * 60 * 60
 """How long after it was last written to a file is looked at again although its folder has not changed."""
@@ -51,18 +46,46 @@ _NOTHING = "is a symbolic link to nothing; remove it, and deliver the file itsel
 _TIMED = 1000
 
 
-class TooLongError(TimeoutError):
-    """A look took longer than whoever asked for it has time."""
+class Found(Protocol):
+    """What a pattern leads to, cheaper than `LandingFile`."""
+
+    @property
+    def name(self) -> str:
+        """Its path below landing, as the ledger knows it."""
+        ...
+
+    @property
+    def stamp(self) -> str:
+        """See `LandingFile`."""
+        ...
+
+    @property
+    def patterns(self) -> frozenset[int]:
+        """The numbers of the patterns that lead to it."""
+        ...
+
+    @property
+    def changed(self) -> float:
+        """When it last changed and may have left its folder as it was, in seconds since the epoch.
+
+        Of a link, where it leads to may change at any time: infinite. Of what is never looked at without its folder:
+        minus infinite.
+        """
+        ...
+
+    def file(self) -> LandingFile:
+        """The same as a value."""
+        ...
 
 
-class Found(NamedTuple):
+class FoundFile(NamedTuple):
     """A file that a pattern leads to.
 
     Attributes:
         path: where it is.
         name: its path below landing, as the ledger knows it.
         status: of the file, or of what a link leads to.
-        is_link: whether it is a link: what that leads to may change and leave the folder as it is.
+        is_link: whether it is a link.
         patterns: the numbers of the patterns that lead to it.
     """
 
@@ -77,6 +100,11 @@ class Found(NamedTuple):
         """See `LandingFile`."""
         return stamp_of(self.status)
 
+    @property
+    def changed(self) -> float:
+        """See `Found`."""
+        return math.inf if self.is_link else max(self.status.st_mtime, self.status.st_ctime)
+
     def file(self) -> LandingFile:
         """The same as a value."""
         return LandingFile(Path(self.path), self.name, self.stamp, self.status.st_mtime, self.status.st_size)
@@ -88,9 +116,10 @@ class Folder:
 
     Attributes:
         name: its path below landing; `.` is landing itself.
-        stamp: inode and times from before it was listed; None where nothing had to be listed or it was not possible.
+        stamp: what is another when something has come into it: inode and times from before it was listed; None where
+            there is nothing of the kind, or it could not be listed.
         modified: when it last changed, in seconds since the epoch.
-        files: files in it; of one that was seen before, those that may still be written to.
+        files: files in it; of one that was seen before, those that are watched.
         folders: names of the folders in it that patterns lead into.
         links: those of them that are links: where a link leads to is to be looked at every time.
         refused: what in it is not read.
@@ -121,8 +150,13 @@ def scan(landing: Path, pattern: str, *, follow_links: bool = False) -> Listing:
         pattern: the source's pattern.
         follow_links: whether links may leave landing.
     """
+    return listing(walk(landing, [pattern], follow_links=follow_links))
+
+
+def listing(folders: Iterable[Folder]) -> Listing:
+    """All that a walk has found."""
     found = Listing()
-    for folder in walk(landing, [pattern], follow_links=follow_links):
+    for folder in folders:
         found.files += [file.file() for file in folder.files]
         found.refused += folder.refused
         found.doubtful += [told] if (told := folder.told()) else []
@@ -149,72 +183,32 @@ def walk(
     Raises:
         TooLongError: it would take longer.
     """
-    deadline = None if seconds is None else time.monotonic() + seconds
-    routes = Routes(patterns)
-    return _Walk(landing, routes, seen or {}, follow_links=follow_links, deadline=deadline).visit(
-        os.fspath(landing), "", routes.beginning, ()
-    )
+    return _Walk(landing, Routes(patterns), seen or {}, follow_links=follow_links, seconds=seconds).folders()
 
 
 def some_files(landing: Path, pattern: str, *, most: int, names: int) -> tuple[list[Path], bool]:
     """A few of the files that `scan` would find, and whether there are no others.
 
-    For a glance at a landing folder that may hold millions of files. Links are not followed: where one is, there may be
-    others.
+    For a glance at a landing folder that may hold millions of files.
 
     Args:
         landing: the landing folder; it need not exist.
         pattern: the source's pattern.
         most: how many files are enough.
-        names: how many names of files and folders are looked at.
+        names: how many names in folders are looked at.
     """
-    glance = _Glance(names)
-    found = list(itertools.islice(glance.files(landing, parts_of(pattern)), most))
+    glance = _Walk(landing, Routes([pattern]), {}, follow_links=False, names=names)
+    files = (file.file().path for folder in glance.folders() for file in folder.files)
+    found = list(itertools.islice(files, most))
     return found, len(found) < most and glance.is_whole
 
 
-class _Glance:
-    """A walk through landing that ends after so many names."""
-
-    def __init__(self, names: int) -> None:
-        self._left = names
-        self.is_whole = True
-
-    def files(self, folder: Path, parts: Sequence[str]) -> Iterator[Path]:
-        if not parts:
-            return
-        part, *rest = parts
-        if part == ANY_FOLDERS and rest:
-            yield from self.files(folder, rest)
-        wanted, then = ("*", parts) if part == ANY_FOLDERS else (part, rest)
-        for path in self._named(folder, wanted):
-            if is_hidden(path.name) and not wanted.startswith(path.name[0]):
-                continue
-            if path.is_symlink():
-                self.is_whole = False
-            elif then:
-                if path.is_dir():
-                    yield from self.files(path, then)
-            elif not is_unfinished(path.name) and path.is_file():
-                yield path
-
-    def _named(self, folder: Path, wanted: str) -> Iterator[Path]:
-        if not is_wild(wanted):
-            yield folder / wanted
-            return
-        matches = re.compile(fnmatch.translate(wanted)).match
-        with suppress(OSError), os.scandir(folder) as entries:
-            for entry in entries:
-                if not self._left:
-                    self.is_whole = False
-                    return
-                self._left -= 1
-                if matches(entry.name):
-                    yield folder / entry.name
-
-
 class _Walk:
-    """One walk through landing."""
+    """One walk through landing.
+
+    Attributes:
+        is_whole: whether no name was passed over because enough were looked at.
+    """
 
     def __init__(
         self,
@@ -223,13 +217,21 @@ class _Walk:
         seen: Mapping[str, SeenFolder],
         *,
         follow_links: bool,
-        deadline: float | None,
+        seconds: float | None = None,
+        names: int | None = None,
     ) -> None:
+        self._landing = os.fspath(landing)
         self._root = os.path.realpath(landing)
         self._routes = routes
         self._seen = seen
         self._follow_links = follow_links
-        self._deadline = deadline
+        self._deadline = None if seconds is None else time.monotonic() + seconds
+        self._names = names
+        self.is_whole = True
+
+    def folders(self) -> Iterator[Folder]:
+        """Landing and all below it."""
+        return self.visit(self._landing, "", self._routes.beginning, ())
 
     def visit(
         self, path: str, below: str, positions: Positions, above: tuple[tuple[int, int], ...]
@@ -280,7 +282,8 @@ class _Walk:
             folder.files, folder.links, folder.refused = [], [], []
         try:
             with os.scandir(path) as entries:
-                listed = list(entries)
+                listed = list(itertools.islice(entries, self._names))
+                self._count(len(listed), entries)
         except (FileNotFoundError, NotADirectoryError):
             folder.stamp = None
             return {}
@@ -337,7 +340,7 @@ class _Walk:
                 if reason := reason_against(status, known):
                     folder.refused.append(Refused(known, reason))
                 else:
-                    folder.files.append(Found(f"{path}/{name}", known, status, is_link, patterns))
+                    folder.files.append(FoundFile(f"{path}/{name}", known, status, is_link, patterns))
         return into
 
     def _status(self, folder: Folder, path: str, name: str) -> tuple[os.stat_result, bool] | None:
@@ -365,6 +368,12 @@ class _Walk:
                 reason = f"cannot be read: {error.strerror}"
             folder.refused.append(Refused(name, reason))
             return None
+
+    def _count(self, names: int, rest: Iterator[object]) -> None:
+        """Note that so many names of a folder are looked at, and whether that leaves others out."""
+        if self._names is not None:
+            self._names -= names
+            self.is_whole = self.is_whole and next(rest, None) is None
 
     def _require_time(self) -> None:
         if self._deadline is not None and time.monotonic() > self._deadline:

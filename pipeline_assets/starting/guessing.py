@@ -108,6 +108,11 @@ class _Ready:
         currencies: tuple[str, ...] = ()
         if ready is None:
             comments["mapping.anonymous_id"] = "a hash of address and browser: a pseudonym, not anonymous"
+            if mapping["page_url"] == "target" and "referrer_url" in mapping:
+                comments["mapping.page_url"] = (
+                    "the log does not say the host: put \"'https://www.example.com' || target\", or visits that come "
+                    "from the site's own pages count as referrals"
+                )
         elif not {"anonymous_id", "user_id"} & set(ready.mapping):
             found, currencies = self._whose()
             mapping |= found

@@ -116,7 +116,13 @@ class Money:
             for key, column in (("price", price), ("quantity", quantity))
             if column is not None
         ]
-        part.mapping["items"] = f"json_array(json_object({', '.join(pairs)}))"
+        items = f"json_array(json_object({', '.join(pairs)}))"
+        named = [column for column in (sku, name) if column is not None]
+        if all(len(column.values) < column.records for column in named):
+            # What names no product has none: an event of an app, a row with the postage.
+            is_product = " OR ".join(f"{column_sql(column.path)} IS NOT NULL" for column in named)
+            items = f"CASE WHEN {is_product} THEN {items} END"
+        part.mapping["items"] = items
 
     def _is_number(self, column: Column) -> bool:
         return column.type == "number" or (column.type == "text" and self._style_of(column.values) is not None)

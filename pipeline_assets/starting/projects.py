@@ -30,6 +30,7 @@ from pipeline_assets.starting.declaring import (
 from pipeline_assets.starting.guessing import Guess, Wishes, guess, source_of
 from pipeline_assets.starting.samples import Sample, SampleError, read_samples
 from pipeline_assets.starting.trying import Trial, try_source
+from pipeline_assets.storage_urls import parse_place
 
 _TEMPLATES = Path(__file__).with_name("templates")
 _TAKEN_MODULES = frozenset({"data", "tests", "defs", "docs"})
@@ -81,7 +82,7 @@ class Start:
         texts: file below the folder -> its text.
         copies: file below the folder -> the file that is copied there.
         found: the first source, if there was a sample.
-        remarks: what to know about names.
+        remarks: what else to know: of names, and of what is left to do.
     """
 
     folder: Path
@@ -202,7 +203,7 @@ def plan(
         "timezone": timezone,
         "first_day": first_day.isoformat(),
         "first_day_mark": "" if first_day != Settings.first_day else "# ",
-        "sources": _about(found),
+        "sources": _about(found, module),
     }
     env = _template("env", names)
     texts |= {
@@ -236,24 +237,30 @@ def _addition(folder: Path, samples: Sequence[Path], wishes: Wishes, source: str
     # People of one project write their times in the zone in which they report.
     wishes = replace(wishes, default_zone=settings.timezone)
     found = _find(list(_files(samples)), wishes, settings, source)
+    landing = parse_place(settings.landing_url)
     target = defs / found.name
     if target.exists():
         raise StartError(f"{target} is there already. Give the source another name: --source NAME")
     file = (target / "defs.yaml").relative_to(folder).as_posix()
     copies = {name: path for path, name in found.files.items() if name}
-    if copies and not settings.landing_dir.is_relative_to(folder):
+    remarks: tuple[str, ...] = ()
+    if not isinstance(landing, Path):
+        # What is in a bucket is for those who deliver.
+        copies, place = {}, f"{settings.landing_url.rstrip('/')}/{PurePosixPath(found.path).parent}/"
+        remarks = (f"Nothing was put into the bucket. Deliver the sample, and what follows, below {place}",)
+    elif copies and not landing.is_relative_to(folder):
         raise StartError(
-            f"landing is {settings.landing_dir}, outside of {folder}: put the sample there first, and give --sample "
-            "the file that lies there"
+            f"landing is {landing}, outside of {folder}: put the sample there first, and give --sample the file that "
+            "lies there"
         )
-    landing = settings.landing_dir.relative_to(folder).as_posix() if copies else ""
     return Start(
         folder,
         defs.parent.name,
         False,
         {file: source_yaml(found.guess, path=found.path)},
-        {f"{landing}/{name}": path for name, path in copies.items()},
+        {(settings.landing_dir / name).relative_to(folder).as_posix(): path for name, path in copies.items()},
         found,
+        remarks,
     )
 
 
@@ -370,7 +377,8 @@ def _find(files: Sequence[Path], wishes: Wishes, settings: Settings, name: str |
     source = _source_name(name, files)
     sample = read_samples(_spread(files, _LOOKED_AT))
     guessed = guess(sample, wishes, name=source)
-    placed, path = _placed(files, settings.landing_dir, source)
+    landing = parse_place(settings.landing_url)
+    placed, path = _placed(files, landing if isinstance(landing, Path) else None, source)
     tried = _affordable(files)
     declared = source_of(guessed, name=source, path=path)
     trial = try_source(declared, tried, settings)
@@ -418,9 +426,9 @@ def _source_name(name: str | None, files: Sequence[Path]) -> str:
     return found if re.match("[a-z]", found) else "events"
 
 
-def _placed(files: Sequence[Path], landing: Path, source: str) -> tuple[dict[Path, str | None], str]:
-    """Where below landing the files go, and the pattern that matches them and those that follow."""
-    if all(file.resolve().is_relative_to(landing.resolve()) for file in files):
+def _placed(files: Sequence[Path], landing: Path | None, source: str) -> tuple[dict[Path, str | None], str]:
+    """Where below landing, if it is a folder, the files go, and the pattern that matches them and those that follow."""
+    if landing is not None and all(file.resolve().is_relative_to(landing.resolve()) for file in files):
         own = [file.resolve().relative_to(landing.resolve()) for file in files]
         for path in own:
             if is_passed_over(path):
@@ -478,10 +486,11 @@ def _other(name: str, taken: Mapping[str, str]) -> str:
     return name if name not in taken else f"{name}_of_all"
 
 
-def _about(found: Found | None) -> str:
+def _about(found: Found | None, module: str) -> str:
     if found is None:
         return (
-            "There is no source yet: see `defs/events/defs.yaml.example`, or have one guessed from a file, as below.\n"
+            f"There is no source yet: see `{module}/defs/events/defs.yaml.example`, or have one guessed from a file, "
+            "as below.\n"
         )
     lines = [
         f"The source `{found.name}` was guessed from a sample that lies in `data/landing`; it takes all files there "

@@ -67,17 +67,26 @@ class Trial:
     error: str | None = None
 
 
-class _Bookings(FileLedger):
-    """Remembers the loads of one trial in place of a database."""
+class TrialLedger(FileLedger):
+    """Remembers the loads of one trial in place of a database.
 
-    def __init__(self) -> None:
+    Args:
+        now: when they are booked.
+
+    Attributes:
+        loads: the loads, in the order in which they were booked.
+    """
+
+    def __init__(self, now: datetime) -> None:
         self.loads: list[Load] = []
-        self._now = datetime.now(UTC)
+        self._now = now
 
     def reserve(self, sizes: Mapping[str, int]) -> dict[str, datetime]:
+        """Nobody else loads them."""
         return dict.fromkeys(sizes, self._now)
 
     def known(self, source: str, contents_: Collection[str], declaration_version: str) -> set[str]:  # noqa: ARG002 - as the ledger's
+        """Nothing was loaded before."""
         return set()
 
     def book(
@@ -88,6 +97,7 @@ class _Bookings(FileLedger):
         *,
         run_id: str = "",  # noqa: ARG002
     ) -> list[Booking]:
+        """Remember what was loaded; nothing is lost to another booking."""
         self.loads += [booking.load for booking in bookings if booking.load is not None]
         return []
 
@@ -100,7 +110,7 @@ def try_source(source: Source, files: Sequence[Path], settings: Settings) -> Tri
         files: the files.
         settings: those of the deployment to be; its folders are not touched.
     """
-    ledger = _Bookings()
+    ledger = TrialLedger(datetime.now(UTC))
     with tempfile.TemporaryDirectory(prefix="pipeline-trial-") as folder, duckdb.connect() as database:
         trial = Settings.for_data_dir(
             Path(folder),

@@ -8,12 +8,12 @@ alone. For `gs://` and `az://` the variables `GOOGLE_…` and `AZURE_STORAGE_…
 
 import importlib.util
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from pipeline_assets.settings import object_store_variables
+from pipeline_assets.storage.patience import Patience
 from pipeline_assets.storage.store import StoreError
 from pipeline_assets.storage_urls import Remote
 
@@ -21,18 +21,12 @@ if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig
     from obstore.store import ObjectStore as Client
 
-# A request is one piece of an object or one page of a list. One that stalls is given up after a minute, and what can
-# be repeated is for two more.
-_CLIENT: dict[str, Any] = {
-    "connect_timeout": timedelta(seconds=10),
-    "read_timeout": timedelta(seconds=60),
-    "timeout": timedelta(minutes=10),
+# The variables that say where a store is.
+_ENDPOINTS = {
+    "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
+    "gs": (),
+    "az": ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"),
 }
-_RETRY: dict[str, Any] = {"max_retries": 6, "retry_timeout": timedelta(minutes=2)}
-# Of who only glances.
-_SHORT = timedelta(seconds=2)
-_HASTY_CLIENT: dict[str, Any] = dict.fromkeys(_CLIENT, _SHORT)
-_HASTY_RETRY: dict[str, Any] = {"max_retries": 0, "retry_timeout": _SHORT}
 _EXTRA = "pip install 'pipeline-assets[s3]'"
 # Where machines are told their role; asked when nothing else is found.
 _ROLES = ("169.254.", "metadata.google", "/token", "credential")
@@ -49,23 +43,26 @@ class Access:
 
     Attributes:
         scheme: one of `storage_urls.SCHEMES`.
-        hasty: whether a request is given up after two seconds, and not repeated.
     """
 
     scheme: str
-    hasty: bool = False
 
-    def client(self, place: Remote) -> "Client":
-        """A client of a place; it is not asked for anything yet.
+    def client(self, place: Remote, patience: Patience) -> "Client":
+        """A client of a place that waits so long for its answers; it is not asked for anything yet.
 
         Raises:
             StoreError: the environment names what cannot be used.
         """
         from obstore.store import AzureStore, GCSStore, S3Store
 
-        client, retry = (_HASTY_CLIENT, _HASTY_RETRY) if self.hasty else (_CLIENT, _RETRY)
-        options = cast("ClientConfig", client | ({"allow_http": True} if self._allows_http else {}))
-        retries = cast("RetryConfig", retry)
+        options: ClientConfig = {
+            "connect_timeout": patience.connecting,
+            "read_timeout": patience.stalling,
+            "timeout": patience.request,
+        }
+        if self._allows_http:
+            options["allow_http"] = True
+        retries: RetryConfig = {"max_retries": patience.retries, "retry_timeout": patience.retrying}
         bucket, prefix = place.bucket, place.prefix or None
         try:
             if self.scheme == "gs":
@@ -93,7 +90,8 @@ class Access:
     def polars_options(self) -> dict[str, Any]:
         """`storage_options` and `credential_provider` of Polars."""
         if self.scheme != "s3":
-            return {}
+            # What else there is it finds by the same variables.
+            return {"storage_options": {"allow_http": "true"}} if self._allows_http else {}
         options = {f"aws_{key}": value for key, value in self._s3.items()}
         if self._allows_http:
             options["aws_allow_http"] = "true"
@@ -119,9 +117,7 @@ class Access:
 
     @property
     def _endpoint(self) -> str:
-        if self.scheme != "s3":
-            return ""
-        return self._variables.get("AWS_ENDPOINT_URL_S3") or self._variables.get("AWS_ENDPOINT_URL", "")
+        return next(filter(None, map(self._variables.get, _ENDPOINTS[self.scheme])), "")
 
     @property
     def _allows_http(self) -> bool:

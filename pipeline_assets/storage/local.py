@@ -4,6 +4,7 @@ import errno
 import os
 import shutil
 import stat
+import time
 import uuid
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -13,7 +14,7 @@ from typing import BinaryIO
 
 from pipeline_assets.durable import sync
 from pipeline_assets.private import make_file, make_folder, protect
-from pipeline_assets.storage.store import DRAFTS, Stat, StoreError, checked_name
+from pipeline_assets.storage.store import DRAFTS, Level, Stat, StoreError, TooLongError, checked_name
 
 # Mounted buckets and the file systems of other operating systems know no links.
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
@@ -82,6 +83,28 @@ class LocalStore:
         with self._explained(top, "listed"), suppress(*_MISSING):
             status = top.stat()
             yield from self._below(top, folder, prefix, after, ((status.st_dev, status.st_ino),))
+
+    def level(self, folder: str = "", *, seconds: float | None = None) -> Level:
+        """See `Store.level`. Links are followed as by `list`; folders may be empty."""
+        deadline = None if seconds is None else time.monotonic() + seconds
+        top = self._path(folder) if folder else self.root
+        folders: list[str] = []
+        objects: list[Stat] = []
+        with self._explained(top, "listed"), suppress(*_MISSING):
+            above = [top, *(each for each in top.parents if each.is_relative_to(self.root))]
+            way = {(status.st_dev, status.st_ino) for status in (each.stat() for each in above)}
+            with os.scandir(top) as entries:
+                for entry in entries:
+                    if deadline is not None and time.monotonic() > deadline:
+                        raise TooLongError
+                    status = _status(entry)
+                    if status is None or (not folder and entry.name == DRAFTS):
+                        continue
+                    if stat.S_ISDIR(status.st_mode):
+                        folders += [entry.name] if (status.st_dev, status.st_ino) not in way else []
+                    elif stat.S_ISREG(status.st_mode):
+                        objects.append(_stat(f"{folder}/{entry.name}" if folder else entry.name, status))
+        return Level(sorted(folders, key=os.fsencode), sorted(objects, key=lambda found: os.fsencode(found.name)))
 
     def stat(self, name: str) -> Stat | None:
         """See `Store.stat`."""
@@ -193,7 +216,7 @@ class LocalStore:
     def _explained(self, path: Path, done: str) -> Generator[None]:
         try:
             yield
-        except (FileNotFoundError, FileExistsError):
+        except (FileNotFoundError, FileExistsError, TooLongError):
             raise
         except OSError as error:
             hint = _HINTS.get(error.errno or 0, "")

@@ -1,22 +1,26 @@
 """An object store as a `Store`: Amazon S3 and what speaks its language, Google Cloud Storage, Azure Blob Storage."""
 
+import asyncio
 import io
 import os
 import re
 import uuid
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
 
 from pipeline_assets.storage.access import Access
+from pipeline_assets.storage.patience import Patience, patience
 from pipeline_assets.storage.store import (
     DRAFTS,
     InvalidNameError,
+    Level,
     ReplacedError,
     Stat,
     StoreError,
+    TooLongError,
     UnreachableError,
     checked_name,
 )
@@ -26,13 +30,16 @@ if TYPE_CHECKING:
     from obstore import ObjectMeta
     from obstore.store import ObjectStore as Client
 
+T = TypeVar("T")
+
 # A put with a condition is one request, for which obstore has the whole content in memory.
 _ONE_REQUEST = 64 << 20
 # The most that S3 copies in one request.
 _LARGEST = 5 << 30
 _PAGE = 1000
 _READ_AHEAD = 1 << 20
-_PUT_BY = "put-by"
+# A word that every store takes for a name: Azure takes no hyphens, some servers in front of stores no underscores.
+_PUT_BY = "putby"
 
 
 class ObjectStore:
@@ -43,12 +50,12 @@ class ObjectStore:
 
     Args:
         place: where it is.
-        hasty: whether to give up soon where no answer comes.
     """
 
-    def __init__(self, place: Remote, *, hasty: bool = False) -> None:
+    def __init__(self, place: Remote) -> None:
         self._place = place
-        self._access = Access(place.scheme, hasty)
+        self._access = Access(place.scheme)
+        self._clients: dict[Patience, Client] = {}
         self._is_there = False
 
     @property
@@ -108,6 +115,22 @@ class ObjectStore:
                     # The library cuts the slash off a folder's name, under which there is no object then.
                     if found["size"] or self.stat(name) is not None:
                         yield _stat(name, found)
+
+    def level(self, folder: str = "", *, seconds: float | None = None) -> Level:
+        """See `Store.level`."""
+        import obstore
+
+        with self._explained(checked_name(folder) if folder else "", "listed"):
+            client, prefix = self._client, folder or None
+            if seconds is None:
+                found = obstore.list_with_delimiter(client, prefix)
+            else:
+                found = _within(seconds, lambda: obstore.list_with_delimiter_async(client, prefix))
+        start = f"{folder}/" if folder else ""
+        folders = {name.removeprefix(start) for name in found["common_prefixes"]} - ({DRAFTS} if not folder else set())
+        # Beside them is the object that stands for the folder itself, where some tool made one.
+        objects = [_stat(each["path"], each) for each in found["objects"] if each["path"].startswith(start)]
+        return Level(sorted(folders, key=_key), sorted(objects, key=lambda stat: _key(stat.name)))
 
     def stat(self, name: str) -> Stat | None:
         """See `Store.stat`."""
@@ -210,9 +233,12 @@ class ObjectStore:
                 self._refuse_missing_bucket(error)
                 raise ReplacedError(f"{self.locate(name)} was removed while it was read.") from None
 
-    @cached_property
+    @property
     def _client(self) -> "Client":
-        return self._access.client(self._place)
+        wanted = patience()
+        if wanted not in self._clients:
+            self._clients[wanted] = self._access.client(self._place, wanted)
+        return self._clients[wanted]
 
     def _refuse_missing_bucket(self, error: Exception) -> None:
         """Tell a bucket that is missing from an object that is, which look alike where only its head was asked for."""
@@ -343,10 +369,31 @@ def _explain(error: Exception, access: Access) -> tuple[type[StoreError], str]:
     )
 
 
+def _within(seconds: float, ask: Callable[[], Awaitable[T]]) -> T:
+    """What a question of many requests gives, of which none is sent any more when the time is over.
+
+    Raises:
+        TooLongError: it is.
+    """
+
+    async def asked() -> T:
+        try:
+            return await asyncio.wait_for(ask(), seconds)
+        except TimeoutError:
+            raise TooLongError from None
+
+    # Whoever asks may be in a loop of their own, as in a notebook.
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(lambda: asyncio.run(asked())).result()
+
+
 def _key(name: str) -> bytes:
     return name.encode()
 
 
 def _stat(name: str, meta: "ObjectMeta") -> Stat:
-    parts = (meta["size"], meta["e_tag"], meta["version"]) if meta["e_tag"] else (meta["size"], meta["last_modified"])
+    tag = meta["e_tag"]
+    # Azure's lists leave the quotes away that belong to it.
+    quoted = f'"{tag}"' if tag and not tag.endswith('"') else tag
+    parts = (meta["size"], quoted, meta["version"]) if quoted else (meta["size"], meta["last_modified"])
     return Stat(name, meta["size"], meta["last_modified"], ":".join(str(part) for part in parts if part is not None))

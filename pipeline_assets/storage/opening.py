@@ -9,18 +9,17 @@ from pipeline_assets.storage.store import Store
 from pipeline_assets.storage_urls import SCHEMES, Remote, parse_place
 
 
-def open_store(place: str | Path, *, hasty: bool = False) -> Store:
+def open_store(place: str | Path) -> Store:
     """The store at a place. Nothing is asked or made yet.
 
     Args:
         place: an absolute path or a URL, see `storage_urls.parse_place`.
-        hasty: whether to give up after two seconds without an answer; for what is only shown.
 
     Raises:
         ValueError: it is neither; the message says what is wrong with it.
     """
     found = parse_place(place) if isinstance(place, str) else place
-    return LocalStore(found) if isinstance(found, Path) else ObjectStore(found, hasty=hasty)
+    return LocalStore(found) if isinstance(found, Path) else ObjectStore(found)
 
 
 def remote_scheme(file: str | Path) -> str | None:

@@ -5,7 +5,7 @@ once and never changed: what is put under a name is there whole or not at all, d
 under it.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -31,6 +31,10 @@ class InvalidNameError(StoreError):
     """There is an object that cannot be named here, so that those beside it cannot be listed either."""
 
 
+class TooLongError(TimeoutError):
+    """A look took longer than whoever asked for it has time."""
+
+
 @dataclass(frozen=True)
 class Stat:
     """What a store knows of an object without reading it.
@@ -47,6 +51,19 @@ class Stat:
     size: int
     modified: datetime
     identity: str
+
+
+@dataclass(frozen=True)
+class Level:
+    """What is directly in a folder, both in the order of the names as bytes of UTF-8.
+
+    Attributes:
+        folders: names, without what is above them, of the folders in it that may hold objects.
+        objects: the objects in it.
+    """
+
+    folders: Sequence[str]
+    objects: Sequence[Stat]
 
 
 class Store(Protocol):
@@ -73,6 +90,18 @@ class Store(Protocol):
         Args:
             prefix: of names; ends in `/` where a folder is meant.
             after: only names that come after this one.
+        """
+        ...
+
+    def level(self, folder: str = "", *, seconds: float | None = None) -> Level:
+        """What is directly in a folder; nothing where it is not there. Costs nothing of what is in the folders in it.
+
+        Args:
+            folder: its name, without a slash at the end; empty for the root, of which `.drafts` is not shown.
+            seconds: how long it may take; as long as it does by default.
+
+        Raises:
+            TooLongError: it would take longer.
         """
         ...
 

@@ -191,7 +191,7 @@ def build(inputs: Inputs, days: Sequence[date], parameters: Parameters) -> pl.Da
 
 def conversions(declared: Declarations) -> TableSpec | None:
     """The table, where a conversion is declared."""
-    wanted = declared.analyses.conversions
+    wanted = declared.analyses.of(Conversion)
     if not wanted:
         return None
     # The first conversion of a session may lie on a day before.

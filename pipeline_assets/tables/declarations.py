@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from functools import cached_property
 
-from pipeline_assets.declarations.analyses import Analyses
+from pipeline_assets.declarations.analyses import Analyses, Currencies
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.transforms.currencies import Rate, Rates
 from pipeline_assets.transforms.sessionize import SessionRules, supplied_sources
@@ -51,7 +51,7 @@ class Declarations:
     @cached_property
     def rates(self) -> Rates:
         """The declared rates; without any, nothing is converted."""
-        currencies = self.analyses.currencies
+        currencies = self.analyses.convention(Currencies)
         if currencies is None:
             return Rates()
         return Rates(

@@ -111,7 +111,7 @@ def build(inputs: Inputs, days: Sequence[date], parameters: tuple[Retention, ...
 
 def retention_days(declared: Declarations) -> TableSpec | None:
     """The summary of each day for all declared retentions, where there is one."""
-    retentions = declared.analyses.retentions
+    retentions = declared.analyses.of(Retention)
     if not retentions:
         return None
     by = "person" if any(each.by == "person" for each in retentions) else "visitor"

@@ -11,6 +11,7 @@ import polars as pl
 from polars import selectors as cs
 
 from pipeline_assets.columns import choice, made_of, money, text, utc
+from pipeline_assets.declarations.analyses import Channels
 from pipeline_assets.planning import UNPARTITIONED, days_around
 from pipeline_assets.tables.checking import Finding, Reader, TableCheck, compared
 from pipeline_assets.tables.declarations import Declarations
@@ -307,7 +308,7 @@ def session_inputs(declared: Declarations, *, batch_key: tuple[str, ...] = ()) -
 
 def sessions(declared: Declarations) -> TableSpec:
     """The table, with the rules of the declared sources and channels."""
-    rule_set = declared_rule_set(declared.analyses.channels)
+    rule_set = declared_rule_set(declared.analyses.convention(Channels))
     return TableSpec(
         name="sessions",
         contract=Sessions,

@@ -219,6 +219,11 @@ class TableSpec:
         return self.partition_column is not None
 
     @property
+    def has_days(self) -> bool:
+        """Whether a daily table can read it: of each day it is known whether what it says has changed."""
+        return self.is_daily or self.revisions is not None
+
+    @property
     def batched(self) -> Input | None:
         """The input by whose key a day is cut that is too large to be built at once."""
         return next((each for each in self.inputs if each.batch_key), None)
@@ -250,11 +255,17 @@ class TableSpec:
         return digest(parts, 16)
 
     @property
-    def place(self) -> str:
-        """Where its function is written, as `file:line`, for messages."""
+    def written_at(self) -> tuple[str, int] | None:
+        """The file and line of its function, if it has some."""
         function = self.build.func if isinstance(self.build, partial) else self.build
         code = getattr(function, "__code__", None)
-        return f"{code.co_filename}:{code.co_firstlineno}" if code else repr(self.build)
+        return (code.co_filename, code.co_firstlineno) if code else None
+
+    @property
+    def place(self) -> str:
+        """Where its function is written, as `file:line`, for messages."""
+        file, line = self.written_at or (repr(self.build), 0)
+        return f"{file}:{line}" if line else file
 
 
 def plain(value: Any) -> Any:

@@ -8,11 +8,11 @@ import yaml
 from dagster.components.scaffold.scaffold import NoParams, get_scaffolder
 
 from pipeline_assets import components
-from pipeline_assets.analyses.checking import KINDS
+from pipeline_assets.analyses.kinds import KINDS
 from pipeline_assets.analyses.loading import PACKAGE, load_analyses
 from pipeline_assets.build import build_defs
+from pipeline_assets.component_tree.loading import ReadDeclarations, declared
 from pipeline_assets.components.analyses import AnalysisComponent
-from pipeline_assets.components.loading import ReadDeclarations, declared
 from pipeline_assets.declarations import analyses as declaration
 from pipeline_assets.declarations.problems import DeclarationError
 from pipeline_assets.settings import Settings
@@ -32,7 +32,7 @@ def component(name: str) -> type[AnalysisComponent]:
 @pytest.mark.parametrize("name", KINDS)
 def test_the_attributes_of_a_component_are_those_of_its_declaration(name: str):
     model = getattr(declaration, name)
-    assert component(name).model is model is KINDS[name].model
+    assert component(name).kind.model is model is KINDS[name].model
     told = component(name).get_model_cls()
     assert told is not None
     # The editor's help for YAML files is made of it.
@@ -101,4 +101,4 @@ def test_the_mistakes_of_sources_and_analyses_are_told_together_and_once(tmp_pat
 def test_sources_and_analyses_of_a_deployment_are_read_together(tmp_path: Path):
     sources, analyses = declared(Settings.for_data_dir(tmp_path))
     assert [source.name for source in sources] == ["app", "devices", "web"]
-    assert [conversion.name for conversion in analyses.conversions] == ["purchase"]
+    assert [conversion.name for conversion in analyses.of(declaration.Conversion)] == ["purchase"]

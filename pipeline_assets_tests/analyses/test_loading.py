@@ -5,19 +5,22 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_assets.analyses.loading import (
-    load_analyses,
-    properties_without_source,
-)
-from pipeline_assets.components.loading import declared
+from pipeline_assets.analyses.loading import load_analyses
+from pipeline_assets.analyses.unknown_names import unknown_properties
+from pipeline_assets.component_tree.loading import declared
 from pipeline_assets.declarations.analyses import (
     ATTRIBUTION_MODELS,
     Analyses,
+    Attribution,
+    Channels,
     Conversion,
     Currencies,
     Funnel,
+    Paths,
     Rate,
+    Retention,
     Selector,
+    TableAnalysis,
 )
 from pipeline_assets.declarations.durations import EXAMPLES
 from pipeline_assets.declarations.problems import DeclarationError
@@ -49,7 +52,7 @@ def mistakes(folder: Path, text: str, name: str = "mine") -> list[str]:
 
 def test_the_packages_own_analyses_are_those_of_the_demo(tmp_path: Path):
     _, analyses = declared(Settings.for_data_dir(tmp_path))
-    (funnel,) = analyses.funnels
+    (funnel,) = analyses.of(Funnel)
     assert (funnel.name, funnel.properties, funnel.by, funnel.mode) == (
         "checkout_funnel",
         ("shop.example",),
@@ -59,7 +62,7 @@ def test_the_packages_own_analyses_are_those_of_the_demo(tmp_path: Path):
     names = ["product_viewed", "product_added", "checkout_started", "order_completed"]
     assert [(step.name, step.event) for step in funnel.steps] == [(name, (name,)) for name in names]
     assert (funnel.window, funnel.window_from, funnel.breakdown) == (timedelta(days=7), "first", None)
-    (retention,) = analyses.retentions
+    (retention,) = analyses.of(Retention)
     assert (retention.name, retention.properties, retention.by) == (
         "visit_retention",
         ("shop.example", "shop-app"),
@@ -67,14 +70,14 @@ def test_the_packages_own_analyses_are_those_of_the_demo(tmp_path: Path):
     )
     assert (retention.period, retention.counting, retention.periods) == ("day", "calendar", 13)
     assert retention.cohort == retention.returning == Selector()
-    (paths,) = analyses.paths
+    (paths,) = analyses.of(Paths)
     assert (paths.name, paths.properties, paths.of) == ("page_paths", ("shop.example",), "pages")
-    assert analyses.conversions == (Conversion(name="purchase", event=("order_completed",), where="revenue > 0"),)
+    assert analyses.of(Conversion) == (Conversion(name="purchase", event=("order_completed",), where="revenue > 0"),)
     assert analyses.conversion("purchase").value == "revenue"
-    (attribution,) = analyses.attributions
+    (attribution,) = analyses.of(Attribution)
     assert (attribution.name, attribution.conversion, attribution.by) == ("channel_attribution", "purchase", "person")
     assert attribution.models == ATTRIBUTION_MODELS
-    assert analyses.currencies == Currencies(
+    assert analyses.convention(Currencies) == Currencies(
         name="currencies",
         reporting="EUR",
         rates=(
@@ -83,8 +86,8 @@ def test_the_packages_own_analyses_are_those_of_the_demo(tmp_path: Path):
             Rate(currency="CHF", rate=Decimal("1.04")),
         ),
     )
-    assert analyses.channels is None
-    assert [analysis.name for analysis in analyses.tables] == [
+    assert analyses.convention(Channels) is None
+    assert [analysis.name for analysis in analyses.of(TableAnalysis)] == [
         "channel_attribution",
         "checkout_funnel",
         "page_paths",
@@ -96,20 +99,20 @@ def test_an_analysis_is_called_like_its_folder_and_sorted_by_name(tmp_path: Path
     declare(tmp_path, FUNNEL, "z")
     declare(tmp_path, FUNNEL + "  name: b\n", "y")
     declare(tmp_path, "type: dagster.DefsFolderComponent\n", "other")
-    assert [funnel.name for funnel in load_analyses(tmp_path).funnels] == ["b", "z"]
+    assert [funnel.name for funnel in load_analyses(tmp_path).of(Funnel)] == ["b", "z"]
 
 
 def test_one_file_may_declare_several(tmp_path: Path):
     text = CONVERSION + "  name: order\n---\n" + ATTRIBUTION + "  name: owed\n  conversion: order\n"
     declare(tmp_path, text)
     analyses = load_analyses(tmp_path)
-    assert [analysis.name for analysis in (*analyses.conversions, *analyses.attributions)] == ["order", "owed"]
+    assert [analysis.name for analysis in (*analyses.of(Conversion), *analyses.of(Attribution))] == ["order", "owed"]
 
 
 @pytest.mark.parametrize("text", ["", "attributes:\n", "attributes: {}\n"])
 def test_an_analysis_without_need_of_attributes_is_declared_by_its_type(tmp_path: Path, text: str):
     declare(tmp_path, f"type: pipeline_assets.components.Paths\n{text}")
-    assert load_analyses(tmp_path).paths[0].max_length == 20
+    assert load_analyses(tmp_path).of(Paths)[0].max_length == 20
 
 
 @pytest.mark.parametrize(
@@ -129,7 +132,7 @@ def test_an_analysis_without_need_of_attributes_is_declared_by_its_type(tmp_path
 )
 def test_a_window_is_a_number_and_a_unit_or_an_iso_duration(tmp_path: Path, window: str, meant: timedelta):
     declare(tmp_path, f"{FUNNEL}  window: {window}\n")
-    assert load_analyses(tmp_path).funnels[0].window == meant
+    assert load_analyses(tmp_path).of(Funnel)[0].window == meant
 
 
 @pytest.mark.parametrize("window", ["7", "7y", "-1d", "''", "soon"])
@@ -142,7 +145,7 @@ def test_any_other_window_is_told_with_examples(tmp_path: Path, window: str):
 def test_every_attribute_that_is_a_length_of_time_takes_one_and_some_a_plain_number(tmp_path: Path):
     declare(tmp_path, CONVERSION, "sale")
     declare(tmp_path, SALE + "  lookback_days: 36h\n  half_life_days: PT12H\n  model_days: 1w\n")
-    (attribution,) = load_analyses(tmp_path).attributions
+    (attribution,) = load_analyses(tmp_path).of(Attribution)
     assert (attribution.lookback_days, attribution.half_life_days, attribution.model_days) == (1.5, 0.5, 7)
     assert mistakes(tmp_path, SALE + "  lookback_days: a month\n  model_days: 36h\n", "other") == [
         f"5:18: lookback_days: must be a number of days or a length of time such as {EXAMPLES}, not 'a month'",
@@ -152,14 +155,14 @@ def test_every_attribute_that_is_a_length_of_time_takes_one_and_some_a_plain_num
 
 def test_one_text_may_stand_for_a_list_of_one(tmp_path: Path):
     declare(tmp_path, FUNNEL.replace("product_viewed", "[a, b], type: [page, screen]"))
-    view, order = load_analyses(tmp_path).funnels[0].steps
+    view, order = load_analyses(tmp_path).of(Funnel)[0].steps
     assert (view.event, view.type, order.event) == (("a", "b"), ("page", "screen"), ("order_completed",))
 
 
 def test_a_rate_holds_since_ever_or_since_a_day(tmp_path: Path):
     rates = "  rates:\n    - {currency: USD, rate: 0.92}\n    - {currency: USD, rate: '0.95', since: 2026-01-01}\n"
     declare(tmp_path, CURRENCIES + rates)
-    currencies = load_analyses(tmp_path).currencies
+    currencies = load_analyses(tmp_path).convention(Currencies)
     assert currencies is not None
     assert currencies.rates == (
         Rate(currency="USD", rate=Decimal("0.92")),
@@ -169,7 +172,7 @@ def test_a_rate_holds_since_ever_or_since_a_day(tmp_path: Path):
 
 def test_codes_of_currencies_may_be_written_in_any_case(tmp_path: Path):
     declare(tmp_path, CURRENCIES.replace("EUR", "eur") + "  rates: [{currency: Usd, rate: 2}]\n")
-    currencies = load_analyses(tmp_path).currencies
+    currencies = load_analyses(tmp_path).convention(Currencies)
     assert currencies is not None
     assert (currencies.reporting, currencies.rates[0].currency) == ("EUR", "USD")
 
@@ -461,9 +464,9 @@ def test_channels_and_currencies_have_no_table_so_that_any_name_does(tmp_path: P
     declare(tmp_path, CURRENCIES, "revenue")
     declare(tmp_path, CHANNELS, "campaigns")
     analyses = load_analyses(tmp_path)
-    assert analyses.tables == ()
-    assert analyses.channels is not None
-    assert analyses.currencies is not None
+    assert analyses.of(TableAnalysis) == ()
+    assert analyses.convention(Channels) is not None
+    assert analyses.convention(Currencies) is not None
 
 
 def test_own_rules_of_channels_keep_their_order_and_conditions(tmp_path: Path):
@@ -471,7 +474,7 @@ def test_own_rules_of_channels_keep_their_order_and_conditions(tmp_path: Path):
         "  own:\n    - {channel: Mail, medium: 'e?mail', source: nl}\n    - {channel: Partner, referrer_host: '.*'}\n"
     )
     declare(tmp_path, CHANNELS + rules)
-    channels = load_analyses(tmp_path).channels
+    channels = load_analyses(tmp_path).convention(Channels)
     assert channels is not None
     assert [(rule.channel, rule.conditions) for rule in channels.own] == [
         ("Mail", {"source": "nl", "medium": "e?mail"}),
@@ -487,10 +490,10 @@ def test_a_declaration_is_not_told_to_be_unknown_because_of_another_mistake_in_i
 def test_the_analyses_of_the_deployments_folder_take_the_place_of_the_demos(tmp_path: Path):
     declare(tmp_path, FUNNEL, "own")
     _, analyses = declared(Settings.for_data_dir(tmp_path, defs_dir=tmp_path))
-    assert [analysis.name for analysis in analyses.tables] == ["own"]
-    assert analyses.currencies is None
+    assert [analysis.name for analysis in analyses.of(TableAnalysis)] == ["own"]
+    assert analyses.convention(Currencies) is None
     _, demo = declared(Settings.for_data_dir(tmp_path))
-    assert "checkout_funnel" in [analysis.name for analysis in demo.tables]
+    assert "checkout_funnel" in [analysis.name for analysis in demo.of(TableAnalysis)]
 
 
 def test_a_folder_of_declarations_that_does_not_exist_is_told(tmp_path: Path):
@@ -498,18 +501,20 @@ def test_a_folder_of_declarations_that_does_not_exist_is_told(tmp_path: Path):
         declared(Settings.for_data_dir(tmp_path, defs_dir=tmp_path / "absent"))
 
 
-def test_properties_that_no_source_states_are_only_noted(tmp_path: Path):
+def test_properties_that_no_source_has_are_found_unless_a_source_may_have_any(tmp_path: Path):
     declare(tmp_path, FUNNEL + "  properties: [shop, shp]\n")
     analyses = load_analyses(tmp_path)
     web = Source(name="web", path="*", format="jsonl", property="shop", mapping={"user_id": "u"})
-    assert properties_without_source(analyses, [web]) == {"mine": ("shp",)}
+    assert {name: [*map(str, found)] for name, found in unknown_properties(analyses, [web]).items()} == {
+        "mine": ["'shp'; did you mean 'shop'?"]
+    }
     anything = web.model_copy(update={"mapping": {"property": "site"}})
-    assert properties_without_source(analyses, [web, anything]) == {}
-    assert properties_without_source(Analyses(funnels=(Funnel(steps=analyses.funnels[0].steps),)), []) == {}
+    assert unknown_properties(analyses, [web, anything]) == {}
+    assert unknown_properties(Analyses((Funnel(steps=analyses.of(Funnel)[0].steps),)), []) == {}
 
 
 def test_checking_an_analysis_is_cheap():
     load_analyses(DEFS_DIR)
     start = time.process_time()
     analyses = load_analyses(DEFS_DIR)
-    assert (time.process_time() - start) / len(analyses.tables) < 0.1
+    assert (time.process_time() - start) / len(analyses.of(TableAnalysis)) < 0.1

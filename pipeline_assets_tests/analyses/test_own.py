@@ -46,7 +46,7 @@ def test_the_example_of_the_documentation_is_a_table(folder: Path) -> None:
         "type: pipeline_assets.components.Table\nattributes: {spec: acme_of_example.loyal_visitors:loyal_visitors}\n"
     )
     analyses = load_analyses(folder)
-    assert analyses.own == (Table(name="loyal_visitors", spec="acme_of_example.loyal_visitors:loyal_visitors"),)
+    assert analyses.of(Table) == (Table(name="loyal_visitors", spec="acme_of_example.loyal_visitors:loyal_visitors"),)
     tables = collect(Declarations(analyses=analyses, timezone="Asia/Tokyo"), only=["loyal_visitors"])
     assert list(tables) == ["events", "sessions", "loyal_visitors"]
     assert tables["loyal_visitors"].timezone == "Asia/Tokyo"

@@ -10,8 +10,8 @@ import dagster as dg
 import pytest
 
 from pipeline_assets.build import build_defs
-from pipeline_assets.components import EventSource, Funnel
-from pipeline_assets.components.loading import declared
+from pipeline_assets.component_tree.loading import declared
+from pipeline_assets.components import ANALYSES, EventSource
 from pipeline_assets.declarations.problems import DeclarationError
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.loading import load_sources
@@ -179,13 +179,13 @@ def test_a_source_that_python_declares_is_refused_and_told_where_it_belongs(fold
 
 
 def test_the_schema_lets_a_template_stand_for_any_value_and_knows_every_key() -> None:
-    for component in (EventSource, Funnel):
+    for component in (EventSource, ANALYSES["Funnel"]):
         model = component.get_model_cls()
         assert model is not None
         schema = model.model_json_schema()
         assert "$defs" not in schema
         assert schema["additionalProperties"] is False
-    model = Funnel.get_model_cls()
+    model = ANALYSES["Funnel"].get_model_cls()
     assert model is not None
     steps = model.model_json_schema()["properties"]["steps"]
     assert any(choice.get("pattern") == r"\{[{%]" for choice in steps["anyOf"])

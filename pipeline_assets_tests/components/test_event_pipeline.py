@@ -13,8 +13,8 @@ import yaml
 from dagster.components.scaffold.scaffold import NoParams, get_scaffolder
 
 from pipeline_assets.build import build_defs
+from pipeline_assets.component_tree.loading import importable_as
 from pipeline_assets.components import EventPipeline, EventSource
-from pipeline_assets.components.loading import importable_as
 from pipeline_assets.declarations.problems import DeclarationError
 from pipeline_assets.settings import Settings
 from pipeline_assets_tests.analyses.declaring import CONVERSION, FUNNEL
@@ -198,6 +198,6 @@ def test_what_a_declaration_seems_to_get_wrong_is_told_when_a_project_is_loaded(
     load(project)
     told = [record.getMessage() for record in caplog.records if record.name == "pipeline_assets.build"]
     assert told == [
-        "Source clicks: event_name: none of 1 files in landing that were looked at has a column 'name'; did you mean "
-        "'nmae'?"
+        "Source clicks: event_name: the column 'name' is not in the file in landing whose beginning was looked at; did "
+        "you mean 'nmae'?"
     ]

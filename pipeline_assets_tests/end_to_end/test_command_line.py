@@ -70,7 +70,7 @@ def test_refresh_exits_0_when_all_is_up_to_date_and_a_second_one_says_that_there
     (landing / "a.jsonl").write_text(click(0) + click(1))
     code, out, err = run("refresh")
     assert (code, err) == (0, "")
-    assert "Built 2026-03-01: 4 tables (1 days were stale)." in out
+    assert "Built 2026-03-01: 4 tables (1 day was stale)." in out
     assert run("refresh") == (0, "Nothing to do: no file is pending and every day is built from what is there.\n", "")
 
 
@@ -187,7 +187,7 @@ def test_status_tells_what_is_pending_and_what_is_stale(run: Run, landing: Path)
     (landing / "a.jsonl").write_text(click(0))
     code, out, _ = run("status")
     assert code == 0
-    assert "clicks: 1 files pending, the first is clicks/a.jsonl" in out
+    assert "clicks: 1 file pending, the first is clicks/a.jsonl" in out
     run("refresh")
     code, out, _ = run("status")
     assert code == 0
@@ -225,7 +225,7 @@ def test_quarantine_replay_reads_the_lines_again_and_tells_what_became_of_them(
     assert run("refresh")[0] == 3
     code, out, _ = run("quarantine", "replay", "--source", "clicks")
     assert code == 3
-    assert "Reading 1 files with 1 quarantined lines again." in out
+    assert "Reading 1 file with 1 quarantined line again." in out
     text = declaration.read_text().replace(
         "occurred_at: time",
         "occurred_at: \"case when time like '01.03.%' then '2026-03-01' else time end\"",

@@ -114,6 +114,23 @@ def test_every_asset_has_a_description_a_group_kinds_and_its_columns(definitions
         assert all(column.description for column in columns.columns), name
 
 
+def test_every_table_says_where_its_function_is_written_and_a_mart_what_it_is_called(
+    definitions: dg.Definitions,
+) -> None:
+    tables = [spec for spec in definitions.resolve_all_asset_specs() if "polars" in spec.kinds]
+    assert len(tables) >= 7
+    for spec in tables:
+        written, *_ = spec.metadata["dagster/code_references"].code_references
+        assert isinstance(written, dg.LocalFileCodeReference)
+        assert Path(written.file_path).read_text().splitlines()[(written.line_number or 0) - 1].startswith("def ")
+        name = f"marts.{spec.key.path[-1]}" if "postgres" in spec.kinds else None
+        assert spec.metadata.get("dagster/table_name") == name
+    # What is declared also says in which file.
+    (funnel,) = (spec for spec in tables if spec.key.path[-1] == "checkout_funnel")
+    files = [Path(each.file_path).name for each in funnel.metadata["dagster/code_references"].code_references]
+    assert files == ["funnel.py", "defs.yaml"]
+
+
 def test_every_asset_has_a_check_that_blocks(definitions: dg.Definitions) -> None:
     graph = definitions.resolve_asset_graph()
     blocking = {key.asset_key for key in graph.asset_check_keys if graph.get(key).blocking}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline_assets.build import build_defs
 from pipeline_assets.settings import PROJECT_ROOT
 from pipeline_assets_tests.end_to_end import deployment
 from pipeline_assets_tests.end_to_end.deployment import Deployment
@@ -44,6 +45,23 @@ def test_a_misspelt_column_is_told_by_the_refresh_and_by_a_check_until_it_is_men
     assert clicks.refreshed().hints == []
 
 
+def test_a_code_location_does_not_doubt_columns_of_a_declaration_that_was_loaded(
+    clicks: Deployment, caplog: pytest.LogCaptureFixture
+) -> None:
+    def doubts() -> int:
+        caplog.clear()
+        build_defs(clicks.settings)
+        return sum(record.name == "pipeline_assets.build" for record in caplog.records)
+
+    # Beyond what is looked at before a load, a record has the field: only a load can know that.
+    clicks.deliver("clicks/a.jsonl", "".join(click(n).replace('"url"', '"link"') for n in range(1, 1200)) + click(1200))
+    assert doubts() == 1
+    assert clicks.refreshed().hints == []
+    assert doubts() == 0
+    clicks.declare("clicks", MISSPELT)
+    assert doubts() == 1
+
+
 def test_a_change_of_the_raw_columns_is_told_once_with_the_file_where_it_began(
     clicks: Deployment,
 ) -> None:
@@ -62,10 +80,10 @@ def test_paths_that_match_nothing_and_files_that_nobody_takes_are_told(clicks: D
     clicks.deliver("clikcs/a.jsonl", click(1))
     assert clicks.refresh().hints == [
         "clicks: no file in landing matches 'clicks/*', and none has been loaded.",
-        "No source takes 1 files in landing: clikcs/a.jsonl.",
+        "No source takes 1 file in landing: clikcs/a.jsonl.",
     ]
     clicks.deliver("clicks/a.jsonl", click(1))
-    assert clicks.refresh().hints == ["No source takes 1 files in landing: clikcs/a.jsonl."]
+    assert clicks.refresh().hints == ["No source takes 1 file in landing: clikcs/a.jsonl."]
 
 
 def test_an_event_that_never_occurred_is_told_by_the_refresh_and_by_a_check(
@@ -80,8 +98,16 @@ def test_an_event_that_never_occurred_is_told_by_the_refresh_and_by_a_check(
     assert [each.check_name for each in report.failed_checks if not each.blocking] == ["events_occur"]
 
 
-def test_dg_check_defs_tells_what_the_files_in_landing_lack(clicks: Deployment, tmp_path: Path) -> None:
+def test_a_property_that_no_source_has_is_told_by_the_refresh(new_deployment: Callable[..., Deployment]) -> None:
+    deployment = new_deployment(tables=("funnel",))
+    deployment.declare("clicks", CLICKS)
+    deployment.declare("funnel", f"{FUNNEL}  properties: [clicks, clikcs]\n")
+    assert "funnel: no source has the property 'clikcs'; did you mean 'clicks'?" in deployment.refresh().hints
+
+
+def test_dg_check_defs_tells_what_the_files_in_landing_and_the_other_declarations_lack(clicks: Deployment) -> None:
     clicks.declare("clicks", MISSPELT)
+    clicks.declare("funnel", f"{FUNNEL}  properties: [clikcs]\n")
     clicks.deliver("clicks/a.jsonl", click(1))
     environment = {
         **os.environ,
@@ -97,4 +123,6 @@ def test_dg_check_defs_tells_what_the_files_in_landing_lack(clicks: Deployment, 
         check=False,
     )
     assert result.returncode == 0, result.stderr
-    assert "did you mean 'url'?" in result.stdout + result.stderr
+    told = result.stdout + result.stderr
+    assert "did you mean 'url'?" in told
+    assert "Analysis funnel: no source has the property 'clikcs'; did you mean 'clicks'?" in told

@@ -1,5 +1,6 @@
 """Files of the lake that are lost are noticed and made again, and an older build never takes the place of a newer."""
 
+import uuid
 from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
@@ -29,6 +30,17 @@ def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
 
 
+def garble(path: Path) -> None:
+    """What a failing disk or a power cut may leave: as many bytes, and no Parquet file."""
+    path.write_bytes(bytes(path.stat().st_size))
+
+
+def damage(path: Path) -> None:
+    """The same somewhere in the middle: the footer can be read, the rows cannot."""
+    content = path.read_bytes()
+    path.write_bytes(content[:4] + bytes(200) + content[204:])
+
+
 HARMS = pytest.mark.parametrize("harm", [Path.unlink, truncate], ids=["missing", "truncated"])
 
 
@@ -41,14 +53,18 @@ def built(deployment: Deployment) -> Deployment:
     return deployment
 
 
-def build(deployment: Deployment, table: str, first: int, last: int) -> dg.ExecuteInProcessResult:
-    """Build some days of a table by hand."""
+def build(
+    deployment: Deployment, table: str, first: int, last: int, *, again: str | None = None
+) -> dg.ExecuteInProcessResult:
+    """Build some days of a table by hand; under the id of a run that is under way, as if that was resumed."""
     tags = {
         "dagster/asset_partition_range_start": f"2026-03-{first:02}",
         "dagster/asset_partition_range_end": f"2026-03-{last:02}",
     }
     return deployment.definitions.resolve_job_def(BUILD_JOB).execute_in_process(
-        instance=deployment.instance,
+        # Two processes that execute one run know nothing of each other.
+        instance=dg.DagsterInstance.ephemeral() if again else deployment.instance,
+        run_id=again,
         asset_selection=[dg.AssetKey(table)],
         tags=tags,
         run_config=QUIET,
@@ -105,6 +121,29 @@ def test_a_table_that_reads_a_lost_day_fails_and_names_the_file_and_its_day_is_s
     assert built.sql(stale) == [("events", date(2026, 3, 3)), ("sessions", date(2026, 3, 3))]
 
 
+@HARMS
+@pytest.mark.parametrize("table", ["events", "sessions"])
+def test_a_file_that_is_lost_while_it_is_read_is_named_and_its_day_is_stale(
+    built: Deployment, monkeypatch: pytest.MonkeyPatch, harm: Harm, table: str
+) -> None:
+    asset = "staging/clicks" if table == EVENTS else EVENTS
+    (file,) = built.platform.catalogue.files(asset, [date(2026, 3, 3)])[date(2026, 3, 3)]
+    work = Building._work
+
+    def meanwhile(building: Building) -> object:
+        harm(built.settings.lake_dir / file.name)
+        return work(building)
+
+    monkeypatch.setattr(Building, "_work", meanwhile)
+    result = build(built, table, 2, 4)
+    assert not result.success
+    assert "LostRowsError" in failure(result)
+    assert file.name in failure(result)
+    monkeypatch.undo()
+    assert built.refreshed().builds
+    assert built.is_settled()
+
+
 def test_a_load_with_a_full_look_restores_staged_files_that_are_lost(built: Deployment) -> None:
     before = built.everything()
     built.platform.full_looks.ask()
@@ -117,6 +156,37 @@ def test_a_load_with_a_full_look_restores_staged_files_that_are_lost(built: Depl
     assert len(list(built.settings.lake_dir.glob("staging/clicks/*/*.parquet"))) == len(DAYS)
     built.refreshed()
     assert differences(built.everything(), before) == {}
+
+
+@pytest.mark.parametrize("harm", [garble, damage])
+@pytest.mark.parametrize("asset", [EVENTS, "staging/clicks"])
+def test_a_damaged_file_of_the_listed_size_is_named_by_what_reads_it_and_made_again(
+    built: Deployment, new_deployment: Callable[..., Deployment], asset: str, harm: Harm
+) -> None:
+    (path,) = built.lake_files(asset, date(2026, 3, 3))
+    harm(path)
+    # Of events a table of the day after reads it, of staging the day itself.
+    built.deliver("clicks/late.jsonl", on(4 if asset == EVENTS else 3, hour=20))
+    report = built.refresh()
+    assert path.name in " ".join([*report.failures, *(str(check.metadata) for check in report.failed_checks)])
+    built.refreshed()
+    clean = new_deployment()
+    clean.declare("clicks", CLICKS)
+    for file in (built.settings.landing_dir / "clicks").iterdir():
+        clean.deliver(f"clicks/{file.name}", file.read_bytes())
+    clean.refreshed()
+    assert differences(built.everything(), clean.everything()) == {}
+    assert built.is_settled()
+
+
+def test_of_a_failed_build_the_error_is_told_that_says_what_to_do(built: Deployment) -> None:
+    lost = part(built, 3)
+    lost.unlink()
+    lost.symlink_to(lost)
+    built.deliver("clicks/late.jsonl", on(4, hour=20))
+    report = built.refresh()
+    (told,) = {failure for failure in report.failures if failure.startswith("sessions: ")}
+    assert "leads in a circle; remove it." in told
 
 
 def test_lost_staged_rows_whose_file_is_gone_too_are_named_and_nothing_is_built_without_them(
@@ -155,7 +225,7 @@ def test_an_older_build_that_ends_after_a_newer_one_publishes_nothing(
     result = build(built, table, 2, 4)
     assert newer[0].success
     assert not result.success
-    assert "another run has begun to build some of the days 2026-03-02 to 2026-03-04" in failure(result)
+    assert "has begun to build some of the days 2026-03-02 to 2026-03-04 since" in failure(result)
     assert differences(built.everything(), before) == {}
     query = "select day from ledger.builds where asset = :table and run_id = :run and state = 'built'"
     assert built.sql(query, table=table, run=newer[0].run_id) == [(date(2026, 3, 3),)]
@@ -164,6 +234,40 @@ def test_an_older_build_that_ends_after_a_newer_one_publishes_nothing(
     built.refreshed()
     assert built.is_settled()
     assert differences(built.everything(), before) == {}
+
+
+@pytest.mark.parametrize("table", ["events", "sessions"])
+def test_what_a_process_believed_dead_has_built_is_not_published_after_its_run_was_resumed(
+    built: Deployment, monkeypatch: pytest.MonkeyPatch, table: str
+) -> None:
+    build_days = Building.built
+    first: list[uuid.UUID] = []
+    resumed: list[dg.ExecuteInProcessResult] = []
+
+    def sleeping(building: Building, *, only_changed: bool) -> object:
+        made = build_days(building, only_changed=only_changed)
+        if not first:
+            first.append(building.claim.claim_id)
+            # Meanwhile there is more of the days that it has built.
+            built.deliver("clicks/late.jsonl", on(3, hour=20))
+            load = built.definitions.resolve_job_def(LOAD_JOB)
+            assert load.execute_in_process(instance=built.instance, run_config=QUIET).success
+            if table != EVENTS:
+                assert build(built, EVENTS, 2, 4).success
+            resumed.append(build(built, table, 2, 4, again=building.claim.run_id))
+        return made
+
+    before = built.table(table).height
+    monkeypatch.setattr(Building, "built", sleeping)
+    result = build(built, table, 2, 4)
+    assert resumed[0].success
+    assert (result.run_id, result.success) == (resumed[0].run_id, False)
+    assert "or this one in another process or try, has begun to build" in failure(result)
+    assert built.table(table).height == before + 1
+    monkeypatch.undo()
+    assert built.platform.builds.built_by(table, result.run_id) == [date(2026, 3, day) for day in (2, 3, 4)]
+    built.refreshed()
+    assert built.is_settled()
 
 
 def test_what_is_written_counts_only_when_it_is_published(built: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:

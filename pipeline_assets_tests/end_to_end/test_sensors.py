@@ -14,18 +14,24 @@ from dagster._core.storage.dagster_run import DagsterRun
 from dagster._core.test_utils import create_run_for_test
 
 from pipeline_assets.jobs import BUILD_JOB, LOAD_JOB
+from pipeline_assets.ledger.full_looks import UNCLAIMED, landing_part
 from pipeline_assets.namespace import PLAIN
 from pipeline_assets.partitions import request_tags, tagged_days
 from pipeline_assets.planning import BuildRequest
 from pipeline_assets.resources import resource_key
+from pipeline_assets.sensors import alarms
 from pipeline_assets.sensors import new_files as new_files_module
 from pipeline_assets.sensors.alarms import silent_sources, unmatched_files
 from pipeline_assets.sensors.backing_off import INPUTS_TAG, inputs_digest, must_wait, pause_after
-from pipeline_assets.sensors.declaring import Sensor
+from pipeline_assets.sensors.declaring import TICK_SECONDS, Sensor, sensor
 from pipeline_assets.sensors.new_files import new_files
 from pipeline_assets.sensors.stale_days import stale_days
+from pipeline_assets.storage.opening import open_store
+from pipeline_assets.storage.patience import RUN, TICK, Patience, patience
+from pipeline_assets.storage.store import UnreachableError
 from pipeline_assets_tests.end_to_end.deployment import CLICKS, QUIET, Deployment
 from pipeline_assets_tests.end_to_end.test_files import click
+from pipeline_assets_tests.storage.object_store import in_environment
 
 MARCH = [date(2026, 3, day) for day in range(1, 32)]
 
@@ -90,6 +96,14 @@ def test_with_nothing_to_do_the_sensors_ask_for_nothing_and_say_so(clicks: Deplo
 def test_a_file_that_was_written_to_just_now_is_waited_for(clicks: Deployment) -> None:
     clicks.deliver("clicks/a.jsonl", on(1))
     assert tick(new_files, clicks) == ([], "Files are still being written.")
+
+
+def test_a_file_of_a_time_to_come_is_not_waited_for(clicks: Deployment) -> None:
+    path = clicks.deliver("clicks/a.jsonl", on(1))
+    # Copied with its times from a machine whose clock is wrong.
+    ahead = time.time() + 365 * 24 * 60 * 60
+    os.utime(path, (ahead, ahead))
+    assert len(tick(new_files, clicks)[0]) == 1
 
 
 def test_a_settled_file_is_asked_for_with_its_source_alone(clicks: Deployment) -> None:
@@ -259,6 +273,50 @@ def test_on_another_storage_days_that_dagster_does_not_know_hold_up_no_other(
     assert tagged_days(request.tags)[0] == date(2026, 3, 2)
 
 
+def test_a_full_look_into_a_bucket_that_takes_longer_than_a_tick_has_is_left_to_a_load(
+    new_deployment: Callable[..., Deployment], s3: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clicks = new_deployment(landing_url=s3)
+    clicks.declare("clicks", CLICKS)
+    landing = open_store(s3)
+    landing.put("clicks/a.jsonl", on(1).encode())
+    clicks.refreshed()
+    looks = clicks.platform.full_looks
+    looks.ask()
+    with monkeypatch.context() as patched:
+        patched.setattr(new_files_module, "TICK_SECONDS", -1.0)
+        (request,), _ = tick(new_files, clicks)
+    parts = (landing_part("clicks"), UNCLAIMED)
+    assert [looks.begin(part).is_full for part in parts] == [True, True]
+    assert run(clicks, LOAD_JOB, request).success
+    assert [looks.begin(part).is_full for part in parts] == [False, False]
+    assert tick(new_files, clicks) == ([], "No file is pending.")
+
+
+def test_a_tick_says_that_a_bucket_cannot_be_reached(new_deployment: Callable[..., Deployment], tmp_path: Path) -> None:
+    clicks = new_deployment(landing_url="s3://bucket/landing")
+    clicks.declare("clicks", CLICKS)
+    nobody = {"AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}
+    with (
+        in_environment(nobody, home=tmp_path),
+        pytest.raises(UnreachableError, match=r"s3://bucket/landing.*127.0.0.1:1 cannot be reached.*See that it runs"),
+    ):
+        tick(new_files, clicks)
+
+
+def test_a_tick_waits_for_a_store_as_long_as_a_tick_has_and_a_run_as_long_as_it_wants(clicks: Deployment) -> None:
+    seen: list[Patience] = []
+
+    @sensor(minimum_interval_seconds=10, description="Sees how long it would wait.")
+    def waits() -> dg.SkipReason:
+        seen.append(patience())
+        return dg.SkipReason("")
+
+    tick(waits, clicks)
+    assert (seen, patience()) == ([TICK], RUN)
+    assert TICK_SECONDS + TICK.most.total_seconds() < 60 < RUN.most.total_seconds()
+
+
 def test_after_a_load_that_left_its_files_pending_the_doorbell_waits_until_the_files_change(clicks: Deployment) -> None:
     path = settled(clicks, "clicks/a.jsonl", on(1))
     (request,), _ = tick(new_files, clicks)
@@ -270,7 +328,9 @@ def test_after_a_load_that_left_its_files_pending_the_doorbell_waits_until_the_f
     assert len(tick(new_files, clicks)[0]) == 1
 
 
-def test_a_source_that_falls_silent_rings_without_a_file_or_a_run(clicks: Deployment) -> None:
+def test_a_source_that_falls_silent_rings_without_a_file_or_a_run(
+    clicks: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
     clicks.declare("clicks", CLICKS.replace("late: 1}", "late: 1, freshness_hours: 2}"))
     settled(clicks, "clicks/a.jsonl", on(10))
     clicks.refreshed()
@@ -293,6 +353,11 @@ def test_a_source_that_falls_silent_rings_without_a_file_or_a_run(clicks: Deploy
     assert sorted(ring(unmatched_files)) == [(True, "every_file_has_a_source"), (True, "has_files")]
     clicks.deliver("nobodys/a.jsonl", on(10))
     assert ring(unmatched_files) == [(False, "every_file_has_a_source")]
+    with monkeypatch.context() as patched:
+        # What cannot be looked through in a tick's time is as it was.
+        patched.setattr(alarms, "TICK_SECONDS", -1.0)
+        assert ring(unmatched_files) == []
+    assert ring(unmatched_files) == []
     with clicks.platform.engine.begin() as connection:
         connection.execute(sa.text("update ledger.files set booked_at = now() - interval '3 hours'"))
     assert ring() == [(False, "freshness")]

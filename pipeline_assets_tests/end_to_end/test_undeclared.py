@@ -12,7 +12,7 @@ import pytest
 from dagster import AssetCheckKey, AssetKey
 
 from pipeline_assets import retiring as retiring_module
-from pipeline_assets.components.loading import declared
+from pipeline_assets.component_tree.loading import declared
 from pipeline_assets.declarations.problems import DeclarationError
 from pipeline_assets.io_managers.lake import LakeIOManager
 from pipeline_assets.jobs import BUILD_JOB
@@ -321,7 +321,7 @@ def test_only_what_is_no_longer_declared_can_be_retired(clicks: Deployment) -> N
     found = retiring(clicks).find("clicks")
     assert (found.noun, found.tables) == ("source", ())
     assert any("3 staged rows of 3 days" in count for count in found.counts)
-    assert any("1 quarantined lines" in count for count in found.counts)
+    assert any("1 quarantined line" in count for count in found.counts)
 
 
 # --- Analyses -----------------------------------------------------------------------------------------

@@ -11,17 +11,19 @@ import pytest
 from pipeline_assets.asset_keys import staging_key, table_key
 from pipeline_assets.assets.building import data_version
 from pipeline_assets.dagster_storage import pipeline_instance
-from pipeline_assets.jobs import LOAD_JOB
+from pipeline_assets.jobs import BUILD_JOB, LOAD_JOB
+from pipeline_assets.partitions import request_tags
+from pipeline_assets.planning import made_of
 from pipeline_assets_tests.analyses.declaring import FUNNEL
-from pipeline_assets_tests.end_to_end.deployment import CLICKS, Deployment
+from pipeline_assets_tests.end_to_end.deployment import CLICKS, QUIET, Deployment
 from pipeline_assets_tests.end_to_end.graphql import stale
 
 DAYS = [f"2026-03-{day:02}" for day in (1, 2, 10, 11, 20)]
 
 
-def clicks(number: int, day: str) -> str:
-    event = {"id": f"e{number}", "name": "product_viewed", "type": "page", "time": f"{day}T10:00:00Z", "visitor": "v"}
-    return json.dumps(event) + "\n"
+def clicks(number: int, day: str, *, visitor: str = "v", user: str | None = None) -> str:
+    event = {"id": f"e{number}", "name": "product_viewed", "type": "page", "time": f"{day}T10:00:00Z"}
+    return json.dumps({**event, "visitor": visitor, "user": user}) + "\n"
 
 
 @pytest.fixture
@@ -72,6 +74,36 @@ def test_a_day_whose_inputs_changed_is_unsynced_until_it_is_built_and_no_other_e
     assert load.execute_in_process(instance=deployment.instance).success
     assert {"2026-03-10", "2026-03-20"} <= by_the_ledger(deployment, "events")
     assert unsynced(deployment, "events") == by_the_ledger(deployment, "events") & set(DAYS)
+
+
+def test_days_that_read_a_table_without_partitions_are_unsynced_where_it_says_something_else_of_them(
+    new_deployment: Callable[..., Deployment],
+) -> None:
+    deployment = new_deployment(tables=("person_days",))
+    deployment.declare("clicks", CLICKS.replace("page_url: url", "page_url: url\n    user_id: user"))
+    with pipeline_instance(deployment.settings) as instance:
+        deployment.instance = instance
+        visits = [clicks(number, day, visitor="ab"[number > 1]) for number, day in enumerate(DAYS)]
+        deployment.deliver("clicks/a.jsonl", "".join(visits))
+        deployment.refreshed()
+        assert unsynced(deployment, "person_days") == by_the_ledger(deployment, "person_days") == set()
+        # The visitor of the 10th, the 11th and the 20th turns out to be somebody.
+        deployment.deliver("clicks/login.jsonl", clicks(100, "2026-03-20", visitor="b", user="u"))
+        load = deployment.definitions.resolve_job_def(LOAD_JOB)
+        assert load.execute_in_process(instance=instance).success
+        (request,) = deployment.platform.staleness().requests()
+        build = deployment.definitions.resolve_job_def(BUILD_JOB)
+        before = build.get_subset(asset_selection={table_key(name) for name in build_before(deployment, "person_days")})
+        assert before.execute_in_process(instance=instance, tags=request_tags(request), run_config=QUIET).success
+        expected = {"2026-03-10", "2026-03-11", "2026-03-20"}
+        assert unsynced(deployment, "person_days") == by_the_ledger(deployment, "person_days") & set(DAYS) == expected
+        deployment.refreshed()
+        assert unsynced(deployment, "person_days") == by_the_ledger(deployment, "person_days") == set()
+
+
+def build_before(deployment: Deployment, table: str) -> list[str]:
+    """The tables that one is made of, directly or not."""
+    return [spec.name for spec in made_of(deployment.platform.tables.values(), table) if spec.name != table]
 
 
 def test_a_changed_declaration_is_a_new_code_version(deployment: Deployment) -> None:

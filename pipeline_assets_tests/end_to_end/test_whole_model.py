@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from pipeline_assets.analyses.loading import load_analyses
-from pipeline_assets.components import loading
+from pipeline_assets.component_tree import loading
 from pipeline_assets.registry import collect
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.loading import load_sources

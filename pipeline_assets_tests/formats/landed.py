@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -10,41 +10,17 @@ from typing import Any
 import duckdb
 import yaml
 
-from pipeline_assets.ledger.catalogue import LakeFile
-from pipeline_assets.ledger.files import Booking, FileLedger, Load
+from pipeline_assets.ledger.files import Load
 from pipeline_assets.ledger.quarantine import REASONS
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.sources.loading import load_sources
 from pipeline_assets.staging.landing import LandingFile
 from pipeline_assets.staging.loading import SourceLoader
+from pipeline_assets.starting.trying import TrialLedger
 
 FIXTURES = Path(__file__).parent / "fixtures"
 BOOKED_AT = datetime(2024, 6, 1, tzinfo=UTC)
-
-
-class Bookings(FileLedger):
-    """A ledger that remembers the loads of one test."""
-
-    def __init__(self) -> None:
-        self.loads: list[Load] = []
-
-    def reserve(self, sizes: Mapping[str, int]) -> dict[str, datetime]:
-        return dict.fromkeys(sizes, BOOKED_AT)
-
-    def known(self, source: str, contents_: Collection[str], declaration_version: str) -> set[str]:  # noqa: ARG002 - as the ledger's
-        return set()
-
-    def book(
-        self,
-        source: str,  # noqa: ARG002
-        bookings: Sequence[Booking],
-        lake: Sequence[LakeFile] = (),  # noqa: ARG002
-        *,
-        run_id: str = "",  # noqa: ARG002
-    ) -> list[Booking]:
-        self.loads += [booking.load for booking in bookings if booking.load is not None]
-        return []
 
 
 def declare(name: str, **attributes: Any) -> Source:
@@ -63,7 +39,7 @@ def declare(name: str, **attributes: Any) -> Source:
 
 def load(source: Source, file: Path, **changes: Any) -> tuple[list[dict[str, Any]], Load]:
     """The staged rows of a file in the order of its lines, and what would be booked; `changes` are of settings."""
-    ledger = Bookings()
+    ledger = TrialLedger(BOOKED_AT)
     with tempfile.TemporaryDirectory() as folder, duckdb.connect() as database:
         settings = Settings.for_data_dir(Path(folder), first_day=date(2010, 1, 1), **changes)
         landing = settings.landing_dir

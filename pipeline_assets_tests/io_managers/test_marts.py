@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from pipeline_assets.io_managers.marts import rows_among, rows_of_keys
-from pipeline_assets.io_managers.postgres import PostgresClient, PostgresPolarsIOManager, TableError
+from pipeline_assets.io_managers.postgres import PostgresClient, PostgresDbIOManager, TableError
 from pipeline_assets.namespace import MARTS
 from pipeline_assets.tables.spec import IncrementalKey, Input, TableSpec
 
@@ -46,7 +46,7 @@ def store(url: str, *rows: tuple[str, str, datetime, datetime]) -> None:
     def people() -> pl.DataFrame:
         return frame
 
-    manager = PostgresPolarsIOManager(url, schema=MARTS, contracts={"people": People})
+    manager = PostgresDbIOManager(url, schema=MARTS, contracts={"people": People})
     dg.materialize([people], resources={"io": manager})
 
 

@@ -13,9 +13,10 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from pipeline_assets.io_managers.frames import ContractError, FrameStream
-from pipeline_assets.io_managers.postgres import PostgresPolarsIOManager, TableError, execute
+from pipeline_assets.io_managers.postgres import PostgresDbIOManager, PostgresPolarsIOManager, TableError, execute
 from pipeline_assets.key_texts import key_text
 from pipeline_assets.postgres import connect
+from pipeline_assets.waiting import Wait, WaitedTooLong
 
 DAYS = dg.DailyPartitionsDefinition(start_date="2024-01-01", end_date="2024-02-01")
 
@@ -66,12 +67,12 @@ def store(
     name: str = "visits",
     contract: type[dy.Schema] | None = Visits,
     metadata: dict[str, Any] | None = None,
-    manager: PostgresPolarsIOManager | None = None,
+    manager: PostgresDbIOManager | PostgresPolarsIOManager | None = None,
     partitions: dg.PartitionsDefinition | None = None,
     **options: Any,
 ) -> dg.ExecuteInProcessResult:
     if manager is None:
-        manager = PostgresPolarsIOManager(url, schema="marts", contracts={name: contract} if contract else {})
+        manager = PostgresDbIOManager(url, schema="marts", contracts={name: contract} if contract else {})
 
     @dg.asset(name=name, partitions_def=partitions, metadata=metadata or {}, io_manager_key="io")
     def produced():
@@ -104,7 +105,7 @@ def load(
 ) -> Any:
     seen: list[Any] = []
     partitions = DAYS if partition else None
-    manager = PostgresPolarsIOManager(url, schema="marts", contracts={"visits": contract} if contract else {})
+    manager = PostgresDbIOManager(url, schema="marts", contracts={"visits": contract} if contract else {})
     source = dg.AssetSpec(
         "visits", partitions_def=partitions, metadata={"partition_expr": "day", "dagster/io_manager_key": "io"}
     )
@@ -449,7 +450,7 @@ def test_any_other_difference_is_refused_with_the_column_and_what_to_do(postgres
 
 
 def test_identifiers_with_quotes_and_capitals_are_taken_literally(postgres_url: str):
-    manager = PostgresPolarsIOManager(postgres_url, schema='My "marts"; drop')
+    manager = PostgresDbIOManager(postgres_url, schema='My "marts"; drop')
     frame = pl.DataFrame({'a"b': [1], "select": ["'; drop table x; --"], "Größe %s $1": [2.5]})
     for _ in range(2):
         store(postgres_url, frame, name="Order", contract=None, manager=manager)
@@ -459,6 +460,23 @@ def test_identifiers_with_quotes_and_capitals_are_taken_literally(postgres_url: 
 def test_a_name_that_postgresql_would_cut_off_is_refused(postgres_url: str):
     with pytest.raises(ContractError, match="1 to 63 bytes"):
         store(postgres_url, pl.DataFrame({"x" * 64: [1]}), name="long", contract=None)
+
+
+class Configured(PostgresPolarsIOManager):
+    def contracts(self) -> dict[str, type[dy.Schema]]:
+        return {"visits": Visits}
+
+
+def test_it_is_configured_like_others_and_the_password_of_a_variable_is_in_no_definition(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("ANY_URL", postgres_url)
+    manager = Configured(url=dg.EnvVar("ANY_URL"), schema="elsewhere")
+    store(postgres_url, visits("2024-01-01", "a"), manager=manager)
+    assert rows(postgres_url, "select visit_id from elsewhere.visits") == [("a",)]
+    with pytest.raises(ContractError, match="column views is missing"):
+        store(postgres_url, visits("2024-01-01", "a").drop("views"), manager=manager)
+    assert postgres_url not in repr(manager)
 
 
 # --- Transactions -------------------------------------------------------------------------------------
@@ -483,6 +501,43 @@ def run_together(*functions: Callable[[], object]) -> None:
     assert errors == []
 
 
+def test_a_column_is_added_as_soon_as_nobody_reads_the_table_and_meanwhile_others_read_it(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store_day(postgres_url, "2024-01-01", visits("2024-01-01", "a"))
+    waited_for: list[str] = []
+    with connect(postgres_url, application_name="a dashboard") as reader, connect(postgres_url) as other:
+        reader.execute("select * from marts.visits")
+        other.execute("set lock_timeout = '30s'")
+
+        def pause(wait: Wait, seconds: float, now: str = "") -> None:
+            waited_for.append(now)
+            assert other.execute("select count(*) from marts.visits").fetchone() == (1,)
+            other.commit()
+            if len(waited_for) == 3:
+                reader.commit()
+
+        monkeypatch.setattr(Wait, "pause", pause)
+        wider = visits("2024-01-02", "b", country=pl.lit("NO"))
+        store_day(postgres_url, "2024-01-02", wider, contract=VisitsWithCountry)
+    assert len(waited_for) == 3
+    assert all("with a dashboard since 20" in holder for holder in waited_for)
+    assert rows(postgres_url, "select visit_id, country from marts.visits order by 1") == [("a", None), ("b", "NO")]
+
+
+def test_who_reads_a_table_for_ever_is_named_and_nothing_is_written(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store_day(postgres_url, "2024-01-01", visits("2024-01-01", "a"))
+    monkeypatch.setattr("pipeline_assets.io_managers.postgres._READERS_LIMIT_SECONDS", 0)
+    with connect(postgres_url, application_name="a dashboard") as reader:
+        reader.execute("select * from marts.visits")
+        wider = visits("2024-01-02", "b", country=pl.lit("NO"))
+        with pytest.raises(WaitedTooLong, match=r"held by process .* of postgres with a dashboard"):
+            store_day(postgres_url, "2024-01-02", wider, contract=VisitsWithCountry)
+    assert rows(postgres_url, "select visit_id from marts.visits") == [("a",)]
+
+
 def test_writers_of_a_table_that_does_not_exist_yet_take_turns(postgres_url: str):
     def writer(day: str, *ids: str) -> Callable[[], object]:
         return lambda: store_day(postgres_url, day, visits(day, *ids))
@@ -493,7 +548,7 @@ def test_writers_of_a_table_that_does_not_exist_yet_take_turns(postgres_url: str
     assert [key for key, _ in rows(postgres_url)] == ["a", "b", "c"]
 
 
-class Booking(PostgresPolarsIOManager):
+class Booking(PostgresDbIOManager):
     fail = False
 
     def before_commit(self, context: dg.OutputContext, connection: Any) -> None:
@@ -515,7 +570,7 @@ def test_what_before_commit_books_commits_with_the_rows_or_not_at_all(postgres_u
 
 
 def test_nothing_that_one_write_leaves_in_its_session_reaches_the_next(postgres_url: str):
-    class Careless(PostgresPolarsIOManager):
+    class Careless(PostgresDbIOManager):
         def before_commit(self, context: dg.OutputContext, connection: Any) -> None:
             execute(connection, "set search_path = nowhere")
             execute(connection, f"create temporary table left_over (day text default '{context.partition_key}')")
@@ -527,7 +582,7 @@ def test_nothing_that_one_write_leaves_in_its_session_reaches_the_next(postgres_
 
 
 def test_a_server_that_was_started_again_is_found_again(postgres_url: str):
-    manager = PostgresPolarsIOManager(postgres_url, schema="marts", contracts={"visits": Visits})
+    manager = PostgresDbIOManager(postgres_url, schema="marts", contracts={"visits": Visits})
     store_day(postgres_url, "2024-01-01", visits("2024-01-01", "a"), manager=manager)
     ended = rows(
         postgres_url,
@@ -541,9 +596,9 @@ def test_a_server_that_was_started_again_is_found_again(postgres_url: str):
 
 def test_nothing_is_connected_before_something_is_stored_and_no_password_is_shown():
     asked = []
-    PostgresPolarsIOManager(lambda: asked.append(1) or "")
+    PostgresDbIOManager(lambda: asked.append(1) or "")
     assert asked == []
-    manager = PostgresPolarsIOManager("postgresql://me:s3cr@t@127.0.0.1:1/none")
+    manager = PostgresDbIOManager("postgresql://me:s3cr@t@127.0.0.1:1/none")
     with pytest.raises(TableError, match="cannot be reached") as caught:
         store("", pl.DataFrame({"a": [1]}), manager=manager, contract=None)
     assert "s3cr" not in str(caught.value)

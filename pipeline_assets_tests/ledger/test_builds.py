@@ -1,13 +1,15 @@
 """Which days are stale, and that no overtaken or killed run can make a day look current."""
 
 from collections.abc import Callable
-from datetime import date
+from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 import sqlalchemy as sa
 
 from pipeline_assets.ledger.builds import (
     BuildLedger,
+    Claim,
     OvertakenError,
     book_revisions,
     confirmation,
@@ -54,18 +56,14 @@ def those_of(files: list[StagedFile]) -> Callable[[sa.Connection, date, date], l
 def build(engine: sa.Engine, recipes: list[Planned], files: list[StagedFile], days: list[date]) -> None:
     ledger = BuildLedger(engine, recipes)
     for recipe in recipes:
-        ledger.claim(recipe.name, days, "run", staged=those_of(files))
-        confirm(engine, recipe.name, days, "run")
+        confirm(engine, ledger.claim(recipe.name, days, "run", staged=those_of(files)), recipe)
 
 
-def confirmed(connection: sa.Connection, recipe: Planned, days: list[date], run: str) -> list[float]:
-    return list(connection.execute(confirmation(recipe, days, run)).scalars())
-
-
-def confirm(engine: sa.Engine, table: str, days: list[date], run: str) -> None:
-    recipe = next(recipe for recipe in RECIPES if recipe.name == table)
+def confirm(engine: sa.Engine, claim: Claim, recipe: Planned | None = None) -> None:
+    recipe = recipe or next(recipe for recipe in RECIPES if recipe.name == claim.table)
     with engine.begin() as connection:
-        require_all(table, days, confirmed(connection, recipe, days, run))
+        confirmed = connection.execute(confirmation(recipe, claim.days, claim.claim_id)).scalars().all()
+        require_all(claim.table, claim.days, confirmed)
 
 
 def test_a_day_is_stale_until_every_table_was_built_from_what_is_there(engine: sa.Engine) -> None:
@@ -125,22 +123,29 @@ def test_a_killed_run_leaves_its_days_stale_even_if_the_inputs_return_to_what_wa
     assert ledger.staleness(staged_fingerprints(staged(1)), until=LAST).tables["events"] == set(march(1))
 
 
-def test_an_overtaken_run_may_not_publish(engine: sa.Engine) -> None:
+@pytest.mark.parametrize("again", ["run", "another run"])
+def test_an_overtaken_claim_may_not_be_published_even_if_the_later_one_is_of_the_same_run(
+    engine: sa.Engine, again: str
+) -> None:
     ledger = BuildLedger(engine, RECIPES)
-    ledger.claim("events", march(1, 2), "first", staged=those_of(staged(1, 2)))
-    ledger.claim("events", march(2), "second", staged=those_of(staged(2, content="late")))
+    first = ledger.claim("events", march(1, 2), "run", staged=those_of(staged(1, 2)))
+    second = ledger.claim("events", march(2), again, staged=those_of(staged(2, content="late")))
     with pytest.raises(OvertakenError, match="2026-03-01 to 2026-03-02"):
-        confirm(engine, "events", march(1, 2), "first")
-    confirm(engine, "events", march(2), "second")
+        confirm(engine, first)
+    confirm(engine, second)
+    with pytest.raises(OvertakenError):
+        confirm(engine, first)
 
 
-def test_a_run_whose_inputs_were_rebuilt_while_it_read_them_leaves_its_days_stale(engine: sa.Engine) -> None:
+@pytest.mark.parametrize("other", ["slow", "other"])
+def test_a_build_whose_inputs_were_rebuilt_while_it_read_them_leaves_its_days_stale(
+    engine: sa.Engine, other: str
+) -> None:
     build(engine, RECIPES, staged(1, 2, 3), march(1, 2, 3))
     ledger = BuildLedger(engine, RECIPES)
-    ledger.claim("sessions", march(1, 2, 3), "slow")
-    ledger.claim("events", march(3), "other", staged=those_of(staged(2, 3)))
-    confirm(engine, "events", march(3), "other")
-    confirm(engine, "sessions", march(1, 2, 3), "slow")
+    slow = ledger.claim("sessions", march(1, 2, 3), "slow")
+    confirm(engine, ledger.claim("events", march(3), other, staged=those_of(staged(2, 3))))
+    confirm(engine, slow)
     assert ledger.staleness(staged_fingerprints(staged(1, 2, 3)), until=LAST).tables == {
         "events": set(),
         "sessions": set(march(2, 3)),
@@ -182,10 +187,9 @@ def run(
         days = [UNPARTITIONED]
         if recipe.is_daily:
             days = [day for day in request.days if day in stale.tables[recipe.name]]
-        ledger.claim(recipe.name, days, name, staged=those_of(files), until=LAST)
-        with engine.begin() as connection:
-            require_all(recipe.name, days, confirmed(connection, recipe, days, name))
-            if recipe.name == "identities":
+        confirm(engine, ledger.claim(recipe.name, days, name, staged=those_of(files), until=LAST), recipe)
+        if recipe.name == "identities":
+            with engine.begin() as connection:
                 for statement in book_revisions("identities", revised):
                     connection.execute(statement)
     return [str(request), *request.tables]
@@ -234,8 +238,7 @@ def test_a_claim_and_its_confirmation_touch_no_day_between_those_of_the_run(engi
     build(engine, RECIPES, files, march(1, 2, 3, 4, 5))
     ledger = BuildLedger(engine, RECIPES)
     ledger.claim("events", march(3), "other", staged=those_of(files))
-    ledger.claim("events", march(1, 5), "apart", staged=those_of(files))
-    confirm(engine, "events", march(1, 5), "apart")
+    confirm(engine, ledger.claim("events", march(1, 5), "apart", staged=those_of(files)))
     assert ledger.built_by("events", "apart") == march(1, 5)
     assert ledger.staleness(staged_fingerprints(files), until=LAST).tables["events"] == set(march(3))
 
@@ -250,13 +253,9 @@ def test_a_new_version_of_a_table_without_partitions_alone_asks_for_no_day(engin
 def test_a_table_without_partitions_stays_stale_if_an_input_was_rebuilt_while_it_was_made(engine: sa.Engine) -> None:
     run(engine, staged(1, 2), {})
     ledger = BuildLedger(engine, MODEL)
-    identities = MODEL[2]
-    ledger.claim("identities", [UNPARTITIONED], "slow", until=LAST)
-    ledger.claim("events", march(2), "other", staged=those_of(staged(2)))
-    with engine.begin() as connection:
-        connection.execute(confirmation(MODEL[0], march(2), "other"))
-    with engine.begin() as connection:
-        connection.execute(confirmation(identities, [UNPARTITIONED], "slow"))
+    slow = ledger.claim("identities", [UNPARTITIONED], "slow", until=LAST)
+    confirm(engine, ledger.claim("events", march(2), "other", staged=those_of(staged(2))))
+    confirm(engine, slow, MODEL[2])
     assert ledger.staleness(staged_fingerprints(staged(1, 2)), until=LAST).tables["identities"] == {UNPARTITIONED}
 
 
@@ -268,14 +267,31 @@ def test_a_table_without_partitions_reads_nothing_before_the_first_day(engine: s
     assert not any(later.staleness(staged_fingerprints(staged(2, 3)), until=LAST).tables.values())
 
 
+@pytest.mark.parametrize(("timezone", "is_over"), [("Etc/GMT+12", False), ("Pacific/Kiritimati", True)])
+def test_a_day_counts_as_built_once_that_happened_after_it_was_over_in_the_reporting_time_zone(
+    engine: sa.Engine, timezone: str, is_over: bool
+) -> None:
+    """What comes later is late. The day that goes on where clocks are last is over where they are first."""
+    today = datetime.now(ZoneInfo("Etc/GMT+12")).date()
+    events = RECIPES[0]
+    ledger = BuildLedger(engine, RECIPES)
+    first_built = sa.text("select day, first_built_at is not null from ledger.builds order by day")
+    days = [today - timedelta(days=1), today]
+    for _ in range(2):
+        claim = ledger.claim("events", days, "run", staged=those_of([]))
+        with engine.begin() as connection:
+            confirmed = confirmation(events, days, claim.claim_id, timezone=timezone)
+            require_all("events", days, [*connection.execute(confirmed).scalars()])
+            assert [tuple(row) for row in connection.execute(first_built)] == [(days[0], True), (today, is_over)]
+
+
 def claim_people(engine: sa.Engine, recipe: Planned, name: str, *, finish: bool = True) -> frozenset[date] | None:
     """Claim a table without partitions that reads sessions, and confirm it; the days that its inputs changed on."""
     recipes = [*RECIPES, recipe]
-    changed = BuildLedger(engine, recipes).claim(recipe.name, [UNPARTITIONED], name, until=LAST).changed
+    claim = BuildLedger(engine, recipes).claim(recipe.name, [UNPARTITIONED], name, until=LAST)
     if finish:
-        with engine.begin() as connection:
-            connection.execute(confirmation(recipe, [UNPARTITIONED], name))
-    return changed
+        confirm(engine, claim, recipe)
+    return claim.changed
 
 
 PEOPLE = Planned("people", "1", (Input("sessions"),), is_daily=False)
@@ -323,3 +339,56 @@ def test_a_day_that_is_no_longer_read_has_changed(engine: sa.Engine) -> None:
 
 def test_a_claim_of_days_tells_nothing_of_changes(engine: sa.Engine) -> None:
     assert BuildLedger(engine, RECIPES).claim("sessions", march(1), "run").changed is None
+
+
+# --- Marts ---------------------------------------------------------------------------------------------
+
+
+def publish(engine: sa.Engine, claim: Claim, recipe: Planned, *, is_part: bool = False) -> None:
+    """Confirm a claim of a mart, which is made if it is not there, as the IO manager does."""
+    with engine.begin() as connection:
+        connection.execute(sa.text("create schema if not exists marts"))
+        connection.execute(sa.text(f"create table if not exists marts.{recipe.name} ()"))
+        mart = f'"marts"."{recipe.name}"'
+        ages = connection.execute(confirmation(recipe, claim.days, claim.claim_id, mart=mart, is_part=is_part))
+        require_all(claim.table, claim.days, ages.scalars().all())
+
+
+@pytest.mark.parametrize("is_part", [False, True])
+def test_a_part_of_a_mart_that_was_dropped_under_its_build_is_not_taken_for_all_of_it(
+    engine: sa.Engine, is_part: bool
+) -> None:
+    build(engine, RECIPES, staged(1), march(1))
+    ledger = BuildLedger(engine, [*RECIPES, PEOPLE])
+    publish(engine, ledger.claim("people", [UNPARTITIONED], "run"), PEOPLE)
+    claim = ledger.claim("people", [UNPARTITIONED], "run")
+    with engine.begin() as connection:
+        connection.execute(sa.text("drop table marts.people"))
+    publish(engine, claim, PEOPLE, is_part=is_part)
+    stale = ledger.staleness(staged_fingerprints(staged(1)), until=LAST).tables["people"]
+    assert stale == ({UNPARTITIONED} if is_part else set())
+    # And the next build makes all of it.
+    again = ledger.claim("people", [UNPARTITIONED], "run")
+    assert again.changed == (None if is_part else set())
+    publish(engine, again, PEOPLE, is_part=not is_part)
+    assert ledger.built_days("people") == [UNPARTITIONED]
+
+
+def test_of_a_mart_that_is_lost_nothing_is_known_of_what_changed_and_all_is_claimed(engine: sa.Engine) -> None:
+    sessions = RECIPES[1]
+    ledger = BuildLedger(engine, [*RECIPES, PEOPLE])
+    confirm(engine, ledger.claim("events", march(1, 2), "run", staged=those_of(staged(1, 2))))
+    publish(engine, ledger.claim("sessions", march(1, 2), "run"), sessions)
+    publish(engine, ledger.claim("people", [UNPARTITIONED], "run"), PEOPLE)
+    assert ledger.claim("people", [UNPARTITIONED], "run").changed == set()
+    publish(engine, ledger.claim("people", [UNPARTITIONED], "run"), PEOPLE)
+    # A late file makes one of its days stale besides.
+    late = [*staged(1, 2), *staged(2, content="late")]
+    confirm(engine, ledger.claim("events", march(2), "run", staged=those_of(late)))
+    with engine.begin() as connection:
+        connection.execute(sa.text("drop table marts.sessions"))
+    found = ledger.staleness(staged_fingerprints(late), until=LAST)
+    assert (found.lost, found.tables["sessions"]) == (("sessions",), set(march(1, 2)))
+    # Whoever reads it has to read all of it again.
+    assert ledger.claim("people", [UNPARTITIONED], "run").changed == set(march(1, 2))
+    assert ledger.claim("sessions", march(1, 2), "run", only_stale=True).days == tuple(march(1, 2))

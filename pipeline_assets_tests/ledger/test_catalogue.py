@@ -24,7 +24,7 @@ def engine(postgres_url: str) -> sa.Engine:
 
 
 def file(number: int, day: date = DAYS[0], asset: str = "events") -> LakeFile:
-    return LakeFile(f"{asset}/{day}/{number}.parquet", asset, day, number, 10 * number, statistics={"total": 0.5})
+    return LakeFile(f"{asset}/{day}/{number}.parquet", asset, day, number, 10 * number)
 
 
 def names(found: dict, asset: str = "events") -> dict[date, list[str]]:

@@ -66,8 +66,8 @@ def test_sums_kept_by_bookings_are_those_of_counting_everything(engine: sa.Engin
             with engine.begin() as connection:
                 connection.execute(
                     sa.text(
-                        "insert into ledger.builds (asset, day, inputs, state, run_id, read_since, first_built_at) "
-                        "values ('events', :day, '', 'built', '', now(), clock_timestamp()) on conflict do nothing"
+                        "insert into ledger.builds (asset, day, inputs, state, claim_id, run_id, read_since, first_built_at) "
+                        "values ('events', :day, '', 'built', gen_random_uuid(), '', now(), clock_timestamp()) on conflict do nothing"
                     ),
                     {"day": FIRST + timedelta(what)},
                 )
@@ -91,8 +91,8 @@ def test_rows_are_late_whose_day_had_been_built_when_their_content_was_first_boo
     with engine.begin() as connection:
         connection.execute(
             sa.text(
-                "insert into ledger.builds (asset, day, inputs, state, run_id, read_since, first_built_at) "
-                "values ('events', :day, '', 'built', '', now(), clock_timestamp())"
+                "insert into ledger.builds (asset, day, inputs, state, claim_id, run_id, read_since, first_built_at) "
+                "values ('events', :day, '', 'built', gen_random_uuid(), '', now(), clock_timestamp())"
             ),
             {"day": day},
         )

@@ -52,27 +52,34 @@ def test_a_ledger_of_newer_software_is_refused(engine: sa.Engine) -> None:
         migrate(engine)
 
 
-def of_before_the_catalogue(engine: sa.Engine) -> None:
-    """Make the ledger one of the version before the catalogue, in which a run of that version is at work."""
+def of_before(engine: sa.Engine, revision: str, *statements: str) -> None:
+    """Make the ledger one of an older version, with what some statements write into it."""
     migrate(engine)
-    content = "c" * 64
     with as_file(files("pipeline_assets.ledger") / "migrations") as folder, engine.begin() as connection:
         config = Config()
         config.set_main_option("script_location", str(folder))
         config.attributes["connection"] = connection
-        command.downgrade(config, "0007")
-        for statement in (
-            f"insert into ledger.contents (content, bytes) values ('{content}', 1)",
-            "insert into ledger.files (source, path, content, rules, state, newest, lines, landed, quarantined, blank, "
-            f"stamp) values ('web', '1', '{content}', 'r', 'active', true, 1, 1, 0, 0, '')",
-            "insert into ledger.staged (source, content, event_date, rules, rows) "
-            f"values ('web', '{content}', date '2026-03-04', 'r', 1)",
-            "insert into ledger.builds (asset, day, inputs, state, run_id, read_since) values "
-            "('events', date '2026-03-04', 'i', 'built', 'done', now()), "
-            "('events', date '2026-03-05', 'i', 'building', 'at work', now())",
-            "insert into ledger.revisions (asset, day, revision) values ('identities', date '2026-03-04', 'a')",
-        ):
+        command.downgrade(config, revision)
+        for statement in statements:
             connection.execute(sa.text(statement))
+
+
+def of_before_the_catalogue(engine: sa.Engine) -> None:
+    """Make the ledger one of the version before the catalogue, in which a run of that version is at work."""
+    content = "c" * 64
+    of_before(
+        engine,
+        "0007",
+        f"insert into ledger.contents (content, bytes) values ('{content}', 1)",
+        "insert into ledger.files (source, path, content, rules, state, newest, lines, landed, quarantined, blank, "
+        f"stamp) values ('web', '1', '{content}', 'r', 'active', true, 1, 1, 0, 0, '')",
+        "insert into ledger.staged (source, content, event_date, rules, rows) "
+        f"values ('web', '{content}', date '2026-03-04', 'r', 1)",
+        "insert into ledger.builds (asset, day, inputs, state, run_id, read_since) values "
+        "('events', date '2026-03-04', 'i', 'built', 'done', now()), "
+        "('events', date '2026-03-05', 'i', 'building', 'at work', now())",
+        "insert into ledger.revisions (asset, day, revision) values ('identities', date '2026-03-04', 'a')",
+    )
 
 
 def test_nothing_that_the_version_before_the_catalogue_has_built_or_builds_counts(engine: sa.Engine) -> None:
@@ -93,3 +100,27 @@ def test_staged_files_of_before_keep_their_names_however_the_server_writes_dates
     with engine.connect() as connection:
         name = connection.execute(sa.text("select name from ledger.lake_files join ledger.staged using (file)"))
         assert name.scalar_one() == f"staging/web/event_date=2026-03-04/{'c' * 64}-r.parquet"
+
+
+def test_of_what_the_version_before_built_only_marts_that_are_not_there_are_built_again(engine: sa.Engine) -> None:
+    of_before(
+        engine,
+        "0011",
+        "insert into ledger.builds (asset, day, inputs, state, run_id, read_since) "
+        "select asset, date '2026-03-04', 'i', 'built', 'done', now() "
+        "from unnest(array['events', 'sessions', 'users']) as asset",
+        "insert into ledger.lake_files (name, asset, day, rows, run_id) "
+        "values ('events/1.parquet', 'events', date '2026-03-04', 1, 'done')",
+        "create schema if not exists marts",
+        "create table marts.sessions ()",
+    )
+    migrate(engine)
+    query = (
+        "select asset, state, relation = to_regclass('marts.' || asset), claim_id is null from ledger.builds order by 1"
+    )
+    with engine.connect() as connection:
+        assert [tuple(row) for row in connection.execute(sa.text(query))] == [
+            ("events", "built", None, False),
+            ("sessions", "built", True, False),
+            ("users", "building", None, False),
+        ]

@@ -93,7 +93,7 @@ def test_many_files_with_two_bad_lines_each_are_seen_by_the_day_they_came() -> N
 def test_the_causes_of_many_broken_files_stay_few() -> None:
     found = judged(HISTORY, [file(f"web/{number:03}", 9, 9) for number in range(500)], bound=0.01)
     assert len(found.causes) == 4
-    assert found.causes[-1] == "497 more files are broken"
+    assert found.causes[-1] == "497 more broken files"
     assert len(found.worst) == 10
 
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_assets.components.loading import declared
+from pipeline_assets.component_tree.loading import declared
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.dialect import Dialect
 from pipeline_assets.sources.loading import DeclarationError, load_sources

@@ -80,8 +80,28 @@ def test_a_misspelt_column_is_told_before_anything_is_loaded(tmp_path: Path, nam
     (tmp_path / "web" / name).write_bytes(gzip.compress(text) if compressed else text)
     declared = source(path="web/*", mapping={"occurred_at": "ts", "anonymous_id": "visitor", "page_url": "ulr"})
     assert peek(declared, tmp_path) == [
-        "page_url: none of 1 files in landing that were looked at has a column 'ulr'; did you mean 'url'?"
+        "page_url: the column 'ulr' is not in the file in landing whose beginning was looked at; did you mean 'url'?"
     ]
+
+
+def test_a_field_that_only_some_records_have_is_not_called_missing(tmp_path: Path) -> None:
+    (tmp_path / "web").mkdir()
+    for name in ("a", "b"):
+        (tmp_path / "web" / f"{name}.jsonl").write_bytes(b'{"ts": 1}\n' * 700 + b'{"ts": 1, "visitor": "v"}\n')
+    declared = source(path="web/*", mapping={"occurred_at": "ts", "anonymous_id": "visitor", "user_id": "customer"})
+    assert peek(declared, tmp_path) == [
+        "user_id: the column 'customer' is in none of the 2 files in landing whose beginning was looked at"
+    ]
+
+
+def test_what_was_loaded_is_not_looked_at_for_columns_but_for_files(tmp_path: Path) -> None:
+    declared = source(path="web/*", mapping={"occurred_at": "ts", "anonymous_id": "visitor"})
+    (tmp_path / "web").mkdir()
+    (tmp_path / "web" / "a.jsonl").write_text('{"ts": 1}\n')
+    assert len(peek(declared, tmp_path)) == 1
+    assert peek(declared, tmp_path, is_loaded=True) == []
+    (tmp_path / "web").rename(tmp_path / "site")
+    assert peek(declared, tmp_path, is_loaded=True) == ["no file in landing matches the path 'web/*'"]
 
 
 def test_a_path_that_matches_nothing_is_told_where_there_are_files(tmp_path: Path) -> None:
@@ -111,7 +131,7 @@ def test_a_glance_at_landing_sees_what_a_load_would_take(tmp_path: Path, pattern
     assert are_all
     assert {file.path for file in scan(tmp_path, pattern).files} == set(found)
     (tmp_path / "web" / "link.jsonl").symlink_to(tmp_path / "f.jsonl")
-    assert some_files(tmp_path, "web/link*", most=100, names=100) == ([], False)
+    assert some_files(tmp_path, "web/link*", most=100, names=100) == ([tmp_path / "web" / "link.jsonl"], True)
 
 
 def test_a_path_that_ends_in_two_stars_means_the_files_below(tmp_path: Path) -> None:

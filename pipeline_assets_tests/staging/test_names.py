@@ -18,9 +18,10 @@ from pipeline_assets.settings import Settings
 from pipeline_assets.staging.loading import SourceLoader
 from pipeline_assets.staging.staged import scan_staged
 from pipeline_assets.staging.walking import scan
+from pipeline_assets.starting.trying import TrialLedger
 from pipeline_assets.storage.opening import open_store
 from pipeline_assets.storage.parquet import duckdb_path, parquet_relation, scan_parquet
-from pipeline_assets_tests.formats.landed import Bookings, declare
+from pipeline_assets_tests.formats.landed import BOOKED_AT, declare
 from pipeline_assets_tests.staging.names import ODD_BYTES, ODD_FOLDER, ODD_NAMES
 
 DAY = date(2024, 3, 1)
@@ -48,11 +49,11 @@ CONTENTS = {
 }
 
 
-class ByName(Bookings):
+class ByName(TrialLedger):
     """A ledger that remembers what was loaded under which name."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(BOOKED_AT)
         self.named: dict[str, list[StagedFile]] = {}
 
     def book(
@@ -124,7 +125,7 @@ def test_a_row_of_a_parquet_file_beyond_the_limit_is_refused_and_the_others_are_
     rows = {"id": ["a", "b", "c"], "time": [TIME] * 3, "visitor": ["v"] * 3, "note": notes}
     pl.DataFrame(rows).write_parquet(settings.landing_dir / "s" / "1.parquet", compression="uncompressed")
     source = declare("parquet", path="s/*", mapping=MAPPED)
-    ledger = Bookings()
+    ledger = TrialLedger(BOOKED_AT)
     with duckdb.connect() as database:
         SourceLoader(source, settings, ledger, database).load(scan(settings.landing_dir, source.path).files)
     (load,) = ledger.loads

@@ -1,6 +1,5 @@
 """A look that lists only what has changed finds what a look at everything finds."""
 
-import hashlib
 import os
 import secrets
 import shutil
@@ -16,21 +15,18 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from pipeline_assets.ledger.files import Booking, FileLedger, Load
 from pipeline_assets.ledger.full_looks import FullLooks
 from pipeline_assets.ledger.migrate import migrate
-from pipeline_assets.ledger.seen_folders import FolderMemory
 from pipeline_assets.postgres import sqlalchemy_url
 from pipeline_assets.staging import pending
 from pipeline_assets.staging.landing import LandingFile
-from pipeline_assets.staging.landings import LocalLanding
-from pipeline_assets.staging.pending import Looker, Unclaimed
-from pipeline_assets.staging.walking import TooLongError, scan
+from pipeline_assets.staging.pending import Unclaimed
+from pipeline_assets.staging.walking import scan
+from pipeline_assets.storage.store import TooLongError
+from pipeline_assets_tests.staging.deliveries import MONTH, SOURCE, Deployment, set_age, write
 
-SOURCE = "web"
 # The coarse clock of a file system; what changes within one tick of it is for `SETTLED_AFTER`.
 TICK = 0.012
-MONTH = 30 * 24 * 60 * 60
 
 
 @pytest.fixture(scope="module")
@@ -38,42 +34,6 @@ def engine(new_database: Callable[[], str]) -> sa.Engine:
     engine = sa.create_engine(sqlalchemy_url(new_database(), "psycopg"))
     migrate(engine)
     return engine
-
-
-class Deployment:
-    """A landing folder, and a ledger that knows what of it was loaded."""
-
-    def __init__(self, engine: sa.Engine, folder: Path, every: timedelta = timedelta(hours=1)) -> None:
-        with engine.begin() as connection:
-            connection.execute(
-                sa.text(
-                    "truncate ledger.contents, ledger.staged_days, ledger.source_counts, ledger.full_looks, "
-                    "ledger.seen_folders cascade"
-                )
-            )
-        self.folder, self.ledger = folder, FileLedger(engine)
-        self.memory, self.looks = FolderMemory(engine), FullLooks(engine, every)
-        self.rules = "r1"
-
-    @property
-    def landing(self) -> Looker:
-        """As another process has it each time."""
-        return Looker(LocalLanding(self.folder), self.ledger, self.memory, self.looks)
-
-    def look(self, pattern: str) -> list[LandingFile]:
-        return self.landing.pending(SOURCE, pattern, self.rules).files
-
-    def book(self, files: list[LandingFile]) -> None:
-        for file in files:
-            content = hashlib.sha256(f"{file.name}{file.stamp}".encode()).hexdigest()
-            self.ledger.reserve({content: 1})
-            self.ledger.book(SOURCE, [Booking(file.name, file.stamp, content, Load(content, self.rules))])
-
-    def everything(self, pattern: str) -> dict[str, str]:
-        """What is pending, by a walk through all of landing and a look at all bookings."""
-        stamps = {file.name: file.stamp for file in scan(self.folder, pattern).files}
-        pending = self.ledger.not_as_booked(SOURCE, self.rules, stamps)
-        return {name: stamps[name] for name in pending}
 
 
 @pytest.fixture
@@ -100,18 +60,6 @@ def listed() -> Generator[list[str]]:
         yield found
 
 
-def set_age(path: Path, age: float) -> None:
-    modified = time.time() - age
-    os.utime(path, (modified, modified))
-
-
-def write(path: Path, text: str = "x", *, age: float = 0) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-    set_age(path, age)
-    return path
-
-
 NAMES = st.tuples(st.sampled_from(["", "d1/", "d2/", "d2/deep/"]), st.sampled_from(["a", "b.jsonl", ".c"])).map("".join)
 AGES = st.sampled_from([0.0, MONTH])
 CHANGES = st.one_of(
@@ -132,6 +80,7 @@ def change(deployment: Deployment, outside: Path, what: str, name: str, other: s
             return
         content = f"{time.time_ns()}"
         if what == "new":
+            path.unlink(missing_ok=True)
             write(path, content, age=float(other))
         else:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -196,7 +145,7 @@ def test_every_look_finds_what_a_look_at_everything_finds(engine: sa.Engine, ste
                 found = deployment.look(pattern)
             expected = deployment.everything(pattern)
             assert {file.name: file.stamp for file in found} == expected
-            assert [file.path for file in found] == sorted(file.path for file in found)
+            assert [file.name for file in found] == sorted(file.name for file in found)
             unlisted += deployment.folder.is_dir() and not folders
             # Killed after so many of them.
             deployment.book(found[: round(share * len(found))])
@@ -309,6 +258,30 @@ def test_a_look_that_began_before_a_replay_does_not_hide_it(deployment: Deployme
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr(deployment.memory, "remember", late)
             assert deployment.look("d/*") == []
+        assert [file.name for file in deployment.look("d/*")] == ["d/1"]
+
+
+@pytest.mark.parametrize("is_full", [False, True])
+def test_what_a_full_look_finds_is_not_hidden_by_an_earlier_one(deployment: Deployment, is_full: bool) -> None:
+    path = write(deployment.folder / "d" / "1", age=MONTH)
+    remember = deployment.memory.remember
+    deployment.book(deployment.look("d/*"))
+
+    def overtaken(*arguments: object) -> None:
+        deployment.memory.remember = remember
+        write(path, "another", age=MONTH)
+        always = Deployment.__new__(Deployment)
+        always.__dict__ |= deployment.__dict__ | {"looks": FullLooks(deployment.engine, timedelta(0))}
+        assert [file.name for file in always.look("d/*")] == ["d/1"]
+        remember(*arguments)  # ty: ignore[invalid-argument-type]
+
+    with times(recent=0):
+        if is_full:
+            deployment.looks = FullLooks(deployment.engine, timedelta(0))
+        deployment.memory.remember = overtaken  # ty: ignore[invalid-assignment]
+        assert deployment.look("d/*") == []
+        deployment.looks = FullLooks(deployment.engine, timedelta(hours=1))
+        assert not deployment.looks.begin(f"landing/{SOURCE}").is_full
         assert [file.name for file in deployment.look("d/*")] == ["d/1"]
 
 

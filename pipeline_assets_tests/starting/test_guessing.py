@@ -458,6 +458,31 @@ def test_an_app_s_events_with_names_of_its_own_of_which_a_few_earn_are_not_all_p
     assert guessed.kept(sample) == ["step"]
 
 
+def test_an_event_that_names_no_product_has_no_items(tmp_path: Path) -> None:
+    file = tmp_path / "app.jsonl"
+    rows = [
+        {"time": f"2024-03-02T10:00:{i:02}Z", "device_id": f"i{i % 9}", "event": "bought" if i % 7 == 0 else "opened"}
+        | ({} if i % 7 else {"sku": "S1", "total": 1.99, "currency": "EUR"})
+        for i in range(60)
+    ]
+    file.write_text("\n".join(json.dumps(row) for row in rows))
+    guessed, trial = tried(file, Wishes(), tmp_path)
+    assert trial.filled["items"] == trial.filled["revenue"] == 9
+    loaded, _ = load(declared(guessed, tmp_path), file)
+    assert {row["event_name"] for row in loaded if row["items"] is not None} == {"bought"}
+
+
+def test_a_log_that_does_not_say_its_host_is_told_what_becomes_of_referrers(tmp_path: Path) -> None:
+    file = tmp_path / "access.log"
+    told = {}
+    for name in ("common_log", "combined_log", "vhost_combined_log"):
+        file.write_text(f"{LINES[name]}\n" * 3)
+        told[name] = guess(read_samples([file]), Wishes(), name="web").comments.get("mapping.page_url", "")
+    assert [name for name, comment in told.items() if "'https://www.example.com' || target" in comment] == [
+        "combined_log"
+    ]
+
+
 def test_turkish_headers_are_known(tmp_path: Path) -> None:
     file = tmp_path / "kasa.csv"
     rows = "".join(f"01.04.2026 10:{i:02}:00;M{i % 4};iade;{i},50;T{i}\n" for i in range(20))

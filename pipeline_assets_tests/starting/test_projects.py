@@ -12,7 +12,8 @@ import yaml
 
 from pipeline_assets.cli import app
 from pipeline_assets.code_location import code_location_name
-from pipeline_assets.components.loading import declared
+from pipeline_assets.component_tree.loading import declared
+from pipeline_assets.declarations.analyses import Funnel
 from pipeline_assets.settings import PROJECT_ROOT, Settings
 from pipeline_assets.staging.walking import scan
 from pipeline_assets.starting.guessing import Wishes
@@ -60,7 +61,7 @@ def test_a_project_is_begun_from_a_sample_and_its_declarations_can_be_loaded(run
     assert (settings.landing_dir / "clicks" / "clicks.jsonl").read_text() == CLICKS
     sources, analyses = declared(settings)
     assert [source.name for source in sources] == ["clicks"]
-    (funnel,) = analyses.funnels
+    (funnel,) = analyses.of(Funnel)
     assert [step.event for step in funnel.steps] == [("view",), ("buy",)]
 
 
@@ -220,6 +221,19 @@ def test_a_project_gets_another_source_whose_times_are_of_its_zone(run: Run) -> 
     assert code == 1
     assert "is there already. Give the source another name: --source NAME" in err
     assert everything(Path("shop")) == after
+
+
+def test_a_source_of_a_landing_bucket_is_declared_and_its_sample_left_to_be_delivered(run: Run) -> None:
+    run("shop")
+    with Path("shop/.env").open("a") as settings:
+        settings.write("PIPELINE_LANDING_URL=s3://shop-events/landing\n")
+    before = everything(Path("shop"))
+    code, out, _ = run("shop", "--sample", "../clicks.jsonl")
+    assert code == 0
+    assert "Deliver the sample, and what follows, below s3://shop-events/landing/clicks/" in out
+    assert everything(Path("shop")).keys() - before.keys() == {"shop/defs/clicks/defs.yaml"}
+    (source,), _ = declared(Settings.for_project(Path("shop"), {}))
+    assert source.path == "clicks/*.jsonl*"
 
 
 def test_somebody_else_s_dagster_project_is_told_how_it_gets_a_pipeline(run: Run) -> None:

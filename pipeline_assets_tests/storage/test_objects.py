@@ -16,7 +16,8 @@ import pytest
 from pipeline_assets.storage import objects
 from pipeline_assets.storage.opening import open_store
 from pipeline_assets.storage.parquet import scan_parquet
-from pipeline_assets.storage.store import DRAFTS, StoreError, UnreachableError
+from pipeline_assets.storage.patience import GLANCE, waiting
+from pipeline_assets.storage.store import DRAFTS, Level, StoreError, UnreachableError
 from pipeline_assets_tests.storage.object_store import SECRET, in_environment, new_bucket, put_raw
 
 
@@ -72,9 +73,18 @@ REFUSALS = {
 def test_a_refusal_says_where_why_and_what_to_do_and_no_secret(code: str, tmp_path: Path) -> None:
     status, told = REFUSALS[code]
     body = f"<Error><Code>{code}</Code><Message>no</Message><CanonicalRequest>TOKEN</CanonicalRequest></Error>"
-    with answering(status, body) as url, in_environment(KEYS | {"AWS_ENDPOINT_URL": url}, home=tmp_path):
-        store = open_store("s3://bucket/lake", hasty=True)
-        for verb in (lambda: store.put("name", b"x"), lambda: list(store.list())):
+    with (
+        answering(status, body) as url,
+        in_environment(KEYS | {"AWS_ENDPOINT_URL": url}, home=tmp_path),
+        waiting(GLANCE),
+    ):
+        store = open_store("s3://bucket/lake")
+        for verb in (
+            lambda: store.put("name", b"x"),
+            lambda: list(store.list()),
+            store.level,
+            lambda: store.level(seconds=60),
+        ):
             with pytest.raises(StoreError) as refused:
                 verb()
             assert "s3://bucket/lake" in str(refused.value)
@@ -88,8 +98,8 @@ def test_a_refusal_says_where_why_and_what_to_do_and_no_secret(code: str, tmp_pa
 def test_a_store_that_does_not_answer_is_given_up_and_told(way: str, tmp_path: Path) -> None:
     with answering(503 if way == "overload" else 200, delay=10 if way == "silence" else 0) as url:
         address = "http://user:password@127.0.0.1:1" if way == "nobody" else url
-        with in_environment(KEYS | {"AWS_ENDPOINT_URL": address}, home=tmp_path):
-            store = open_store("s3://bucket/lake", hasty=True)
+        with in_environment(KEYS | {"AWS_ENDPOINT_URL": address}, home=tmp_path), waiting(GLANCE):
+            store = open_store("s3://bucket/lake")
             with pytest.raises(UnreachableError) as error:
                 store.stat("name")
             assert "s3://bucket/lake/name" in str(error.value)
@@ -98,7 +108,7 @@ def test_a_store_that_does_not_answer_is_given_up_and_told(way: str, tmp_path: P
 
 def test_variables_that_say_nothing_of_use_are_told(tmp_path: Path) -> None:
     with in_environment({"AWS_PROFILE": "no such profile"}, home=tmp_path):
-        store = open_store("s3://bucket/lake", hasty=True)
+        store = open_store("s3://bucket/lake")
         with pytest.raises(StoreError, match=r"no such profile.*Correct AWS_PROFILE"):
             store.stat("name")
 
@@ -239,3 +249,5 @@ def test_folders_as_consoles_make_them_are_no_objects(s3: str) -> None:
     put_raw(f"{s3}/folder/")
     put_raw(f"{s3}/other/")
     assert [found.name for found in store.list()] == ["folder/empty"]
+    assert [found.name for found in store.level("folder").objects] == ["folder/empty"]
+    assert store.level("other") == Level([], [])

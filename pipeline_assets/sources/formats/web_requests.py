@@ -1,5 +1,8 @@
 """What all logs of web servers have in common: a request becomes an event in the same way, whoever wrote it down."""
 
+from pipeline_assets.sources.access_logs import lines_of
+from pipeline_assets.sources.formats.ready import ReadyFormat
+
 # What a page needs to look right is no page.
 _NO_PAGE = (
     r"(?i)\.(css|js|mjs|map|json|xml|txt|ico|png|jpe?g|gif|svg|webp|avif|bmp|woff2?|ttf|otf|eot|mp4|webm|mp3|zip|pdf"
@@ -43,3 +46,35 @@ def request_mapping(
 def without_default_port(url: str) -> str:
     """SQL of a URL without the port that its scheme has anyway, which load balancers write."""
     return rf"regexp_replace({url}, '^(?:(http|ws)(://[^/?#]+):80|(https|wss)(://[^/?#]+):443)([/?#]|$)', '\1\2\3\4\5')"
+
+
+def load_balancer_log(name: str, title: str, line: str, *, appended: str) -> ReadyFormat:
+    """Access logs of AWS' load balancers, whose kinds call what they share alike.
+
+    Args:
+        name: of the format.
+        title: what it is, in a few words.
+        line: a line, see `lines_of`.
+        appended: its first field that older lines lack.
+    """
+    kinds = {
+        "time": "time:iso8601",
+        "remote_host": "address",
+        "remote_port": "number",
+        "status": "status",
+        "bytes_received": "number",
+        "bytes_sent": "number",
+        "request": "text",
+    }
+    mapping = request_mapping(
+        time='"time"',
+        address="remote_host",
+        agent="user_agent",
+        method="method",
+        status="status",
+        path="target",
+        url=without_default_port("target"),
+    )
+    return ReadyFormat(
+        name=name, title=title, records="access_log", log=lines_of(line, kinds, appended=appended), mapping=mapping
+    )

@@ -16,7 +16,7 @@ import dagster as dg
 
 from pipeline_assets.analyses.loading import PACKAGE, read_analyses
 from pipeline_assets.analyses.own import make_importable
-from pipeline_assets.components.declaring import PIPELINE, DeclaringComponent, DefsModule, PipelineTree
+from pipeline_assets.component_tree.declaring import PIPELINE, DeclaringComponent, DefsModule, PipelineTree
 from pipeline_assets.declarations.analyses import Analyses, Analysis
 from pipeline_assets.declarations.problems import DeclarationError
 from pipeline_assets.declarations.yaml_files import DEFS_DIR, FILE_NAMES, Document, declaring_folder, documents
