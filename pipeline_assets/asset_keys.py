@@ -18,7 +18,7 @@ def staged_days_key(namespace: Namespace = PLAIN) -> dg.AssetKey:
 
 def revisions_key(table: str, namespace: Namespace = PLAIN) -> dg.AssetKey:
     """Asset key of what a table without partitions says of each day."""
-    return dg.AssetKey(namespace.asset("revisions", table))
+    return table_key(f"{table}_revisions", namespace)
 
 
 def staging_key(source: str, namespace: Namespace = PLAIN) -> dg.AssetKey:

@@ -11,7 +11,7 @@ from dagster_duckdb import DuckDBResource
 
 from pipeline_assets.analyses.unknown_names import unknown_properties
 from pipeline_assets.asset_keys import staging_key, table_key
-from pipeline_assets.assets.staging import staged_days_asset, staging_assets
+from pipeline_assets.assets.staging import staging_assets
 from pipeline_assets.assets.tables import revisions_asset, table_asset
 from pipeline_assets.checks.events import account_checks
 from pipeline_assets.checks.grouping import grouped
@@ -22,6 +22,7 @@ from pipeline_assets.declarations.analyses import Analyses, Analysis, TableAnaly
 from pipeline_assets.io_managers.lake import LakeIOManager
 from pipeline_assets.io_managers.marts import MartsIOManager
 from pipeline_assets.jobs import build_job, load_job
+from pipeline_assets.observing import staged_days_asset
 from pipeline_assets.partitions import daily_partitions
 from pipeline_assets.platform import Platform
 from pipeline_assets.progress import LoggedProgress
@@ -91,12 +92,12 @@ def build_defs(
     days = daily_partitions(settings)
     built: set[dg.AssetKey] = set()
 
-    def table(name: str) -> dg.Definitions:
+    def table(name: str, declared: Analysis | None = None) -> dg.Definitions:
         built.add(table_key(name, namespace))
         with warnings.catch_warnings():
             # Single-run backfills are in beta; the lock pins the version they were tried with.
             warnings.simplefilter("ignore", dg.BetaWarning)
-            asset = table_asset(tables[name], settings, tables=tables, made_of=made_of, days=days)
+            asset = table_asset(tables[name], settings, tables=tables, made_of=made_of, days=days, declared=declared)
         of_table = [check for check in checks if check.spec.asset_key == table_key(name)]
         said = [] if tables[name].revisions is None else [revisions_asset(tables[name], settings, days)]
         return dg.Definitions(assets=[asset, *said], asset_checks=grouped(of_table, namespace))
@@ -110,7 +111,7 @@ def build_defs(
             return source(declared.name) if declared.name in platform.sources else dg.Definitions()
         # What is no table of its own is part of others; and a deployment need not make all tables.
         has_table = isinstance(declared, TableAnalysis) and declared.name in tables
-        return table(declared.name) if has_table else dg.Definitions()
+        return table(declared.name, declared) if has_table else dg.Definitions()
 
     of_components = declarations.definitions(component)
     others = [table(name) for name in tables if table_key(name, namespace) not in built]

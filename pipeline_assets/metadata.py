@@ -6,6 +6,8 @@ from typing import Any
 
 import dagster as dg
 import dataframely as dy
+import yaml
+from pydantic import BaseModel
 
 from pipeline_assets.columns import type_name
 
@@ -25,6 +27,20 @@ def observed_day(key: dg.AssetKey, day: date, version: str | None, **metadata: A
     """
     tags = {DATA_VERSION: _NO_ROWS if version is None else version}
     return dg.AssetObservation(key, partition=day.isoformat(), metadata=metadata, tags=tags)
+
+
+def described(text: str, declared: BaseModel | None) -> str:
+    """A description, and what is declared of the asset as its file would say it, where something is.
+
+    Args:
+        text: the description, in Markdown.
+        declared: the declaration.
+    """
+    if declared is None:
+        return text
+    attributes = declared.model_dump(mode="json", exclude={"name"}, exclude_unset=True)
+    written = yaml.safe_dump(attributes, sort_keys=False, allow_unicode=True, width=120)
+    return f"{text}\n\nAs declared:\n\n```yaml\n{written}```"
 
 
 def column_schema(contract: type[dy.Schema]) -> dg.TableSchema:

@@ -72,7 +72,7 @@ def _described(settings: "Settings") -> str:
             f"- landing: `{settings.landing_url}`",
             f"- lake: `{settings.lake_url}`",
             f"- PostgreSQL: {server}, schemas `{settings.namespace.marts}` and `{settings.namespace.ledger}`",
-            f"- declarations: `{settings.defs_dir or 'of the demo'}`",
+            f"- declarations: {f'`{settings.defs_dir}`' if settings.defs_dir else 'those of the demo'}",
             f"- reporting time zone: {settings.timezone}; days since {settings.first_day}",
         )
     )

@@ -8,8 +8,9 @@ from typing import Any
 import dagster as dg
 
 from pipeline_assets.asset_keys import table_key
+from pipeline_assets.declarations.analyses import Analysis
 from pipeline_assets.ledger.builds import Claim
-from pipeline_assets.metadata import column_lineage, column_schema
+from pipeline_assets.metadata import column_lineage, column_schema, described
 from pipeline_assets.partitions import ONLY_STALE_TAG, tagged_days
 from pipeline_assets.planning import UNPARTITIONED, digest
 from pipeline_assets.platform import Platform
@@ -27,6 +28,7 @@ def table_arguments(
     *,
     made_of: Mapping[str, Sequence[dg.AssetKey]],
     days: dg.DailyPartitionsDefinition,
+    declared: Analysis | None,
     **arguments: Any,
 ) -> dict[str, Any]:
     """Arguments of `@dg.asset` for a table.
@@ -36,6 +38,7 @@ def table_arguments(
         settings: the deployment's.
         made_of: the assets that its column lineage may name, by the name that contracts use.
         days: the partitions of daily tables.
+        declared: what declares it, if it is a declared one.
         arguments: further ones.
     """
     daily: dict[str, Any] = {}
@@ -58,7 +61,7 @@ def table_arguments(
         }
     return {
         "key": table_key(table.name, settings.namespace),
-        "description": table.description,
+        "description": described(table.description, declared),
         "group_name": settings.namespace.named(table.group),
         "kinds": {"polars", "parquet" if table.store == "lake" else "postgres"},
         "io_manager_key": resource_key(table.store, settings.namespace),

@@ -8,6 +8,7 @@ from dagster_duckdb import DuckDBResource
 from pipeline_assets.asset_keys import revisions_key, staged_days_key, table_key
 from pipeline_assets.assets.building import claimed, table_arguments
 from pipeline_assets.built import Built
+from pipeline_assets.declarations.analyses import Analysis
 from pipeline_assets.engine.building import Building
 from pipeline_assets.io_managers.marts import MartsIOManager
 from pipeline_assets.namespace import Namespace
@@ -35,13 +36,14 @@ def table_asset(
     tables: TableSpecs,
     made_of: Mapping[str, Sequence[dg.AssetKey]],
     days: dg.DailyPartitionsDefinition,
+    declared: Analysis | None = None,
 ) -> dg.AssetsDefinition:
-    """The asset of a table; see `table_arguments`."""
+    """The asset of a table, and what declares it if it is a declared one; see `table_arguments`."""
     namespace = settings.namespace
     # The step reads what its claim lists, which Dagster's way of loading inputs before it could not.
     deps = [dep for each in spec.inputs for dep in _deps(each, spec, tables, namespace)]
 
-    @dg.asset(**table_arguments(spec, settings, made_of=made_of, days=days, deps=deps))
+    @dg.asset(**table_arguments(spec, settings, made_of=made_of, days=days, declared=declared, deps=deps))
     @with_resources_of(namespace)
     def asset(
         context: dg.AssetExecutionContext,

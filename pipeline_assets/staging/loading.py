@@ -69,7 +69,7 @@ class Outcome:
 
 @dataclass
 class LoadSummary:
-    """Counts over the files of one `load_pending` call."""
+    """Counts over the files of one load."""
 
     outcomes: list[Outcome] = field(default_factory=list)
 

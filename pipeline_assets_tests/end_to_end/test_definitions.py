@@ -131,6 +131,15 @@ def test_every_table_says_where_its_function_is_written_and_a_mart_what_it_is_ca
     assert files == ["funnel.py", "defs.yaml"]
 
 
+def test_what_is_declared_says_how(definitions: dg.Definitions) -> None:
+    described = {spec.key.to_user_string(): spec.description or "" for spec in definitions.resolve_all_asset_specs()}
+    declared = {name for name, text in described.items() if "As declared:\n\n```yaml\n" in text}
+    assert declared >= {"staging/web", "checkout_funnel", "visit_retention"}
+    assert declared.isdisjoint({"events", "sessions", "staged_days"})
+    assert "\nmode: ordered\nwindow: P7D\n```" in described["checkout_funnel"]
+    assert "\n  event_id: messageId\n" in described["staging/web"]
+
+
 def test_every_asset_has_a_check_that_blocks(definitions: dg.Definitions) -> None:
     graph = definitions.resolve_asset_graph()
     blocking = {key.asset_key for key in graph.asset_check_keys if graph.get(key).blocking}

@@ -18,6 +18,10 @@ from pipeline_assets.postgres import sqlalchemy_url
 from pipeline_assets.sources.records.refused_lines import QuarantinedLine
 from pipeline_assets_tests.ledger.staged_rows import lake_files
 
+BUILT = sa.text(
+    "insert into ledger.builds (asset, day, inputs, state, claim_id, run_id, read_since, first_built_at) values "
+    "('events', :day, '', 'built', gen_random_uuid(), '', now(), clock_timestamp()) on conflict do nothing"
+)
 FIRST = date(2026, 3, 1)
 TABLES = ["contents", "lake_files", "staged_days", "source_counts", "source_reasons", "builds", "full_looks"]
 
@@ -64,13 +68,7 @@ def test_sums_kept_by_bookings_are_those_of_counting_everything(engine: sa.Engin
     for path, what in history:
         if path == "built":
             with engine.begin() as connection:
-                connection.execute(
-                    sa.text(
-                        "insert into ledger.builds (asset, day, inputs, state, claim_id, run_id, read_since, first_built_at) "
-                        "values ('events', :day, '', 'built', gen_random_uuid(), '', now(), clock_timestamp()) on conflict do nothing"
-                    ),
-                    {"day": FIRST + timedelta(what)},
-                )
+                connection.execute(BUILT, {"day": FIRST + timedelta(what)})
         elif path == "replay":
             ledger.read_again("web", [what])
         else:
@@ -89,13 +87,7 @@ def test_rows_are_late_whose_day_had_been_built_when_their_content_was_first_boo
     ledger, day = FileLedger(engine), FIRST + timedelta(10)
     ledger.reserve({"early": 1})
     with engine.begin() as connection:
-        connection.execute(
-            sa.text(
-                "insert into ledger.builds (asset, day, inputs, state, claim_id, run_id, read_since, first_built_at) "
-                "values ('events', :day, '', 'built', gen_random_uuid(), '', now(), clock_timestamp())"
-            ),
-            {"day": day},
-        )
+        connection.execute(BUILT, {"day": day})
     ledger.reserve({"late": 1})
     book(ledger, "shop", "a", load("early", "r1", {day: 3}, 0))
     assert summarise(engine, "shop").late == 0
