@@ -475,7 +475,7 @@ def prepared(
 
 _LATER = (
     # Small files that have settled, files that no run may read any more, a look at everything that is due.
-    "update ledger.lake_files set added_at = added_at - interval '1 hour'",
+    "update ledger.changed_days set changed_at = changed_at - interval '1 hour'",
     "update ledger.lake_files set dropped_at = dropped_at - interval '3 days' where dropped_at is not null",
     "update ledger.full_looks set done_at = null, asked = asked + 1",
 )

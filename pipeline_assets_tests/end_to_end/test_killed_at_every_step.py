@@ -12,7 +12,7 @@ from pipeline_assets_tests.end_to_end.durable_steps import Halt
 from pipeline_assets_tests.end_to_end.killing import Prepared, kill_and_go_on, prepared
 
 SHARES = 8
-SAMPLE = 4
+SAMPLE = 3
 # A server that has to recover takes a second more.
 WITH_POSTGRES = 5
 

@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from multiprocessing.context import ForkServerProcess
 
 import psutil
 import pytest
@@ -69,12 +70,12 @@ def test_who_is_overtaken_while_it_sleeps_publishes_nothing_old(
     work: Prepared, share: int, record_property: Callable[[str, object], None]
 ) -> None:
     overtaken = []
-    for halt in work.kinds(0, 1)[share::SHARES]:
+    for halt in work.kinds(0.5)[share::SHARES]:
         # After a step nothing is locked, so that the other, who waits for nobody's turn, can go through.
         asleep = Halt(halt.number, halt.kind, after=True, by=signal.SIGSTOP)
         with work.copy() as copy:
             first = copy.start(asleep)
-            await_sleep(first.pid)
+            await_sleep(first, asleep, copy)
             overtaken.append(copy.steps[-1])
             second = copy.start(waits=False)
             second.join(LIMIT_SECONDS)
@@ -99,7 +100,7 @@ def test_who_waits_for_one_that_is_killed_does_the_work(
         asleep = Halt(halt.number, halt.kind, by=signal.SIGSTOP)
         with work.copy() as copy:
             first = copy.start(asleep)
-            await_sleep(first.pid)
+            await_sleep(first, asleep, copy)
             killed.append(copy.steps[-1])
             second = copy.start()
             await_condition(lambda second=second, copy=copy: not second.is_alive() or waits(copy))
@@ -120,11 +121,11 @@ def await_condition(holds: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-def await_sleep(pid: int) -> None:
+def await_sleep(process: ForkServerProcess, halt: Halt, copy: Copy) -> None:
     """Wait until a process has stopped itself."""
-    process = psutil.Process(pid)
-    await_condition(lambda: process.status() in (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE))
-    assert process.status() == psutil.STATUS_STOPPED
+    of_system = psutil.Process(process.pid)
+    await_condition(lambda: not process.is_alive() or of_system.status() == psutil.STATUS_STOPPED)
+    assert process.is_alive(), (halt, process.exitcode, copy.log)
 
 
 def waits(copy: Copy) -> bool:
