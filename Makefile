@@ -44,8 +44,9 @@ $(HEAVY:%=setup-%): setup-%: .venv-%/.ready
 demo: $(READY) ## generate sample files of the last two full weeks, load them, build every table, print what is where
 	@$(BIN)/pipeline-assets demo
 
-dev: $(READY) ## the Dagster UI on http://localhost:3000 with sensors running
-	$(BIN)/dg dev --port 3000
+dev: $(READY) ## the Dagster UI on http://localhost:3000 with sensors running; PORT=n for another port
+	@# Without a port it takes another one where 3000 is taken, and says so.
+	$(BIN)/dg dev $(if $(PORT),--port $(PORT))
 
 test: $(READY) ## run the tests
 	$(BIN)/python -m pytest

@@ -11,7 +11,7 @@ from dagster_duckdb import DuckDBResource
 
 from pipeline_assets.analyses.unknown_names import unknown_properties
 from pipeline_assets.asset_keys import staging_key, table_key
-from pipeline_assets.assets.staging import staged_days_asset, staging_assets
+from pipeline_assets.assets.staging import staging_assets
 from pipeline_assets.assets.tables import revisions_asset, table_asset
 from pipeline_assets.checks.events import account_checks
 from pipeline_assets.checks.grouping import grouped
@@ -22,6 +22,7 @@ from pipeline_assets.declarations.analyses import Analyses, Analysis, TableAnaly
 from pipeline_assets.io_managers.lake import LakeIOManager
 from pipeline_assets.io_managers.marts import MartsIOManager
 from pipeline_assets.jobs import build_job, load_job
+from pipeline_assets.observing import staged_days_asset
 from pipeline_assets.partitions import daily_partitions
 from pipeline_assets.platform import Platform
 from pipeline_assets.progress import LoggedProgress

@@ -192,12 +192,20 @@ def found(settings: Settings) -> str:
             known = _known(connection)
     finally:
         engine.dispose()
+    marker = None
     try:
-        marker = str(_marker(settings) or "no deployment")
+        marker = _marker(settings)
+        lake = str(marker or "no deployment")
     except IdentityError as error:
-        marker = f"not known ({error})"
+        lake = f"not known ({error})"
     owner = f"{known.identity}, whose lake was {known.lake}" if known.identity and known.lake else "no deployment"
-    return f"{_place(settings)} is of {owner}.\nThe lake {settings.lake_url} is of {marker}."
+    said = f"{_place(settings)} is of {owner}.\nThe lake {settings.lake_url} is of {lake}."
+    if marker is not None and marker == known.identity:
+        said += (
+            "\nThat is one deployment already. Only where the database or the lake was brought back from a backup is "
+            "this needed, so that both are of one moment again."
+        )
+    return said
 
 
 def _engine(settings: Settings) -> sa.Engine:

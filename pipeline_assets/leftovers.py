@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
 from pipeline_assets.ledger.builds import hold, revoke
-from pipeline_assets.ledger.catalogue import drop, forget
+from pipeline_assets.ledger.catalogue import drop, dropped, forget
 from pipeline_assets.ledger.schema import builds, event_days, revisions, schema_of
 from pipeline_assets.namespace import MARTS
 from pipeline_assets.planning import UNPARTITIONED
@@ -92,6 +92,7 @@ def remove_table(engine: sa.Engine, store: Store, name: str) -> None:
     with engine.begin() as connection:
         # Should it be declared again before all of it is gone, it is not taken for built.
         revoke(connection, builds.c.asset == name)
+        drop(connection, name)
     try:
         with engine.begin() as connection:
             # First, so that nobody else waits for what else is done while it waits for readers.
@@ -111,21 +112,27 @@ def remove_table(engine: sa.Engine, store: Store, name: str) -> None:
     # Before the ledger forgets the table: after that nobody would ask again for what is left of it.
     remove_files(engine, store, name)
     with engine.begin() as connection:
-        hold(connection, builds.c.asset == name)
-        connection.execute(sa.delete(builds).where(builds.c.asset == name))
+        # What was claimed since is of a table that is declared again.
+        mine = (builds.c.asset == name, builds.c.state == "building", builds.c.run_id == "")
+        hold(connection, *mine)
+        connection.execute(sa.delete(builds).where(*mine))
 
 
 def remove_files(engine: sa.Engine, store: Store, asset: str) -> None:
-    """Remove the files of an asset that nobody reads or writes any more, at once and not only with the next sweep.
+    """Remove the dropped files of an asset at once, and not only with a sweep after two days; may be repeated.
+
+    What is listed stays, and so does what is in no list yet: should the asset be declared again meanwhile, it is of the
+    new one.
 
     Raises:
         StoreError: the lake refused.
     """
+    with engine.connect() as connection:
+        files = dropped(connection, asset)
+    # The bytes first: after the ledger has forgotten them nobody would ask again.
+    store.delete(files.values())
     with engine.begin() as connection:
-        drop(connection, asset)
-    store.delete(stat.name for stat in store.list(f"{asset}/"))
-    with engine.begin() as connection:
-        forget(connection, asset)
+        forget(connection, files)
 
 
 def remove_days_before(engine: sa.Engine, tables: Iterable[TableSpec], first: date) -> list[date]:

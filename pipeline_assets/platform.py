@@ -5,13 +5,15 @@ Assets, checks, sensors and the command line all work through it. No Dagster her
 
 import logging
 from collections.abc import Iterable, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import duckdb
 import sqlalchemy as sa
+from duckdb import Error as DuckDBError
+from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline_assets.analyses.unknown_names import UnknownName, never_occurred
 from pipeline_assets.declarations.analyses import Analyses
@@ -20,37 +22,47 @@ from pipeline_assets.identity import deployment_engine
 from pipeline_assets.lake import Lake
 from pipeline_assets.ledger.builds import BuildLedger, Claim
 from pipeline_assets.ledger.catalogue import Catalogue, DayFiles, LakeFile, Snapshot
+from pipeline_assets.ledger.changed_days import ChangedDay
 from pipeline_assets.ledger.counting import booked_fingerprints, count_contents
 from pipeline_assets.ledger.declarations import DeclarationLedger, Memory
 from pipeline_assets.ledger.files import FileLedger, StagedFile, staged_files
-from pipeline_assets.ledger.full_looks import LAKE, UNCLAIMED, FullLooks
+from pipeline_assets.ledger.full_looks import LAKE, UNCLAIMED, FullLooks, views_part
 from pipeline_assets.ledger.looks import Observer, known_columns, known_event_names
 from pipeline_assets.ledger.quality import Quality, quality
 from pipeline_assets.ledger.seen_folders import FolderMemory
 from pipeline_assets.leftovers import Leftover, built_tables, mark_tables, remove_days_before
+from pipeline_assets.locks import turn
 from pipeline_assets.planning import STAGING, UNPARTITIONED, Staleness
-from pipeline_assets.postgres import server_url
+from pipeline_assets.postgres import PostgresError, server_url
 from pipeline_assets.registry import TableSpecs, collect
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.sources.mapping import declaration_version_of
 from pipeline_assets.sources.raw_columns import Drift, KnownColumns, MissingColumn, drift, missing_columns
+from pipeline_assets.staging.compaction import SETTLED, compact, due_days
 from pipeline_assets.staging.landing import LandingFile, Listing
 from pipeline_assets.staging.landings import Landing, open_landing
 from pipeline_assets.staging.loading import SourceLoader
 from pipeline_assets.staging.pending import Looker, Unclaimed
 from pipeline_assets.staging.scratch import remove_spilled, spill_folder
 from pipeline_assets.staging.staged import lost_files
+from pipeline_assets.staging.views import has_views, write_views
 from pipeline_assets.storage.opening import open_store
 from pipeline_assets.storage.store import StoreError
 from pipeline_assets.sweep import inspect, remove_dropped, remove_strays
 from pipeline_assets.tables.declarations import Declarations
 from pipeline_assets.undeclared import SOURCE, Declaration, declarations, in_force, missing, write_copy
+from pipeline_assets.waiting import WaitedTooLong
 
 logger = logging.getLogger(__name__)
 
 # A view over so many is written in a few tenths of a second.
 _FEW_STAGED_FILES = 5000
+# Views over everything take a minute or two.
+_VIEWS_LIMIT_SECONDS = 10 * 60
+
+# What goes wrong with the lake, a disk or the ledger.
+_TROUBLE = (OSError, StoreError, SQLAlchemyError, WaitedTooLong)
 
 
 class OutdatedError(DeclarationError):
@@ -379,6 +391,59 @@ class Platform:
                 self.builds.build_again(asset, {file.day for file in gone})
             else:
                 self.files.read_again(source, self.files.contents_in(file.name for file in gone))
+
+    def due_for_compaction(self, settled: timedelta = SETTLED) -> list[ChangedDay]:
+        """The days of staging that are worth to be compacted; see `staging.compaction`."""
+        return [
+            day
+            for source in self.files.sources_to_compact()
+            if source in self.sources
+            for day in due_days(source, self.files, settled)
+        ]
+
+    def tidy_up(self, source: str, run_id: str = "", *, has_changed: bool = False) -> None:
+        """Compact the staged files of a source; where any have changed, renew the views and remove what is not needed.
+
+        Nothing depends on any of it, so a failure is only told.
+
+        Args:
+            source: the source.
+            run_id: the run that does it.
+            has_changed: whether files of the source were loaded.
+        """
+        scratch = self.settings.scratch_dir
+        try:
+            replaced = compact(source, self.lake, self.files, scratch, read_again=self.make_again, run_id=run_id)
+        except _TROUBLE as error:
+            replaced = 0
+            logger.warning("Staged files could not be compacted (%s); that is tried again.", type(error).__name__)
+        if not (replaced or has_changed):
+            return
+        views = self.full_looks.begin(views_part(source))
+        # Without a load nobody else may come before the files that were replaced are swept.
+        if (not has_changed or views.is_full or self.has_few_staged_files()) and self.write_views():
+            self.full_looks.done(views)
+        try:
+            self.sweep()
+        except _TROUBLE as error:
+            logger.warning("The lake could not be swept (%s); that is tried again.", type(error).__name__)
+
+    def write_views(self) -> bool:
+        """Renew the views of the staged rows for people who explore them; whether that could be done.
+
+        Nothing depends on them, so a failure is only told.
+        """
+        if not has_views(self.lake.store):
+            return True
+        what = "another process that writes the views of staged rows"
+        try:
+            # One after the other, each with what counts when its turn comes: the newest views are written last.
+            with turn(self.postgres_url, f"{self.settings.namespace.ledger}/views", what, limit=_VIEWS_LIMIT_SECONDS):
+                write_views(self.lake.store, self.staged_files(date.min, date.max))
+        except (*_TROUBLE, PostgresError, DuckDBError) as error:
+            logger.warning("The views of staged rows could not be renewed (%s).", type(error).__name__)
+            return False
+        return True
 
     def sweep(self) -> None:
         """Remove from the lake what no run can read any more."""

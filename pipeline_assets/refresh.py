@@ -29,10 +29,11 @@ from pipeline_assets.ledger.quality import Quality
 from pipeline_assets.ledger.summary import SourceSummary, is_silent, summarise
 from pipeline_assets.leftovers import Leftover
 from pipeline_assets.locks import turn
+from pipeline_assets.observing import observe_days
 from pipeline_assets.partitions import request_tags
 from pipeline_assets.planning import BuildRequest
 from pipeline_assets.platform import Platform
-from pipeline_assets.runs import farthest_days, surely_under_way
+from pipeline_assets.runs import failure, farthest_days, surely_under_way
 from pipeline_assets.settings import PROJECT_ROOT
 from pipeline_assets.staging.landing import Listing, Refused
 from pipeline_assets.waiting import Wait, WaitedTooLong
@@ -139,7 +140,12 @@ class Refresh:
             self._platform.full_looks.ask()
         self._platform.look_for_lost()
         if load:
+            # Before the loads, which read again what is found to be damaged.
+            for source in sorted({day.source for day in self._platform.due_for_compaction()}):
+                self._platform.tidy_up(source)
             self._load(report)
+        # Before the builds, which book the versions that they have read.
+        observe_days(self._platform, self._instance.report_runless_asset_event)
         self._build(report)
         if not report.idle:
             thin_out(self._instance, self._platform.settings.history_days)
@@ -239,7 +245,7 @@ class Refresh:
         report.failed_checks += [check for check in result.get_asset_check_evaluations() if not check.passed]
         if not result.success:
             report.failed_runs.append(result.run_id)
-            report.failures += [_explained(event) for event in result.all_events if event.is_step_failure]
+            report.failures += [failure(event) for event in result.all_events if event.is_step_failure]
         return result.success
 
     def _run(self, name: str, selection: frozenset[dg.AssetKey], tags: Mapping[str, str]) -> dg.JobExecutionResult:
@@ -280,14 +286,3 @@ def _is_interrupted(event: dg.DagsterEvent) -> bool:
             return True
         error = error.cause
     return False
-
-
-def _explained(event: dg.DagsterEvent) -> str:
-    """The step, and what the outermost error says that is no mere wrapping: it knows what to do."""
-    data = event.step_failure_data
-    if data.user_failure_data is not None and data.user_failure_data.description:
-        return f"{event.step_key}: {data.user_failure_data.description}"
-    error = data.error
-    while error is not None and error.cause is not None and error.message.startswith(_WRAPPINGS):
-        error = error.cause
-    return f"{event.step_key}: {error.message.strip() if error else 'failed'}"

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from pipeline_assets.asset_keys import staging_key, table_key
 from pipeline_assets.build import build_defs
-from pipeline_assets.checks.declared import report_leftovers
+from pipeline_assets.checks.declared import EVERYTHING_IS_DECLARED, report_leftovers
 from pipeline_assets.declarations.analyses import Analyses
 from pipeline_assets.declarations.problems import suggestion
 from pipeline_assets.declarations.yaml_files import declaring_folder
@@ -21,17 +21,22 @@ from pipeline_assets.ledger.declarations import DeclarationLedger
 from pipeline_assets.ledger.schema import files
 from pipeline_assets.ledger.summary import summarise
 from pipeline_assets.leftovers import built_tables, remove_files, remove_table, rows_of
+from pipeline_assets.observing import observe_days
 from pipeline_assets.planning import STAGING
 from pipeline_assets.platform import Platform
 from pipeline_assets.refresh import Refresh, RefreshReport
 from pipeline_assets.registry import TableSpecs, collect
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.declaration import Source
-from pipeline_assets.staging.views import write_views
 from pipeline_assets.tables.declarations import Declarations
 from pipeline_assets.tables.spec import EVENTS
 from pipeline_assets.undeclared import CONVERSION, SOURCE, Declaration, declarations, in_force, missing, write_copy
 from pipeline_assets.words import counted
+
+_DECLARED_AGAIN = (
+    "The {} '{}' was declared again while it was retired: what was loaded or built of it since stays. To retire it, "
+    "stop what still declares it, remove its declaration, then run this again."
+)
 
 
 class RetireError(ValueError):
@@ -124,6 +129,7 @@ class Retiring:
             What was built. If anything of that failed, it is not removed to its end: run it again.
 
         Raises:
+            RetireError: it was declared again meanwhile; what was loaded or built of it since stays.
             LeftoverError: something in PostgreSQL depends on a table that would go.
             DeclarationError: something else has to count as last declared, but it is not known how that was.
         """
@@ -135,6 +141,8 @@ class Retiring:
         report = refresher.run(load=False)
         if report.failed_runs or report.stale_days:
             return report
+        if what.declaration is not None and not self._ledger.is_retiring(what.declaration):
+            raise RetireError(_DECLARED_AGAIN.format(what.noun, what.name))
         for table in what.tables:
             remove_table(self._engine, platform.lake.store, table)
         namespace = self.settings.namespace
@@ -142,12 +150,16 @@ class Retiring:
         if what.declaration is not None:
             if what.declaration.kind == SOURCE:
                 remove_files(self._engine, platform.lake.store, f"{STAGING}/{what.name}")
-                write_views(platform.lake.store, platform.staged_files(date.min, date.max))
+                platform.write_views()
                 assets.append(staging_key(what.name, namespace))
-            self._ledger.finish_retiring(what.declaration)
+            if not self._ledger.finish_retiring(what.declaration):
+                raise RetireError(_DECLARED_AGAIN.format(what.noun, what.name))
+            observe_days(platform, self.instance.report_runless_asset_event)
         # What Dagster still shows of it would never change again.
         self.instance.wipe_assets(assets)
         report.leftovers = platform.leftovers()
+        # While it was built without it, it was still there.
+        report.failed_checks = [check for check in report.failed_checks if check.check_name != EVERYTHING_IS_DECLARED]
         report_leftovers(self.instance, report.leftovers, namespace)
         return report
 

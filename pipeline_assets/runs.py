@@ -68,6 +68,25 @@ def surely_under_way(instance: dg.DagsterInstance, url: str, *jobs: str) -> dict
     return found
 
 
+def failure(event: dg.DagsterEvent) -> str:
+    """A failed step, and why it failed: in the innermost error's own words."""
+    data = event.step_failure_data
+    if data.user_failure_data is not None and data.user_failure_data.description:
+        return f"{event.step_key}: {data.user_failure_data.description}"
+    error = data.error
+    while error is not None and error.cause is not None:
+        error = error.cause
+    return f"{event.step_key}: {error.message.strip() if error else 'failed'}"
+
+
+def why_failed(instance: dg.DagsterInstance, run_id: str, step: str) -> str:
+    """Why a run did not do a step, as far as that is recorded: what this or else the first failed step says."""
+    found = instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.STEP_FAILURE).records
+    events = [event for record in found if (event := record.event_log_entry.dagster_event)]
+    own = [event for event in events if event.step_key == step]
+    return failure((own or events)[0]) if events else ""
+
+
 def _lately(record: dg.RunRecord) -> bool:
     """Whether the status of a run has changed a moment ago."""
     return datetime.now(UTC) - record.update_timestamp.replace(tzinfo=UTC) < _LAUNCHING

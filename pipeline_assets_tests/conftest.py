@@ -27,7 +27,13 @@ hypothesis.settings.load_profile("pipeline")
 
 # A worker takes one module after the other. Those that take minutes come first, so that no worker is left with one of
 # them while the others have nothing to do.
-LONGEST_FIRST = ("ui/", "end_to_end/test_crashes.py", "end_to_end/test_whole_model.py", "end_to_end/")
+LONGEST_FIRST = (
+    "ui/",
+    "end_to_end/test_killed_",
+    "end_to_end/test_crashes.py",
+    "end_to_end/test_whole_model.py",
+    "end_to_end/",
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

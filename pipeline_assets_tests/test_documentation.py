@@ -197,6 +197,17 @@ def test_every_query_can_be_asked(postgres_url: str, tmp_path: Path) -> None:
     assert wrong == []
 
 
+def test_every_module_that_a_comment_or_docstring_names_is_there() -> None:
+    package = Path(settings_module.__file__).parent
+    files = [*package.rglob("*.py")]
+    there = {file.name for file in files}
+    named = {
+        (file.name, name) for file in files for name in re.findall(r"`(?:\w+/)*(\w+\.py)`", file.read_text("utf-8"))
+    }
+    assert len(named) > 5
+    assert [found for found in sorted(named) if found[1] not in there] == []
+
+
 def test_every_file_that_the_architecture_names_is_there_and_every_package_is_named() -> None:
     page = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
     package = Path(settings_module.__file__).parent

@@ -41,7 +41,7 @@ def test_an_iso_duration_means_days_hours_minutes_and_seconds_to_the_microsecond
         ("1.5h", 5_400),
     ],
 )
-def test_forms_that_people_write(text: str, seconds: float) -> None:
+def test_lengths_of_time_are_read_as_people_write_them(text: str, seconds: float) -> None:
     assert duration(text) == timedelta(seconds=seconds)
 
 

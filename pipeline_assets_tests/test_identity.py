@@ -21,7 +21,7 @@ from psycopg import sql
 
 from pipeline_assets import identity
 from pipeline_assets.dagster_storage import pipeline_instance
-from pipeline_assets.identity import MARKER, IdentityError, adopt, deployment_engine
+from pipeline_assets.identity import MARKER, IdentityError, adopt, deployment_engine, found
 from pipeline_assets.ledger.builds import BuildLedger, book_revisions, confirmation
 from pipeline_assets.ledger.files import Booking, FileLedger, Load
 from pipeline_assets.ledger.full_looks import LAKE, FullLooks
@@ -202,6 +202,14 @@ def test_a_lake_that_was_lost_is_refused_until_the_new_one_is_adopted(settings: 
     refused(settings, before, f"has no {MARKER}")
     adopt(settings)
     assert start(settings) != before
+
+
+def test_who_is_about_to_adopt_what_is_one_deployment_already_is_told_so(settings: Settings):
+    identity = start(settings)
+    assert found(settings).count(identity) == 2
+    assert "one deployment already" in found(settings)
+    shutil.rmtree(settings.lake_dir)
+    assert "one deployment already" not in found(settings)
 
 
 def test_after_an_adoption_nothing_built_before_or_meanwhile_counts_and_everything_is_looked_at(settings: Settings):

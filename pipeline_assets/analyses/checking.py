@@ -51,7 +51,9 @@ def _check_columns(expression: Expression) -> None:
     for path in sorted(expression.references):
         column = path[0].lower()
         if column not in EVENT_COLUMNS:
-            raise ExpressionError(f"unknown column '{path[0]}'{suggestion(path[0], EVENT_COLUMNS)}")
+            meant = suggestion(path[0], EVENT_COLUMNS)
+            kept = f"; a field that is no column is in properties: (properties ->> '$.{'.'.join(path)}')"
+            raise ExpressionError(f"unknown column '{path[0]}'{meant or kept}")
         if len(path) > 1 and column in _JSON_COLUMNS:
             keys = ".".join(path[1:])
             raise ExpressionError(f"{column} is JSON text; write ({column} ->> '$.{keys}')")

@@ -1,23 +1,18 @@
 """Staging: one asset per declared source. Materialising it loads the source's pending files."""
 
-from collections.abc import Iterable, Mapping
 from datetime import date, timedelta
-from logging import Logger
 
 import dagster as dg
 from dagster_duckdb import DuckDBResource
-from duckdb import Error as DuckDBError
-from polars.exceptions import PolarsError
-from sqlalchemy.exc import SQLAlchemyError
 
-from pipeline_assets.asset_keys import staged_days_key, staging_key
+from pipeline_assets.asset_keys import staging_key
 from pipeline_assets.checks.grouping import grouped
 from pipeline_assets.checks.staging import staging_checks, worst_files
-from pipeline_assets.ledger.counting import booked_fingerprints, source_fingerprint, staged_rows
+from pipeline_assets.ledger.counting import source_fingerprint
 from pipeline_assets.ledger.files import Load
-from pipeline_assets.ledger.full_looks import views_part
 from pipeline_assets.ledger.summary import summarise
-from pipeline_assets.metadata import column_schema, described, observed_day
+from pipeline_assets.metadata import column_schema, described
+from pipeline_assets.observing import observe_days
 from pipeline_assets.platform import Platform
 from pipeline_assets.progress import Progress
 from pipeline_assets.resources import with_resources_of
@@ -25,14 +20,8 @@ from pipeline_assets.settings import Settings
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.sources.mapping import declaration_version_of
 from pipeline_assets.sources.staged_events import StagedEvents
-from pipeline_assets.staging.merging import MergeError, merge_small_files
-from pipeline_assets.staging.views import write_views
-from pipeline_assets.storage.store import StoreError
-from pipeline_assets.waiting import WaitedTooLong
 
 _NAMED_FILES = 20
-# Of the lake, a disk or the ledger.
-_TROUBLE = (OSError, StoreError, SQLAlchemyError, WaitedTooLong)
 
 
 class LoadConfig(dg.Config):
@@ -78,14 +67,11 @@ def staging_assets(source: Source, settings: Settings, *, declared: bool = True)
                 context.log.warning(f"{told.name} {told.reason}.")
             files = pending[: config.max_files]
             platform.settle(context.run.run_id, loading=source.name if files else None)
-            before = _fingerprints(platform) if files else {}
             names = [file.name for file in files]
             with progress.track(f"staging {source.name}", len(files), context.log, names) as advance:
                 summary = loader.load(files, report=lambda outcome: advance(outcome.name))
-        if files:
-            _observe(context, platform, before)
-        if summary.loads:
-            tidy_up(platform, source.name, context.log, context.run.run_id)
+        observe_days(platform, context.log_event)
+        platform.tidy_up(source.name, context.run.run_id, has_changed=bool(summary.loads))
         if failed := [outcome.name for outcome in summary.outcomes if outcome.result == "failed"]:
             raise dg.Failure(
                 f"{len(failed)} of {len(files)} files could not be loaded and stay pending; the others are loaded. "
@@ -120,62 +106,10 @@ def staging_assets(source: Source, settings: Settings, *, declared: bool = True)
     return dg.Definitions(assets=[staging], asset_checks=grouped(checks, settings.namespace))
 
 
-def staged_days_asset(sources: Iterable[str], settings: Settings, days: dg.DailyPartitionsDefinition) -> dg.AssetSpec:
-    """The days of the rows in staging, which `events` reads.
-
-    A source is loaded file by file, and a file has rows of any days: Dagster, which knows one version of an asset
-    without partitions, would take each day of events for out of date after every load. So a load observes the days that
-    it has changed, with the fingerprints by which the ledger tells whether a day of events is stale.
-    """
-    return dg.AssetSpec(
-        staged_days_key(settings.namespace),
-        deps=[staging_key(source, settings.namespace) for source in sources],
-        group_name=settings.namespace.named("staging"),
-        kinds={"parquet"},
-        description="Days of the staged rows of all sources. Nothing to materialize: a load observes the days that it "
-        "has changed.",
-        metadata={"dagster/column_schema": column_schema(StagedEvents)},
-        partitions_def=days,
-    )
-
-
-def _observe(context: dg.AssetExecutionContext, platform: Platform, before: Mapping[date, str]) -> None:
-    """Tell Dagster which days a load has changed: those of what it staged, and of what counts no more."""
-    key, now = staged_days_key(platform.settings.namespace), _fingerprints(platform)
-    changed = sorted(day for day in before.keys() | now.keys() if before.get(day) != now.get(day))
-    rows = staged_rows(platform.engine, platform.sources, changed)
-    for day in changed:
-        context.log_event(observed_day(key, day, now.get(day), rows=rows.get(day, 0)))
-
-
-def _fingerprints(platform: Platform) -> dict[date, str]:
-    return booked_fingerprints(platform.engine, platform.sources, date.min, date.max)
-
-
 def _freshness_policy(source: Source) -> dg.FreshnessPolicy | None:
     """Dagster's daemon looks by itself whether the bound is kept."""
     hours = source.bounds.freshness_hours
     return None if hours is None else dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=hours))
-
-
-def tidy_up(platform: Platform, source: str, log: Logger, run_id: str = "") -> None:
-    """Merge small files, renew the views and remove what no longer counts.
-
-    Nothing depends on any of it, so a failure is only told.
-    """
-    store, looks = platform.lake.store, platform.full_looks
-    views = looks.begin(views_part(source))
-    try:
-        merge_small_files(source, platform.lake, platform.files, platform.settings.scratch_dir, run_id=run_id)
-    except (*_TROUBLE, MergeError, PolarsError) as error:
-        log.warning("Small staged files could not be merged (%s); the next load tries again.", type(error).__name__)
-    try:
-        if views.is_full or platform.has_few_staged_files():
-            write_views(store, platform.staged_files(date.min, date.max))
-            looks.done(views)
-        platform.sweep()
-    except (*_TROUBLE, DuckDBError) as error:
-        log.warning("The staging folder could not be tidied up (%s); the next load tries again.", type(error).__name__)
 
 
 def _days(loads: list[Load]) -> list[date]:

@@ -12,7 +12,7 @@ from pipeline_assets.namespace import Namespace
 from pipeline_assets.platform import Platform
 from pipeline_assets.tables.spec import EVENTS
 
-NAME = "everything_is_declared"
+EVERYTHING_IS_DECLARED = "everything_is_declared"
 
 
 def declared_check() -> Check:
@@ -20,7 +20,7 @@ def declared_check() -> Check:
 
     @asset_check(
         asset=EVENTS,
-        name=NAME,
+        name=EVERYTHING_IS_DECLARED,
         description="Sources, analyses and tables that are there although they are no longer declared. Sources, "
         "conversions, channels and currencies count as last declared, the tables of other analyses are frozen. Declare "
         "them again, or remove them with `pipeline-assets retire`.",
@@ -36,7 +36,7 @@ def report_leftovers(instance: dg.DagsterInstance, leftovers: Sequence[Leftover]
     found = _found(leftovers)
     now = dg.AssetCheckEvaluation(
         asset_key=table_key(EVENTS, namespace),
-        check_name=NAME,
+        check_name=EVERYTHING_IS_DECLARED,
         passed=found.passed,
         severity=found.severity,
         metadata=found.metadata,

@@ -14,6 +14,7 @@ from pipeline_assets.cli.deployment import (
     current_platform,
     current_refresh,
     current_settings,
+    in_vain,
     quiet_dagster,
     readable,
 )
@@ -28,6 +29,7 @@ from pipeline_assets.cli.printing import (
     print_status,
     say,
 )
+from pipeline_assets.settings import PACKAGE_DIR
 from pipeline_assets.words import counted
 
 if TYPE_CHECKING:
@@ -37,7 +39,12 @@ if TYPE_CHECKING:
     from pipeline_assets.refresh import RefreshReport
 
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown"
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    # A wheel has them too.
+    epilog=f"README.md and docs are in {PACKAGE_DIR}",
 )
 quarantine_app = typer.Typer(no_args_is_help=True, help="Lines that could not be loaded.", rich_markup_mode="markdown")
 app.add_typer(quarantine_app, name="quarantine")
@@ -198,10 +205,11 @@ def status(as_json: AsJson = False) -> None:
     from pipeline_assets.cli.documents import print_document, status_document
 
     with current_platform() as found:
+        failed = in_vain(found.platform)
         if as_json:
-            print_document(status_document(found.platform, found.mistakes))
+            print_document(status_document(found.platform, found.mistakes, failed))
         else:
-            print_status(found.platform, leftovers=not found.mistakes)
+            print_status(found.platform, failed=failed, leftovers=not found.mistakes)
 
 
 class QueryCommand(TyperCommand):

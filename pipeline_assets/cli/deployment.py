@@ -166,6 +166,16 @@ def current_refresh(*, demo: bool = False, quiet: bool = False) -> Generator[tup
             yield platform, Refresh(platform, definitions, instance)
 
 
+def in_vain(platform: "Platform") -> list[str]:
+    """What was to be built and was not, and why; see `failed_attempts`."""
+    if not platform.builds.unpublished():
+        return []
+    from pipeline_assets.attempts import failed_attempts
+    from pipeline_assets.dagster_storage import pipeline_instance
+
+    return failed_attempts(platform, lambda: pipeline_instance(platform.settings))
+
+
 def readable(settings: Settings) -> "tuple[list[Source], Analyses, list[str]]":
     """The sources and analyses in which there is no mistake, and the mistakes in the others."""
     from pipeline_assets.component_tree.loading import ReadDeclarations

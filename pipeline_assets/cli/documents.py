@@ -96,7 +96,7 @@ def rows_document(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[d
     return [dict(zip(keys, row, strict=True)) for row in rows]
 
 
-def status_document(platform: "Platform", mistakes: Sequence[str] = ()) -> dict[str, Any]:
+def status_document(platform: "Platform", mistakes: Sequence[str] = (), failed: Sequence[str] = ()) -> dict[str, Any]:
     """See `status --json` in docs/command_line.md."""
     from pipeline_assets.hints import DRIFT, hints
     from pipeline_assets.ledger.summary import is_silent, summarise, summarise_identifiers
@@ -137,6 +137,7 @@ def status_document(platform: "Platform", mistakes: Sequence[str] = ()) -> dict[
     return {
         "sources": sources,
         "tables": tables,
+        "failed": list(failed),
         "identifiers": asdict(summarise_identifiers(platform.engine)),
         "hints": hints(platform, since=platform.builds.now() - DRIFT),
         "leftovers": [] if mistakes else [_leftover(left) for left in platform.leftovers()],

@@ -257,11 +257,12 @@ def _print_leftovers(settings: Settings, leftovers: "Sequence[Leftover]", where:
         where.print("Declare them again, or remove them: pipeline-assets retire NAME")
 
 
-def print_status(platform: "Platform", *, leftovers: bool = True) -> None:
+def print_status(platform: "Platform", *, failed: Sequence[str] = (), leftovers: bool = True) -> None:
     """Numbers of the sources and tables, and what is pending, stale or doubtful.
 
     Args:
         platform: the deployment.
+        failed: what was to be built and was not.
         leftovers: whether what is not declared any more is told; it is not known where a declaration cannot be read.
     """
     from pipeline_assets.hints import DRIFT, hints
@@ -301,6 +302,8 @@ def print_status(platform: "Platform", *, leftovers: bool = True) -> None:
             name, f"{len(days):,}", str(days[0]) if days else "", str(days[-1]) if days else "", f"{len(stale[name]):,}"
         )
     console.print(table)
+    for line in failed:
+        console.print(f"[yellow]{escaped(line)}[/yellow]", soft_wrap=True)
     if leftovers:
         _print_leftovers(platform.settings, platform.leftovers(), console)
 

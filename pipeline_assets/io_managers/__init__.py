@@ -1,5 +1,6 @@
 """How assets are stored: Parquet files of the lake, tables of PostgreSQL.
 
-`lake.py` and `postgres.py` store tables of any project; `booked.py` makes them keep the ledger's books, and `marts.py`
-reads among the rows of the model's tables. `frames.py` and `describing.py` hold what they share.
+`lake.py` and `marts.py` publish what was built of the tables of this package, each in one transaction with the ledger's
+books. `postgres.py` alone stores tables of any project. `frames.py`, `describing.py` and `observing.py` hold
+what they share.
 """

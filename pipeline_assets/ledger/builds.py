@@ -92,6 +92,34 @@ class Claim:
     fingerprints: Mapping[date, str]
 
 
+@dataclass(frozen=True)
+class Attempt:
+    """Days of a table that a run has claimed and not published.
+
+    Attributes:
+        table: the table.
+        run_id: the run.
+        days: number of days; 1 of a table without partitions.
+        first: the first of them; `UNPARTITIONED` of such a table.
+        last: the last of them.
+        claimed_at: when the last of them was claimed, in UTC.
+    """
+
+    table: str
+    run_id: str
+    days: int
+    first: date
+    last: date
+    claimed_at: datetime
+
+    @property
+    def days_in_words(self) -> str:
+        """Which they are."""
+        if self.first == UNPARTITIONED:
+            return "the table"
+        return str(self.first) if self.days == 1 else f"{self.days} days from {self.first} to {self.last}"
+
+
 def staged_fingerprints(staged: Iterable[StagedFile]) -> dict[date, str]:
     """Fingerprint of the staged files of each day."""
     return fingerprints((file.source, file.event_date, file.content, file.declaration_version) for file in staged)
@@ -175,6 +203,29 @@ class BuildLedger:
             is_built = (builds.c.state == "built", _is_there(connection))
             query = sa.select(builds.c.day).where(*which, *is_built).order_by(builds.c.day)
             return list(connection.execute(query).scalars())
+
+    def unpublished(self) -> list[Attempt]:
+        """What of the tables that there are was claimed, and not published since, the latest first."""
+        b = builds.c
+        latest = sa.func.max(b.claimed_at)
+        query = (
+            sa.select(
+                b.asset,
+                b.run_id,
+                sa.func.count(),
+                sa.func.min(b.day),
+                sa.func.max(b.day),
+                sa.func.timezone("UTC", latest),
+            )
+            .where(b.asset.in_(list(self._specs)), b.state == "building", b.run_id != "")
+            # What was published and is to be built again since nobody has tried yet.
+            .where(sa.or_(b.built_at.is_(None), b.built_at < b.claimed_at))
+            .where(sa.or_(b.day == UNPARTITIONED, b.day >= self._since))
+            .group_by(b.asset, b.run_id)
+            .order_by(latest.desc(), b.asset)
+        )
+        with self._engine.connect() as connection:
+            return [Attempt(*row) for row in connection.execute(query)]
 
     def build_again(self, table: str, days: Collection[date]) -> None:
         """Let days count as stale that were built, because it is not certain any more that their rows are there.

@@ -135,11 +135,18 @@ def drop_tables(connection: sa.Connection) -> None:
     drop_where(connection, ~lake_files.c.asset.startswith(f"{STAGING}/", autoescape=True))
 
 
-def forget(connection: sa.Connection, asset: str) -> None:
-    """Forget an asset's files that no list names and the ledger has staged nothing in."""
+def dropped(connection: sa.Connection, asset: str) -> dict[int, str]:
+    """Number and name of an asset's files that no list will ever name again and that hold no rows that count."""
     f = lake_files.c
     used = sa.exists().where(staged.c.file == f.file)
-    connection.execute(sa.delete(lake_files).where(f.asset == asset, f.dropped_at.is_not(None), ~used))
+    query = sa.select(f.file, f.name).where(f.asset == asset, f.dropped_at.is_not(None), ~used)
+    return {row.file: row.name for row in connection.execute(query)}
+
+
+def forget(connection: sa.Connection, files: Iterable[int]) -> None:
+    """Forget dropped files, by their numbers."""
+    numbers = sa.bindparam(None, list(files), ARRAY(sa.BigInteger))
+    connection.execute(sa.delete(lake_files).where(lake_files.c.file == sa.any_(numbers)))
 
 
 def _listed(asset: str, days: Collection[date] | None) -> sa.Select:

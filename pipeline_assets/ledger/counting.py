@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
 from pipeline_assets.digests import digest
+from pipeline_assets.ledger.changed_days import OBSERVE, note
 from pipeline_assets.ledger.schema import files, source_counts, source_reasons, staged_days, text
 
 COUNTS = tuple(column.name for column in source_counts.c if column.name != "source")
@@ -99,6 +100,11 @@ class _Share:
     counts: Mapping[str, int]
     reasons: Mapping[str, int]
 
+    @property
+    def changed_days(self) -> set[date]:
+        """The days that it changes, if it is added to the sums."""
+        return {day for day, sums in self.days.items() if sums != Sums()}
+
     def __add__(self, other: "_Share") -> "_Share":
         """Both together."""
         return _Share(
@@ -139,6 +145,7 @@ def counting(
     connection.execute(text(connection, _LATE), {"source": source, "contents": list(touched)})
     change = _share(connection, source, touched) + -old
     _write(connection, source, _kept(connection, source, of=change) + change)
+    note(connection, OBSERVE, source, change.changed_days)
 
 
 def is_counted(connection: sa.Connection, source: str) -> bool:
@@ -151,10 +158,12 @@ def recount(connection: sa.Connection, source: str) -> None:
     right = _share(connection, source)
     forget_counts(connection, source)
     _write(connection, source, right)
+    note(connection, OBSERVE, source, right.changed_days)
 
 
 def forget_counts(connection: sa.Connection, source: str) -> None:
     """Remove the sums of a source, of which nothing is booked any more."""
+    note(connection, OBSERVE, source, _kept(connection, source).changed_days)
     for table in (staged_days, source_counts, source_reasons):
         connection.execute(sa.delete(table).where(table.c.source == source))
 
@@ -197,8 +206,17 @@ def source_fingerprint(engine: sa.Engine, source: str) -> str:
 
 def booked_fingerprints(engine: sa.Engine, sources: Iterable[str], first: date, last: date) -> dict[date, str]:
     """Fingerprint of what is staged of each of the days `first` to `last`, both included, as `fingerprints` has it."""
+    return _booked(engine, sources, staged_days.c.day.between(first, last))
+
+
+def fingerprints_of(engine: sa.Engine, sources: Iterable[str], days: Iterable[date]) -> dict[date, str]:
+    """The same of any days; days of which nothing is staged are left out."""
+    return _booked(engine, sources, staged_days.c.day.in_(list(days)))
+
+
+def _booked(engine: sa.Engine, sources: Iterable[str], which: sa.ColumnElement[bool]) -> dict[date, str]:
     d = staged_days.c
-    query = sa.select(d.day, d.source, d.fingerprint).where(d.source.in_(list(sources)), d.day.between(first, last))
+    query = sa.select(d.day, d.source, d.fingerprint).where(d.source.in_(list(sources)), which)
     sums: dict[date, dict[str, int]] = {}
     with engine.connect() as connection:
         for day, source, fingerprint in connection.execute(query):

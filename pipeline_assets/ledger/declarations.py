@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
-from pipeline_assets.ledger import catalogue
+from pipeline_assets.ledger import catalogue, changed_days
+from pipeline_assets.ledger.counting import forget_counts
 from pipeline_assets.ledger.files import lock_source, staging_asset
 from pipeline_assets.ledger.full_looks import forget as forget_looks
 from pipeline_assets.ledger.schema import (
@@ -19,10 +20,7 @@ from pipeline_assets.ledger.schema import (
     quarantine,
     raw_columns,
     seen_folders,
-    source_counts,
-    source_reasons,
     staged,
-    staged_days,
 )
 from pipeline_assets.undeclared import SOURCE, Declaration
 
@@ -117,8 +115,15 @@ class DeclarationLedger:
             if declaration.kind == SOURCE:
                 _remove_source(connection, declaration.name)
 
-    def finish_retiring(self, declaration: Declaration) -> None:
-        """Forget what is being retired, after everything of it has been removed."""
+    def is_retiring(self, declaration: Declaration) -> bool:
+        """Whether something is still being retired, and was not declared again meanwhile."""
+        return any(each.key == declaration.key for each in self.memory().retiring)
+
+    def finish_retiring(self, declaration: Declaration) -> bool:
+        """Forget what is being retired, after everything of it has been removed; whether it still was.
+
+        If not, it was declared again meanwhile, and what was booked of it since counts.
+        """
         d = declarations.c
         with self._engine.begin() as connection:
             gone = connection.execute(
@@ -129,6 +134,7 @@ class DeclarationLedger:
             if gone.rowcount and declaration.kind == SOURCE:
                 # A load that was under way when this began may have booked files since.
                 _remove_source(connection, declaration.name)
+        return bool(gone.rowcount)
 
 
 def _memory(connection: sa.Connection) -> Memory:
@@ -161,8 +167,9 @@ def _remove_source(connection: sa.Connection, name: str) -> None:
     of_source = sa.select(files.c.content).where(files.c.source == name)
     hashes = list(connection.execute(of_source.distinct()).scalars())
     forget_looks(connection, name)
-    kept = (staged_days, source_counts, source_reasons, seen_folders)
-    for table in (quarantine, staged, files, raw_columns, looks, *kept):
+    forget_counts(connection, name)
+    changed_days.forget(connection, changed_days.COMPACT, name)
+    for table in (quarantine, staged, files, raw_columns, looks, seen_folders):
         connection.execute(sa.delete(table).where(table.c.source == name))
     catalogue.drop(connection, staging_asset(name))
     elsewhere = [

@@ -15,8 +15,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 
-from pipeline_assets.ledger import catalogue
+from pipeline_assets.key_texts import key_text
+from pipeline_assets.ledger import catalogue, changed_days, schema
 from pipeline_assets.ledger.catalogue import LakeFile
+from pipeline_assets.ledger.changed_days import COMPACT, OBSERVE, ChangedDay
 from pipeline_assets.ledger.counting import counting, is_counted, recount
 from pipeline_assets.ledger.full_looks import ask, landing_part
 from pipeline_assets.ledger.schema import contents, files, lake_files, quarantine, schema_of, staged
@@ -93,6 +95,34 @@ class StagedFile:
     event_date: date
     rows: int
     file: LakeFile
+
+
+@dataclass(frozen=True)
+class Held:
+    """How much of a staged file counts.
+
+    Attributes:
+        rows: rows in it.
+        counting: those of them that count; None where that was not asked.
+    """
+
+    rows: int
+    counting: int | None
+
+
+@dataclass(frozen=True)
+class UncompactedDay:
+    """A day of a source whose staged files have changed since they were last compacted.
+
+    Attributes:
+        changed: the day, and when it changed.
+        has_settled: whether that was long ago.
+        files: its files.
+    """
+
+    changed: ChangedDay
+    has_settled: bool
+    files: list[Held] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -236,6 +266,7 @@ class FileLedger:
                 _copy_quarantine(connection, source, loads.values())
                 touched += _point(connection, source, booked, counts)
                 _drop_unused(connection, {row.file for row in touched})
+                changed_days.note(connection, COMPACT, source, {*landed, *(row.event_date for row in touched)})
         return [each for each in bookings if each.content not in counts]
 
     def exchange_staged(self, merged: LakeFile, replaced: Iterable[StagedFile], *, run_id: str = "") -> int:
@@ -271,26 +302,55 @@ class FileLedger:
                 _drop_unused(connection, old)
         return exchanged
 
-    def days_of_small_files(self, source: str, small_rows: int, settled: timedelta, most: int) -> list[date]:
-        """The days on which a source has several small staged files that are worth to be merged, in order.
+    def uncompacted_days(self, source: str, settled: timedelta, most: int) -> list[UncompactedDay]:
+        """The days of a source whose staged files have changed since they were last compacted, in order of the changes.
 
         Args:
             source: the source.
-            small_rows: a file with fewer rows is small.
-            settled: so old all of them are on such a day,
-            most: or there are more than so many.
+            settled: a day that has not changed for so long has settled; how much of its files counts is told.
+            most: days, at most.
         """
-        f = lake_files.c
-        is_settled = sa.func.max(f.added_at) <= sa.func.now() - settled
-        query = (
-            sa.select(f.day)
-            .where(f.asset == staging_asset(source), _LISTED, f.rows < small_rows)
-            .group_by(f.day)
-            .having(sa.func.count() > sa.case((is_settled, 1), else_=most))
-            .order_by(f.day)
+        c, f, s = schema.changed_days.c, lake_files.c, staged.c
+        first = (
+            sa.select(c.day, c.changed_at, (c.changed_at <= sa.func.now() - settled).label("has_settled"))
+            .where(c.task == COMPACT, c.source == source)
+            .order_by(c.changed_at, c.day)
+            .limit(most)
         )
+        counting = sa.cast(sa.select(sa.func.sum(s.rows)).where(s.file == f.file).scalar_subquery(), sa.BigInteger)
         with self._engine.connect() as connection:
-            return list(connection.execute(query).scalars())
+            found = {
+                row.day: UncompactedDay(ChangedDay(source, row.day, row.changed_at), row.has_settled)
+                for row in connection.execute(first)
+            }
+            has_settled = f.day == _any_day(day for day, each in found.items() if each.has_settled)
+            # Asked for by their days, and not joined: else all files of the source might be read.
+            held = sa.select(f.day, f.rows, sa.case((has_settled, counting))).where(
+                f.asset == staging_asset(source), f.day == _any_day(found), _LISTED
+            )
+            for day, rows, of_these in connection.execute(held) if found else ():
+                found[day].files.append(Held(rows, of_these))
+        return list(found.values())
+
+    def compacted(self, days: Iterable[ChangedDay]) -> None:
+        """Note that there is nothing to compact on some days, as long as they do not change again."""
+        with self._engine.begin() as connection:
+            changed_days.done(connection, COMPACT, days)
+
+    def sources_to_compact(self) -> list[str]:
+        """The sources with days that have changed since they were last compacted, in order."""
+        with self._engine.connect() as connection:
+            return changed_days.sources_of(connection, COMPACT)
+
+    def unobserved_days(self, most: int) -> Sequence[ChangedDay]:
+        """Days of which Dagster is still to be told the version, so many at most."""
+        with self._engine.connect() as connection:
+            return changed_days.noted(connection, OBSERVE, most)
+
+    def observed(self, days: Iterable[ChangedDay]) -> None:
+        """Note that Dagster was told the versions that some days have had since they changed."""
+        with self._engine.begin() as connection:
+            changed_days.done(connection, OBSERVE, days)
 
     def staged_files(self, sources: Iterable[str], first: date, last: date) -> list[StagedFile]:
         """See `staged_files`."""
@@ -409,16 +469,21 @@ def _counts(load: Load) -> dict[str, Any]:
 def _loaded(connection: sa.Connection, source: str, contents_: Iterable[str]) -> dict[str, dict[str, Any]]:
     """The counts of those of some contents that were read and whose staged rows are all there, by content."""
     f, s = files.c, staged.c
+    wanted = sa.select(sa.func.unnest(_texts(set(contents_))).label("content")).subquery()
+    names = ("content", "rules", "lines", "landed", "quarantined", "blank", "error")
+    # The bookings of a content all say the same.
+    booked = (
+        sa.select(*(f[name] for name in names))
+        .where(f.source == source, f.content == wanted.c.content)
+        .limit(1)
+        .lateral()
+    )
     there = (
         sa.select(sa.func.coalesce(sa.func.sum(s.rows), 0))
-        .where(s.source == f.source, s.content == f.content)
+        .where(s.source == source, s.content == booked.c.content)
         .scalar_subquery()
     )
-    query = (
-        sa.select(f.content, f.rules, f.lines, f.landed, f.quarantined, f.blank, f.error)
-        .distinct()
-        .where(f.source == source, f.content == _any(contents_), f.landed == there)
-    )
+    query = sa.select(*booked.c).select_from(wanted.join(booked, sa.true())).where(booked.c.landed == there)
     rows = (dict(row) for row in connection.execute(query).mappings())
     return {row.pop("content"): row for row in rows}
 
@@ -485,20 +550,18 @@ def _point(
     )
     touched = before | {each.content for each in bookings}
     candidates = (f.source == source, f.content == _any(touched), f.newest)
-    connection.execute(
-        sa.update(files).where(*candidates).values(state=sa.case((f.error.is_not(None), "unreadable"), else_="repeat"))
-    )
     first = (
         sa.select(f.content, sa.func.min(f.path).label("path"))
         .where(*candidates, f.error.is_(None))
         .group_by(f.content)
         .subquery()
     )
-    connection.execute(
-        sa.update(files)
-        .where(f.source == source, f.content == first.c.content, f.path == first.c.path)
-        .values(state="active")
-    )
+    is_first = sa.exists().where(first.c.content == f.content, first.c.path == f.path)
+    passive = sa.case((f.error.is_not(None), "unreadable"), else_="repeat")
+    # Of a content, such as that of empty files, there may be a hundred thousand paths: only what changes is written.
+    # First who ceases to count, for of a content one does.
+    for which, state in ((~is_first, passive), (is_first, "active")):
+        connection.execute(sa.update(files).where(*candidates, which, f.state != state).values(state=state))
     counted = sa.select(f.content).where(f.source == source, f.content == _any(touched), f.state == "active")
     return _remove_staged(connection, source, touched - set(connection.execute(counted).scalars()))
 
@@ -522,10 +585,10 @@ def _copy_quarantine(connection: sa.Connection, source: str, loads: Collection[L
         f"copy {schema_of(connection)}.quarantine (source, content, line, reason, rules, raw, bytes) from stdin"
     ) as copy:
         for load in loads:
+            version = load.declaration_version
             for bad in load.quarantined:
-                copy.write_row(
-                    (source, load.content, bad.line, bad.reason, load.declaration_version, bad.raw, bad.length)
-                )
+                # Names of columns are in reasons, and lines are counted by reason: it is part of a key.
+                copy.write_row((source, load.content, bad.line, key_text(bad.reason), version, bad.raw, bad.length))
 
 
 def _texts(values: Iterable[str]) -> sa.BindParameter[Any]:
@@ -534,6 +597,10 @@ def _texts(values: Iterable[str]) -> sa.BindParameter[Any]:
 
 def _any_number(values: Collection[int]) -> sa.ColumnElement[Any]:
     return sa.any_(sa.bindparam(None, sorted(values), ARRAY(sa.BigInteger)))
+
+
+def _any_day(values: Iterable[date]) -> sa.ColumnElement[Any]:
+    return sa.any_(sa.bindparam(None, list(values), ARRAY(sa.Date)))
 
 
 def _any(values: Iterable[str]) -> sa.ColumnElement[Any]:

@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB, OID, UUID
 from pipeline_assets.namespace import LEDGER, MARTS
 
 SCHEMA = LEDGER
-REVISION = "0013"
+REVISION = "0014"
 """Newest migration: the version these declarations describe."""
 
 metadata = sa.MetaData(schema=SCHEMA)
@@ -133,6 +133,18 @@ staged_days = sa.Table(
     sa.Column("contents", sa.BigInteger, nullable=False, comment="Contents that have rows of the day"),
     sa.CheckConstraint("rows >= contents and contents > 0", name="staged_days_not_empty"),
     comment="What counts of each source and day, kept by every booking, so that nobody reads all files to know.",
+)
+
+changed_days = sa.Table(
+    "changed_days",
+    metadata,
+    sa.Column("task", sa.Text, primary_key=True, comment="What is to be done about it"),
+    sa.Column("source", sa.Text, primary_key=True),
+    sa.Column("day", sa.Date, primary_key=True),
+    sa.Column("changed_at", sa.TIMESTAMP(timezone=True), nullable=False, comment="When a booking last changed it"),
+    sa.CheckConstraint("task in ('compact', 'observe')", name="changed_days_task"),
+    comment="Days of staging that have changed since they were last compacted, or since Dagster was told of them; the "
+    "transaction that changes a day notes it. No row depends on it.",
 )
 
 source_counts = sa.Table(

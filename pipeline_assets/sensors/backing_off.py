@@ -14,6 +14,10 @@ _LONGEST = timedelta(hours=1)
 # 2^6 minutes are over an hour already, so older runs need not be counted.
 _COUNTED = 7
 _MOST_FAILURES = 10
+MANY_FAILURES = (
+    f"{_MOST_FAILURES} builds or more have failed within the last hour: until it is fewer, days are asked for together "
+    "and not apart from those that cannot be built."
+)
 _FINISHED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 
 

@@ -1,6 +1,7 @@
 """The doorbell: files have arrived in landing."""
 
 import time
+from datetime import timedelta
 
 import dagster as dg
 
@@ -19,12 +20,15 @@ SETTLE_SECONDS = 3.0
 # Of a tick's, for a full look at the lake when one is due. A lake that takes longer is looked at by a load, and so is
 # landing that takes longer than what is left.
 LAKE_SECONDS = 15.0
+# Loads compact what they load. Where none has come for so long, a run is asked for that does nothing else.
+QUIET = timedelta(hours=1)
 
 
 @sensor(
     job_name=LOAD_JOB,
     minimum_interval_seconds=10,
-    description="Asks for a load when files in landing are pending and nobody is writing to them any more.",
+    description="Asks for a load when files in landing are pending and nobody is writing to them any more, or when "
+    "nothing has come for an hour and there are small staged files to be compacted.",
 )
 def new_files(
     context: dg.SensorEvaluationContext, platform: dg.ResourceParam[Platform]
@@ -59,6 +63,10 @@ def new_files(
             ready.append(name)
             asked_for += [(name, platform.declaration_version(name)), *((file.name, file.stamp) for file in pending)]
         waiting = waiting or bool(pending)
+    if not ready:
+        due = platform.due_for_compaction(QUIET)
+        ready += [day.source for day in due]
+        asked_for += due
     if not ready:
         told = f" {len(refused)} cannot be read: {refused[0].name} {refused[0].reason}." if refused else ""
         return dg.SkipReason(("Files are still being written." if waiting else "No file is pending.") + told)

@@ -69,7 +69,7 @@ class Outcome:
 
 @dataclass
 class LoadSummary:
-    """Counts over the files of one `load_pending` call."""
+    """Counts over the files of one load."""
 
     outcomes: list[Outcome] = field(default_factory=list)
 
@@ -200,7 +200,9 @@ class SourceLoader:
         if isinstance(error, FileNotFoundError):
             logger.warning("%s disappeared, or was replaced, before it was read", file.name)
             return Outcome(file.name, "busy")
-        logger.error("%s could not be loaded: %s: %s", file.name, type(error).__name__, unquoted(str(error)))
+        # What ours say says what to do, and quotes no line.
+        reason = str(error) if isinstance(error, StoreError | WaitedTooLong) else unquoted(str(error))
+        logger.error("%s could not be loaded: %s: %s", file.name, type(error).__name__, reason)
         return Outcome(file.name, "failed")
 
     def _attempt(self, tasks: Sequence[_Task]) -> _Done:

@@ -34,7 +34,7 @@ CONVERSION_SCHEMA = pl.Schema(
         "counting": pl.String(),
     }
 )
-"""Columns of `select_conversions`: the input of `transforms.conversions.build_conversions`."""
+"""Columns of `select_conversions`: the input of `tables.conversions.build_conversions`."""
 
 
 def condition(selector: Selector) -> str:

@@ -276,7 +276,10 @@ def test_codes_of_currencies_may_be_written_in_any_case(tmp_path: Path):
         (RETENTION + "  cohort: order\n", ["4:11: cohort: must be keys and values (event, type, where)"]),
         (
             RETENTION + "  cohort: {wher: x}\n  returning: {where: x}\n",
-            ["4:12: unknown attribute 'wher'; did you mean 'where'?", "5:22: where: unknown column 'x'"],
+            [
+                "4:12: unknown attribute 'wher'; did you mean 'where'?",
+                "5:22: where: unknown column 'x'; a field that is no column is in properties: (properties ->> '$.x')",
+            ],
         ),
         # Paths
         (PATHS.replace("events", "page"), ["3:7: unknown of 'page'; did you mean 'pages'?"]),

@@ -192,7 +192,7 @@ def test_the_schema_lets_a_template_stand_for_any_value_and_knows_every_key() ->
 
 
 @pytest.mark.exhaustive
-def test_dg_checks_such_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dg_check_accepts_templates_and_refuses_mistakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     project = write_project(tmp_path, "checked", PIPELINE_TABLES="sessions", CLICKS_FOLDER="x")
     clicks = add_pipeline(project) / "clicks" / "defs.yaml"
     monkeypatch.setenv("PYTHONPATH", str(project))

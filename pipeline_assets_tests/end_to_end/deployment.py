@@ -1,6 +1,7 @@
 """A deployment in a folder of its own, driven in this process, and what a test wants to know of it."""
 
 import logging
+import re
 from collections.abc import Iterable, Mapping
 from datetime import date
 from functools import cached_property
@@ -52,6 +53,11 @@ attributes:
   bounds: {quarantined: 0.5, late: 1}
 """
 """A small source of JSON lines: `{"id": …, "name": …, "type": …, "time": …, "visitor": …, "url": …, "revenue": …}`."""
+
+
+def without_progress(said: str) -> str:
+    """What a command said, without the lines that tell how far it is: on a busy machine little work takes long too."""
+    return re.sub(r".* \(\d+ s so far\)\n", "", said)
 
 
 class Deployment:

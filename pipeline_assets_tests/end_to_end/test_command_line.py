@@ -15,7 +15,7 @@ import typer.testing
 
 from pipeline_assets.cli import app
 from pipeline_assets.postgres import connect
-from pipeline_assets_tests.end_to_end.deployment import BACKBONE_TABLES, CLICKS, FIRST_DAY
+from pipeline_assets_tests.end_to_end.deployment import BACKBONE_TABLES, CLICKS, FIRST_DAY, without_progress
 from pipeline_assets_tests.end_to_end.test_files import click
 
 Run = Callable[..., tuple[int, str, str]]
@@ -53,8 +53,7 @@ def run(tmp_path: Path, postgres_url: str, landing: Path, declaration: Path, mon
     def invoke(*arguments: str) -> tuple[int, str, str]:
         result = runner.invoke(app, list(arguments))
         assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-        # On a busy machine even little work takes long enough to be told of.
-        return result.exit_code, result.stdout, re.sub(r".* \(\d+ s so far\)\n", "", result.stderr)
+        return result.exit_code, result.stdout, without_progress(result.stderr)
 
     return invoke
 
@@ -210,6 +209,22 @@ def test_quarantine_list_shows_file_line_and_reason_and_the_line_itself_only_whe
     assert "no reason begins with 'not_jsn'; did you mean 'not_json'?" in plain(err)
     document = json.loads(run("quarantine", "list", "--json")[1])
     assert document == [{"source": "clicks", "path": "clicks/a.jsonl", "line": 2, "reason": "not_json"}]
+
+
+def test_quarantine_list_says_how_many_lines_it_leaves_out(run: Run, landing: Path) -> None:
+    (landing / "a.jsonl").write_text(click(0) + "{broken\n" * 3)
+    run("refresh")
+    code, out, err = run("quarantine", "list", "--limit", "2")
+    assert (code, len(out.splitlines())) == (0, 3)
+    assert err == "These are the first 2 of 3 lines; --limit shows more.\n"
+    assert run("quarantine", "list", "--limit", "3")[2] == ""
+
+
+def test_a_message_is_one_line_where_nobody_looks_at_it(run: Run, landing: Path) -> None:
+    name = f"{'long' * 50}.jsonl"
+    (landing / name).write_text("{broken\n" * 3)
+    _, _, err = run("refresh")
+    assert f"clicks: clicks/{name}: 3 of 3 lines are in quarantine (100.0%): not_json: 3" in err.splitlines()
 
 
 def test_neither_output_nor_errors_of_a_refresh_repeat_a_quarantined_line(run: Run, landing: Path) -> None:

@@ -1,10 +1,8 @@
 """A refresh that is killed at any moment and run again leaves the tables of one that was not."""
 
 import random
-import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -15,17 +13,14 @@ import polars as pl
 import pytest
 
 from pipeline_assets.demo.generator import Demo, DemoConfig, Faults, build_demo
-from pipeline_assets.engine.building import Building
-from pipeline_assets.io_managers.marts import MartsIOManager
-from pipeline_assets.lake import Lake
-from pipeline_assets.ledger.files import FileLedger
-from pipeline_assets.postgres import leave_server
 from pipeline_assets.settings import Settings
-from pipeline_assets.staging.loading import SourceLoader
 from pipeline_assets_tests.end_to_end.deployment import BACKBONE_TABLES, FIRST_DAY, Deployment, differences
-from pipeline_assets_tests.end_to_end.refreshing import Point, kill, kill_postgres, start_refresh, warm_up
+from pipeline_assets_tests.end_to_end.durable_steps import Halt
+from pipeline_assets_tests.end_to_end.killing import new_folder
+from pipeline_assets_tests.end_to_end.refreshing import kill, kill_postgres, start_refresh, warm_up
 
 RANDOM_MOMENTS = 24
+MART = "commit by io_managers.marts"
 SHARES = 4
 # Loading and building dominate however few events there are, so few are enough.
 # The app sends so little then that a single bad line would be more than declared.
@@ -53,18 +48,9 @@ class CleanRun:
 
 @pytest.fixture
 def data_dir() -> Iterator[Path]:
-    """A folder for a deployment with a server of its own, which root runs as another user."""
-    yield from _data_dir()
-
-
-def _data_dir() -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="pipeline-crashes-"))
-    try:
+    """A folder for a deployment."""
+    with new_folder() as folder:
         yield folder
-    finally:
-        leave_server(Settings.for_data_dir(folder))
-        kill_postgres(folder)
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")
@@ -72,11 +58,11 @@ def clean_run() -> Iterator[CleanRun]:
     """An undisturbed refresh of the same files."""
     demo = build_demo(CONFIG)
     warm_up()
-    for empty in _data_dir():
+    with new_folder() as empty:
         first_seconds = finished_refresh(empty)
         # A copy of a server that runs would take that server for its own.
         assert not (empty / "postgres" / "postmaster.pid").exists()
-        for folder in _data_dir():
+        with new_folder() as folder:
             prepare(folder, demo, empty)
             seconds = finished_refresh(folder)
             tables, _, _ = state(folder)
@@ -162,7 +148,7 @@ def kill_at_each(moments: Sequence[Moment], clean_run: CleanRun, what: str) -> N
     """Kill a refresh at each moment, run it again, and compare."""
     killed = 0
     for moment in moments:
-        for folder in _data_dir():
+        with new_folder() as folder:
             prepare(folder, clean_run.demo, None if moment.from_nothing else clean_run.empty)
             whole = clean_run.seconds + (clean_run.first_seconds if moment.from_nothing else 0)
             process = start_refresh(folder)
@@ -206,7 +192,7 @@ def test_a_refresh_whose_server_is_killed_ends_and_says_so_and_the_next_one_give
     clean_run: CleanRun, data_dir: Path
 ) -> None:
     prepare(data_dir, clean_run.demo, clean_run.empty)
-    process = start_refresh(data_dir, Point(MartsIOManager, "before_commit", 1, kills_postgres=True))
+    process = start_refresh(data_dir, Halt(1, MART), kills_postgres=True)
     process.join()
     assert process.exitcode == 1
     log = (data_dir / "refresh.log").read_text()
@@ -218,40 +204,15 @@ def test_a_refresh_whose_server_is_killed_ends_and_says_so_and_the_next_one_give
     assert (failing, settled) == ([], True)
 
 
-# Moments that a clock would hardly ever hit: between two steps that must count together.
-POINTS = {
-    "files are in the lake but not booked": Point(SourceLoader, "_publish", 2),
-    "a group of files is booked but its successor is not": Point(FileLedger, "book", 2),
-    "files of some days of the events are written and others are not": Point(Lake, "write", 2),
-    "all files of the events are written and none is listed": Point(Building, "built", 1),
-    "rows of the first table are sent but not committed": Point(MartsIOManager, "before_commit", 1),
-    "rows of the last table are sent but not committed": Point(MartsIOManager, "before_commit", 3),
-}
-
-
-@pytest.mark.parametrize("point", POINTS.values(), ids=POINTS)
-def test_a_refresh_killed_between_two_steps_that_count_together_and_run_again_gives_the_same_tables(
-    point: Point, clean_run: CleanRun, data_dir: Path
-) -> None:
-    prepare(data_dir, clean_run.demo, clean_run.empty)
-    process = start_refresh(data_dir, point)
-    process.join()
-    assert process.exitcode == -signal.SIGKILL
-    finished_refresh(data_dir)
-    tables, failing, settled = state(data_dir)
-    assert differences(tables, clean_run.tables) == {}
-    assert (failing, settled) == ([], True)
-
-
 # What a table without partitions says of other tables' days must count together with its rows.
-WHO_IS_WHOM = Point(MartsIOManager, "before_commit", 4)
+WHO_IS_WHOM = Halt(4, MART)
 
 
 @pytest.mark.exhaustive
 def test_a_refresh_of_the_whole_model_killed_and_run_again_gives_the_same_tables(clean_run: CleanRun) -> None:
     expected: dict[str, pl.DataFrame] = {}
     for point in (None, WHO_IS_WHOM):
-        for folder in _data_dir():
+        with new_folder() as folder:
             prepare(folder, clean_run.demo, clean_run.empty)
             if point:
                 process = start_refresh(folder, point, tables=())

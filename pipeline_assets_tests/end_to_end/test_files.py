@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import dagster as dg
@@ -13,6 +14,7 @@ import pytest
 
 from pipeline_assets.assets.staging import staging_key
 from pipeline_assets.jobs import LOAD_JOB
+from pipeline_assets.locks import turn
 from pipeline_assets.sources.limits import LONGEST_RAW
 from pipeline_assets.staging.landing import LandingFile
 from pipeline_assets.tables.spec import EVENTS
@@ -319,6 +321,37 @@ def test_the_staging_views_show_what_counts(clicks: Deployment) -> None:
     clicks.refreshed()
     with duckdb.connect(str(clicks.settings.lake_dir / "staging.duckdb"), read_only=True) as views:
         assert views.sql("select event_id from clicks order by event_id").fetchall() == [("e1",), ("e2",)]
+
+
+def test_a_lake_that_takes_nothing_is_told_with_what_to_do_and_the_file_stays_pending(
+    clicks: Deployment, caplog: pytest.LogCaptureFixture
+) -> None:
+    clicks.deliver("clicks/a.jsonl", click(0))
+    clicks.settings.lake_dir.mkdir(parents=True)
+    in_the_way = clicks.settings.lake_dir / "staging"
+    in_the_way.write_text("no folder")
+    report = clicks.refresh()
+    assert (report.exit_code, report.pending) == (1, ["clicks/a.jsonl"])
+    assert "cannot be written: Not a directory. A file is where a folder is needed; remove it." in caplog.text
+    in_the_way.unlink()
+    clicks.refreshed()
+
+
+def test_who_waits_to_write_the_views_writes_what_counts_when_its_turn_comes(clicks: Deployment) -> None:
+    clicks.deliver("clicks/a.jsonl", click(0))
+    clicks.refreshed()
+    platform = clicks.platform
+    lock = f"{clicks.settings.namespace.ledger}/views"
+    with ThreadPoolExecutor(1) as pool:
+        with turn(platform.postgres_url, lock, "nobody", limit=60):
+            waiting = pool.submit(platform.write_views)
+            clicks.deliver("clicks/b.jsonl", click(1))
+            with duckdb.connect() as database:
+                platform.loader("clicks", database).load(platform.pending("clicks"))
+            assert not waiting.done()
+        assert waiting.result()
+    with duckdb.connect(str(clicks.settings.lake_dir / "staging.duckdb"), read_only=True) as views:
+        assert views.sql("select event_id from clicks order by event_id").fetchall() == [("e0",), ("e1",)]
 
 
 def test_two_deployments_do_not_see_each_other(new_deployment: Callable[..., Deployment]) -> None:

@@ -2,7 +2,6 @@
 
 import re
 import shutil
-import signal
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import closing
@@ -15,18 +14,13 @@ import polars as pl
 import pytest
 
 from pipeline_assets.demo.generator import Demo, DemoConfig, DemoFile, Faults, build_demo
-from pipeline_assets.engine.building import Building
-from pipeline_assets.io_managers.marts import MartsIOManager
-from pipeline_assets.lake import Lake
-from pipeline_assets.ledger.files import FileLedger
 from pipeline_assets.platform import LostRowsError
 from pipeline_assets.postgres import leave_server
 from pipeline_assets.settings import Settings
-from pipeline_assets.storage.objects import ObjectStore
 from pipeline_assets.storage.opening import open_store
 from pipeline_assets.tables.spec import EVENTS
 from pipeline_assets_tests.end_to_end.deployment import BACKBONE_TABLES, FIRST_DAY, Deployment, differences, failed
-from pipeline_assets_tests.end_to_end.refreshing import Point, kill_postgres, start_refresh
+from pipeline_assets_tests.end_to_end.refreshing import kill_postgres, start_refresh
 from pipeline_assets_tests.storage.object_store import SECRET, in_environment, new_bucket
 
 pytestmark = pytest.mark.exhaustive
@@ -52,10 +46,10 @@ class Place:
         for file in files:
             file.put(landing)
 
-    def refresh(self, dies_at: Point | None = None, *, tables: tuple[str, ...] = BACKBONE_TABLES) -> tuple[int, str]:
+    def refresh(self, *, tables: tuple[str, ...] = BACKBONE_TABLES) -> tuple[int, str]:
         """Refresh in a process of its own; its exit code, and all that it has said so far."""
         folder = self.settings.data_dir
-        process = start_refresh(folder, dies_at, tables=tables, variables=self.variables)
+        process = start_refresh(folder, tables=tables, variables=self.variables)
         process.join()
         assert process.exitcode is not None
         return process.exitcode, (folder / "refresh.log").read_text()
@@ -134,31 +128,6 @@ def test_the_whole_demo_with_what_is_late_gives_the_tables_of_local_folders(new_
     assert code == 0, log[-3000:]
     assert SECRET not in log
     require_equal(place, local_tables(demo, ()))
-
-
-POINTS = {
-    "files are in the lake and not booked": Point(FileLedger, "book", 1),
-    "a fetched file is not staged": Point(ObjectStore, "open", 4),
-    "files of some days of the events are written and others are not": Point(Lake, "write", 2),
-    "all files of the events are written and none is listed": Point(Building, "built", 1),
-    "rows of the first table are sent and not committed": Point(MartsIOManager, "before_commit", 1),
-}
-
-
-@pytest.mark.parametrize("point", POINTS.values(), ids=POINTS)
-def test_a_refresh_that_is_killed_and_run_again_gives_the_same_tables(
-    new_place, demo: Demo, expected: dict[str, pl.DataFrame], point: Point
-) -> None:
-    place = new_place()
-    place.deliver([*demo.files, *demo.late_files])
-    assert place.refresh(point)[0] == -signal.SIGKILL
-    for left in place.settings.scratch_dir.glob(".spilled-*"):
-        # A day later.
-        shutil.rmtree(left)
-    code, log = place.refresh()
-    assert code == 0, log[-3000:]
-    assert SECRET not in log
-    require_equal(place, expected)
 
 
 @pytest.fixture

@@ -3,16 +3,22 @@
 import os
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import dagster as dg
+import duckdb
 import pytest
 import sqlalchemy as sa
 from dagster._core.definitions.partitions.snap import PartitionsSnap
 from dagster._core.storage.dagster_run import DagsterRun
 from dagster._core.test_utils import create_run_for_test
+from polars.exceptions import ComputeError
 
+from pipeline_assets.cli.deployment import in_vain
+from pipeline_assets.engine.rows import MartRows
 from pipeline_assets.jobs import BUILD_JOB, LOAD_JOB
 from pipeline_assets.ledger.full_looks import UNCLAIMED, landing_part
 from pipeline_assets.namespace import PLAIN
@@ -26,6 +32,7 @@ from pipeline_assets.sensors.backing_off import INPUTS_TAG, inputs_digest, must_
 from pipeline_assets.sensors.declaring import TICK_SECONDS, Sensor, sensor
 from pipeline_assets.sensors.new_files import new_files
 from pipeline_assets.sensors.stale_days import stale_days
+from pipeline_assets.staging import compaction
 from pipeline_assets.storage.opening import open_store
 from pipeline_assets.storage.patience import RUN, TICK, Patience, patience
 from pipeline_assets.storage.store import UnreachableError
@@ -94,7 +101,10 @@ def test_with_nothing_to_do_the_sensors_ask_for_nothing_and_say_so(clicks: Deplo
 
 
 def test_a_file_that_was_written_to_just_now_is_waited_for(clicks: Deployment) -> None:
-    clicks.deliver("clicks/a.jsonl", on(1))
+    path = clicks.deliver("clicks/a.jsonl", on(1))
+    # However long the first tick takes.
+    soon = time.time() + 3600
+    os.utime(path, (soon, soon))
     assert tick(new_files, clicks) == ([], "Files are still being written.")
 
 
@@ -164,6 +174,79 @@ def test_a_full_look_that_takes_longer_than_a_tick_has_is_left_to_a_load(
     assert len(tick(stale_days, clicks)[0]) == 1
 
 
+def let_settle(deployment: Deployment, minutes: int = 10) -> None:
+    """As if what was loaded had been loaded so long ago."""
+    with deployment.platform.engine.begin() as connection:
+        age = sa.text("update ledger.changed_days set changed_at = changed_at - make_interval(mins => :minutes)")
+        connection.execute(age, {"minutes": minutes})
+
+
+def staged_names(deployment: Deployment, day: int) -> set[str]:
+    """The staged files of a day of March."""
+    day_of = date(2026, 3, day)
+    return {each.file.name for each in deployment.platform.staged_files(day_of, day_of)}
+
+
+@pytest.fixture
+def in_small_files(clicks: Deployment) -> Deployment:
+    """The same with a day in three small staged files."""
+    for hour in (10, 11, 12):
+        settled(clicks, f"clicks/{hour}.jsonl", on(1, hour=hour))
+        clicks.refreshed()
+    assert len(staged_names(clicks, 1)) == 3
+    return clicks
+
+
+def test_small_staged_files_are_compacted_by_a_run_when_nothing_has_come_for_an_hour(
+    in_small_files: Deployment,
+) -> None:
+    clicks = in_small_files
+    let_settle(clicks, 50)
+    assert tick(new_files, clicks) == ([], "No file is pending.")
+    let_settle(clicks, 20)
+    (request,), _ = tick(new_files, clicks)
+    assert request.asset_selection == [dg.AssetKey(["staging", "clicks"])]
+    assert run(clicks, LOAD_JOB, request).success
+    assert len(staged_names(clicks, 1)) == 1
+    assert tick(new_files, clicks) == ([], "No file is pending.")
+    assert tick(stale_days, clicks) == ([], "Every day is built from what is there now.")
+    assert clicks.is_settled()
+
+
+def test_days_that_cannot_be_compacted_are_not_asked_for_again_and_again(
+    in_small_files: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clicks = in_small_files
+    let_settle(clicks, 90)
+    (request,), _ = tick(new_files, clicks)
+    # A run that came to nothing.
+    finished(clicks, LOAD_JOB, dict(request.tags), dg.DagsterRunStatus.FAILURE)
+    assert "asked for once" in str(tick(new_files, clicks)[1])
+    settled(clicks, "clicks/13.jsonl", on(1, hour=13))
+    with monkeypatch.context() as patch:
+        patch.setattr(compaction, "scan_staged", MagicMock(side_effect=ComputeError("of no file")))
+        clicks.refreshed()
+        let_settle(clicks, 90)
+        assert run(clicks, LOAD_JOB, tick(new_files, clicks)[0][0]).success
+    assert tick(new_files, clicks) == ([], "No file is pending.")
+
+
+def test_a_refresh_compacts_what_has_settled_and_the_views_show_the_same(in_small_files: Deployment) -> None:
+    clicks = in_small_files
+    assert clicks.refreshed().idle
+    assert len(staged_names(clicks, 1)) == 3
+    let_settle(clicks)
+    before = staged_names(clicks, 1)
+    assert clicks.refreshed().idle
+    assert len(staged_names(clicks, 1)) == 1
+    # As after two days.
+    for name in before:
+        (clicks.settings.lake_dir / name).unlink()
+    with duckdb.connect(str(clicks.settings.lake_dir / "staging.duckdb"), read_only=True) as views:
+        assert views.sql("select count(*) from clicks").fetchall() == [(3,)]
+    assert clicks.is_settled()
+
+
 def test_all_stale_days_are_asked_for_in_a_single_run(clicks: Deployment) -> None:
     clicks.deliver("clicks/a.jsonl", on(10, 11, 12, 20, 21))
     clicks.refreshed()
@@ -225,16 +308,60 @@ def test_after_a_failed_build_the_sensor_waits_and_asks_at_once_when_its_inputs_
     (staged,) = clicks.settings.lake_dir.glob("staging/clicks/*/*.parquet")
     staged.unlink()
     (request,), _ = tick(stale_days, clicks)
-    assert not run(clicks, BUILD_JOB, request).success
+    failed = run(clicks, BUILD_JOB, request)
+    assert not failed.success
     requests, reason = tick(stale_days, clicks)
     assert requests == []
     assert "asked for once and is still to be done" in str(reason)
+    assert f"events: 2026-03-01 not published by run {failed.run_id}" in str(reason)
+    assert "The lake has lost the staged rows of 1 file" in str(reason)
+    assert "`pipeline-assets refresh`" in str(reason)
     # Something has changed: there is a new reason to hope.
     settled(clicks, "clicks/a.jsonl", on(1, 2))
     assert run(clicks, LOAD_JOB, tick(new_files, clicks)[0][0]).success
     (request,), _ = tick(stale_days, clicks)
     assert run(clicks, BUILD_JOB, request).success
     assert tick(stale_days, clicks)[1] == "Every day is built from what is there now."
+
+
+def test_when_too_many_builds_fail_the_tick_says_that_days_are_not_tried_apart(clicks: Deployment) -> None:
+    settled(clicks, "clicks/a.jsonl", on(1, 2, 3))
+    run(clicks, LOAD_JOB, tick(new_files, clicks)[0][0])
+    for _ in range(9):
+        finished(clicks, BUILD_JOB, {}, dg.DagsterRunStatus.FAILURE)
+    for staged in clicks.settings.lake_dir.glob("staging/clicks/*/*.parquet"):
+        staged.unlink()
+    assert not run(clicks, BUILD_JOB, tick(stale_days, clicks)[0][0]).success
+    requests, reason = tick(stale_days, clicks)
+    assert requests == []
+    assert "10 builds or more have failed within the last hour" in str(reason)
+
+
+def test_status_tells_what_was_built_in_vain_and_why_until_it_is_built(
+    clicks: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clicks.deliver("clicks/a.jsonl", on(1))
+    clicks.refreshed()
+    assert in_vain(clicks.platform) == []
+    monkeypatch.setattr("pipeline_assets.dagster_storage.pipeline_instance", lambda _: nullcontext(clicks.instance))
+    with monkeypatch.context() as broken:
+        broken.setattr(MartRows, "add", lambda *_: 1 / 0)
+        clicks.deliver("clicks/b.jsonl", on(1, hour=15))
+        report = clicks.refresh()
+    *lines, advice = in_vain(clicks.platform)
+    (line,) = (line for line in lines if line.startswith("sessions: "))
+    assert line.startswith(f"sessions: 2026-03-01 not published by run {report.failed_runs[0]}, which began 20")
+    assert line.endswith("UTC: sessions: ZeroDivisionError: division by zero")
+    assert "tries at once" in advice
+    # A run at work has not failed.
+    for table in ("sessions", "page_views"):
+        clicks.platform.claim(table, [MARCH[0]], create_run_for_test(clicks.instance).run_id)
+    assert in_vain(clicks.platform) == []
+    clicks.refreshed()
+    assert in_vain(clicks.platform) == []
+    # What is to be built again was not tried yet.
+    clicks.platform.builds.build_again("sessions", [MARCH[0]])
+    assert in_vain(clicks.platform) == []
 
 
 def test_on_another_storage_days_that_dagster_does_not_know_hold_up_no_other(

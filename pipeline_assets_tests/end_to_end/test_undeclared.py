@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 from dagster import AssetCheckKey, AssetKey
 
+from pipeline_assets import leftovers as leftovers_module
 from pipeline_assets import retiring as retiring_module
 from pipeline_assets.component_tree.loading import declared
 from pipeline_assets.declarations.problems import DeclarationError
 from pipeline_assets.io_managers.lake import LakeIOManager
 from pipeline_assets.jobs import BUILD_JOB
 from pipeline_assets.ledger.declarations import DeclarationLedger
-from pipeline_assets.leftovers import LeftoverError
+from pipeline_assets.leftovers import LeftoverError, remove_files
 from pipeline_assets.platform import Platform
 from pipeline_assets.retiring import RetireError, Retiring
 from pipeline_assets.sensors.stale_days import stale_days
@@ -49,6 +50,7 @@ attributes:
   by: visitor
   steps: [{name: any, type: page}, {name: more, type: page}]
 """
+UNBOOKED = f"staging/clicks/2026-03-01/{'0' * 32}.parquet"
 UNDECLARED_CHECK = "events:everything_is_declared"
 
 
@@ -76,6 +78,8 @@ def retire(deployment: Deployment, name: str) -> int:
     """Retire something; the exit code."""
     work = retiring(deployment)
     report = work.retire(work.find(name))
+    # What is gone is no longer told of.
+    assert "everything_is_declared" not in {check.check_name for check in report.failed_checks}
     assert report.failures == []
     deployment.reload()
     return report.exit_code
@@ -266,7 +270,7 @@ STEPS = [
     (Platform, "settle"),
     (LakeIOManager, "handle_output"),
     (retiring_module, "remove_files"),
-    (retiring_module, "write_views"),
+    (Platform, "write_views"),
     (DeclarationLedger, "finish_retiring"),
 ]
 
@@ -310,6 +314,61 @@ def test_a_retirement_that_ended_anywhere_is_finished_by_the_same_again(
         assert clicks.is_settled(), name
         assert sum(frame.height for frame in clicks.everything().values()) == 0
         assert clicks.value("select count(*) from ledger.contents") == 0
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"), [(DeclarationLedger, "is_retiring"), (retiring_module, "remove_files"), STEPS[-1]]
+)
+def test_a_source_that_is_declared_and_loaded_again_while_it_is_retired_loses_nothing(
+    clicks: Deployment, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str
+) -> None:
+    before = clicks.everything()
+    undeclare(clicks, "clicks")
+    work = retiring(clicks)
+    other = Deployment(clicks.settings, clicks.instance)
+    original = getattr(owner, name)
+
+    def late(*arguments: Any, **named: Any) -> Any:
+        other.declare("clicks", CLICKS)
+        other.refreshed()
+        # A load that is under way has put this into the lake and not booked it yet.
+        other.platform.lake.store.put(UNBOOKED, b"rows")
+        return original(*arguments, **named)
+
+    monkeypatch.setattr(owner, name, late)
+    with pytest.raises(RetireError, match="source 'clicks' was declared again while it was retired"):
+        work.retire(work.find("clicks"))
+    monkeypatch.undo()
+    assert other.platform.lake.store.stat(UNBOOKED) is not None
+    assert differences(other.everything(), before) == {}
+    assert other.is_settled()
+    assert failing_checks(other) == []
+    assert other.refreshed().idle
+    other.close()
+
+
+def test_a_table_that_is_declared_and_built_again_while_it_is_retired_loses_nothing(
+    funnel: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = funnel.everything()
+    undeclare(funnel, "steps")
+    change(funnel, tables=("daily_activity",))
+    work = retiring(funnel)
+    other = Deployment(funnel.settings, funnel.instance)
+
+    def late(*arguments: Any) -> None:
+        other.declare("steps", FUNNEL)
+        change(other, tables=("daily_activity", "steps"))
+        other.refreshed()
+        remove_files(*arguments)
+
+    monkeypatch.setattr(leftovers_module, "remove_files", late)
+    with pytest.raises(RetireError, match="funnel 'steps' was declared again"):
+        work.retire(work.find("steps"))
+    assert differences(other.everything(), before) == {}
+    assert other.is_settled()
+    assert other.refreshed().idle
+    other.close()
 
 
 def test_only_what_is_no_longer_declared_can_be_retired(clicks: Deployment) -> None:

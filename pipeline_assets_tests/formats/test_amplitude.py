@@ -62,7 +62,7 @@ def test_revenue_is_price_times_quantity_and_its_verification_is_not_the_same_mo
     assert given(rows[8], "revenue", "is_conversion") == (Decimal("9.9"), False)
 
 
-def test_an_order_and_its_refund(rows):
+def test_an_order_earns_and_its_refund_gives_back(rows):
     assert given(rows[5], "revenue", "currency", "order_id", "is_conversion") == (Decimal("45.5"), "EUR", "o-1", True)
     assert json.loads(rows[5]["items"]) == [
         {"sku": "mug", "name": "Mug", "category": "Kitchen", "price": 15.5, "quantity": 2},
@@ -86,7 +86,7 @@ def test_orders_of_the_old_ecommerce_specification_are_orders():
     ]  # fmt: skip
 
 
-def test_a_screen_of_a_phone(rows):
+def test_a_screen_of_a_phone_becomes_a_screen_event(rows):
     assert given(rows[7], "event_type", "page_title", "app_version", "device_type", "os", "browser") == (
         "screen", "Home", "3.1", "mobile", "ios", None,
     )  # fmt: skip

@@ -16,7 +16,7 @@ def rows() -> dict[int, dict[str, Any]]:
     return {row["line"]: row for row in found}
 
 
-def test_a_page_view(rows):
+def test_a_page_view_becomes_a_page_event(rows):
     page = rows[1]
     assert given(page, "property", "event_type", "event_name", "anonymous_id", "session_id_supplied") == (
         "3456789012", "page", "page_view", "1018426817.1714557600", "1714557600",
@@ -51,7 +51,7 @@ def test_a_mapping_reads_any_parameter():
     assert given(row, "view_id", "order_id", "property") == ("7", "p", "shop")
 
 
-def test_a_purchase_and_its_refund(rows):
+def test_a_purchase_earns_and_its_refund_gives_back(rows):
     assert given(rows[2], "revenue", "currency", "order_id", "is_conversion", "user_id") == (
         Decimal("45.500000"), "EUR", "T-1", True, "u-7",
     )  # fmt: skip
@@ -88,7 +88,7 @@ def test_an_event_without_consent_is_kept_without_any_id(rows):
     assert "no consent" not in str(rows[5])
 
 
-def test_a_screen_view_of_an_app(rows):
+def test_a_screen_view_of_an_app_becomes_a_screen_event(rows):
     assert given(rows[6], "property", "event_type", "page_title", "os", "app_version", "device_type") == (
         "99", "screen", "Home", "Android", "2.1", "mobile",
     )  # fmt: skip

@@ -26,7 +26,7 @@ def rows() -> dict[int, dict[str, Any]]:
     return {row["line"]: row for row in found}
 
 
-def test_a_page_view(rows):
+def test_a_page_view_of_a_visit_becomes_a_page_event(rows):
     page = rows[1]
     assert given(page, "property", "event_id", "event_type", "event_name", "sequence") == (
         "3", "901-5001", "page", "product viewed", 5001,

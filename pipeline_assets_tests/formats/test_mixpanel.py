@@ -63,7 +63,7 @@ def test_events_of_the_original_id_merge_link_two_ids(rows):
     assert given(rows[8], "event_type", *IDS) == ("alias", "11f8-dev", "user-11", None)
 
 
-def test_an_order_and_its_refund(rows):
+def test_an_order_earns_and_its_refund_gives_back(rows):
     assert given(rows[4], "revenue", "currency", "order_id", "is_conversion") == (Decimal("45.5"), "EUR", "o-1", True)
     assert json.loads(rows[4]["items"]) == [
         {"sku": "mug", "name": "Mug", "category": "Kitchen", "price": 15.5, "quantity": 2}

@@ -59,7 +59,7 @@ def test_properties_may_be_text(rows):
     assert json.loads(rows["9"]["properties"])["properties"] == "not json"
 
 
-def test_a_screen_of_a_phone(rows):
+def test_a_screen_of_a_phone_becomes_a_screen_event(rows):
     assert given(rows["5"], "event_type", "page_title", "app_version", "device_type", "session_id_supplied") == (
         "screen", "Home", "3.1", "mobile", "s-2",
     )  # fmt: skip
@@ -83,6 +83,6 @@ def test_how_far_a_page_was_scrolled_when_it_was_left(rows):
     assert rows["1"]["scroll_depth"] is None
 
 
-def test_groups_and_the_session_mode(rows):
+def test_groups_are_kept_and_the_sessions_are_the_tracker_s(rows):
     assert rows["10"]["event_type"] == "group"
     assert declare("posthog").sessions.mode == "supplied"

@@ -24,7 +24,7 @@ def rows() -> dict[str, dict[str, Any]]:
     return {row["event_id"]: row for row in found}
 
 
-def test_a_page_call(rows):
+def test_a_page_call_becomes_a_page_event_with_its_campaign_and_visitor(rows):
     page = rows["022bb90c-bbac-11e4-8dfc-aa07a5b093db"]
     assert given(page, "property", "event_type", "event_name", "anonymous_id", "user_id") == (
         "shop", "page", "page", "507f191e810c19729de860ea", None,
@@ -43,7 +43,7 @@ def test_a_page_call(rows):
     assert "title" not in rest["context"]["page"]
 
 
-def test_an_order_with_its_products(rows):
+def test_an_order_keeps_its_products(rows):
     order = rows["m-order"]
     assert given(order, "event_type", "event_name", "user_id") == ("track", "Order Completed", "97980cfea0067")
     assert given(order, "revenue", "currency", "order_id", "is_conversion") == (
@@ -112,7 +112,7 @@ def test_identify_and_alias_link_an_anonymous_id_to_the_user(rows):
     assert rows["m-group"]["event_type"] == "group"
 
 
-def test_a_screen_call_of_an_app(rows):
+def test_a_screen_call_of_an_app_becomes_a_screen_event(rows):
     screen = rows["m-screen"]
     assert given(screen, "event_type", "event_name", "page_title", "os", "app_version", "session_id_supplied") == (
         "screen", "screen", "Home", "iOS", "1.0.2", "1714557600",
@@ -124,7 +124,7 @@ def test_a_type_that_nobody_knows_is_kept(rows):
 
 
 @pytest.mark.parametrize("name", ["rudderstack", "jitsu"])
-def test_its_relatives_are_read_alike(name):
+def test_formats_derived_from_segment_s_are_read_alike(name):
     relatives, _ = load(declare(name), FIXTURES / "segment.jsonl")
     segments, _ = load(declare("segment"), FIXTURES / "segment.jsonl")
     assert relatives == segments

@@ -37,14 +37,14 @@ def rows() -> dict[str, dict[str, Any]]:
     return {row["event_id"]: row for row in found}
 
 
-def test_the_canonical_order_of_the_131_fields():
+def test_the_131_fields_stand_in_their_canonical_order():
     places = {0: "app_id", 5: "event", 29: "page_url", 52: "contexts", 58: "unstruct_event", 77: "useragent"}
     places |= {108: "tr_currency", 119: "dvce_sent_tstamp", 122: "derived_contexts", 126: "event_name"}
     assert (len(COLUMNS), len(set(COLUMNS)), COLUMNS[130]) == (131, 131, "true_tstamp")
     assert {place: COLUMNS[place] for place in places} == places
 
 
-def test_a_page_view(rows):
+def test_a_page_view_becomes_a_page_event(rows):
     page = rows["c6ef3124-b53a-4b13-a233-0088f79dcbcb"]
     assert given(page, "property", "event_type", "event_name", "anonymous_id", "view_id", "session_id_supplied") == (
         "shop-web", "page", "page_view", "bc2e92ec6c204a14", VIEW, SESSION,
@@ -91,7 +91,7 @@ def test_a_mapping_reads_entities_and_events_by_the_name_of_their_schema():
     assert given(rows[2], "order_id", "page_title", "language") == ("3", "b", "a")
 
 
-def test_an_order_in_the_ecommerce_schemas(rows):
+def test_an_order_is_read_from_the_ecommerce_schemas(rows):
     order = rows["order-1"]
     assert given(order, "revenue", "currency", "order_id", "is_conversion") == (
         Decimal("45.500000"), "EUR", "T-1", True,
@@ -101,7 +101,7 @@ def test_an_order_in_the_ecommerce_schemas(rows):
     ]
 
 
-def test_an_order_in_the_older_events():
+def test_an_order_is_read_from_the_older_transaction_events():
     text = line(event="transaction", event_id="t", tr_orderid="o", tr_total="20.5", tr_currency="USD")
     text += line(event="transaction_item", event_id="i", ti_orderid="o", ti_sku="s", ti_price="10", ti_quantity="2")
     (order, item), _ = load_text(declare("snowplow"), text)

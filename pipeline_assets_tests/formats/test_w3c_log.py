@@ -36,7 +36,7 @@ def test_a_visitor_is_an_address_and_a_browser_and_the_id_does_not_show_the_addr
     assert "203.0.113.7" not in rows[0]["anonymous_id"]
 
 
-def test_a_log_of_cloudfront_with_tabs():
+def test_a_log_of_cloudfront_is_read_with_its_tabs():
     (row,), booked = load(declare("w3c_log"), FIXTURES / "cloudfront.log")
     assert (booked.lines, booked.blank) == (3, 2)
     assert given(row, "event_type", "page_url", "user_agent") == (

@@ -98,7 +98,7 @@ def test_a_line_of_a_classic_load_balancer_old_and_new_and_of_a_plain_connection
     assert rest(ipv6, "remote_host", "remote_port") == {"remote_host": "2001:db8::7", "remote_port": "2817"}
 
 
-def test_a_line_of_s3_old_and_new_and_with_dashes_in_place_of_quotes():
+def test_a_line_of_s3_is_read_old_and_new_and_with_dashes_in_place_of_quotes():
     old, new, dashes = rows_of(
         "s3_access_log", S3, f"{S3}{S3_APPENDED} eu-central-1 more", S3.replace('"https://g.example/"', "-")
     )
@@ -111,7 +111,7 @@ def test_a_line_of_s3_old_and_new_and_with_dashes_in_place_of_quotes():
     assert page(dashes)[3] is None
 
 
-def test_a_line_of_haproxy_with_and_without_syslog_and_captured_headers():
+def test_a_line_of_haproxy_is_read_with_and_without_syslog_and_captured_headers():
     request = '"GET /cart?a=b HTTP/1.1"'
     bare, syslog, captured, cut, bad, encoded = rows_of(
         "haproxy_http_log",
@@ -136,7 +136,7 @@ def test_a_line_of_haproxy_with_and_without_syslog_and_captured_headers():
     assert encoded["page_url"] == '/say"hi"'
 
 
-def test_traefik_in_both_of_its_formats():
+def test_both_formats_of_traefik_are_read():
     (line,) = rows_of("traefik_log", TRAEFIK)
     (record,) = rows_of(
         "traefik_json",
@@ -222,7 +222,7 @@ def test_cloudfront_json_with_milliseconds_has_them_and_needs_no_date():
     assert row["occurred_at"] == datetime.fromisoformat("2024-05-01T10:00:01.814Z")
 
 
-def test_real_time_logs_of_cloudfront_as_json():
+def test_real_time_logs_of_cloudfront_are_read_as_json():
     record = {
         "timestamp": "1714557601.814", "c-ip": "203.0.113.7", "cs-method": "GET", "cs-host": "shop.example",
         "cs-uri-stem": "/cart?a=b", "cs-uri-query": "a=b", "sc-status": "200", "cs-protocol": "https",

@@ -258,7 +258,7 @@ def test_static_partitions_with_quotes_in_their_names(postgres_url: str):
     assert rows(postgres_url, "select count(*) from marts.shops") == [(6,)]
 
 
-def test_static_partitions_on_a_column_of_numbers(postgres_url: str):
+def test_static_partitions_are_told_apart_by_a_column_of_numbers(postgres_url: str):
     years = dg.StaticPartitionsDefinition(["2023", "2024"])
     for key in ["2023", "2024", "2023"]:
         options: dict[str, Any] = {"partitions": years, "metadata": {"partition_expr": "year"}, "partition_key": key}
@@ -266,7 +266,7 @@ def test_static_partitions_on_a_column_of_numbers(postgres_url: str):
     assert rows(postgres_url, "select year from marts.years order by 1") == [(2023,), (2024,)]
 
 
-def test_multi_dimensional_partitions(postgres_url: str):
+def test_a_partition_of_two_dimensions_is_replaced_alone(postgres_url: str):
     both = dg.MultiPartitionsDefinition({"day": DAYS, "shop": dg.StaticPartitionsDefinition(["x", "y"])})
     for _ in range(2):
         for day, shop in [("2024-01-01", "x"), ("2024-01-01", "y"), ("2024-01-02", "x")]:

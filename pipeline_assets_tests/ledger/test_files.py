@@ -69,12 +69,46 @@ def test_equal_content_under_two_names_counts_once(engine: sa.Engine) -> None:
     assert (summary.files, summary.repeats, summary.lines) == (1, 1, 5)
 
 
+def test_a_further_name_of_a_content_changes_no_booking_of_the_others(engine: sa.Engine) -> None:
+    # Of empty files there may be a hundred thousand.
+    ledger = FileLedger(engine)
+    book(ledger, "b.jsonl", load("same", 5))
+    assert all(book_known(ledger, f"{name}.jsonl", "same") for name in "cde")
+    versions = "select path, xmin::text from ledger.files where path < 'x' order by path"
+    with engine.connect() as connection:
+        before = connection.execute(sa.text(versions)).all()
+    assert book_known(ledger, "x.jsonl", "same")
+    with engine.connect() as connection:
+        assert connection.execute(sa.text(versions)).all() == before
+    # One that comes before the others counts from now on, and two bookings say so.
+    assert book_known(ledger, "a.jsonl", "same")
+    states = "select path, state from ledger.files where state = 'active'"
+    with engine.connect() as connection:
+        assert connection.execute(sa.text(states)).all() == [("a.jsonl", "active")]
+        changed = {*connection.execute(sa.text(versions))} - {*before}
+    assert {path for path, _ in changed} == {"a.jsonl", "b.jsonl"}
+
+
 def test_the_longest_path_that_landing_takes_is_booked(engine: sa.Engine) -> None:
     # Of random bytes, for PostgreSQL compresses what it can.
     path = "/".join(secrets.token_urlsafe(150)[:199] for _ in range(10)) + "x"
     assert len(path) == 2000
     book(FileLedger(engine), path, load("a" * 64, 5))
     assert counted(FileLedger(engine)) == {"a" * 64: 5}
+
+
+def test_lines_are_quarantined_for_reasons_of_any_length(engine: sa.Engine) -> None:
+    ledger = FileLedger(engine)
+    # Of random letters, for PostgreSQL compresses what it can.
+    columns = [secrets.token_urlsafe(8000) for _ in range(2)]
+    for number, path in enumerate("ab"):
+        lines = [QuarantinedLine(line, f"missing:{columns[line % 2]}", b"x") for line in range(1, 4)]
+        book(ledger, path, Load(path, "r1", lines=3 - number, quarantined=lines[: 3 - number]))
+        assert ledger.recount("web")
+    reasons = summarise(engine, "web").reasons
+    assert sorted(reasons.values()) == [2, 3]
+    assert {reason[:400] for reason in reasons} == {f"missing:{column}"[:400] for column in columns}
+    assert {line.reason for line in quarantined(engine, reason="missing:")} == reasons.keys()
 
 
 def test_a_content_counts_as_long_as_it_is_the_newest_of_some_path(engine: sa.Engine) -> None:

@@ -136,7 +136,7 @@ def test_exactly_five_minutes_ahead_is_still_in_range():
         ("11:30:00", "11:00:00", "10:00:00", "10:00:00", "received_at", -3_600_000),
     ],
 )
-def test_the_clock_rule(device, sent, received, occurred, reason, skew):  # noqa: PLR0917 - one row of the table
+def test_a_device_s_clock_is_corrected_by_the_clock_rule(device, sent, received, occurred, reason, skew):  # noqa: PLR0917 - one row of the table
     mapping = {"anonymous_id": "visitor", "device_at": "device", "sent_at": "sent", "received_at": "received"}
     values = {"device": device, "sent": sent, "received": received}
     times = {key: value and f"2024-05-01T{value}Z" for key, value in values.items()}
@@ -165,7 +165,7 @@ def test_the_clock_rule(device, sent, received, occurred, reason, skew):  # noqa
         ("%d/%b/%Y:%H:%M:%S %z", "UTC", "01/May/2024:10:00:00 -0100", "2024-05-01T11:00:00"),
     ],
 )
-def test_time_formats_and_zones(kind: str, zone: str, text: str, utc: str):
+def test_times_are_read_in_the_declared_format_and_zone(kind: str, zone: str, text: str, utc: str):
     (staged,) = stage(source(time={"format": kind, "zone": zone}), [row(time=text)])
     assert (staged["reason"], staged["occurred_at"]) == (None, moment(utc))
 
@@ -329,7 +329,7 @@ def test_a_refusal_leaves_no_further_id():
     assert (staged["further_ids"], staged["reason"], staged["properties"]) == (None, None, '{"person":{}}')
 
 
-def test_further_ids_of_a_csv_file():
+def test_further_ids_are_taken_from_a_csv_file():
     declared = source(format="csv", ids={"email": "note"})
     rows = stage(declared, ["a,2024-05-01,v,m", "b,2024-05-01,v,"], fields=FIELDS)
     assert [(staged["further_ids"], staged["properties"]) for staged in rows] == [('{"email":"m"}', None), (None, None)]
@@ -384,7 +384,7 @@ def test_a_lenient_column_whose_expression_fails_is_null():
     assert (staged["reason"], staged["scroll_depth"], staged["items"]) == (None, None, None)
 
 
-def test_lenient_columns_of_a_csv_file():
+def test_a_lenient_column_of_a_csv_file_that_cannot_be_used_stays_in_the_properties():
     declared = source(format="csv", mapping={**source().mapping, "items": "note"})
     good, bad = stage(declared, ['a,2024-05-01,v,"[{""sku"":""a""}]"', "b,2024-05-01,v,[x"], fields=FIELDS)
     assert (json.loads(good["items"]), good["properties"]) == ([{"sku": "a"}], None)
@@ -530,7 +530,7 @@ def test_parquet_keeps_native_types_and_nested_columns():
 LOG = {"occurred_at": "time", "anonymous_id": "remote_host", "page_url": "target"}
 
 
-def test_access_log_lines():
+def test_lines_of_an_access_log_become_events_or_are_quarantined():
     line = '::1 - ann [01/May/2024:12:00:00 +0200] "GET /a b HTTP/1.1" 200 - "-" "say \\"hi\\""'
     declared = source(format="combined_log", mapping={**LOG, "user_agent": "user_agent", "referrer_url": "referrer"})
     good, bad, odd = stage(declared, [line, line[:-1], line.replace("GET /a b HTTP/1.1", "\\x16\\x03")])

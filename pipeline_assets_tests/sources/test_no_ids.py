@@ -157,7 +157,7 @@ def test_ready_formats_know_no_ids_too(kind: str, record: dict[str, Any], column
     assert staged[column] == expected
 
 
-def test_no_ids_of_csv_and_parquet_files() -> None:
+def test_what_says_that_there_is_no_id_is_none_in_csv_and_parquet_files_too() -> None:
     mapping = {"event_id": "id", "occurred_at": "time", "user_id": "uid", "anonymous_id": "device"}
     (staged,) = stage(
         source(format="csv", mapping=mapping), ["1,2024-05-01,null,d"], fields=["id", "time", "uid", "device"]

@@ -51,10 +51,14 @@ class Deployment:
 
     def book(self, files: list[LandingFile]) -> None:
         """Note them as loaded."""
-        for file in files:
-            content = hashlib.sha256(f"{file.name}{file.stamp}".encode()).hexdigest()
-            self.ledger.reserve({content: 1})
-            self.ledger.book(SOURCE, [Booking(file.name, file.stamp, content, Load(content, self.rules))])
+        contents = [hashlib.sha256(f"{file.name}{file.stamp}".encode()).hexdigest() for file in files]
+        if files:
+            self.ledger.reserve(dict.fromkeys(contents, 1))
+            bookings = [
+                Booking(file.name, file.stamp, content, Load(content, self.rules))
+                for file, content in zip(files, contents, strict=True)
+            ]
+            self.ledger.book(SOURCE, bookings)
 
     def everything(self, pattern: str) -> dict[str, str]:
         """What is pending, by a walk through all of landing and a look at all bookings."""

@@ -64,7 +64,7 @@ def test_what_a_till_needs_is_named_one_after_the_other():
     assert {bad.reason for bad in till(**declared)[1].quarantined} == {
         "unparsable:occurred_at: a date in another notation, declare time.format and time.zone"
     }
-    hint = "unparsable:revenue: a number in another notation, declare csv.decimal and csv.thousands"
+    hint = "unparsable:revenue: a number in another notation than csv.decimal and csv.thousands declare"
     assert {bad.reason for bad in till(**declared, time=TILL_TIME)[1].quarantined} == {hint}
     rows, booked = till(encoding="latin-1", csv={"delimiter": ";", "decimal": ","}, time=TILL_TIME)
     assert ([row["revenue"] for row in rows], booked.quarantined[0].reason) == ([Decimal("12.5")], hint)

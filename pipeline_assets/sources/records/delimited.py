@@ -25,7 +25,7 @@ class _Delimited(RecordFormat):
     """What CSV and TSV have in common, whatever their rows mean."""
 
     takes = frozenset({"encoding", "csv"})
-    number_hint = ": a number in another notation, declare csv.decimal and csv.thousands"
+    number_hint = ": a number in another notation than csv.decimal and csv.thousands declare"
     delimiter: ClassVar[str]
     """What stands between two cells where nothing is declared."""
 

@@ -1,0 +1,52 @@
+"""What was to be built and was not published: which days of which tables, why, and what to do. For people."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+import dagster as dg
+
+from pipeline_assets.asset_keys import table_key
+from pipeline_assets.ledger.builds import Attempt
+from pipeline_assets.platform import Platform
+from pipeline_assets.runs import why_failed
+from pipeline_assets.words import counted
+
+_MOST = 10
+_LONGEST = 400
+TRY_AGAIN = "Mend the cause; `pipeline-assets refresh`, or who materializes these days in the UI, tries at once."
+
+
+def failed_attempts(
+    platform: Platform, instance: Callable[[], AbstractContextManager[dg.DagsterInstance]]
+) -> list[str]:
+    """Which days of which tables the latest run that claimed them has not published, and why, a line each.
+
+    Args:
+        platform: the deployment.
+        instance: where its runs are recorded; asked for only where there is such a day.
+    """
+    attempts = platform.builds.unpublished()
+    if not attempts:
+        return []
+    with instance() as recorded:
+        failed = [attempt for attempt in attempts if _has_ended(recorded, attempt.run_id)]
+        shown = [_explained(platform, recorded, attempt) for attempt in failed[:_MOST]]
+    if rest := len(failed) - len(shown):
+        shown.append(f"And {counted(rest, 'further table')} or runs.")
+    return [*shown, TRY_AGAIN] if shown else []
+
+
+def _has_ended(instance: dg.DagsterInstance, run_id: str) -> bool:
+    run = instance.get_run_by_id(run_id)
+    return run is None or run.is_finished
+
+
+def _explained(platform: Platform, instance: dg.DagsterInstance, attempt: Attempt) -> str:
+    step = table_key(attempt.table, platform.settings.namespace).to_python_identifier()
+    why = why_failed(instance, attempt.run_id, step)
+    # The UI has all of it.
+    why = f": {why if len(why) <= _LONGEST else f'{why[:_LONGEST]} …'}" if why else "."
+    return (
+        f"{attempt.table}: {attempt.days_in_words} not published by run {attempt.run_id}, which began "
+        f"{attempt.claimed_at:%Y-%m-%d %H:%M:%S} UTC{why}"
+    )
