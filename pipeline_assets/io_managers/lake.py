@@ -12,7 +12,7 @@ import polars as pl
 from pipeline_assets.built import Built
 from pipeline_assets.io_managers.describing import describe_partitions
 from pipeline_assets.io_managers.frames import subset
-from pipeline_assets.io_managers.observing import observe_revisions
+from pipeline_assets.io_managers.revisions import observe_revisions
 from pipeline_assets.ledger.builds import book_counts, book_identifiers, book_revisions, confirmation, require_all
 from pipeline_assets.ledger.catalogue import exchange
 from pipeline_assets.ledger.looks import book_event_names
