@@ -9,7 +9,8 @@ a little is removed at a time:
   latest materialization of each partition, or that it failed, the newest materializations of what has no partitions,
   which the UI plots, and the newest results of each check. A run of which nothing is left goes too.
 
-Whoever looks at an asset, its partitions, plots or checks sees the same as before.
+Whoever looks at an asset, its partitions, plots or checks sees the same as before. An idle refresh leaves nothing. One
+with a new file for a day of the demo writes 574 events (0.70 MB), of which 240 (0.35 MB) stay until they are old.
 
 On a storage of the project's own nothing is removed. What all storages have, `DagsterInstance.delete_run`, takes a run
 with all its events, among them the latest materialization of partitions, which the UI would call missing from then on;

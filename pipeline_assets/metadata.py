@@ -1,11 +1,12 @@
 """What the Dagster UI shows of a table, taken from its contract."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from typing import Any
 
 import dagster as dg
 import dataframely as dy
+import polars as pl
 import yaml
 from pydantic import BaseModel
 
@@ -43,19 +44,26 @@ def described(text: str, declared: BaseModel | None) -> str:
     return f"{text}\n\nAs declared:\n\n```yaml\n{written}```"
 
 
-def column_schema(contract: type[dy.Schema]) -> dg.TableSchema:
-    """Columns with types, descriptions and constraints."""
+def column_schema(contract: type[dy.Schema], type_of: Callable[[pl.DataType], str] = type_name) -> dg.TableSchema:
+    """Columns with types, descriptions and constraints.
+
+    Args:
+        contract: the table's columns.
+        type_of: what their types are called where the table is.
+    """
+    key = contract.primary_key()
     return dg.TableSchema(
         columns=[
             dg.TableColumn(
                 name=name,
-                type=type_name(column.dtype),
+                type=type_of(column.dtype),
                 description=column.description,
-                constraints=dg.TableColumnConstraints(nullable=column.nullable, unique=column.unique),
+                constraints=dg.TableColumnConstraints(nullable=column.nullable, unique=column.unique or key == [name]),
                 tags={"primary_key": ""} if column.primary_key else None,
             )
             for name, column in contract.columns().items()
-        ]
+        ],
+        constraints=dg.TableConstraints([f"primary key ({', '.join(key)})"] if key else []),
     )
 
 

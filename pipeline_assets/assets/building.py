@@ -8,7 +8,9 @@ from typing import Any
 import dagster as dg
 
 from pipeline_assets.asset_keys import table_key
+from pipeline_assets.columns import type_name
 from pipeline_assets.declarations.analyses import Analysis
+from pipeline_assets.io_managers.postgres import postgres_type
 from pipeline_assets.ledger.builds import Claim
 from pipeline_assets.metadata import column_lineage, column_schema, described
 from pipeline_assets.partitions import ONLY_STALE_TAG, tagged_days
@@ -43,7 +45,8 @@ def table_arguments(
     """
     daily: dict[str, Any] = {}
     metadata: dict[str, Any] = {
-        "dagster/column_schema": column_schema(table.contract),
+        # Once here, and not with every materialization of every day.
+        "dagster/column_schema": column_schema(table.contract, type_name if table.store == "lake" else postgres_type),
         "dagster/column_lineage": column_lineage(table.contract, made_of),
     }
     if table.store == "marts":

@@ -12,11 +12,10 @@ import polars as pl
 from pipeline_assets.built import Built
 from pipeline_assets.io_managers.describing import describe_partitions
 from pipeline_assets.io_managers.frames import subset
-from pipeline_assets.io_managers.observing import observe_revisions
+from pipeline_assets.io_managers.revisions import observe_revisions
 from pipeline_assets.ledger.builds import book_counts, book_identifiers, book_revisions, confirmation, require_all
 from pipeline_assets.ledger.catalogue import exchange
 from pipeline_assets.ledger.looks import book_event_names
-from pipeline_assets.metadata import column_schema
 from pipeline_assets.partitions import record_only
 from pipeline_assets.planning import UNPARTITIONED
 from pipeline_assets.platform import Platform
@@ -89,9 +88,4 @@ class LakeIOManager(dg.IOManager):
             counts = self._platform.builds.event_counts(built.days) if built.counts else {}
             shown = {day.isoformat(): {**of, **counts.get(day, {})} for day, of in built.figures.items()}
             describe_partitions(context, shown)
-        context.add_output_metadata(
-            {
-                "dagster/uri": f"{self._platform.lake.store.url}/{table.name}",
-                "dagster/column_schema": column_schema(table.contract),
-            }
-        )
+        context.add_output_metadata({"dagster/uri": f"{self._platform.lake.store.url}/{table.name}"})

@@ -20,8 +20,8 @@ from sqlalchemy.dialects.postgresql.asyncpg import dialect as numbered_parameter
 from pipeline_assets.built import Built
 from pipeline_assets.columns import contract_schema
 from pipeline_assets.io_managers.frames import FrameStream
-from pipeline_assets.io_managers.observing import observe_revisions
 from pipeline_assets.io_managers.postgres import PostgresClient, PostgresDbIOManager, TableError, quoted, read
+from pipeline_assets.io_managers.revisions import observe_revisions
 from pipeline_assets.ledger.builds import book_revisions, confirmation, require_all
 from pipeline_assets.namespace import MARTS
 from pipeline_assets.partitions import record_only

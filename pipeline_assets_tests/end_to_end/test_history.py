@@ -106,6 +106,17 @@ def test_what_led_to_a_success_goes_with_the_refresh_and_an_idle_one_leaves_noth
     assert events(clicks) == before
 
 
+def test_columns_are_told_once_and_not_with_every_day(clicks: Deployment) -> None:
+    made = {spec.key: spec for spec in clicks.definitions.resolve_all_asset_specs()}
+    for table in ("events", "sessions"):
+        assert "dagster/column_schema" in made[dg.AssetKey(table)].metadata
+        records = clicks.instance.fetch_materializations(dg.AssetKey(table), limit=len(DAYS)).records
+        assert len(records) == len(DAYS)
+        for record in records:
+            assert record.asset_materialization is not None
+            assert "dagster/column_schema" not in record.asset_materialization.metadata
+
+
 def test_of_old_runs_stays_what_the_ui_shows_of_assets_partitions_plots_and_checks(
     clicks: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
