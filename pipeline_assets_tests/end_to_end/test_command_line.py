@@ -280,7 +280,8 @@ def test_refresh_and_status_as_json_are_one_document_each_and_hold_what_the_tabl
         "days_built": 1,
         "first_day": "2026-03-01",
         "last_day": "2026-03-01",
-        "stale": False,
+        "last_day": "2026-03-01",
+        "lost": False,
         "stale_days": 0,
     }
     assert document["mistakes"] == []
