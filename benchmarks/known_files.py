@@ -151,9 +151,9 @@ def _load(platform: Platform, settings: Settings, days: Sequence[Path], files_of
         platform.settle("load", loading=SOURCE)
         platform.loader(SOURCE, database).load(platform.landing(SOURCE).files)
     whole = platform.files.staged_files([SOURCE], date.min, date.max)
-    rules = platform.declaration_version(SOURCE)
+    version = platform.declaration_version(SOURCE)
     for staged in whole:
-        _in_many_files(platform, landing, rules, staged, files_of_day)
+        _in_many_files(platform, landing, version, staged, files_of_day)
     with platform.engine.begin() as connection:
         query = "update ledger.files set booked_at = booked_at - interval '30 days' where source = :source"
         connection.execute(text(connection, query), {"source": SOURCE})
@@ -168,7 +168,7 @@ def _load(platform: Platform, settings: Settings, days: Sequence[Path], files_of
             platform.unclaimed()
 
 
-def _in_many_files(platform: Platform, landing: Path, rules: str, staged: StagedFile, files_of_day: int) -> None:
+def _in_many_files(platform: Platform, landing: Path, version: str, staged: StagedFile, files_of_day: int) -> None:
     """Book the rows of a staged file as those of many files of their day, and put these into landing."""
     folder = landing / staged.event_date.isoformat()
     folder.mkdir(parents=True, exist_ok=True)
@@ -186,12 +186,12 @@ def _in_many_files(platform: Platform, landing: Path, rules: str, staged: Staged
         os.utime(path, (old, old))
         landed = held.get(number, 0)
         days = {staged.event_date: landed} if landed else {}
-        load = Load(content, rules, lines=landed, landed=landed, days=days)
+        load = Load(content, version, lines=landed, landed=landed, days=days)
         stamp = stamp_of(path.stat())
         bookings.append(Booking(f"{SOURCE}/{folder.name}/{path.name}", stamp, content, load))
     # What was one file has nothing any more.
     gone = {path: hashlib.sha256(path.encode()).hexdigest() for path in platform.files.paths(SOURCE, staged.content)}
-    nothing = [Booking(path, "gone", content, Load(content, rules)) for path, content in gone.items()]
+    nothing = [Booking(path, "gone", content, Load(content, version)) for path, content in gone.items()]
     platform.files.reserve({each.content: 1 for each in (*bookings, *nothing)})
     platform.files.book(SOURCE, [*bookings, *nothing], [merged])
 

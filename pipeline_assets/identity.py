@@ -263,17 +263,21 @@ def _other_lake(connection: sa.Connection, known: _Known, settings: Settings) ->
     if known.identity is not None:
         return None
     s, lake = staged.c, open_store(settings.lake_url)
-    if not _exists(connection, files) or connection.execute(sa.select(files).limit(1)).first() is None:
+    if not _exists(connection, files) or connection.execute(sa.select(files.c.content).limit(1)).first() is None:
         if not any(found for name in (STAGING, EVENTS) for found in lake.list(f"{name}/")):
             return None
         return (
             f"is new, but the lake {lake} holds files that another one lists.\nPoint PIPELINE_POSTGRES_URL at the "
             f"database of that one, or {_OWN_FOLDER}."
         )
-    # A ledger from then knows no names of files: they had these.
+    # A ledger from then knows no names of files: they had these. Nor has it all names of columns, unless a start that
+    # was killed has migrated it.
+    there = {column["name"] for column in sa.inspect(connection).get_columns("staged", schema=schema_of(connection))}
+    version = s.declaration_version if s.declaration_version.name in there else sa.literal_column("rules")
+    query = sa.select(s.source, s.content, version.label("version"), s.event_date)
     listed = [
-        f"{STAGING}/{row.source}/event_date={row.event_date}/{row.content}-{row.rules}.parquet"
-        for row in connection.execute(sa.select(s.source, s.content, s.rules, s.event_date))
+        f"{STAGING}/{row.source}/event_date={row.event_date}/{row.content}-{row.version}.parquet"
+        for row in connection.execute(query)
     ]
     if not listed or any(lake.stat(name) for name in listed):
         return None

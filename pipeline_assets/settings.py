@@ -46,7 +46,7 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True)
 class Settings:
-    """Where things are and the rules that hold for a whole deployment.
+    """Where things are, and what holds for a whole deployment.
 
     Attributes:
         data_dir: absolute folder that holds landing, lake and the embedded PostgreSQL by default.

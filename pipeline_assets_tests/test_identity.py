@@ -309,6 +309,16 @@ def test_the_lake_of_an_older_deployment_is_refused_to_a_new_ledger(older: Setti
     start(older)
 
 
+def test_an_older_deployment_is_still_known_when_its_first_start_was_killed_after_the_migration(older: Settings):
+    assert older.postgres_url is not None
+    engine = sa.create_engine(sqlalchemy_url(older.postgres_url))
+    migrate(engine)
+    engine.dispose()
+    second = elsewhere(older)
+    refused(second, "lists staged files", "PIPELINE_NAMESPACE", str(second.lake_dir))
+    start(older)
+
+
 # --- The marker ---------------------------------------------------------------------------------------
 
 

@@ -1,7 +1,6 @@
 """Which days the UI is shown, and that finding them out starts nothing and waits for nothing."""
 
 import socket
-import time
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -65,10 +64,8 @@ def test_a_server_that_gives_no_answer_is_not_waited_for(tmp_path: Path) -> None
         (settings.lake_dir / "deployment.json").write_text(
             '{"id": "6f1f3c0e-8b0c-4b57-9d0c-0c1e8a5f2d11", "namespace": null}'
         )
-        begun = time.monotonic()
+        # Whoever waited for an answer would not come back.
         assert shown_days(settings).last is None
-        # Not that it is fast, but that it ends at all.
-        assert time.monotonic() - begun < 60
 
 
 def test_all_tables_of_a_code_location_show_the_same_days(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -151,7 +151,9 @@ def test_a_file_with_staged_rows_that_count_stays_whatever_its_list_says(empty: 
         number = add(connection, [file], "run")[name]
         connection.execute(sa.insert(contents).values(content="c" * 64, bytes=4))
         connection.execute(
-            sa.insert(staged).values(source="web", content="c" * 64, event_date=DAY, rules="r", rows=1, file=number)
+            sa.insert(staged).values(
+                source="web", content="c" * 64, event_date=DAY, declaration_version="v", rows=1, file=number
+            )
         )
     dropped(empty, name, ago=2 * GRACE)
     swept(empty, store)

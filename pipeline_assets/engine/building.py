@@ -16,7 +16,7 @@ from pipeline_assets.batching import Batch, batches
 from pipeline_assets.built import Built
 from pipeline_assets.day_counts import DayCounts
 from pipeline_assets.engine.incremental import build_part, build_whole
-from pipeline_assets.engine.rows import LakeRows, MartRows, Rows
+from pipeline_assets.engine.rows import HeldRows, LakeRows, MartRows
 from pipeline_assets.engine.transform import made_by
 from pipeline_assets.ledger.builds import Claim
 from pipeline_assets.ledger.catalogue import LakeFile
@@ -106,7 +106,7 @@ class Building:
 
     # --- Daily tables ---------------------------------------------------------------------------------
 
-    def _daily(self, rows: Rows) -> Built:
+    def _daily(self, rows: HeldRows) -> Built:
         spec = self.spec
         names: set[str] = set()
         counts: dict[date, DayCounts] = {}
@@ -176,7 +176,7 @@ class Building:
 
     # --- Tables without partitions --------------------------------------------------------------------
 
-    def _whole(self, rows: Rows, *, only_changed: bool) -> Built:
+    def _whole(self, rows: HeldRows, *, only_changed: bool) -> Built:
         spec, claim = self.spec, self.claim
         with self.track(1) as advance:
             inputs = {each.table: self._frame(each, None) for each in spec.inputs}

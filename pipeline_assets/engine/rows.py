@@ -21,8 +21,8 @@ from pipeline_assets.planning import UNPARTITIONED
 from pipeline_assets.tables.spec import TableSpec
 
 
-class Rows(Protocol):
-    """Rows of a table on their way."""
+class HeldRows(Protocol):
+    """Rows of a table that are made and not yet published."""
 
     def add(self, frame: pl.DataFrame) -> None:
         """Hold rows.
@@ -62,7 +62,7 @@ class LakeRows:
         self._files: dict[date, list[LakeFile]] = {day: [] for day in claim.days}
 
     def add(self, frame: pl.DataFrame) -> None:
-        """See `Rows.add`."""
+        """See `HeldRows.add`."""
         table = self._table
         check_schema(frame.schema, table.contract, table.name)
         for day, part in _by_day(frame, table, self._claim):
@@ -72,7 +72,7 @@ class LakeRows:
             self._files[day].append(self._lake.write(rows, table.name, day))
 
     def finish(self) -> dict[str, Any]:
-        """See `Rows.finish`."""
+        """See `HeldRows.finish`."""
         for files in self._files.values():
             # Each file is unique in itself.
             if len(files) > 1:
@@ -98,7 +98,7 @@ class LakeRows:
             )
 
     def discard(self) -> None:
-        """See `Rows.discard`."""
+        """See `HeldRows.discard`."""
         self._lake.forget([file for files in self._files.values() for file in files])
 
 
@@ -118,7 +118,7 @@ class MartRows:
         self._frames = FrameBuffer(folder / uuid.uuid4().hex)
 
     def add(self, frame: pl.DataFrame) -> None:
-        """See `Rows.add`."""
+        """See `HeldRows.add`."""
         rows = checked(frame, self._table.contract, self._table.name)
         if column := self._table.partition_column:
             _require_claimed(rows[column], self._table, self._claim)
@@ -126,11 +126,11 @@ class MartRows:
         self._frames.add(rows)
 
     def finish(self) -> dict[str, Any]:
-        """See `Rows.finish`."""
+        """See `HeldRows.finish`."""
         return {"frames": self._frames, "figures": _figures(self._figures, self._table, self._claim)}
 
     def discard(self) -> None:
-        """See `Rows.discard`."""
+        """See `HeldRows.discard`."""
         self._frames.close()
 
 

@@ -32,7 +32,7 @@ _DAYS = """
     ) fingerprint, sum(s.rows)::bigint as rows, count(*) contents
     from ledger.staged s
     join ledger.files f on f.source = s.source and f.content = s.content and f.state = 'active'
-    cross join lateral (select sha256(convert_to(s.content || '/' || s.rules, 'UTF8')) digest) d
+    cross join lateral (select sha256(convert_to(s.content || '/' || s.declaration_version, 'UTF8')) digest) d
     where s.source = :source and {of}
     group by s.event_date, s.late
 """
@@ -228,11 +228,11 @@ def fingerprints(staged: Iterable[tuple[str, date, str, str]]) -> dict[date, str
     """Fingerprint of some staged contents of each day.
 
     Args:
-        staged: source, day, content and rules of each.
+        staged: source, day, content and version of the declaration of each.
     """
     sums: dict[date, dict[str, int]] = {}
-    for source, day, content, rules in staged:
-        found = hashlib.sha256(f"{content}/{rules}".encode()).digest()
+    for source, day, content, version in staged:
+        found = hashlib.sha256(f"{content}/{version}".encode()).digest()
         high, low = (int.from_bytes(found[at : at + 8], signed=True) for at in (0, 8))
         of_day = sums.setdefault(day, {})
         of_day[source] = of_day.get(source, 0) + high * _HALF + low

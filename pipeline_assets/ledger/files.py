@@ -161,7 +161,7 @@ class FileLedger:
     def not_as_booked(
         self, source: str, declaration_version: str, stamps: Mapping[str, str]
     ) -> dict[str, FileRecord | None]:
-        """Those of some paths of a source whose newest booking is of another state of the file, or of other rules.
+        """Those of some paths of a source whose newest booking is of another state of the file or another declaration.
 
         Args:
             source: the source.
@@ -182,10 +182,12 @@ class FileLedger:
             .render_derived("given")
         )
         query = (
-            sa.select(given.c.path, c.content, c.rules, c.stamp, c.state, c.error)
+            sa.select(given.c.path, c.content, c.declaration_version, c.stamp, c.state, c.error)
             .select_from(given)
             .outerjoin(files, (c.source == source) & (c.path == given.c.path) & c.newest)
-            .where(c.stamp.is_distinct_from(given.c.stamp) | c.rules.is_distinct_from(declaration_version))
+            .where(
+                c.stamp.is_distinct_from(given.c.stamp) | c.declaration_version.is_distinct_from(declaration_version)
+            )
         )
         with self._engine.connect() as connection:
             return {row.path: None if row.stamp is None else FileRecord(*row) for row in connection.execute(query)}
@@ -212,7 +214,7 @@ class FileLedger:
             return set()
         with self._engine.connect() as connection:
             loaded = _loaded(connection, source, contents_)
-            return {content for content, row in loaded.items() if row["rules"] == declaration_version}
+            return {content for content, row in loaded.items() if row["declaration_version"] == declaration_version}
 
     def book(
         self, source: str, bookings: Sequence[Booking], lake: Sequence[LakeFile] = (), *, run_id: str = ""
@@ -253,7 +255,7 @@ class FileLedger:
                         "source": source,
                         "content": content,
                         "event_date": day,
-                        "rules": load.declaration_version,
+                        "declaration_version": load.declaration_version,
                         "rows": rows,
                         "file": numbers[by_day[day].name],
                     }
@@ -405,7 +407,7 @@ class FileLedger:
             connection.execute(
                 sa.update(files)
                 .where(files.c.source == source, files.c.content == _any(contents_))
-                .values(rules="replay", stamp="replay")
+                .values(declaration_version="replay", stamp="replay")
             )
             # Their folders have not changed.
             ask(connection, landing_part(source))
@@ -415,7 +417,7 @@ def staged_files(connection: sa.Connection, sources: Iterable[str], first: date,
     """The staged rows that count of the days `first` to `last`, both included, in a fixed order."""
     s = staged.c
     query = (
-        sa.select(s.source, s.content, s.rules, s.event_date, s.rows, *_FILE)
+        sa.select(s.source, s.content, s.declaration_version, s.event_date, s.rows, *_FILE)
         .join_from(staged, lake_files, lake_files.c.file == s.file)
         .where(s.source.in_(list(sources)), s.event_date.between(first, last))
         .order_by(s.event_date, s.source, s.content)
@@ -457,7 +459,7 @@ def _require_room(loads: Iterable[Load], files_: Mapping[date, LakeFile]) -> Non
 
 def _counts(load: Load) -> dict[str, Any]:
     return {
-        "rules": load.declaration_version,
+        "declaration_version": load.declaration_version,
         "lines": load.lines,
         "landed": load.landed,
         "quarantined": len(load.quarantined),
@@ -470,7 +472,7 @@ def _loaded(connection: sa.Connection, source: str, contents_: Iterable[str]) ->
     """The counts of those of some contents that were read and whose staged rows are all there, by content."""
     f, s = files.c, staged.c
     wanted = sa.select(sa.func.unnest(_texts(set(contents_))).label("content")).subquery()
-    names = ("content", "rules", "lines", "landed", "quarantined", "blank", "error")
+    names = ("content", "declaration_version", "lines", "landed", "quarantined", "blank", "error")
     # The bookings of a content all say the same.
     booked = (
         sa.select(*(f[name] for name in names))
@@ -529,7 +531,7 @@ def _point(
     )
     before = set(connection.execute(superseded).scalars())
     new = insert(files)
-    columns = ("rules", "lines", "landed", "quarantined", "blank", "error", "stamp", "newest", "state")
+    columns = ("declaration_version", "lines", "landed", "quarantined", "blank", "error", "stamp", "newest", "state")
     connection.execute(
         new.on_conflict_do_update(
             index_elements=["source", "path", "content"],
@@ -582,7 +584,8 @@ def _copy_quarantine(connection: sa.Connection, source: str, loads: Collection[L
     if not any(load.quarantined for load in loads):
         return
     with connection.connection.cursor().copy(
-        f"copy {schema_of(connection)}.quarantine (source, content, line, reason, rules, raw, bytes) from stdin"
+        f"copy {schema_of(connection)}.quarantine "
+        "(source, content, line, reason, declaration_version, raw, bytes) from stdin"
     ) as copy:
         for load in loads:
             version = load.declaration_version

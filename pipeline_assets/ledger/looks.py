@@ -40,7 +40,7 @@ def known_columns(engine: sa.Engine, source: str) -> KnownColumns:
     }
     if found is None:
         return KnownColumns(columns)
-    return KnownColumns(columns, found.first_load, found.rules, frozenset(found.filled))
+    return KnownColumns(columns, found.first_load, found.declaration_version, frozenset(found.filled))
 
 
 class Observer:
@@ -89,7 +89,7 @@ class Observer:
     def _write(self, names: Collection[str]) -> None:
         known = self._known
         with self._engine.begin() as connection:
-            values = {"rules": known.declaration_version, "filled": sorted(known.filled)}
+            values = {"declaration_version": known.declaration_version, "filled": sorted(known.filled)}
             connection.execute(
                 insert(looks)
                 .values(source=self._source, first_load=known.since, **values)

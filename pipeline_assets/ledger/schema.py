@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB, OID, UUID
 from pipeline_assets.namespace import LEDGER, MARTS
 
 SCHEMA = LEDGER
-REVISION = "0014"
+REVISION = "0015"
 """Newest migration: the version these declarations describe."""
 
 metadata = sa.MetaData(schema=SCHEMA)
@@ -44,7 +44,7 @@ files = sa.Table(
     sa.Column("source", sa.Text, primary_key=True),
     sa.Column("path", sa.Text, primary_key=True, comment="Path below landing"),
     sa.Column("content", sa.Text, sa.ForeignKey(contents.c.content), primary_key=True),
-    sa.Column("rules", sa.Text, nullable=False, comment="Version of the declaration that read it"),
+    sa.Column("declaration_version", sa.Text, nullable=False, comment="Version of the declaration that read it"),
     sa.Column(
         "state", sa.Text, nullable=False, comment="active counts; repeat: same content active under another path"
     ),
@@ -105,7 +105,7 @@ staged = sa.Table(
     sa.Column("source", sa.Text, primary_key=True),
     sa.Column("content", sa.Text, sa.ForeignKey(contents.c.content), primary_key=True),
     sa.Column("event_date", sa.Date, primary_key=True),
-    sa.Column("rules", sa.Text, nullable=False),
+    sa.Column("declaration_version", sa.Text, nullable=False),
     sa.Column("rows", sa.BigInteger, nullable=False),
     sa.Column("file", sa.BigInteger, sa.ForeignKey(lake_files.c.file), nullable=False),
     sa.Column(
@@ -128,7 +128,12 @@ staged_days = sa.Table(
     metadata,
     sa.Column("source", sa.Text, primary_key=True),
     sa.Column("day", sa.Date, primary_key=True),
-    sa.Column("fingerprint", sa.Numeric, nullable=False, comment="Sum of digests of the contents and their rules"),
+    sa.Column(
+        "fingerprint",
+        sa.Numeric,
+        nullable=False,
+        comment="Sum of digests of the contents and the versions of their declarations",
+    ),
     sa.Column("rows", sa.BigInteger, nullable=False),
     sa.Column("contents", sa.BigInteger, nullable=False, comment="Contents that have rows of the day"),
     sa.CheckConstraint("rows >= contents and contents > 0", name="staged_days_not_empty"),
@@ -217,7 +222,7 @@ quarantine = sa.Table(
     sa.Column("content", sa.Text, sa.ForeignKey(contents.c.content), primary_key=True),
     sa.Column("line", sa.BigInteger, primary_key=True, comment="Line (or record) number in the file, from 1"),
     sa.Column("reason", sa.Text, nullable=False),
-    sa.Column("rules", sa.Text, nullable=False, comment="Version of the declaration that refused it"),
+    sa.Column("declaration_version", sa.Text, nullable=False, comment="Version of the declaration that refused it"),
     sa.Column("raw", sa.LargeBinary, nullable=False, comment="The line as it was read, or the beginning of a long one"),
     sa.Column("bytes", sa.BigInteger, nullable=False, comment="Length of the whole line"),
     sa.Column("quarantined_at", sa.TIMESTAMP(timezone=True), nullable=False, server_default=sa.func.now()),
@@ -243,7 +248,12 @@ looks = sa.Table(
     metadata,
     sa.Column("source", sa.Text, primary_key=True),
     sa.Column("first_load", sa.TIMESTAMP(timezone=True), nullable=False, comment="When the first load looked at began"),
-    sa.Column("rules", sa.Text, nullable=False, comment="Version of the declaration under which filled was found"),
+    sa.Column(
+        "declaration_version",
+        sa.Text,
+        nullable=False,
+        comment="Version of the declaration under which filled was found",
+    ),
     sa.Column(
         "filled", ARRAY(sa.Text), nullable=False, comment="Columns of the event contract with a value in any row"
     ),

@@ -119,7 +119,7 @@ class SourceLoader:
 
     Args:
         source: the declaration.
-        settings: where landing and lake are, and the rules of the deployment.
+        settings: where landing and lake are, and the rest of the deployment's.
         ledger: where loads are booked.
         database: a DuckDB connection; every worker gets a cursor of it.
         observer: is told what each file has, besides its rows.

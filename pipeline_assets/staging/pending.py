@@ -71,8 +71,8 @@ class Looker:
             source: the source.
             pattern: its glob pattern.
             declaration_version: version of its declaration.
-            known_only: whether only contents are pending that were loaded before, under other rules; nothing is told
-                of the rest then.
+            known_only: whether only contents are pending that another declaration has loaded before; nothing is told of
+                the rest then.
             seconds: how long the look may take; as long as it does by default.
 
         Raises:

@@ -133,7 +133,7 @@ class Writer:
 
     Args:
         source: the declaration.
-        settings: rules of the deployment.
+        settings: the deployment's.
         database: a DuckDB connection; the writer gets a cursor of it.
     """
 
@@ -371,7 +371,7 @@ class _Stream:
 
     Args:
         source: the declaration.
-        settings: rules of the deployment.
+        settings: the deployment's.
         members: the files.
         group: receives the files that are read, and those that are left.
 

@@ -1,4 +1,3 @@
-import time
 from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -24,7 +23,6 @@ from pipeline_assets.declarations.analyses import (
 )
 from pipeline_assets.declarations.durations import EXAMPLES
 from pipeline_assets.declarations.problems import DeclarationError
-from pipeline_assets.declarations.yaml_files import DEFS_DIR
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.declaration import Source
 from pipeline_assets.tables.fixed import fixed_tables
@@ -514,10 +512,3 @@ def test_properties_that_no_source_has_are_found_unless_a_source_may_have_any(tm
     anything = web.model_copy(update={"mapping": {"property": "site"}})
     assert unknown_properties(analyses, [web, anything]) == {}
     assert unknown_properties(Analyses((Funnel(steps=analyses.of(Funnel)[0].steps),)), []) == {}
-
-
-def test_checking_an_analysis_is_cheap():
-    load_analyses(DEFS_DIR)
-    start = time.process_time()
-    analyses = load_analyses(DEFS_DIR)
-    assert (time.process_time() - start) / len(analyses.of(TableAnalysis)) < 0.1

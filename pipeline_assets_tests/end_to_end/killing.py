@@ -172,9 +172,9 @@ def _equal(one: pl.DataFrame | None, other: pl.DataFrame | None) -> bool:
 
 
 _ACCOUNT = {
-    "files": """source, path, content, rules, state, newest, lines, landed, quarantined, blank, error""",
-    "quarantine": "source, content, line, reason, rules, raw, bytes",
-    "staged": "source, content, event_date, rules, rows, late",
+    "files": """source, path, content, declaration_version, state, newest, lines, landed, quarantined, blank, error""",
+    "quarantine": "source, content, line, reason, declaration_version, raw, bytes",
+    "staged": "source, content, event_date, declaration_version, rows, late",
     "staged_days": "*",
     "source_counts": "*",
     "source_reasons": "*",

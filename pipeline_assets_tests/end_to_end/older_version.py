@@ -23,12 +23,12 @@ def turn_back(deployment: Deployment, revision: str = "0007") -> list[Path]:
     """
     engine, lake = deployment.platform.engine, deployment.settings.lake_dir
     staged = deployment.sql(
-        "select f.name, s.source, s.event_date, s.content, s.rules from ledger.staged s join ledger.lake_files f "
-        "using (file)"
+        "select f.name, s.source, s.event_date, s.content, s.declaration_version from ledger.staged s "
+        "join ledger.lake_files f using (file)"
     )
     assert len({name for name, *_ in staged}) == len(staged)
-    for name, source, day, content, rules in staged:
-        old = lake / "staging" / source / f"event_date={day}" / f"{content}-{rules}.parquet"
+    for name, source, day, content, version in staged:
+        old = lake / "staging" / source / f"event_date={day}" / f"{content}-{version}.parquet"
         old.parent.mkdir(exist_ok=True)
         (lake / name).rename(old)
     parts = []

@@ -33,10 +33,10 @@ def engine(new_database: Callable[[], str]) -> sa.Engine:
     return engine
 
 
-def load(content: str, rules: str, days: dict[date, int], bad: int) -> Load:
+def load(content: str, version: str, days: dict[date, int], bad: int) -> Load:
     landed = sum(days.values())
     lines = [QuarantinedLine(number, "not_json" if number % 2 else "missing: time", b"x") for number in range(bad)]
-    return Load(content, rules, lines=landed + bad, landed=landed, days=days, quarantined=lines)
+    return Load(content, version, lines=landed + bad, landed=landed, days=days, quarantined=lines)
 
 
 def book(ledger: FileLedger, source: str, path: str, what: Load) -> None:
@@ -47,11 +47,11 @@ def book(ledger: FileLedger, source: str, path: str, what: Load) -> None:
 LOADS = st.builds(
     load,
     st.sampled_from("klm"),
-    st.sampled_from(["r1", "r2"]),
+    st.sampled_from(["v1", "v2"]),
     st.dictionaries(st.integers(0, 2).map(lambda day: FIRST + timedelta(day)), st.integers(1, 3), max_size=3),
     st.integers(0, 3),
 )
-UNREADABLE = st.builds(Load, st.sampled_from("kn"), st.just("r1"), error=st.just("truncated"))
+UNREADABLE = st.builds(Load, st.sampled_from("kn"), st.just("v1"), error=st.just("truncated"))
 STEPS = st.one_of(
     st.tuples(st.sampled_from("abc"), st.one_of(LOADS, LOADS, UNREADABLE)),
     st.tuples(st.just("built"), st.integers(0, 2)),
@@ -89,19 +89,19 @@ def test_rows_are_late_whose_day_had_been_built_when_their_content_was_first_boo
     with engine.begin() as connection:
         connection.execute(BUILT, {"day": day})
     ledger.reserve({"late": 1})
-    book(ledger, "shop", "a", load("early", "r1", {day: 3}, 0))
+    book(ledger, "shop", "a", load("early", "v1", {day: 3}, 0))
     assert summarise(engine, "shop").late == 0
-    book(ledger, "shop", "b", load("late", "r1", {day: 4, day + timedelta(1): 5}, 0))
+    book(ledger, "shop", "b", load("late", "v1", {day: 4, day + timedelta(1): 5}, 0))
     assert summarise(engine, "shop").late == 4
     ledger.reserve({"newer": 1})
-    book(ledger, "shop", "b", load("newer", "r1", {}, 0))
+    book(ledger, "shop", "b", load("newer", "v1", {}, 0))
     assert summarise(engine, "shop").late == 0
 
 
 def test_sums_that_went_wrong_are_put_right_and_told(engine: sa.Engine) -> None:
     ledger = FileLedger(engine)
     ledger.reserve({"x": 1})
-    book(ledger, "app", "a", load("x", "r1", {FIRST: 3}, 2))
+    book(ledger, "app", "a", load("x", "v1", {FIRST: 3}, 2))
     right = summarise(engine, "app"), booked_fingerprints(engine, ["app"], FIRST, FIRST)
     with engine.begin() as connection:
         connection.execute(sa.text("update ledger.staged_days set fingerprint = fingerprint + 1 where source = 'app'"))

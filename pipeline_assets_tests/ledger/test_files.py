@@ -27,10 +27,10 @@ def engine(postgres_url: str) -> sa.Engine:
     return engine
 
 
-def load(content: str, rows: int, *, rules: str = "r1", quarantined_lines: int = 0, blank: int = 0) -> Load:
+def load(content: str, rows: int, *, version: str = "v1", quarantined_lines: int = 0, blank: int = 0) -> Load:
     return Load(
         content,
-        rules,
+        version,
         lines=rows + quarantined_lines + blank,
         landed=rows,
         blank=blank,
@@ -103,7 +103,7 @@ def test_lines_are_quarantined_for_reasons_of_any_length(engine: sa.Engine) -> N
     columns = [secrets.token_urlsafe(8000) for _ in range(2)]
     for number, path in enumerate("ab"):
         lines = [QuarantinedLine(line, f"missing:{columns[line % 2]}", b"x") for line in range(1, 4)]
-        book(ledger, path, Load(path, "r1", lines=3 - number, quarantined=lines[: 3 - number]))
+        book(ledger, path, Load(path, "v1", lines=3 - number, quarantined=lines[: 3 - number]))
         assert ledger.recount("web")
     reasons = summarise(engine, "web").reasons
     assert sorted(reasons.values()) == [2, 3]
@@ -125,7 +125,7 @@ def test_a_path_may_return_to_an_older_content_which_is_read_again(engine: sa.En
     ledger = FileLedger(engine)
     book(ledger, "a.jsonl", load("one", 5))
     book(ledger, "a.jsonl", load("two", 7))
-    assert ledger.known("web", ["one", "two"], "r1") == {"two"}
+    assert ledger.known("web", ["one", "two"], "v1") == {"two"}
     assert not book_known(ledger, "a.jsonl", "one")
     book(ledger, "a.jsonl", load("one", 5))
     assert counted(ledger) == {"one": 5}
@@ -141,7 +141,7 @@ def test_any_number_of_contents_is_read_again_at_once(engine: sa.Engine) -> None
     others = [str(number) for number in range(70_000)]
     assert ledger.contents_in([files[0].name, *others]) == {"one"}
     ledger.read_again("web", ["one", *others])
-    assert ledger.not_as_booked("web", "r1", {"a.jsonl": "stamp"}).keys() == {"a.jsonl"}
+    assert ledger.not_as_booked("web", "v1", {"a.jsonl": "stamp"}).keys() == {"a.jsonl"}
 
 
 def test_the_files_written_last_are_found_however_many_contents_they_hold(engine: sa.Engine) -> None:
@@ -159,28 +159,30 @@ def test_the_files_written_last_are_found_however_many_contents_they_hold(engine
 def test_an_unreadable_newer_content_takes_the_older_out_of_the_count(engine: sa.Engine) -> None:
     ledger = FileLedger(engine)
     book(ledger, "a.jsonl", load("good", 5))
-    book(ledger, "a.jsonl", Load("bad", "r1", error="truncated"))
+    book(ledger, "a.jsonl", Load("bad", "v1", error="truncated"))
     assert counted(ledger) == {}
     assert summarise(engine, "web").unreadable == 1
     assert [line.reason for line in quarantined(engine)] == ["unreadable: truncated"]
 
 
-def test_reading_a_content_again_under_new_rules_replaces_its_counts_and_quarantine(engine: sa.Engine) -> None:
+def test_reading_a_content_again_under_a_new_declaration_replaces_its_counts_and_quarantine(engine: sa.Engine) -> None:
     ledger = FileLedger(engine)
     book(ledger, "a.jsonl", load("x", 5, quarantined_lines=2, blank=1))
     book_known(ledger, "b.jsonl", "x")
-    book(ledger, "b.jsonl", load("x", 7, rules="r2", blank=1))
+    book(ledger, "b.jsonl", load("x", 7, version="v2", blank=1))
     assert counted(ledger) == {"x": 7}
     assert quarantined(engine) == []
     with engine.connect() as connection:
-        rows = connection.execute(sa.text("select path, rules, landed, state from ledger.files order by path")).all()
-    assert rows == [("a.jsonl", "r2", 7, "active"), ("b.jsonl", "r2", 7, "repeat")]
+        rows = connection.execute(
+            sa.text("select path, declaration_version, landed, state from ledger.files order by path")
+        ).all()
+    assert rows == [("a.jsonl", "v2", 7, "active"), ("b.jsonl", "v2", 7, "repeat")]
 
 
 def test_files_of_quarantined_lines_are_told_without_the_lines(engine: sa.Engine) -> None:
     ledger = FileLedger(engine)
     book(ledger, "a.jsonl", load("x", 1, quarantined_lines=3))
-    book(ledger, "b.jsonl", Load("bad", "r1", error="truncated"))
+    book(ledger, "b.jsonl", Load("bad", "v1", error="truncated"))
     book(ledger, "c.jsonl", load("y", 1))
     found = [(file.path, file.content, file.lines) for file in quarantined_files(engine, source="web")]
     assert found == [("a.jsonl", "x", 3), ("b.jsonl", "bad", 1)]
@@ -227,7 +229,7 @@ def test_what_counts_is_the_set_of_newest_contents_however_they_got_there(
     rows = {"k": 1, "l": 2, "m": 3}
     newest: dict[str, str] = {}
     for path, content in history:
-        if ledger.known("web", [content], "r1"):
+        if ledger.known("web", [content], "v1"):
             book_known(ledger, path, content)
         else:
             book(ledger, path, load(content, rows[content]))

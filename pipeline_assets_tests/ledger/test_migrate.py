@@ -102,6 +102,29 @@ def test_staged_files_of_before_keep_their_names_however_the_server_writes_dates
         assert name.scalar_one() == f"staging/web/event_date=2026-03-04/{'c' * 64}-r.parquet"
 
 
+def test_the_versions_of_declarations_are_kept_under_their_new_name(engine: sa.Engine) -> None:
+    content = "c" * 64
+    of_before(
+        engine,
+        "0014",
+        f"insert into ledger.contents (content, bytes) values ('{content}', 1)",
+        "insert into ledger.lake_files (name, asset, day, rows, run_id) "
+        "values ('s/1', 'staging/web', date '2026-03-04', 1, '')",
+        "insert into ledger.files (source, path, content, rules, state, newest, lines, landed, quarantined, blank, "
+        f"stamp) values ('web', '1', '{content}', 'of files', 'active', true, 2, 1, 1, 0, '')",
+        "insert into ledger.staged (source, content, event_date, rules, rows, file) "
+        f"select 'web', '{content}', day, 'of staged', rows, file from ledger.lake_files",
+        "insert into ledger.quarantine (source, content, line, reason, rules, raw, bytes) "
+        f"values ('web', '{content}', 1, '', 'of quarantine', '', 0)",
+        "insert into ledger.looks (source, first_load, rules, filled) values ('web', now(), 'of looks', '{}')",
+    )
+    migrate(engine)
+    with engine.connect() as connection:
+        for table in ("files", "staged", "quarantine", "looks"):
+            found = connection.execute(sa.text(f"select declaration_version from ledger.{table}"))
+            assert found.scalar_one() == f"of {table}"
+
+
 def test_of_what_the_version_before_built_only_marts_that_are_not_there_are_built_again(engine: sa.Engine) -> None:
     of_before(
         engine,

@@ -1,4 +1,3 @@
-import time
 from pathlib import Path
 
 import pytest
@@ -313,10 +312,3 @@ def test_a_folder_of_declarations_that_does_not_exist_is_told(tmp_path: Path):
     settings = Settings.for_data_dir(tmp_path, defs_dir=tmp_path / "absent")
     with pytest.raises(DeclarationError, match="PIPELINE_DEFS_DIR names no folder"):
         declared(settings)
-
-
-def test_checking_a_source_is_cheap():
-    load_sources(DECLARATIONS)
-    start = time.process_time()
-    sources = load_sources(DECLARATIONS)
-    assert (time.process_time() - start) / len(sources) < 0.05

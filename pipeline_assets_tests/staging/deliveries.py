@@ -33,7 +33,7 @@ class Deployment:
             )
         self.engine, self.folder, self.ledger = engine, folder, FileLedger(engine)
         self.memory, self.looks = FolderMemory(engine), FullLooks(engine, every)
-        self.rules = "r1"
+        self.declaration_version = "v1"
 
     @property
     def place(self) -> Landing:
@@ -47,7 +47,7 @@ class Deployment:
 
     def look(self, pattern: str) -> list[LandingFile]:
         """What is pending."""
-        return self.landing.pending(SOURCE, pattern, self.rules).files
+        return self.landing.pending(SOURCE, pattern, self.declaration_version).files
 
     def book(self, files: list[LandingFile]) -> None:
         """Note them as loaded."""
@@ -55,7 +55,7 @@ class Deployment:
         if files:
             self.ledger.reserve(dict.fromkeys(contents, 1))
             bookings = [
-                Booking(file.name, file.stamp, content, Load(content, self.rules))
+                Booking(file.name, file.stamp, content, Load(content, self.declaration_version))
                 for file, content in zip(files, contents, strict=True)
             ]
             self.ledger.book(SOURCE, bookings)
@@ -63,7 +63,7 @@ class Deployment:
     def everything(self, pattern: str) -> dict[str, str]:
         """What is pending, by a walk through all of landing and a look at all bookings."""
         stamps = {file.name: file.stamp for file in scan(self.folder, pattern).files}
-        pending = self.ledger.not_as_booked(SOURCE, self.rules, stamps)
+        pending = self.ledger.not_as_booked(SOURCE, self.declaration_version, stamps)
         return {name: stamps[name] for name in pending}
 
 

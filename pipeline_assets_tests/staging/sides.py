@@ -149,10 +149,11 @@ class Side:
     def account(self) -> dict[str, list[Any]]:
         """What the ledger says, without moments and files of the lake."""
         queries = {
-            "files": """select path, content, rules, state, newest, lines, landed, quarantined, blank, error
-                from ledger.files order by path, content""",
-            "quarantine": "select content, line, reason, rules, raw, bytes from ledger.quarantine order by 1, 2",
-            "staged": "select content, event_date, rules, rows from ledger.staged order by 1, 2",
+            "files": """select path, content, declaration_version, state, newest, lines, landed, quarantined, blank,
+                error from ledger.files order by path, content""",
+            "quarantine": """select content, line, reason, declaration_version, raw, bytes
+                from ledger.quarantine order by 1, 2""",
+            "staged": "select content, event_date, declaration_version, rows from ledger.staged order by 1, 2",
         }
         with self.engine.connect() as connection:
             return {name: list(connection.execute(sa.text(query)).all()) for name, query in queries.items()}

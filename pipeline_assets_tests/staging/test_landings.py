@@ -180,8 +180,8 @@ def test_a_look_into_an_object_store_ends_when_its_time_is_over(postgres_url: st
     store.put("s/1", b"x")
     look = looker(store, tmp_path, postgres_url)
     with pytest.raises(TooLongError):
-        look.pending("web", "s/*", "r1", seconds=-1)
-    assert [file.name for file in look.pending("web", "s/*", "r1", seconds=60).files] == ["s/1"]
+        look.pending("web", "s/*", "v1", seconds=-1)
+    assert [file.name for file in look.pending("web", "s/*", "v1", seconds=60).files] == ["s/1"]
 
 
 def test_one_list_of_an_object_store_tells_what_no_source_takes(postgres_url: str, tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ def change(deployment: Deployment, outside: Path, what: str, name: str, other: s
         contents = [each.content for each in deployment.ledger.not_as_booked(SOURCE, "", {name: ""}).values() if each]
         deployment.ledger.read_again(SOURCE, contents)
     elif what == "declared anew":
-        deployment.rules += "'"
+        deployment.declaration_version += "'"
     elif what == "full look":
         deployment.looks.ask()
 
@@ -297,7 +297,7 @@ def test_a_link_to_a_folder_that_has_come_to_leave_landing_is_refused(deployment
         time.sleep(TICK)
         shutil.rmtree(landing / "y" / "b")
         (landing / "y" / "b").symlink_to(tmp_path / "secret")
-        found = deployment.landing.pending(SOURCE, "x/*/*", deployment.rules)
+        found = deployment.landing.pending(SOURCE, "x/*/*", deployment.declaration_version)
     assert (found.files, [refused.name for refused in found.refused]) == ([], ["x/a"])
 
 
@@ -322,14 +322,14 @@ def test_a_file_that_goes_while_its_content_is_compared_ends_no_look(
     deployment.book(deployment.look("d/*"))
     write(path, "other")
     monkeypatch.setattr(LandingFile, "content", lambda file: path.unlink() or file.path.read_text())
-    found = deployment.landing.pending(SOURCE, "d/*", "r2", known_only=True).files
+    found = deployment.landing.pending(SOURCE, "d/*", "v2", known_only=True).files
     assert [file.name for file in found] == ["d/1"]
 
 
 def test_a_look_that_takes_too_long_ends_and_nothing_of_it_is_remembered(deployment: Deployment) -> None:
     write(deployment.folder / "d" / "1")
     with pytest.raises(TooLongError):
-        deployment.landing.pending(SOURCE, "d/*", deployment.rules, seconds=-1)
+        deployment.landing.pending(SOURCE, "d/*", deployment.declaration_version, seconds=-1)
     assert [file.name for file in deployment.look("d/*")] == ["d/1"]
 
 

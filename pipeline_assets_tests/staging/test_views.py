@@ -48,7 +48,7 @@ def stage(lake: Path, content: str, *, others: int = 0, age: timedelta = OLD) ->
     frame.with_columns(load_id=load_ids).write_parquet(path)
     written = time.time() - age.total_seconds()
     os.utime(path, (written, written))
-    return StagedFile("web", content, "r1", DAY, 2, LakeFile(name, "staging/web", DAY, 2 + others, path.stat().st_size))
+    return StagedFile("web", content, "v1", DAY, 2, LakeFile(name, "staging/web", DAY, 2 + others, path.stat().st_size))
 
 
 @pytest.fixture

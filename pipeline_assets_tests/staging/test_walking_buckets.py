@@ -339,11 +339,11 @@ def test_a_full_look_that_takes_too_long_is_given_up_between_two_requests_and_st
         monkeypatch.setattr(Counting, verb, slow)
         pattern = "web/2*/*"
         with pytest.raises(TooLongError):
-            bucket.landing.pending(SOURCE, pattern, bucket.rules, seconds=5)
+            bucket.landing.pending(SOURCE, pattern, bucket.declaration_version, seconds=5)
         # Whoever has the time takes it, and from then on there is little to do.
         bucket.book(bucket.look(pattern))
         bucket.look(pattern)
-        assert bucket.landing.pending(SOURCE, pattern, bucket.rules, seconds=60).files == []
+        assert bucket.landing.pending(SOURCE, pattern, bucket.declaration_version, seconds=60).files == []
 
 
 def test_an_object_that_has_no_name_here_keeps_its_own_folder_alone_from_being_listed(s3: str, tmp_path: Path) -> None:
@@ -370,12 +370,12 @@ def test_the_requests_are_those_that_a_real_store_is_sent(
             store.put(f"web/{ago(day, '%Y/%m/%d')}/1", b"x")
         bucket = Bucket(engine, tmp_path / "none")
         looker = Looker(RemoteLanding(store, tmp_path), bucket.ledger, bucket.memory, bucket.looks)
-        files = looker.pending(SOURCE, "web/**", "r1").files
+        files = looker.pending(SOURCE, "web/**", "v1").files
         assert len(files) == days.stop
         bucket.book(files)
-        assert looker.pending(SOURCE, "web/**", "r1").files == []
+        assert looker.pending(SOURCE, "web/**", "v1").files == []
         sent.clear()
-        assert looker.pending(SOURCE, "web/**", "r1").files == []
+        assert looker.pending(SOURCE, "web/**", "v1").files == []
         return list(sent)
 
     name = new_bucket(object_store)

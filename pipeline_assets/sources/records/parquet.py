@@ -9,7 +9,7 @@ from duckdb.sqltypes import DuckDBPyType
 from pipeline_assets.declarations.expressions import Expression, FieldPath
 from pipeline_assets.sources.records.columns import ColumnRecords, absent_columns
 from pipeline_assets.sources.records.look import Glance, Look, of_columns
-from pipeline_assets.sources.records.parquet_files import Rows, rows_of
+from pipeline_assets.sources.records.parquet_files import RowQueries, rows_of
 from pipeline_assets.sources.records.record_format import MappedFields, RecordFormat
 from pipeline_assets.sources.records.steps import Step, exact, without_nul_escapes
 from pipeline_assets.sources.records.table_objects import TableObjects
@@ -32,7 +32,7 @@ class ParquetFormat(RecordFormat):
         footers: Sequence[pq.FileMetaData],
         *,
         limit: int,
-    ) -> Rows:
+    ) -> RowQueries:
         """SQL of the rows of files that are staged, and of those that are not; see `parquet_files.rows_of`.
 
         Args:

@@ -50,7 +50,7 @@ _ROWS = 1024
 
 
 @dataclass(frozen=True)
-class Rows:
+class RowQueries:
     """SQL of the rows of files.
 
     Attributes:
@@ -72,7 +72,7 @@ def rows_of(
     named: Iterable[str] = (),
     sees_bytes: bool = True,
     limit: int,
-) -> Rows:
+) -> RowQueries:
     """SQL of the rows of files with the same columns that are staged, and of those that are too long or no text.
 
     Args:
@@ -107,7 +107,7 @@ def rows_of(
         no_text, text = f"{texts.no_text} is not null", f"{texts.no_text} is null"
         refuse(reason, f"{raw}[:{LONGEST_RAW}]", f"octet_length({raw})", no_text, text)
     taken = f"select {ROW_NUMBER} + 1 as line, {', '.join(texts.selected)} from {file}"  # noqa: S608 - quoted names
-    return Rows(f"{taken} where {' and '.join(wanted)}" if wanted else taken, refused)
+    return RowQueries(f"{taken} where {' and '.join(wanted)}" if wanted else taken, refused)
 
 
 def length(columns: Sequence[tuple[str, DuckDBPyType]]) -> str | None:
