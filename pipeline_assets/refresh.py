@@ -41,8 +41,6 @@ from pipeline_assets.waiting import Wait, WaitedTooLong
 _WAIT_SECONDS = 1.0
 # A load of years takes hours; one that takes longer than this hangs.
 _WAIT_LIMIT_SECONDS = 24 * 60 * 60
-# Packages whose errors say that there was one, around the one that there was.
-_WRAPPINGS = ("dagster.", "sqlalchemy.")
 _INTERRUPTIONS = ("DagsterExecutionInterruptedError", "KeyboardInterrupt")
 MOST_FAILURES = 10
 """Failed builds after which failing ones are no longer cut in two: so many find one bad day among `MOST_DAYS`."""

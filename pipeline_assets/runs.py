@@ -15,6 +15,8 @@ from pipeline_assets.locks import Holder, executing
 from pipeline_assets.waiting import Wait
 
 _EXECUTED = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
+# Packages whose errors say that there was one, around the one that there was.
+_WRAPPINGS = ("dagster.", "sqlalchemy.")
 # A run that is not executed a while after it was launched was killed on its way.
 _LAUNCHING = timedelta(seconds=30)
 # The longest time from when the resources of a run go to when its end is recorded.
@@ -69,12 +71,12 @@ def surely_under_way(instance: dg.DagsterInstance, url: str, *jobs: str) -> dict
 
 
 def failure(event: dg.DagsterEvent) -> str:
-    """A failed step, and why it failed: in the innermost error's own words."""
+    """A failed step, and what the outermost error says that is no mere wrapping: it knows what to do."""
     data = event.step_failure_data
     if data.user_failure_data is not None and data.user_failure_data.description:
         return f"{event.step_key}: {data.user_failure_data.description}"
     error = data.error
-    while error is not None and error.cause is not None:
+    while error is not None and error.cause is not None and error.message.startswith(_WRAPPINGS):
         error = error.cause
     return f"{event.step_key}: {error.message.strip() if error else 'failed'}"
 
