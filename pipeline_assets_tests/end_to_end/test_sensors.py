@@ -100,11 +100,10 @@ def test_with_nothing_to_do_the_sensors_ask_for_nothing_and_say_so(clicks: Deplo
     assert tick(stale_days, clicks) == ([], "Every day is built from what is there now.")
 
 
-def test_a_file_that_was_written_to_just_now_is_waited_for(clicks: Deployment) -> None:
-    path = clicks.deliver("clicks/a.jsonl", on(1))
+def test_a_file_that_was_written_to_just_now_is_waited_for(clicks: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
     # However long the first tick takes.
-    soon = time.time() + 3600
-    os.utime(path, (soon, soon))
+    monkeypatch.setattr("pipeline_assets.sensors.new_files.SETTLE_SECONDS", 3600)
+    clicks.deliver("clicks/a.jsonl", on(1))
     assert tick(new_files, clicks) == ([], "Files are still being written.")
 
 
