@@ -182,7 +182,10 @@ def _to_remember(folder: Folder, before: SeenFolder | None, look: Look, pending:
         pending: the files in it that are pending.
     """
     now = time.time()
-    names = [_own_name(file) for file in folder.files if file in pending or now - file.changed < RECENT_SECONDS]
+    waiting = {file.name for file in pending}
+    names = [
+        _own_name(file) for file in folder.files if file.name in waiting or now - file.changed < RECENT_SECONDS
+    ]
     watched = sorted([*names, *folder.links])
     if folder.seen is not None:
         # Those that are pending stay what is looked at.

@@ -21,7 +21,7 @@ from pipeline_assets.postgres import sqlalchemy_url
 from pipeline_assets.staging import pending
 from pipeline_assets.staging.landing import LandingFile
 from pipeline_assets.staging.pending import Unclaimed
-from pipeline_assets.staging.walking import scan
+from pipeline_assets.staging.walking import FoundFile, scan
 from pipeline_assets.storage.store import TooLongError
 from pipeline_assets_tests.staging.deliveries import MONTH, SOURCE, Deployment, set_age, write
 
@@ -151,6 +151,20 @@ def test_every_look_finds_what_a_look_at_everything_finds(engine: sa.Engine, ste
             deployment.book(found[: round(share * len(found))])
             settle(deployment, pattern)
         event(f"looks without listing: {min(unlisted, 1)}")
+
+
+def test_files_that_are_pending_are_told_from_others_by_their_names(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b", "c"):
+        write(deployment.folder / name)
+
+    def compared(one: object, other: object) -> bool:
+        pytest.fail("each file of a folder is compared with each that is pending there")
+
+    # Of a folder with a hundred thousand files that would take hours.
+    monkeypatch.setattr(FoundFile, "__eq__", compared)
+    assert [file.name for file in deployment.look("*")] == ["a", "b", "c"]
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
