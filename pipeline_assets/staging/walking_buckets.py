@@ -67,7 +67,7 @@ class FoundObject(NamedTuple):
 
 
 _Folders = Generator[Folder, None, float]
-"""Folders of a walk; and when an object in them was last written."""
+"""Folders of a walk; and when an object in them was last written, infinite where more is expected."""
 
 
 def walk(
@@ -105,7 +105,8 @@ class _Open:
         moves: where it leads.
         last: name of the folder in it that was entered last.
         leads: whether patterns lead into that one.
-        newest: when an object was last written that was found in it or below it, in seconds since the epoch.
+        newest: when an object was last written that was found in it or below it, in seconds since the epoch; infinite
+            where more is expected.
     """
 
     name: str
@@ -234,8 +235,9 @@ class _Walk:
     def _left(self, way: list[_Open]) -> Folder:
         """The last folder on a way, which is left."""
         opened = way.pop()
+        folder = self._closed(opened)
         way[-1].newest = max(way[-1].newest, opened.newest)
-        return self._closed(opened)
+        return folder
 
     def _find(self, way: list[_Open], name: str) -> bool:
         """Open the folders on the way to an object; whether patterns lead into all of them."""
@@ -276,10 +278,11 @@ class _Walk:
         opened.newest = max(opened.newest, stat.modified.timestamp())
 
     def _closed(self, opened: _Open) -> Folder:
-        """A folder with all below it; it can be remembered if no more is expected there."""
+        """A folder with all below it; it can be remembered if no more is expected there, nor in any folder in it."""
         folder = opened.folder
-        over = is_over(folder.name, folder.folders, has_files=bool(folder.files), before=self._before)
-        if over and self._now - opened.newest >= QUIET_SECONDS:
+        if not is_over(folder.name, folder.folders, has_files=bool(folder.files), before=self._before):
+            opened.newest = math.inf
+        elif self._now - opened.newest >= QUIET_SECONDS:
             folder.stamp = "over"
         return folder
 

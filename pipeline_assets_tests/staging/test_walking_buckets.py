@@ -126,7 +126,9 @@ WAYS = [
 ]
 DAYS = st.sampled_from([800, 366, 40, OPEN_DAYS + 1, OPEN_DAYS, 1, 0, -1])
 DATED = st.builds(ago, DAYS, st.sampled_from(WAYS))
-FOLDERS = st.tuples(st.sampled_from(["", "web/", "other/"]), st.one_of(st.sampled_from(["", "2019/", "x/"]), DATED))
+# A folder may be called by a date for another reason than what is below it.
+NESTED = st.tuples(st.sampled_from(["2019-01-01/", "2019/01/01/a/", "2019-01-01/b/"]), DATED).map("".join)
+FOLDERS = st.tuples(st.sampled_from(["", "web/", "other/"]), st.one_of(st.sampled_from(["", "2019/", "x/"]), DATED, NESTED))
 NAMES = st.tuples(FOLDERS.map("".join), st.sampled_from(["a", "b.jsonl", ".c", "_d/e"])).map("".join)
 CHANGES = st.tuples(st.sampled_from(["put", "put", "put", "deleted"]), NAMES, st.sampled_from([0.0, MONTH]))
 STEPS = st.lists(
@@ -265,6 +267,16 @@ def test_while_a_day_of_long_ago_is_delivered_hour_by_hour_every_hour_is_found(b
         write(bucket.folder / name)
         bucket.book(found := bucket.look("web/**"))
         assert [file.name for file in found] == [name]
+
+
+def test_a_folder_that_only_looks_like_a_day_is_listed_as_long_as_there_are_later_days_below_it(bucket: Bucket) -> None:
+    with quiet():
+        for number in range(3):
+            name = f"web/schema=2019-01-01/batch-{number}/dt={ago(number)}/1"
+            write(bucket.folder / name, age=MONTH)
+            bucket.book(found := bucket.look("web/**"))
+            assert [file.name for file in found] == [name]
+            assert bucket.look("web/**") == []
 
 
 def test_a_day_in_which_something_is_pending_is_listed_again(bucket: Bucket) -> None:
