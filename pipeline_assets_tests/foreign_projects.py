@@ -1,6 +1,5 @@
 """Dagster projects of somebody else, as tests write them into a folder."""
 
-import shutil
 from pathlib import Path
 
 from pipeline_assets_tests.end_to_end.deployment import CLICKS
@@ -107,13 +106,6 @@ def add_pipeline(project: Path, folder: str = "clickstream") -> Path:
         "reports/weekly.py": _WEEKLY.format(name=name),
     }
     return _write(project / name / "defs" / folder, files)
-
-
-def remove_pipeline(project: Path) -> None:
-    """Only what the project has without one."""
-    for folder in (project / project.name / "defs").iterdir():
-        if folder.is_dir():
-            shutil.rmtree(folder)
 
 
 def _write(folder: Path, files: dict[str, str]) -> Path:

@@ -271,15 +271,15 @@ class FileLedger:
                 changed_days.note(connection, COMPACT, source, {*landed, *(row.event_date for row in touched)})
         return [each for each in bookings if each.content not in counts]
 
-    def exchange_staged(self, merged: LakeFile, replaced: Iterable[StagedFile], *, run_id: str = "") -> int:
-        """Let another file, into which rows that count were merged, take the place of the files they were in.
+    def exchange_staged(self, compacted: LakeFile, replaced: Iterable[StagedFile], *, run_id: str = "") -> int:
+        """Let another file take the place of some, of which it has the rows that count.
 
         What was superseded or read again meanwhile stays as it is: only what still counts is exchanged.
 
         Args:
-            merged: the file with the rows of all that is replaced, in the store.
+            compacted: the file with the rows of all that is replaced, in the store.
             replaced: rows of one source and day.
-            run_id: the run that merged.
+            run_id: the run that compacts.
 
         Returns:
             How many contents count by the new file now; 0: it is not listed.
@@ -293,13 +293,13 @@ class FileLedger:
             old = set(connection.execute(sa.select(f.file).where(f.name == _any(names), _LISTED)).scalars())
             unchanged = (
                 s.source == source,
-                s.event_date == merged.day,
+                s.event_date == compacted.day,
                 s.file == _any_number(old),
                 s.content == _any(each.content for each in replaced),
             )
             exchanged = connection.execute(sa.select(sa.func.count()).where(*unchanged)).scalar_one()
             if exchanged:
-                (number,) = catalogue.add(connection, [merged], run_id).values()
+                (number,) = catalogue.add(connection, [compacted], run_id).values()
                 connection.execute(sa.update(staged).where(*unchanged).values(file=number))
                 _drop_unused(connection, old)
         return exchanged

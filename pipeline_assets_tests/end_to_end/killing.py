@@ -2,7 +2,7 @@
 
 What is there before the work: days that were loaded and built. The work has one of each kind of step: small files that
 are loaded as a group and a large one, a repeat, one that cannot be read and one with a bad line, one that is
-superseded, one that is late; small files to merge, tables of every kind to build again, files to be swept away.
+superseded, one that is late; small files to compact, tables of every kind to build again, files to be swept away.
 """
 
 import gzip

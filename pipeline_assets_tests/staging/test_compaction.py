@@ -27,10 +27,10 @@ class Interrupted(FileLedger):
         super().__init__(engine)
         self._meanwhile = meanwhile
 
-    def exchange_staged(self, merged: LakeFile, replaced: Any, *, run_id: str = "") -> int:
+    def exchange_staged(self, compacted: LakeFile, replaced: Any, *, run_id: str = "") -> int:
         meanwhile, self._meanwhile = self._meanwhile, lambda: None
         meanwhile()
-        return super().exchange_staged(merged, replaced, run_id=run_id)
+        return super().exchange_staged(compacted, replaced, run_id=run_id)
 
 
 NEWER: dict[str, dict[str, int]] = {
