@@ -128,7 +128,8 @@ DAYS = st.sampled_from([800, 366, 40, OPEN_DAYS + 1, OPEN_DAYS, 1, 0, -1])
 DATED = st.builds(ago, DAYS, st.sampled_from(WAYS))
 # A folder may be called by a date for another reason than what is below it.
 NESTED = st.tuples(st.sampled_from(["2019-01-01/", "2019/01/01/a/", "2019-01-01/b/"]), DATED).map("".join)
-FOLDERS = st.tuples(st.sampled_from(["", "web/", "other/"]), st.one_of(st.sampled_from(["", "2019/", "x/"]), DATED, NESTED))
+PLAIN = st.sampled_from(["", "2019/", "x/"])
+FOLDERS = st.tuples(st.sampled_from(["", "web/", "other/"]), st.one_of(PLAIN, DATED, NESTED))
 NAMES = st.tuples(FOLDERS.map("".join), st.sampled_from(["a", "b.jsonl", ".c", "_d/e"])).map("".join)
 CHANGES = st.tuples(st.sampled_from(["put", "put", "put", "deleted"]), NAMES, st.sampled_from([0.0, MONTH]))
 STEPS = st.lists(
