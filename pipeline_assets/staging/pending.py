@@ -183,9 +183,7 @@ def _to_remember(folder: Folder, before: SeenFolder | None, look: Look, pending:
     """
     now = time.time()
     waiting = {file.name for file in pending}
-    names = [
-        _own_name(file) for file in folder.files if file.name in waiting or now - file.changed < RECENT_SECONDS
-    ]
+    names = [_own_name(file) for file in folder.files if file.name in waiting or now - file.changed < RECENT_SECONDS]
     watched = sorted([*names, *folder.links])
     if folder.seen is not None:
         # Those that are pending stay what is looked at.
