@@ -14,7 +14,6 @@ import subprocess
 import tempfile
 import time
 import uuid
-from collections import Counter
 from collections.abc import Generator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
@@ -287,9 +286,14 @@ class Prepared:
         Args:
             *shares: which of each kind: 0 is the first, 1 the last.
         """
-        counts = Counter(self.steps)
-        chosen = {kind: {1 + round(share * (count - 1)) for share in shares} for kind, count in counts.items()}
-        return [Halt(number, kind) for kind, numbers in chosen.items() for number in sorted(numbers)]
+        halts = []
+        for kind in dict.fromkeys(self.steps):
+            # What is done within a function has a name that begins with that of the function.
+            begun_so = [step for step in self.steps if step.startswith(kind)]
+            numbers = [number for number, step in enumerate(begun_so, 1) if step == kind]
+            chosen = {round(share * (len(numbers) - 1)) for share in shares}
+            halts += [Halt(numbers[place], kind) for place in sorted(chosen)]
+        return halts
 
     @property
     def old(self) -> View:

@@ -13,8 +13,10 @@ import sqlalchemy as sa
 
 from pipeline_assets.postgres import connect
 from pipeline_assets.postgres_urls import adbc_url, sqlalchemy_url
+from pipeline_assets.settings import Settings
 from pipeline_assets.storage.local import LocalStore
 from pipeline_assets_tests.end_to_end.durable_steps import DurableSteps, Halt, read_steps
+from pipeline_assets_tests.end_to_end.killing import Prepared
 
 CONTEXT = multiprocessing.get_context("spawn")
 
@@ -74,3 +76,19 @@ def test_a_process_is_killed_just_before_or_after_a_step(
     with connect(postgres_url) as connection:
         query = "select to_regclass(%s) is not null"
         assert connection.execute(query, [driver]).fetchone() == (after,)
+
+
+def test_every_kind_of_step_is_met_though_one_is_named_like_the_beginning_of_another(tmp_path: Path) -> None:
+    inner, outer, other = "commit by a.f.<locals>.g", "commit by a.f", "put by a.f"
+    steps = [inner, inner, outer, other, inner, outer, outer]
+    work = Prepared(Settings.for_data_dir(tmp_path))
+    vars(work)["_done"] = (steps, None, None)
+    halts = work.kinds(0, 1)
+    assert [halt.kind for halt in halts] == [inner, inner, outer, outer, other]
+    halted: list[int] = []
+    for halt in halts:
+        worker = DurableSteps([], tmp_path / "steps.log", halt)
+        (place,) = (place for place, step in enumerate(steps) if worker._begin(step) is halt)
+        assert steps[place] == halt.kind
+        halted.append(place)
+    assert halted == [0, 4, 2, 6, 3]
