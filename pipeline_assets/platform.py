@@ -53,6 +53,7 @@ from pipeline_assets.sweep import inspect, remove_dropped, remove_strays
 from pipeline_assets.tables.declarations import Declarations
 from pipeline_assets.undeclared import SOURCE, Declaration, declarations, in_force, missing, write_copy
 from pipeline_assets.waiting import WaitedTooLong
+from pipeline_assets.words import counted
 
 logger = logging.getLogger(__name__)
 
@@ -344,7 +345,7 @@ class Platform:
             LostRowsError: some are not. Their files are pending now.
         """
         if gone := lost_files(self.lake, staged):
-            raise self._lost_staged(gone, "is missing or has another size")
+            raise self._lost_staged(gone, "missing or of another size")
 
     def staged_files(self, first: date, last: date) -> list[StagedFile]:
         """The staged files of the sources that count for some days, both included."""
@@ -372,7 +373,8 @@ class Platform:
             return
         found = inspect(self.engine, self.lake.store, seconds=seconds)
         if found.lost:
-            logger.warning("The lake has lost %s files, the first of them %s.", len(found.lost), found.lost[0].name)
+            lost = counted(len(found.lost), "file")
+            logger.warning("The lake has lost %s, the first is %s.", lost, found.lost[0].name)
             self.make_again(found.lost)
         try:
             remove_strays(self.lake.store, found)
@@ -497,7 +499,7 @@ class Platform:
         """
         for table, by_day in listed.items():
             if gone := self.lake.lost(file for files in by_day.values() for file in files):
-                raise self._lost(table, gone, "are missing or have another size")
+                raise self._lost(table, gone, "missing or of another size")
 
     def require_readable(self, listed: Snapshot, staged: Sequence[StagedFile]) -> None:
         """The same after reading has failed: that they can be read to their ends, which takes as long as to read them.
@@ -507,17 +509,17 @@ class Platform:
         """
         names = {file.name for file in self.lake.damaged({each.file.name: each.file for each in staged}.values())}
         if names:
-            raise self._lost_staged([each for each in staged if each.file.name in names], "cannot be read")
+            raise self._lost_staged([each for each in staged if each.file.name in names], "not readable")
         for table, by_day in listed.items():
             if gone := self.lake.damaged(file for files in by_day.values() for file in files):
-                raise self._lost(table, gone, "cannot be read")
+                raise self._lost(table, gone, "not readable")
 
     def _lost(self, table: str, gone: Sequence[LakeFile], how: str) -> LostRowsError:
         self.make_again(gone)
-        days = "" if gone[0].day == UNPARTITIONED else f" of {len({file.day for file in gone})} days"
+        days = "" if gone[0].day == UNPARTITIONED else f" of {counted(len({file.day for file in gone}), 'day')}"
         return LostRowsError(
-            f"{table}: the lake has lost rows{days}: {len(gone)} listed files {how}, the first of them {gone[0].name}. "
-            "They are stale now: `pipeline-assets refresh`, or the sensor, makes them again."
+            f"{table}: the lake has lost rows{days}: {counted(len(gone), 'listed file')} {how}, the first is "
+            f"{gone[0].name}. They are stale now: `pipeline-assets refresh`, or the sensor, makes them again."
         )
 
     def _lost_staged(self, gone: Sequence[StagedFile], how: str) -> LostRowsError:
@@ -525,8 +527,8 @@ class Platform:
         self.make_again([file.file for file in gone])
         paths = self.files.paths(first.source, first.content)
         return LostRowsError(
-            f"The lake has lost the staged rows of {len(gone)} files and days, the first of {first.source} and "
-            f"{first.event_date} ({first.file.name} {how}). The next load reads their files in landing again. Where "
-            f"they are gone from there too, deliver them again; the first was "
+            f"The lake has lost the staged rows of {counted(len(gone), 'file')}, each of one day, the first of "
+            f"{first.source} and {first.event_date} ({first.file.name} is {how}). The next load reads their files in "
+            "landing again. Where they are gone from there too, deliver them again; the first was "
             f"{paths[0] if paths else 'superseded meanwhile'}."
         )

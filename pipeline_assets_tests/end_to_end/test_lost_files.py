@@ -85,7 +85,7 @@ def test_a_lost_file_of_events_is_stale_and_made_again_and_no_table_loses_a_row(
     built.platform.full_looks.ask()
     built.platform.look_for_lost()
     assert built.platform.staleness().tables["events"] == {date(2026, 3, 3)}
-    with pytest.raises(LostRowsError, match=f"1 listed files are missing or have another size.*{lost.name}"):
+    with pytest.raises(LostRowsError, match=f"of 1 day: 1 listed file missing or of another size.*{lost.name}"):
         built.platform.listed(EVENTS, [date(2026, 3, 3)])
     # A late file has the neighbours of its day built again, which read the lost one.
     built.deliver("clicks/late.jsonl", on(4, hour=20))
