@@ -1,6 +1,6 @@
 """What was to be built and was not published: which days of which tables, why, and what to do. For people."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 
 import dagster as dg
@@ -11,6 +11,8 @@ from pipeline_assets.platform import Platform
 from pipeline_assets.runs import why_failed
 from pipeline_assets.words import counted
 
+_ENDED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
+_AT_WORK = [status for status in dg.DagsterRunStatus if status not in _ENDED]
 _MOST = 10
 _LONGEST = 400
 TRY_AGAIN = "Mend the cause; `pipeline-assets refresh`, or who materializes these days in the UI, tries at once."
@@ -29,16 +31,18 @@ def failed_attempts(
     if not attempts:
         return []
     with instance() as recorded:
-        failed = [attempt for attempt in attempts if _has_ended(recorded, attempt.run_id)]
+        at_work = _at_work(recorded, {attempt.run_id for attempt in attempts})
+        failed = [attempt for attempt in attempts if attempt.run_id not in at_work]
         shown = [_explained(platform, recorded, attempt) for attempt in failed[:_MOST]]
     if rest := len(failed) - len(shown):
-        shown.append(f"And {counted(rest, 'further table')} or runs.")
+        shown.append(f"And {counted(rest, 'more attempt')} of other runs or tables.")
     return [*shown, TRY_AGAIN] if shown else []
 
 
-def _has_ended(instance: dg.DagsterInstance, run_id: str) -> bool:
-    run = instance.get_run_by_id(run_id)
-    return run is None or run.is_finished
+def _at_work(instance: dg.DagsterInstance, run_ids: Iterable[str]) -> set[str]:
+    """Those of some runs that have not ended, however many there are by one question."""
+    living = dg.RunsFilter(run_ids=list(run_ids), statuses=_AT_WORK)
+    return {run.run_id for run in instance.get_runs(living)}
 
 
 def _explained(platform: Platform, instance: dg.DagsterInstance, attempt: Attempt) -> str:

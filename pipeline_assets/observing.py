@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 import dagster as dg
 
 from pipeline_assets.asset_keys import staged_days_key, staging_key
+from pipeline_assets.ledger.changed_days import ChangedDay
 from pipeline_assets.ledger.counting import fingerprints_of, staged_rows
 from pipeline_assets.locks import turn
 from pipeline_assets.metadata import column_schema, observed_day
@@ -56,14 +57,18 @@ def observe_days(platform: Platform, tell: Callable[[dg.AssetObservation], objec
         return
     key = staged_days_key(platform.settings.namespace)
     left = most
+    told: set[ChangedDay] = set()
     try:
         # One after the other, each with the versions of when its turn comes: the newest are told last.
         name = f"{platform.settings.namespace.ledger}/observations"
         with turn(platform.postgres_url, name, "another process that observes staged days", limit=_LIMIT_SECONDS):
             while left is None or left > 0:
-                changed = platform.files.unobserved_days(_PORTION if left is None else min(left, _PORTION))
+                noted = platform.files.unobserved_days(_PORTION if left is None else min(left, _PORTION))
+                # The note of a day that somebody is changing at the moment stays, and will be another one.
+                changed = [each for each in noted if each not in told]
                 if not changed:
                     return
+                told.update(changed)
                 days = sorted({each.day for each in changed})
                 versions = fingerprints_of(platform.engine, platform.sources, days)
                 rows = staged_rows(platform.engine, platform.sources, days)

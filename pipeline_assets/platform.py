@@ -421,10 +421,13 @@ class Platform:
             logger.warning("Staged files could not be compacted (%s); that is tried again.", type(error).__name__)
         if not (replaced or has_changed):
             return
-        views = self.full_looks.begin(views_part(source))
-        # Without a load nobody else may come before the files that were replaced are swept.
-        if (not has_changed or views.is_full or self.has_few_staged_files()) and self.write_views():
-            self.full_looks.done(views)
+        try:
+            views = self.full_looks.begin(views_part(source))
+            # Without a load nobody else may come before the files that were replaced are swept.
+            if (not has_changed or views.is_full or self.has_few_staged_files()) and self.write_views():
+                self.full_looks.done(views)
+        except _TROUBLE as error:
+            logger.warning("When views were renewed is not known (%s); that is tried again.", type(error).__name__)
         try:
             self.sweep()
         except _TROUBLE as error:

@@ -170,6 +170,7 @@ def test_a_server_that_recovers_from_a_killed_backend_when_its_last_user_leaves_
     assert query(data_dir, "select count(*) from t") == [(600_000,)]
 
 
+@pytest.mark.exhaustive
 def test_a_server_that_was_told_to_stop_while_it_recovers_is_started_again(data_dir: Path):
     server, connection, main = busy_server(data_dir)
     os.kill(connection.info.backend_pid, signal.SIGKILL)

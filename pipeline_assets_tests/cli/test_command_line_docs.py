@@ -29,7 +29,7 @@ def commands(group, path: tuple[str, ...] = ()) -> Iterator[tuple[str, set[str]]
 
 def test_the_documentation_names_every_command_with_its_options() -> None:
     documented = {}
-    for cell in re.findall(r"^\| `([a-z][^`]*)` \|", TEXT.split("## Exit codes")[0], re.MULTILINE):
+    for cell in re.findall(r"^\| `([a-z][^`]*)` \|", TEXT.split("\n## ")[0], re.MULTILINE):
         name = re.match(r"[a-z-]+(?: [a-z]+)*", cell)
         assert name
         documented[name[0].strip()] = set(re.findall(r"--[a-z-]+", cell))

@@ -5,6 +5,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
@@ -14,10 +15,12 @@ import yaml
 from dagster.components.scaffold.scaffold import NoParams, get_scaffolder
 
 from pipeline_assets.build import build_defs
-from pipeline_assets.component_tree.loading import importable_as
+from pipeline_assets.component_tree.loading import declared, importable_as
 from pipeline_assets.components import EventPipeline
 from pipeline_assets.declarations.problems import DeclarationError
 from pipeline_assets.settings import Settings
+from pipeline_assets.storage.opening import open_store
+from pipeline_assets.undeclared import declarations, write_copy
 from pipeline_assets_tests.analyses.declaring import CONVERSION, FUNNEL
 from pipeline_assets_tests.foreign_projects import PIPELINE, add_pipeline, write_project
 
@@ -202,3 +205,22 @@ def test_what_a_declaration_seems_to_get_wrong_is_told_when_a_project_is_loaded(
         "Source clicks: event_name: the column 'name' is not in the file in landing whose beginning was looked at; did "
         "you mean 'nmae'?"
     ]
+
+
+def test_a_source_that_was_loaded_as_it_is_declared_is_not_judged_by_a_few_records(
+    new_project: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    project = new_project()
+    folder = add_pipeline(project)
+    landing = project / "data" / "landing" / "clicks"
+    landing.mkdir(parents=True)
+    (landing / "a.jsonl").write_text('{"id": "e1", "type": "page", "time": "x", "visitor": "v"}\n')
+    settings = replace(Settings.for_project(project), defs_dir=folder)
+    write_copy(open_store(settings.lake_url), declarations(*declared(settings)))
+    load(project)
+    assert not [record for record in caplog.records if record.name == "pipeline_assets.build"]
+    file = folder / "clicks" / "defs.yaml"
+    file.write_text(file.read_text().replace("event_id: id", "event_id: ident"))
+    load(project)
+    told = [record.getMessage() for record in caplog.records if record.name == "pipeline_assets.build"]
+    assert [line.split(":")[1].strip() for line in told] == ["event_id", "event_name"]

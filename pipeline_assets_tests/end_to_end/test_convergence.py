@@ -85,6 +85,7 @@ def test_any_order_in_any_subsets_gives_the_tables_of_one_batch(
     assert deployment.check_everything() == []
 
 
+@pytest.mark.exhaustive
 def test_each_file_twice_under_another_name_gives_the_tables_of_one_batch(
     demo: Demo, clean_batch: Tables, new_deployment: NewDeployment
 ) -> None:
@@ -127,6 +128,7 @@ def test_files_cut_in_two_at_a_line_end_give_the_tables_of_one_batch(
     assert deployment.is_settled()
 
 
+@pytest.mark.exhaustive
 def test_late_files_first_give_the_tables_of_one_batch(
     demo: Demo, clean_batch: Tables, new_deployment: NewDeployment
 ) -> None:
@@ -179,7 +181,7 @@ def random_events(random_: random.Random) -> list[str]:
     return lines
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.exhaustive)])
 def test_random_files_repeated_shuffled_and_half_written_give_the_tables_of_one_batch(
     seed: int, new_deployment: NewDeployment
 ) -> None:

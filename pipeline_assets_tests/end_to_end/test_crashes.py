@@ -165,13 +165,8 @@ def kill_at_each(moments: Sequence[Moment], clean_run: CleanRun, what: str) -> N
     assert killed >= len(moments) // 2, what
 
 
-@pytest.mark.parametrize(
-    "moments",
-    [
-        pytest.param(FIXED_MOMENTS[0], id="with PostgreSQL"),
-        pytest.param(FIXED_MOMENTS[1], id="alone", marks=pytest.mark.exhaustive),
-    ],
-)
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("moments", FIXED_MOMENTS, ids=["with PostgreSQL", "alone"])
 def test_a_refresh_killed_at_a_moment_and_run_again_gives_the_tables_of_one_that_was_not(
     moments: Sequence[Moment], clean_run: CleanRun
 ) -> None:

@@ -81,6 +81,7 @@ def test_a_run_is_planned_for_its_days_and_none_between(clicks: Deployment, monk
     assert planned == {key: [day.isoformat() for day in APART] for key in TABLES}
 
 
+@pytest.mark.exhaustive
 def test_a_partition_a_range_and_a_backfill_asked_for_by_hand_are_built_whole(clicks: Deployment) -> None:
     clicks.refreshed()
     kind = dg.DagsterEventType.ASSET_MATERIALIZATION

@@ -116,6 +116,7 @@ def test_an_event_after_midnight_that_comes_late_extends_the_session_of_the_day_
     ) == [(midnight - timedelta(days=1), 2, 1)]
 
 
+@pytest.mark.exhaustive
 def test_a_late_file_before_a_silent_day_builds_and_checks_just_the_days_it_makes_stale(
     new_deployment: Callable[..., Deployment],
 ) -> None:

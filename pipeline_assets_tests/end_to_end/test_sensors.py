@@ -17,6 +17,7 @@ from dagster._core.storage.dagster_run import DagsterRun
 from dagster._core.test_utils import create_run_for_test
 from polars.exceptions import ComputeError
 
+from pipeline_assets.attempts import failed_attempts
 from pipeline_assets.cli.deployment import in_vain
 from pipeline_assets.engine.rows import MartRows
 from pipeline_assets.jobs import BUILD_JOB, LOAD_JOB
@@ -361,6 +362,16 @@ def test_status_tells_what_was_built_in_vain_and_why_until_it_is_built(
     # What is to be built again was not tried yet.
     clicks.platform.builds.build_again("sessions", [MARCH[0]])
     assert in_vain(clicks.platform) == []
+
+
+def test_of_many_attempts_in_vain_the_latest_are_told_and_the_others_counted(clicks: Deployment) -> None:
+    statuses = [dg.DagsterRunStatus.FAILURE] * 11 + [dg.DagsterRunStatus.STARTED]
+    runs = [create_run_for_test(clicks.instance, job_name=BUILD_JOB, status=status).run_id for status in statuses]
+    for day, run_id in zip(MARCH, runs, strict=False):
+        clicks.platform.claim("sessions", [day], run_id)
+    *lines, rest, _ = failed_attempts(clicks.platform, lambda: nullcontext(clicks.instance))
+    assert [line.split()[6].rstrip(",") for line in lines] == runs[10:0:-1]
+    assert rest == "And 1 more attempt of other runs or tables."
 
 
 def test_on_another_storage_days_that_dagster_does_not_know_hold_up_no_other(

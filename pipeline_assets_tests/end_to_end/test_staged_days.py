@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from pipeline_assets.asset_keys import staged_days_key
 from pipeline_assets.jobs import LOAD_JOB
+from pipeline_assets.ledger.changed_days import OBSERVE, note
 from pipeline_assets.ledger.counting import booked_fingerprints
 from pipeline_assets.metadata import DATA_VERSION
 from pipeline_assets.observing import observe_days
@@ -182,6 +183,25 @@ def test_a_day_that_changes_while_dagster_is_told_of_it_is_told_again(staged: De
     observe_days(staged.platform, tell)
     assert len(changes) == 2
     check_told(staged)
+
+
+def test_a_day_that_somebody_is_changing_is_told_once_and_left_to_who_comes_next(staged: Deployment) -> None:
+    day = date(2026, 3, 2)
+    with staged.platform.engine.begin() as connection:
+        note(connection, OBSERVE, "clicks", [day])
+    found: list[dg.AssetObservation] = []
+
+    def tell(observation: dg.AssetObservation) -> None:
+        assert not found, "it is told again and again, until the other one has come to an end"
+        found.append(observation)
+
+    with staged.platform.engine.begin() as connection:
+        note(connection, OBSERVE, "clicks", [day])
+        observe_days(staged.platform, tell)
+    assert [each.partition for each in found] == ["2026-03-02"]
+    observe_days(staged.platform, found.append)
+    assert [each.partition for each in found] == ["2026-03-02"] * 2
+    assert staged.platform.files.unobserved_days(1) == []
 
 
 def test_a_tick_observes_so_many_days_and_the_next_one_the_rest(

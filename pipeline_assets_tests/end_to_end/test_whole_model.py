@@ -112,7 +112,7 @@ def deliveries(random: Random, traffic: Traffic, others: Traffic) -> list[list[D
 
 
 @settings(
-    max_examples=3,
+    max_examples=2,
     deadline=None,
     phases=(Phase.explicit, Phase.generate),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
@@ -329,6 +329,7 @@ def test_bad_values_never_fail_a_day_and_are_kept_counted_and_visible_in_a_check
 # --- What is built again ------------------------------------------------------------------------------
 
 
+@pytest.mark.exhaustive
 def test_a_late_login_builds_no_earlier_day_of_events_again_but_the_persons_of_the_days_it_is_about(
     whole: NewDeployment,
 ) -> None:

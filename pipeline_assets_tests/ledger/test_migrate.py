@@ -1,6 +1,7 @@
 """The migrations lead to the tables that the code declares."""
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import date
 from importlib.resources import as_file, files
 
 import pytest
@@ -10,6 +11,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 
+from pipeline_assets.ledger import changed_days
 from pipeline_assets.ledger.migrate import LedgerVersionError, migrate
 from pipeline_assets.ledger.schema import REVISION, SCHEMA, metadata
 from pipeline_assets.postgres import sqlalchemy_url
@@ -136,6 +138,8 @@ def test_of_what_the_version_before_built_only_marts_that_are_not_there_are_buil
         "values ('events/1.parquet', 'events', date '2026-03-04', 1, 'done')",
         "create schema if not exists marts",
         "create table marts.sessions ()",
+        # Somebody's own, of what is in the lake.
+        "create view marts.events as select 1",
     )
     migrate(engine)
     query = (
@@ -147,3 +151,19 @@ def test_of_what_the_version_before_built_only_marts_that_are_not_there_are_buil
             ("sessions", "built", True, False),
             ("users", "building", None, False),
         ]
+
+
+def test_every_day_that_the_version_before_staged_is_looked_at_once_for_compaction(engine: sa.Engine) -> None:
+    of_before(
+        engine,
+        "0013",
+        "insert into ledger.staged_days (source, day, fingerprint, rows, contents) "
+        "values ('web', date '2026-03-04', 1, 2, 1), ('app', date '2026-03-05', 1, 1, 1)",
+    )
+    migrate(engine)
+    with engine.connect() as connection:
+        assert changed_days.sources_of(connection, changed_days.COMPACT) == ["app", "web"]
+        found = changed_days.noted(connection, changed_days.COMPACT, 10)
+        assert {(each.source, each.day) for each in found} == {("web", date(2026, 3, 4)), ("app", date(2026, 3, 5))}
+        # Loads of that version have told Dagster of them.
+        assert changed_days.sources_of(connection, changed_days.OBSERVE) == []

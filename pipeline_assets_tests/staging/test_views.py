@@ -106,12 +106,22 @@ class Unwilling:
 
 
 @pytest.mark.parametrize("error", [WaitedTooLong("busy"), OperationalError("", {}, Exception()), StoreError("full")])
+@pytest.mark.parametrize("are_looks_known", [True, False])
 def test_a_load_does_not_fail_because_nothing_can_be_tidied_up(
-    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    error: Exception,
+    are_looks_known: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     platform = Platform(Settings.for_data_dir(tmp_path), [])
     looks = MagicMock(**{"begin.return_value.is_full": True})
-    values = {"engine": MagicMock(), "files": Unwilling(error), "full_looks": looks, "postgres_url": "postgresql://"}
+    values = {
+        "engine": MagicMock(),
+        "files": Unwilling(error),
+        "full_looks": looks if are_looks_known else Unwilling(error),
+        "postgres_url": "postgresql://",
+    }
     for name, value in values.items():
         monkeypatch.setitem(vars(platform), name, value)
     for name in ("turn", "remove_dropped"):

@@ -17,7 +17,7 @@ _CLAIMS = "update ledger.builds set claim_id = gen_random_uuid()"
 _RELATIONS = """
     update ledger.builds b set relation = c.oid
     from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-    where n.nspname = :marts and c.relname = b.asset
+    where n.nspname = :marts and c.relname = b.asset and c.relkind = 'r'
 """
 # What is neither there nor in the lake is a mart that somebody has dropped, or has no rows: that is soon built again.
 _LOST = """
