@@ -85,7 +85,7 @@ def _add_options(parser: ArgumentParser) -> None:
 def _measure(console: Console, work: Path, options: Namespace) -> dict[str, Any]:
     layouts = _layouts(options.scattered_days)
     for number, layout in enumerate(layouts):
-        _refresh(console, work, f"days-{number}", layout, options.scattered_events)
+        _refresh(console, work, f"scattered-{number}", layout, options.scattered_events)
     _print(console, options.scattered_events, layouts)
     return {
         "events": options.scattered_events,
