@@ -59,8 +59,8 @@ logger = logging.getLogger(__name__)
 
 # A view over so many is written in a few tenths of a second.
 _FEW_STAGED_FILES = 5000
-# Views over everything take a minute or two.
-_VIEWS_LIMIT_SECONDS = 10 * 60
+# Nothing depends on views, so nobody waits for long for whoever writes them, who may sleep: who comes next renews them.
+_VIEWS_LIMIT_SECONDS = 30
 
 # What goes wrong with the lake, a disk or the ledger.
 _TROUBLE = (OSError, StoreError, SQLAlchemyError, WaitedTooLong)
